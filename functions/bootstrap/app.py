@@ -1,0 +1,42 @@
+"""The custom resource: CloudFormation's create, update or delete in, the answer put where CloudFormation waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomResourceEvent, event_source
+
+from mtls_rotation.assembly import Assembly
+from mtls_rotation.custom_resource import Answer, definitions, send
+from mtls_rotation.timing import Deadline
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+# What is left of the function's time to answer: a stack whose custom resource says nothing hangs for an hour.
+MARGIN = 15.0
+
+logger = Logger(service="bootstrap")
+assembly = Assembly()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@event_source(data_class=CloudFormationCustomResourceEvent)
+def handler(event: CloudFormationCustomResourceEvent, context: LambdaContext) -> None:
+    """Run the bootstrap and answer, whatever happens."""
+    try:
+        answer = _run(event, Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN)))
+    except Exception as error:
+        logger.exception("bootstrap failed")
+        answer = Answer.failed(f"{error} See the log stream {context.log_stream_name}.")
+    send(event, answer)
+
+
+def _run(event: CloudFormationCustomResourceEvent, deadline: Deadline) -> Answer:
+    if event.request_type == "Delete":
+        # The secrets and the bucket are the template's own resources, kept or deleted by their deletion policies.
+        return Answer.succeeded({})
+    ca, client = definitions(event.resource_properties)
+    result = assembly.bootstrap.run(ca, client, event.request_id, deadline)
+    return Answer.succeeded({"TruststoreUri": result.truststore_uri, "TruststoreVersion": result.truststore_version})

@@ -1,0 +1,130 @@
+"""Builds what a function runs from its environment, once for each execution environment.
+
+The only place that reads environment variables and makes AWS clients.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+
+from mtls_rotation.bucket import CertificateBucket
+from mtls_rotation.bus import EventBus
+from mtls_rotation.errors import InvalidSettingsError
+from mtls_rotation.queue import SyncQueue
+from mtls_rotation.timing import utc_now
+from mtls_rotation.truststore.domain import GatewayDomain
+from mtls_rotation.versions import SecretVersions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mtls_rotation.bootstrap import Bootstrap
+    from mtls_rotation.rotation import Rotation
+    from mtls_rotation.truststore.sync import TruststoreSync
+
+STACK_TAG = "mtls-rotation:stack"
+
+
+class Assembly:
+    """The parts, each made when it is first asked for.
+
+    Args:
+        environment: `BUCKET_NAME`, `EVENT_BUS_NAME`, `STACK_NAME`, and where there is a gateway `DOMAIN_NAMES`
+            (separated by commas); for sync also `ANCHOR_OVERLAP_HOURS` and `QUEUE_URL`.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ, session: boto3.Session | None = None) -> None:
+        self._environment = environment
+        self._session = session or boto3.Session()
+
+    @cached_property
+    def versions(self) -> SecretVersions:
+        """Secrets Manager."""
+        return SecretVersions(self._session.client("secretsmanager"))
+
+    @cached_property
+    def bucket(self) -> CertificateBucket:
+        """The bucket."""
+        return CertificateBucket(self._session.client("s3"), self._setting("BUCKET_NAME"))
+
+    @cached_property
+    def bus(self) -> EventBus:
+        """The event bus."""
+        return EventBus(self._session.client("events"), self._setting("EVENT_BUS_NAME"))
+
+    @cached_property
+    def domains(self) -> tuple[GatewayDomain, ...]:
+        """The custom domain names; none where the stack has no gateway."""
+        names = [name.strip() for name in self._environment.get("DOMAIN_NAMES", "").split(",") if name.strip()]
+        if not names:
+            return ()
+        client = self._session.client("apigateway")
+        return tuple(GatewayDomain(client, name) for name in names)
+
+    @cached_property
+    def queue(self) -> SyncQueue:
+        """The queue of the truststore function."""
+        return SyncQueue(self._session.client("sqs"), self._setting("QUEUE_URL"))
+
+    @cached_property
+    def rotation(self) -> Rotation:
+        """The four steps."""
+        from mtls_rotation.rotation import Rotation
+
+        return Rotation(versions=self.versions, bucket=self.bucket, bus=self.bus, domains=self.domains, clock=utc_now)
+
+    @cached_property
+    def sync(self) -> TruststoreSync:
+        """The reconcile."""
+        from mtls_rotation.truststore.plan import Settings
+        from mtls_rotation.truststore.sync import TruststoreSync
+
+        return TruststoreSync(
+            versions=self.versions,
+            bucket=self.bucket,
+            bus=self.bus,
+            domains=self.domains,
+            tag=(STACK_TAG, self._setting("STACK_NAME")),
+            settings=Settings(overlap=timedelta(hours=self._hours("ANCHOR_OVERLAP_HOURS", 1.0))),
+            clock=utc_now,
+        )
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        """The custom resource's work."""
+        from mtls_rotation.bootstrap import Bootstrap
+
+        return Bootstrap(
+            versions=self.versions, bucket=self.bucket, sync=self.sync, domains=self.domains, clock=utc_now
+        )
+
+    def _setting(self, name: str) -> str:
+        value = self._environment.get(name, "")
+        if not value:
+            raise InvalidSettingsError(
+                where="the function's environment",
+                found=f"no {name}",
+                expected=f"{name} as the template sets it",
+                remedy="Deploy the stack again.",
+            )
+        return value
+
+    def _hours(self, name: str, default: float) -> float:
+        text = self._environment.get(name, "")
+        try:
+            hours = float(text) if text else default
+        except ValueError:
+            hours = -1.0
+        if hours < 1.0:
+            raise InvalidSettingsError(
+                where=f"the function's environment, {name}",
+                found=repr(text),
+                expected="a number of hours, 1 or more: ListSecrets may be minutes behind",
+                remedy="Correct the template's parameter.",
+            )
+        return hours

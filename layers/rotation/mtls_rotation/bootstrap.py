@@ -1,0 +1,121 @@
+"""What must be there before the rest of the stack can be: the secrets' definitions, the first CA, the first truststore.
+
+API Gateway makes a domain name with mutual TLS only if the truststore exists already, and rotation needs a definition
+and a CA. The custom resource runs this on every create and update of the stack.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mtls_rotation.issuers import issuer_for
+from mtls_rotation.rotation import file_certificate, with_certificate
+from mtls_rotation.secret import ManagedSecret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from mtls_rotation.bucket import CertificateBucket
+    from mtls_rotation.timing import Deadline
+    from mtls_rotation.truststore.domain import GatewayDomain
+    from mtls_rotation.truststore.sync import TruststoreSync
+    from mtls_rotation.versions import SecretVersions
+
+DEFINITION_KEYS = ("kind", "request", "issuer", "endpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretDefinition:
+    """What the template says of a secret: the part of its value that an operator would write."""
+
+    secret_id: str
+    value: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapResult:
+    """What the template needs to go on.
+
+    Attributes:
+        truststore_version: the one that the domain runs already, or the one just published for a domain to come. So a
+            stack update never takes a domain back to an older truststore.
+    """
+
+    truststore_uri: str
+    truststore_version: str
+
+
+class Bootstrap:
+    """Makes a new stack able to rotate; on an update, brings the definitions in line with the template."""
+
+    def __init__(
+        self,
+        *,
+        versions: SecretVersions,
+        bucket: CertificateBucket,
+        sync: TruststoreSync,
+        domains: Sequence[GatewayDomain],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._versions = versions
+        self._bucket = bucket
+        self._sync = sync
+        self._domains = domains
+        self._clock = clock
+
+    def run(
+        self, ca: SecretDefinition, client: SecretDefinition, request_id: str, deadline: Deadline
+    ) -> BootstrapResult:
+        """Bring both secrets and the truststore into being.
+
+        Args:
+            ca: the CA secret. It is issued here and now, once: nothing hangs on a first CA yet.
+            client: the client secret. Its first certificate comes from its first rotation.
+            request_id: CloudFormation's, so that a repeat of the request writes the same versions.
+            deadline: until when to wait for a domain to become AVAILABLE.
+
+        Raises:
+            MtlsRotationError: a definition is wrong, or the truststore could not be published.
+        """
+        # Both are looked at before either is written: a stack that fails leaves nothing half done.
+        for definition in (ca, client):
+            ManagedSecret.parse(json.dumps(definition.value), f"the definition of secret {definition.secret_id}")
+        self._define(ca, request_id, issue=True)
+        self._define(client, request_id, issue=False)
+        result = self._sync.run(deadline)
+        return BootstrapResult(self._bucket.truststore_uri, self._running_version() or result.version_id)
+
+    def _define(self, definition: SecretDefinition, request_id: str, *, issue: bool) -> None:
+        """Put the definition at AWSCURRENT if it differs; a certificate that is there stays."""
+        current = self._versions.current(definition.secret_id)
+        document = json.loads(current.value) if current else {}
+        stated = {key: value for key, value in definition.value.items() if key in DEFINITION_KEYS}
+        carried = {key: value for key, value in document.items() if key not in DEFINITION_KEYS}
+        secret = ManagedSecret.parse(json.dumps(stated | carried), f"secret {definition.secret_id}")
+        if issue and not secret.issued:
+            where = f"secret {definition.secret_id}"
+            secret = with_certificate(secret, issuer_for(secret, self._versions).issue(secret, where, self._clock()))
+        version_id = current.version_id if current else ""
+        if current is None or ManagedSecret.parse(current.value, definition.secret_id) != secret:
+            version_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{request_id}/{definition.secret_id}"))
+            self._versions.put_current(definition.secret_id, version_id, secret.render())
+        if secret.issued:
+            self._file(definition.secret_id, version_id)
+
+    def _file(self, secret_id: str, version_id: str) -> None:
+        """File what is stored, which need not be what was just made: a repeat finds the first run's CA."""
+        stored = self._versions.version(secret_id, version_id)
+        if stored:
+            secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
+            file_certificate(self._bucket, secret, stored.name, stored.version_id)
+
+    def _running_version(self) -> str | None:
+        for domain in self._domains:
+            deployed = domain.deployed()
+            if deployed and deployed.uri == self._bucket.truststore_uri and deployed.version_id:
+                return deployed.version_id
+        return None

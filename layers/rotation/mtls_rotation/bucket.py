@@ -1,0 +1,126 @@
+"""The bucket: which object lies under which key, and how each is read and written. Public certificates only.
+
+truststore.pem                                   what the gateway reads
+anchors/managed/<sha256>.pem                     CA certificates that rotation issues from
+anchors/static/<any name>                        bundles that operators and partners upload
+issued/<anchor sha256>/<secret>/<version id>.pem issued certificates: which version hangs on which anchor
+state/retiring.json                              since when each anchor that is on its way out has been unused
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mtls_rotation.errors import SupersededError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+TRUSTSTORE = "truststore.pem"
+MANAGED_ANCHORS = "anchors/managed/"
+STATIC_ANCHORS = "anchors/static/"
+ISSUED = "issued/"
+RETIRING = "state/retiring.json"
+
+_PEM = "application/x-pem-file"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a listing shows it."""
+
+    key: str
+    etag: str
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object's content at one version."""
+
+    body: bytes
+    etag: str
+    version_id: str
+
+
+def managed_anchor_key(fingerprint: str) -> str:
+    """Where the CA certificate with this SHA-256 fingerprint lies."""
+    return f"{MANAGED_ANCHORS}{fingerprint}.pem"
+
+
+def issued_key(anchor: str, secret: str, version_id: str) -> str:
+    """Where the certificate of a secret's version lies, under the fingerprint of the anchor that it hangs on."""
+    return f"{ISSUED}{anchor}/{secret}/{version_id}.pem"
+
+
+def parse_issued_key(key: str) -> tuple[str, str, str] | None:
+    """The (anchor, secret, version id) of an issued certificate's key; None if it is not one. Secrets may hold "/"."""
+    anchor, slash, rest = key.removeprefix(ISSUED).partition("/")
+    secret, last_slash, file = rest.rpartition("/")
+    if not (key.startswith(ISSUED) and slash and last_slash and secret and file.endswith(".pem")):
+        return None
+    return anchor, secret, file.removesuffix(".pem")
+
+
+class CertificateBucket:
+    """Reads and writes the bucket."""
+
+    def __init__(self, client: S3Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    @property
+    def truststore_uri(self) -> str:
+        """The truststore as API Gateway names it."""
+        return f"s3://{self.name}/{TRUSTSTORE}"
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Every object under `prefix`; one call for each thousand."""
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            for entry in page.get("Contents", []):
+                yield Listed(entry["Key"], entry["ETag"], entry["LastModified"])
+
+    def read(self, key: str, version_id: str | None = None) -> Stored | None:
+        """An object, or None if there is no such object or version."""
+        extra: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+        try:
+            answer = self._client.get_object(Bucket=self.name, Key=key, **extra)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchVersion", "404"}:
+                return None
+            raise
+        return Stored(answer["Body"].read(), answer["ETag"], answer.get("VersionId", "null"))
+
+    def put_once(self, key: str, pem: str) -> None:
+        """Write a certificate whose key names its content; an object that is there already stays as it is."""
+        try:
+            self._client.put_object(Bucket=self.name, Key=key, Body=pem.encode(), ContentType=_PEM, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
+
+    def replace(self, key: str, body: bytes, previous: Stored | None) -> Stored:
+        """Write an object on the condition that it still is `previous` (None: that there is none).
+
+        Raises:
+            SupersededError: someone else wrote it in the meantime.
+        """
+        condition: dict[str, Any] = {"IfMatch": previous.etag} if previous else {"IfNoneMatch": "*"}
+        try:
+            answer = self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=_PEM, **condition)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict"}:
+                raise
+            raise SupersededError(
+                where=f"s3://{self.name}/{key}",
+                found="an object that changed since it was read",
+                expected=f"the version {previous.version_id}" if previous else "no object",
+                remedy="Nothing to do: it is computed afresh and tried again.",
+            ) from None
+        return Stored(body, answer["ETag"], answer["VersionId"])

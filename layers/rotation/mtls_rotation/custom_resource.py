@@ -1,0 +1,131 @@
+"""CloudFormation's custom resource protocol, and the template's properties as secret definitions.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mtls_rotation.bootstrap import SecretDefinition
+from mtls_rotation.errors import InvalidSettingsError
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomResourceEvent
+
+# CloudFormation refuses an answer of more than 4,096 bytes.
+MAX_REASON = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What CloudFormation is told."""
+
+    status: str
+    reason: str
+    data: dict[str, str]
+
+    @classmethod
+    def succeeded(cls, data: dict[str, str]) -> Answer:
+        """It went well; `data` is what `Fn::GetAtt` gives."""
+        return cls("SUCCESS", "", data)
+
+    @classmethod
+    def failed(cls, reason: str) -> Answer:
+        """It did not; the reason stands in the stack's events."""
+        return cls("FAILED", reason[:MAX_REASON], {})
+
+
+def send(event: CloudFormationCustomResourceEvent, answer: Answer) -> None:
+    """Put the answer at the pre-signed URL where CloudFormation waits for it."""
+    import urllib3
+
+    body = {
+        "Status": answer.status,
+        "Reason": answer.reason,
+        # It never changes, so that an update is never taken for a replacement.
+        "PhysicalResourceId": f"{event.stack_id}/{event.logical_resource_id}",
+        "StackId": event.stack_id,
+        "RequestId": event.request_id,
+        "LogicalResourceId": event.logical_resource_id,
+        "Data": answer.data,
+    }
+    retries = urllib3.Retry(total=5, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504), allowed_methods={"PUT"})
+    with urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(10.0)) as pool:
+        # A pre-signed URL is signed for no content type.
+        response = pool.request("PUT", event.response_url, body=json.dumps(body), headers={"content-type": ""})
+    if response.status >= 400:
+        raise RuntimeError(f"CloudFormation's answer URL returned HTTP status {response.status}")
+
+
+def definitions(properties: dict[str, Any]) -> tuple[SecretDefinition, SecretDefinition]:
+    """The CA's and the client's definition, from the resource's properties.
+
+    CloudFormation hands numbers over as strings and parameters left empty as empty strings.
+
+    Raises:
+        InvalidSettingsError: a property is missing or no number.
+    """
+    ca_secret, client_secret = _text(properties, "CaSecret"), _text(properties, "ClientSecret")
+    endpoint = _endpoint(properties)
+    ca: dict[str, Any] = {
+        "kind": "ca",
+        "request": _request(properties, "Ca"),
+        "issuer": {"type": "self-signed"},
+        # A CA is proved at the gateway that the stack owns; an outside server learns of it from its owner.
+        **({"endpoint": endpoint} if properties.get("DomainName") else {}),
+    }
+    client: dict[str, Any] = {
+        "kind": "client",
+        "request": _request(properties, "Client"),
+        "issuer": {"type": "secretsmanager", "ca_secret": ca_secret},
+        **({"endpoint": endpoint} if endpoint else {}),
+    }
+    return SecretDefinition(ca_secret, ca), SecretDefinition(client_secret, client)
+
+
+def _request(properties: dict[str, Any], prefix: str) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "common_name": _text(properties, f"{prefix}CommonName"),
+        "key_algorithm": _text(properties, f"{prefix}KeyAlgorithm"),
+        "validity_days": _number(properties, f"{prefix}ValidityDays"),
+    }
+    if organization := properties.get(f"{prefix}Organization"):
+        request["organization"] = organization
+    for member, name in (("dns_names", "DnsNames"), ("uris", "Uris"), ("emails", "Emails")):
+        if values := [value.strip() for value in properties.get(f"{prefix}{name}", ()) if value.strip()]:
+            request[member] = values
+    return request
+
+
+def _endpoint(properties: dict[str, Any]) -> dict[str, Any] | None:
+    url = properties.get("EndpointUrl", "")
+    if not url:
+        return None
+    server_ca = properties.get("EndpointServerCa", "")
+    return {"url": url, **({"server_ca": server_ca.replace("\\n", "\n")} if server_ca else {})}
+
+
+def _text(properties: dict[str, Any], name: str) -> str:
+    value = properties.get(name)
+    if not isinstance(value, str) or not value:
+        raise _invalid(name, value, "a text")
+    return value
+
+
+def _number(properties: dict[str, Any], name: str) -> int:
+    text = _text(properties, name)
+    if not text.isdecimal():
+        raise _invalid(name, text, "a whole number")
+    return int(text)
+
+
+def _invalid(name: str, found: object, expected: str) -> InvalidSettingsError:
+    return InvalidSettingsError(
+        where=f"the custom resource's property {name}",
+        found=repr(found) if found else "nothing",
+        expected=expected,
+        remedy="Correct the parameter in the template or the deploy command.",
+    )

@@ -1,0 +1,133 @@
+"""Every error that an operator may meet, each with a code that the runbook lists and a message that says what to do.
+
+A message names things and dates, never a secret value: no private key can come out of here.
+"""
+
+from typing import ClassVar
+
+
+class MtlsRotationError(Exception):
+    """Something that rotation, truststore sync or bootstrap could not do.
+
+    Attributes:
+        code: short and stable; `docs/operations.md` has a section for it.
+        retryable: True where the same call may succeed later with nobody having changed anything.
+    """
+
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, *, where: str, found: str, expected: str, remedy: str) -> None:
+        self.where = where
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(f"{self.code} {where}: found {found}; expected {expected}. {remedy}")
+
+
+class InvalidEventError(MtlsRotationError):
+    """The event that invoked the function is not one that it understands."""
+
+    code = "MTLS-100"
+
+
+class InvalidSecretError(MtlsRotationError):
+    """The secret's value is not a client or CA secret."""
+
+    code = "MTLS-101"
+
+
+class UnusableIssuerError(MtlsRotationError):
+    """The issuer that the secret names cannot sign: it does not exist, holds no CA, or its CA has expired."""
+
+    code = "MTLS-102"
+
+
+class ValidityBeyondIssuerError(MtlsRotationError):
+    """The certificate that is asked for would outlive the CA that is to sign it."""
+
+    code = "MTLS-103"
+
+
+class VersionNotStagedError(MtlsRotationError):
+    """The rotation's token is not a version at AWSPENDING."""
+
+    code = "MTLS-104"
+
+
+class RotationNotEnabledError(MtlsRotationError):
+    """The secret has no rotation switched on."""
+
+    code = "MTLS-105"
+
+
+class RejectedCertificateError(MtlsRotationError):
+    """The pending certificate fails a check that needs no network: chain, key, purpose or dates."""
+
+    code = "MTLS-106"
+
+
+class InvalidSettingsError(MtlsRotationError):
+    """The function's own environment or the custom resource's properties are wrong."""
+
+    code = "MTLS-107"
+
+
+class NotYetVisibleError(MtlsRotationError):
+    """Secrets Manager has not shown a write that was made: its reads are eventually consistent."""
+
+    code = "MTLS-201"
+    retryable = True
+
+
+class TruststoreNotDeployedError(MtlsRotationError):
+    """The gateway did not come to trust the pending certificate's anchor within the step's time."""
+
+    code = "MTLS-202"
+    retryable = True
+
+
+class HandshakeFailedError(MtlsRotationError):
+    """The endpoint did not accept the pending certificate within the step's time."""
+
+    code = "MTLS-203"
+    retryable = True
+
+
+class SupersededError(MtlsRotationError):
+    """Another run changed the same thing at the same time; what it left is to be looked at afresh."""
+
+    code = "MTLS-204"
+    retryable = True
+
+
+class TruststoreGuardError(MtlsRotationError):
+    """The truststore that was planned is not safe to publish. What is deployed was left alone."""
+
+    code = "MTLS-301"
+
+
+class DomainBusyError(MtlsRotationError):
+    """API Gateway takes no update of the domain name now: it is updating, or the account's rate is used up.
+
+    Attributes:
+        retry_after: seconds to wait before the next try.
+    """
+
+    code = "MTLS-302"
+    retryable = True
+
+    def __init__(self, *, where: str, found: str, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(
+            where=where,
+            found=found,
+            expected="a domain name that is AVAILABLE, and one UpdateDomainName in 30 seconds",
+            remedy=f"Nothing to do: it is tried again in {retry_after} s.",
+        )
+
+
+class UnusableDomainError(MtlsRotationError):
+    """The custom domain name does not exist, or has no mutual TLS."""
+
+    code = "MTLS-303"

@@ -1,0 +1,1 @@
+"""Certificates: making them, reading them, checking them. Nothing here calls AWS."""

@@ -1,0 +1,192 @@
+"""How a leaf and a CA certificate are made, and what is read from one. No AWS, no files.
+
+The profile follows RFC 5280: v3, random serials, key identifiers, critical basic constraints and key usage,
+and the extended key usage clientAuth on a leaf.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, CertificatePublicKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mtls_rotation.secret import CertificateRequest, KeyAlgorithm
+
+type SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+# A certificate is valid from a little before its issue, so that a server whose clock is behind accepts it too.
+BACKDATE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedKey:
+    """A private key with the certificate that was issued for it.
+
+    Attributes:
+        chain: the intermediates between `certificate` and `anchor`, in order, both left out.
+        anchor: the certificate that a truststore must hold for `certificate` to be accepted.
+    """
+
+    key: SigningKey
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    anchor: x509.Certificate
+
+    def __repr__(self) -> str:
+        return f"CertifiedKey({subject(self.certificate)!r}, serial={serial(self.certificate)})"
+
+
+def generate_key(algorithm: KeyAlgorithm) -> SigningKey:
+    """A fresh private key."""
+    match algorithm:
+        case KeyAlgorithm.EC_P256:
+            return ec.generate_private_key(ec.SECP256R1())
+        case KeyAlgorithm.EC_P384:
+            return ec.generate_private_key(ec.SECP384R1())
+        case KeyAlgorithm.RSA_2048 | KeyAlgorithm.RSA_3072 | KeyAlgorithm.RSA_4096:
+            return rsa.generate_private_key(public_exponent=65537, key_size=int(algorithm.removeprefix("RSA_")))
+
+
+def issue_leaf(
+    request: CertificateRequest,
+    public_key: CertificatePublicKeyTypes,
+    issuer: x509.Certificate,
+    issuer_key: CertificateIssuerPrivateKeyTypes,
+    now: datetime,
+) -> x509.Certificate:
+    """A client certificate for `public_key`, signed by `issuer`'s key.
+
+    It ends `request.validity_days` after `now`; the caller has made sure that `issuer` lives that long.
+    """
+    issuer_key_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    builder = _builder(request, public_key, issuer.subject, now)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_key_usage(digital_signature=True), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id), critical=False
+    )
+    names: list[x509.GeneralName] = [x509.DNSName(name) for name in request.dns_names]
+    names += [x509.UniformResourceIdentifier(uri) for uri in request.uris]
+    names += [x509.RFC822Name(email) for email in request.emails]
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(issuer_key, _digest(issuer_key))
+
+
+def issue_root(request: CertificateRequest, key: SigningKey, now: datetime) -> x509.Certificate:
+    """A self-signed CA certificate that may sign leaves and nothing else (path length 0)."""
+    builder = _builder(request, key.public_key(), _name(request), now)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
+    )
+    return builder.sign(key, _digest(key))
+
+
+def _builder(
+    request: CertificateRequest, public_key: CertificatePublicKeyTypes, issuer: x509.Name, now: datetime
+) -> x509.CertificateBuilder:
+    """What every certificate has: names, serial, dates, subject key identifier."""
+    moment = now.replace(microsecond=0)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(request))
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - BACKDATE)
+        .not_valid_after(moment + timedelta(days=request.validity_days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+    )
+
+
+def _name(request: CertificateRequest) -> x509.Name:
+    attributes = []
+    if request.organization:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, request.organization))
+    attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, request.common_name))
+    return x509.Name(attributes)
+
+
+def _key_usage(
+    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _digest(key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384:
+    """SHA-384 for a P-384 key, as RFC 5480, section 4, pairs them; SHA-256 for every other."""
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
+        return hashes.SHA384()
+    return hashes.SHA256()
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """The SHA-256 fingerprint, lower-case hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def serial(certificate: x509.Certificate) -> str:
+    """The serial number, lower-case hex."""
+    return f"{certificate.serial_number:x}"
+
+
+def subject(certificate: x509.Certificate) -> str:
+    """The subject as RFC 4514 writes it."""
+    return certificate.subject.rfc4514_string()
+
+
+def to_pem(*certificates: x509.Certificate) -> str:
+    """The certificates as PEM, one after the other."""
+    return "".join(certificate.public_bytes(serialization.Encoding.PEM).decode() for certificate in certificates)
+
+
+def from_pem(text: str) -> tuple[x509.Certificate, ...]:
+    """The certificates of a PEM text that we wrote ourselves.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    return tuple(x509.load_pem_x509_certificates(text.encode())) if text.strip() else ()
+
+
+def key_to_pem(key: SigningKey) -> str:
+    """The private key as unencrypted PKCS#8 PEM: for the secret's value and for nothing else."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def key_from_pem(text: str) -> SigningKey:
+    """The private key of a PKCS#8 PEM text.
+
+    Raises:
+        ValueError: it is no such text, or another kind of key. The message does not quote it.
+    """
+    try:
+        key = serialization.load_pem_private_key(text.encode(), password=None)
+    except (ValueError, TypeError):
+        raise ValueError("a text that is no unencrypted PEM private key") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError("a private key that is neither RSA nor EC")  # noqa: TRY004 - a value that was read
+    return key
+
+
+def to_rfc3339(moment: datetime) -> str:
+    """A moment as RFC 3339 in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

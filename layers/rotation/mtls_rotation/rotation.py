@@ -1,0 +1,432 @@
+"""The four steps of a rotation, for client secrets and CA secrets alike.
+
+Secrets Manager calls them in order with one token, stops at the first that fails, and begins again at the first with
+the same token. So each step looks at what is there before it acts, and may be killed anywhere and run again.
+https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotating-secrets-lambda-function-overview.html
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+from pydantic import SecretStr
+
+from mtls_rotation import bucket as layout
+from mtls_rotation.bus import CLIENT_CERTIFICATE_ROTATED, ROTATION_FAILED, TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.errors import (
+    HandshakeFailedError,
+    InvalidEventError,
+    InvalidSecretError,
+    MtlsRotationError,
+    NotYetVisibleError,
+    RejectedCertificateError,
+    RotationNotEnabledError,
+    TruststoreNotDeployedError,
+    VersionNotStagedError,
+)
+from mtls_rotation.handshake import try_endpoint
+from mtls_rotation.issuers import issuer_for
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.verification import refusals
+from mtls_rotation.secret import CertificateRequest, ManagedSecret
+from mtls_rotation.truststore import bundle
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SecretVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cryptography import x509
+
+    from mtls_rotation.bucket import CertificateBucket
+    from mtls_rotation.bus import EventBus
+    from mtls_rotation.timing import Deadline
+    from mtls_rotation.truststore.domain import GatewayDomain
+    from mtls_rotation.versions import SecretDescription, SecretVersions
+
+log = logging.getLogger(__name__)
+
+# How long a step waits for Secrets Manager to show a write, and testSecret for an endpoint to accept a certificate.
+VISIBILITY = 15.0
+PROPAGATION = 120.0
+
+
+class Step(StrEnum):
+    """A step, by the name that Secrets Manager gives it."""
+
+    CREATE = "createSecret"
+    SET = "setSecret"
+    TEST = "testSecret"
+    FINISH = "finishSecret"
+
+    @classmethod
+    def parse(cls, text: str) -> Step:
+        """The step of that name.
+
+        Raises:
+            InvalidEventError: there is none.
+        """
+        try:
+            return cls(text)
+        except ValueError:
+            raise InvalidEventError(
+                where="the event's Step",
+                found=repr(text),
+                expected=" or ".join(cls),
+                remedy="This function is for Secrets Manager to invoke; events/ holds samples.",
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class RotationRequest:
+    """What Secrets Manager asks for: one step for one version.
+
+    Attributes:
+        version_id: the ClientRequestToken, which is the id of the version at AWSPENDING.
+        rotation_token: passed on to PutSecretValue, where given.
+    """
+
+    step: Step
+    secret_id: str
+    version_id: str
+    rotation_token: str | None = None
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> RotationRequest:
+        """Read the event that Secrets Manager invokes a rotation function with.
+
+        Raises:
+            InvalidEventError: a member is missing, or the step is unknown.
+        """
+        for member in ("Step", "SecretId", "ClientRequestToken"):
+            if not isinstance(event.get(member), str) or not event[member]:
+                raise InvalidEventError(
+                    where=f"the event's {member}",
+                    found=repr(event.get(member)),
+                    expected="a text",
+                    remedy="This function is for Secrets Manager to invoke; events/ holds samples.",
+                )
+        return cls(
+            Step.parse(event["Step"]), event["SecretId"], event["ClientRequestToken"], event.get("RotationToken")
+        )
+
+
+class Rotation:
+    """Runs steps. One instance serves every invocation of an execution environment."""
+
+    def __init__(
+        self,
+        *,
+        versions: SecretVersions,
+        bucket: CertificateBucket,
+        bus: EventBus,
+        domains: Sequence[GatewayDomain],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._versions = versions
+        self._bucket = bucket
+        self._bus = bus
+        self._domains = domains
+        self._clock = clock
+
+    def run(self, request: RotationRequest, deadline: Deadline) -> None:
+        """Run one step.
+
+        Raises:
+            MtlsRotationError: the step could not be done. AWSCURRENT is as it was, and `Rotation Failed` was put.
+        """
+        steps = {
+            Step.CREATE: self._create,
+            Step.SET: self._set,
+            Step.TEST: self._test,
+            Step.FINISH: self._finish,
+        }
+        try:
+            steps[request.step](request, deadline)
+        except MtlsRotationError as error:
+            self._announce_failure(request, error)
+            raise
+
+    # createSecret -----------------------------------------------------------------------------------------------------
+
+    def _create(self, request: RotationRequest, deadline: Deadline) -> None:
+        description = self._staged(request, deadline)
+        if AWSCURRENT in description.stages[request.version_id]:
+            return
+        stored = self._versions.version(description.arn, request.version_id)
+        if stored is None:
+            stored = self._issue(description, request, deadline)
+        file_certificate(self._bucket, _certified(stored), stored.name, stored.version_id)
+
+    def _staged(self, request: RotationRequest, deadline: Deadline) -> SecretDescription:
+        """The secret's description, once it shows the token's version with a label."""
+        for _ in deadline.sooner(VISIBILITY).attempts():
+            description = self._describe(request.secret_id)
+            if not description.rotation_enabled:
+                raise RotationNotEnabledError(
+                    where=f"secret {description.name}",
+                    found="rotation switched off",
+                    expected="a secret with a rotation schedule",
+                    remedy="Switch it on with `aws secretsmanager rotate-secret --rotation-lambda-arn ...`.",
+                )
+            if description.stages.get(request.version_id, frozenset()) & {AWSPENDING, AWSCURRENT}:
+                return description
+        raise _not_staged(description.name, request.version_id, description.stages.get(request.version_id, frozenset()))
+
+    def _describe(self, secret_id: str) -> SecretDescription:
+        try:
+            return self._versions.describe(secret_id)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            raise InvalidEventError(
+                where="the event's SecretId",
+                found=secret_id,
+                expected="a secret that exists in this account and region",
+                remedy="Check the ARN; the secret may have been deleted.",
+            ) from None
+
+    def _issue(self, description: SecretDescription, request: RotationRequest, deadline: Deadline) -> SecretVersion:
+        """Make the pending version: what AWSCURRENT requests, freshly issued. Whoever puts a value first, wins."""
+        current = self._versions.current(description.arn)
+        if current is None:
+            raise InvalidSecretError(
+                where=f"secret {description.name}",
+                found="no value at AWSCURRENT",
+                expected='a value with "request" and "issuer"',
+                remedy="Put one; docs/architecture.md shows it.",
+            )
+        definition = ManagedSecret.parse(current.value, f"secret {description.name}")
+        issued = issuer_for(definition, self._versions).issue(definition, f"secret {description.name}", self._clock())
+        value = with_certificate(definition, issued).render()
+        if not self._versions.put_pending(description.arn, request.version_id, value, request.rotation_token):
+            return self._versions.await_version(description.arn, request.version_id, deadline.sooner(VISIBILITY))
+        log.info(
+            "issued a certificate",
+            extra={
+                "secret": description.name,
+                "version": request.version_id,
+                "serial": pki.serial(issued.certificate),
+                "issuer": pki.subject(issued.anchor),
+                "not_after": pki.to_rfc3339(issued.certificate.not_valid_after_utc),
+            },
+        )
+        return SecretVersion(description.arn, description.name, request.version_id, frozenset({AWSPENDING}), value)
+
+    # setSecret --------------------------------------------------------------------------------------------------------
+
+    def _set(self, request: RotationRequest, deadline: Deadline) -> None:
+        stored = self._pending(request, deadline)
+        if AWSCURRENT in stored.stages:
+            return
+        anchor = pki.fingerprint(_one(_certified(stored).anchor or ""))
+        waiting = self._domains_without(anchor)
+        if not waiting:
+            return
+        detail: dict[str, object] = {
+            "secret_arn": stored.arn,
+            "secret_name": stored.name,
+            "version_id": stored.version_id,
+            "anchor": anchor,
+        }
+        self._bus.put(TRUSTSTORE_SYNC_REQUESTED, detail, stored.arn)
+        for _ in deadline.attempts():
+            waiting = self._domains_without(anchor)
+            if not waiting:
+                return
+        raise TruststoreNotDeployedError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found=f"a truststore without the anchor {anchor} on {', '.join(waiting)}",
+            expected="the anchor deployed, and the domain name AVAILABLE, within the step's time",
+            remedy="Secrets Manager tries again by itself. If it goes on, look at truststore_sync and its queue.",
+        )
+
+    def _domains_without(self, anchor: str) -> list[str]:
+        """The domains whose running truststore would refuse what hangs on `anchor`. One that is not there refuses none."""
+        lacking = []
+        for domain in self._domains:
+            deployed = domain.deployed()
+            if deployed is None:
+                continue
+            truststore = self._bucket.read(layout.TRUSTSTORE, deployed.version_id) if deployed.settled else None
+            if truststore is None or anchor not in bundle.fingerprints(truststore.body):
+                lacking.append(domain.name)
+        return lacking
+
+    # testSecret -------------------------------------------------------------------------------------------------------
+
+    def _test(self, request: RotationRequest, deadline: Deadline) -> None:
+        stored = self._pending(request, deadline)
+        if AWSCURRENT in stored.stages:
+            return
+        secret = _certified(stored)
+        chain, key, anchor = _material(secret)
+        where = f"secret {stored.name}, version {stored.version_id}"
+        if secret.kind == "ca":
+            chain, key = self._probe(secret, stored.name)
+        if reasons := refusals(chain[0], key, chain[1:], [anchor], self._clock()):
+            raise RejectedCertificateError(
+                where=where,
+                found="; ".join(reasons),
+                expected="a client certificate that its anchor vouches for, in date, with its own key",
+                remedy="Rotate the secret anew; if it goes on, look at the issuer.",
+            )
+        if secret.endpoint is None:
+            return
+        for _ in deadline.sooner(PROPAGATION).attempts():
+            refusal = try_endpoint(secret.endpoint, pki.to_pem(*chain), pki.key_to_pem(key))
+            if not refusal:
+                return
+        raise HandshakeFailedError(
+            where=where,
+            found=f"{secret.endpoint.url} refused it: {refusal}",
+            expected="the endpoint to accept the pending certificate",
+            remedy="Secrets Manager tries again by itself. If it goes on, see that the endpoint trusts the CA.",
+        )
+
+    def _probe(self, ca: ManagedSecret, name: str) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey]:
+        """A CA is proved by a leaf that it signs: one that lives for a day and is kept nowhere."""
+        chain, ca_key, _ = _material(ca)
+        request = CertificateRequest(common_name=f"probe of {name}"[:64], validity_days=1)
+        key = pki.generate_key(request.key_algorithm)
+        # Dated a day back where the CA itself has less than a day left.
+        now = min(self._clock(), chain[0].not_valid_after_utc - timedelta(days=1))
+        return (pki.issue_leaf(request, key.public_key(), chain[0], ca_key, now), *chain[1:]), key
+
+    # finishSecret -----------------------------------------------------------------------------------------------------
+
+    def _finish(self, request: RotationRequest, deadline: Deadline) -> None:
+        stored = self._pending(request, deadline)
+        secret = _certified(stored)
+        previous = self._promote(request, deadline)
+        self._versions.drop_pending(stored.arn, request.version_id)
+        detail: dict[str, object] = {
+            "secret_arn": stored.arn,
+            "secret_name": stored.name,
+            "kind": secret.kind,
+            "version_id": request.version_id,
+            "previous_version_id": previous,
+            "serial_number": secret.serial_number,
+            "fingerprint_sha256": secret.fingerprint_sha256,
+            "not_after": secret.not_after,
+        }
+        self._bus.put(CLIENT_CERTIFICATE_ROTATED, detail, stored.arn)
+
+    def _promote(self, request: RotationRequest, deadline: Deadline) -> str | None:
+        """Move AWSCURRENT to the token's version; returns the version that had it. A stale reading is read again."""
+        for _ in deadline.sooner(VISIBILITY).attempts():
+            description = self._describe(request.secret_id)
+            current = description.version_at(AWSCURRENT)
+            if current == request.version_id:
+                return None
+            try:
+                self._versions.make_current(description, request.version_id)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidParameterException":
+                    raise
+            else:
+                return current
+        raise NotYetVisibleError(
+            where=f"secret {description.name}",
+            found=f"AWSCURRENT on {current}, which Secrets Manager says it is not on",
+            expected="one answer about where AWSCURRENT is",
+            remedy="Secrets Manager tries the rotation again by itself.",
+        )
+
+    # shared -----------------------------------------------------------------------------------------------------------
+
+    def _pending(self, request: RotationRequest, deadline: Deadline) -> SecretVersion:
+        """The token's version with its value, at AWSPENDING or, in a repeat, at AWSCURRENT already."""
+        try:
+            stored = self._versions.await_version(request.secret_id, request.version_id, deadline.sooner(VISIBILITY))
+        except NotYetVisibleError:
+            description = self._describe(request.secret_id)
+            labels = description.stages.get(request.version_id, frozenset())
+            if AWSPENDING not in labels:
+                raise _not_staged(description.name, request.version_id, labels) from None
+            if request.step is Step.TEST and (current := self._versions.current(description.arn)):
+                # RotateSecret with RotateImmediately=false tries the configuration by this step alone, on a version
+                # that no createSecret has filled: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html
+                return current
+            raise
+        if not stored.stages & {AWSPENDING, AWSCURRENT}:
+            raise _not_staged(stored.name, request.version_id, stored.stages)
+        return stored
+
+    def _announce_failure(self, request: RotationRequest, error: MtlsRotationError) -> None:
+        detail: dict[str, object] = {
+            "secret_id": request.secret_id,
+            "version_id": request.version_id,
+            "step": request.step.value,
+            "code": error.code,
+            "message": str(error),
+            "retryable": error.retryable,
+        }
+        try:
+            self._bus.put(ROTATION_FAILED, detail, request.secret_id)
+        except (ClientError, RuntimeError):
+            log.exception("could not announce the failure; the failure itself follows")
+
+
+def with_certificate(definition: ManagedSecret, issued: pki.CertifiedKey) -> ManagedSecret:
+    """The definition with what was issued for it; the operator's own keys are carried over."""
+    leaf = issued.certificate
+    return definition.model_copy(
+        update={
+            "certificate": pki.to_pem(leaf),
+            "certificate_chain": pki.to_pem(*issued.chain),
+            "anchor": pki.to_pem(issued.anchor),
+            "private_key": SecretStr(pki.key_to_pem(issued.key)),
+            "serial_number": pki.serial(leaf),
+            "fingerprint_sha256": pki.fingerprint(leaf),
+            "not_before": pki.to_rfc3339(leaf.not_valid_before_utc),
+            "not_after": pki.to_rfc3339(leaf.not_valid_after_utc),
+        }
+    )
+
+
+def file_certificate(bucket: CertificateBucket, secret: ManagedSecret, name: str, version_id: str) -> None:
+    """Make sure that the bucket holds a version's public certificate and the anchor that it hangs on."""
+    anchor = _one(secret.anchor or "")
+    fingerprint = pki.fingerprint(anchor)
+    bucket.put_once(layout.managed_anchor_key(fingerprint), pki.to_pem(anchor))
+    bucket.put_once(layout.issued_key(fingerprint, name, version_id), secret.certificate or "")
+
+
+def _certified(stored: SecretVersion) -> ManagedSecret:
+    """The version's value, which must hold a certificate."""
+    secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
+    if not secret.issued:
+        raise InvalidSecretError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found="a value without certificate, anchor or private_key",
+            expected="the value that createSecret puts",
+            remedy="Take AWSPENDING off that version and rotate anew.",
+        )
+    return secret
+
+
+def _material(secret: ManagedSecret) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey, x509.Certificate]:
+    """The certificate with its intermediates, its key, and its anchor."""
+    if secret.private_key is None:
+        raise ValueError("a value without private_key")
+    chain = (_one(secret.certificate or ""), *pki.from_pem(secret.certificate_chain or ""))
+    return chain, pki.key_from_pem(secret.private_key.get_secret_value()), _one(secret.anchor or "")
+
+
+def _one(pem: str) -> x509.Certificate:
+    (certificate,) = pki.from_pem(pem)
+    return certificate
+
+
+def _not_staged(name: str, version_id: str, labels: frozenset[str]) -> VersionNotStagedError:
+    return VersionNotStagedError(
+        where=f"secret {name}, version {version_id}",
+        found=f"the labels {', '.join(sorted(labels))}" if labels else "no such version with a label",
+        expected="the version at AWSPENDING",
+        remedy="Start a rotation with `aws secretsmanager rotate-secret`; this token is of none that is under way.",
+    )

@@ -1,0 +1,243 @@
+"""The JSON of a managed secret: what it may say, how it is read, how it is written. Calls nothing.
+
+The operator writes `request`, `issuer` and `endpoint`; rotation writes the rest. Keys that are not ours are carried
+over untouched.
+"""
+
+import ipaddress
+import json
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from mtls_rotation.errors import InvalidSecretError
+
+_DNS_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_EMAIL_LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
+
+
+class KeyAlgorithm(StrEnum):
+    """The keys that a request may ask for. API Gateway takes RSA-2048, P-256 and stronger."""
+
+    EC_P256 = "EC_P256"
+    EC_P384 = "EC_P384"
+    RSA_2048 = "RSA_2048"
+    RSA_3072 = "RSA_3072"
+    RSA_4096 = "RSA_4096"
+
+
+def _printable(text: str) -> str:
+    if text != text.strip() or not text.isprintable():
+        raise ValueError("text without control characters and without spaces at its ends")
+    return text
+
+
+def _dns_name(name: str) -> str:
+    if len(name) > 253 or not all(_DNS_LABEL.fullmatch(label) for label in name.split(".")):
+        raise ValueError("a DNS name such as billing.example.com (RFC 1034, section 3.5)")
+    return name
+
+
+def _email(address: str) -> str:
+    local, at, domain = address.rpartition("@")
+    if not at or not _EMAIL_LOCAL_PART.fullmatch(local):
+        raise ValueError("an e-mail address such as team@example.com (RFC 5280, section 4.2.1.6)")
+    _dns_name(domain)
+    return address
+
+
+def _uri(text: str) -> str:
+    expected = "an absolute URI in ASCII, such as spiffe://example.com/billing (RFC 5280, section 4.2.1.6)"
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError(expected) from None
+    if not (
+        text.isascii() and text.isprintable() and " " not in text and parts.scheme and (parts.netloc or parts.path)
+    ):
+        raise ValueError(expected)
+    return text
+
+
+def _https_url(text: str) -> str:
+    expected = "an https URL such as https://api.example.com/ with no user, password or fragment"
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme == "https" and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        raise ValueError(expected) from None
+    if not usable or parts.username or parts.password or parts.fragment or not text.isascii() or " " in text:
+        raise ValueError(expected)
+    hostname = parts.hostname or ""
+    try:
+        ipaddress.ip_address(hostname)
+    except ValueError:
+        _dns_name(hostname)
+    return text
+
+
+# Upper bounds of RFC 5280, appendix A.1 (ub-common-name, ub-organization-name).
+Name64 = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+
+
+class _Strict(BaseModel):
+    """A part of the secret whose keys are all ours: a misspelt one is an error, not a silent default."""
+
+    # Inputs stay out of error texts: they may hold a private key.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class CertificateRequest(_Strict):
+    """What certificate to make.
+
+    `validity_days` counts from the moment of issue. Lists may be empty.
+    """
+
+    common_name: Name64
+    organization: Name64 | None = None
+    dns_names: tuple[Annotated[str, AfterValidator(_dns_name)], ...] = ()
+    uris: tuple[Annotated[str, AfterValidator(_uri)], ...] = ()
+    emails: tuple[Annotated[str, AfterValidator(_email)], ...] = ()
+    key_algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256
+    validity_days: Annotated[int, Field(ge=1, le=7300, strict=True)] = 30
+
+
+class SecretsManagerIssuerReference(_Strict):
+    """The CA whose key lives in the secret `ca_secret` (a name or an ARN)."""
+
+    type: Literal["secretsmanager"]
+    ca_secret: Annotated[str, Field(min_length=1, max_length=2048)]
+
+
+class SelfSignedIssuerReference(_Strict):
+    """The certificate signs itself: the issuer of a root CA."""
+
+    type: Literal["self-signed"]
+
+
+IssuerReference = Annotated[
+    SecretsManagerIssuerReference | SelfSignedIssuerReference,
+    Field(discriminator="type"),
+]
+
+
+class Endpoint(_Strict):
+    """Where testSecret proves the certificate.
+
+    Attributes:
+        url: the https URL that is asked for with GET.
+        expected_status: the HTTP statuses that prove acceptance.
+        server_ca: PEM of the CAs that may have issued the server's certificate; the system's own when absent.
+    """
+
+    url: Annotated[str, AfterValidator(_https_url)]
+    expected_status: Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], Field(min_length=1)] = (200,)
+    server_ca: str | None = None
+
+
+class ManagedSecret(BaseModel):
+    """The value of one version of a client secret or CA secret.
+
+    `certificate` and the keys after it are absent until the first rotation. `certificate_chain` holds the
+    intermediates, root left out; `anchor` is the certificate that a truststore must hold for `certificate` to be
+    accepted. `serial_number` and `fingerprint_sha256` are lower-case hex; the two times are RFC 3339 in UTC.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    kind: Literal["client", "ca"] = "client"
+    request: CertificateRequest
+    issuer: IssuerReference
+    endpoint: Endpoint | None = None
+    certificate: str | None = None
+    certificate_chain: str | None = None
+    anchor: str | None = None
+    private_key: SecretStr | None = None
+    serial_number: str | None = None
+    fingerprint_sha256: str | None = None
+    not_before: str | None = None
+    not_after: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Self:
+        """Read a secret's value.
+
+        Args:
+            text: the secret's `SecretString`.
+            where: what to call the secret in an error.
+
+        Raises:
+            InvalidSecretError: it is not JSON, lacks a key, or says something that no certificate could be made from.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError:
+            raise InvalidSecretError(
+                where=where,
+                found="a value that is not JSON",
+                expected='a JSON object with "request" and "issuer"',
+                remedy="Put a new value; docs/architecture.md shows one.",
+            ) from None
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise _explain(error, where) from None
+
+    @property
+    def issued(self) -> bool:
+        """Whether this value holds a certificate and its key."""
+        return bool(self.certificate and self.private_key and self.anchor)
+
+    def render(self) -> str:
+        """The value as the JSON to store. It holds the private key."""
+        document = self.model_dump(mode="json", exclude_none=True)
+        if self.private_key is not None:
+            document["private_key"] = self.private_key.get_secret_value()
+        return json.dumps(document, indent=1)
+
+
+def _explain(error: ValidationError, where: str) -> InvalidSecretError:
+    """One problem of a validation error in the operator's words. Only what the operator wrote is ever quoted."""
+    problem = error.errors(include_url=False, include_context=True)[0]
+    location = [str(part) for part in problem["loc"]]
+    kind = problem["type"]
+    quotable = bool(location) and location[0] in {"kind", "request", "issuer", "endpoint"}
+    if location[:1] == ["issuer"] and len(location) > 1:
+        del location[1]  # the name of the union's member, which the operator did not write
+    path = ".".join(location) or "the JSON"
+    if kind == "missing":
+        found, expected = f"no {path}", f"{path} to be there"
+    elif kind == "extra_forbidden":
+        found, expected = f"the unknown key {path}", "only keys that docs/architecture.md lists"
+    else:
+        found = f"{path} = {_shorten(problem['input'])}" if quotable else f"an unusable value of {path}"
+        expected = _expectation(problem)
+    return InvalidSecretError(
+        where=where,
+        found=found,
+        expected=expected,
+        remedy=f"Correct {path} in the secret's value; nothing was changed.",
+    )
+
+
+def _expectation(problem: Any) -> str:
+    context = problem.get("ctx", {})
+    match problem["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "enum" | "literal_error":
+            return f"one of {context['expected']}"
+        case "union_tag_invalid":
+            return f"issuer.type to be one of {context['expected_tags']}"
+        case "union_tag_not_found":
+            return "issuer.type to be there"
+        case _:
+            return re.sub(r"^\w+ should ", "it to ", str(problem["msg"]))
+
+
+def _shorten(value: object) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,49 @@
+"""Time as a step of a Lambda function has it: now, and how long is left."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The moment by which a step must have ended, on the monotonic clock.
+
+    `sleep` is a field so that a test can make waiting instantaneous.
+    """
+
+    at: float
+    sleep: Callable[[float], None] = field(default=time.sleep, compare=False)
+    monotonic: Callable[[], float] = field(default=time.monotonic, compare=False)
+
+    @classmethod
+    def within(cls, seconds: float) -> "Deadline":
+        """The deadline that lies `seconds` ahead."""
+        return cls(time.monotonic() + seconds)
+
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.at - self.monotonic())
+
+    def sooner(self, seconds: float) -> "Deadline":
+        """This deadline or `seconds` from now, whichever comes first."""
+        return Deadline(min(self.at, self.monotonic() + seconds), self.sleep, self.monotonic)
+
+    def attempts(self, first: float = 0.2, longest: float = 5.0) -> Iterator[int]:
+        """Count tries: one at once, then one after each pause, while time is left.
+
+        A pause starts at `first` seconds and doubles up to `longest`. There is always at least one try.
+        """
+        count, pause = 0, first
+        while True:
+            yield count
+            if self.remaining() <= pause:
+                return
+            self.sleep(pause)
+            count, pause = count + 1, min(pause * 2, longest)

@@ -1,0 +1,3 @@
+"""The truststore: which anchors belong in it (`plan`, `rules`), its bytes (`bundle`), and getting it deployed
+(`domain`, `sync`).
+"""

@@ -1,0 +1,189 @@
+"""Secrets Manager as rotation sees it: the versions of a secret and the staging labels on them.
+
+Every read there is eventually consistent, so a version that was just written may not be found for a while. What to
+make of that is decided by the caller; `await_version` asks again until a deadline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mtls_rotation.errors import NotYetVisibleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+    from mtls_rotation.timing import Deadline
+
+AWSCURRENT = "AWSCURRENT"
+AWSPENDING = "AWSPENDING"
+AWSPREVIOUS = "AWSPREVIOUS"
+LIVE_LABELS = frozenset({AWSCURRENT, AWSPENDING, AWSPREVIOUS})
+
+
+@dataclass(frozen=True, slots=True)
+class SecretDescription:
+    """A secret without its values.
+
+    Attributes:
+        stages: version id → the staging labels attached to it.
+    """
+
+    arn: str
+    name: str
+    rotation_enabled: bool
+    stages: dict[str, frozenset[str]]
+
+    def version_at(self, label: str) -> str | None:
+        """The id of the version that carries `label`."""
+        return next((version for version, labels in self.stages.items() if label in labels), None)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """One version with its value. The value holds a private key, so it is left out of `repr`."""
+
+    arn: str
+    name: str
+    version_id: str
+    stages: frozenset[str]
+    value: str
+
+    def __repr__(self) -> str:
+        return f"SecretVersion({self.name}, {self.version_id}, {sorted(self.stages)})"
+
+
+class SecretVersions:
+    """Reads and moves the versions of secrets."""
+
+    def __init__(self, client: SecretsManagerClient) -> None:
+        self._client = client
+
+    def describe(self, secret_id: str) -> SecretDescription:
+        """The secret's labels and whether it rotates, as Secrets Manager shows them now."""
+        answer = self._client.describe_secret(SecretId=secret_id)
+        return SecretDescription(
+            arn=answer["ARN"],
+            name=answer["Name"],
+            rotation_enabled=answer.get("RotationEnabled", False),
+            stages={version: frozenset(labels) for version, labels in answer.get("VersionIdsToStages", {}).items()},
+        )
+
+    def list_tagged(self, tag: str, value: str) -> Iterator[SecretDescription]:
+        """Every secret with this tag, those in their recovery window included. May lag by five minutes.
+
+        https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ListSecrets.html
+        """
+        pages = self._client.get_paginator("list_secrets").paginate(
+            IncludePlannedDeletion=True,
+            Filters=[{"Key": "tag-key", "Values": [tag]}],
+            PaginationConfig={"PageSize": 100},
+        )
+        for page in pages:
+            for entry in page["SecretList"]:
+                # The filter matches by prefix and whatever the case; the tag itself is compared exactly.
+                if {"Key": tag, "Value": value} in entry.get("Tags", []):
+                    stages = entry.get("SecretVersionsToStages", {})
+                    yield SecretDescription(
+                        arn=entry["ARN"],
+                        name=entry["Name"],
+                        rotation_enabled=entry.get("RotationEnabled", False),
+                        stages={version: frozenset(labels) for version, labels in stages.items()},
+                    )
+
+    def current(self, secret_id: str) -> SecretVersion | None:
+        """The version at AWSCURRENT, or None if the secret does not exist or has no value."""
+        return self._read(SecretId=secret_id, VersionStage=AWSCURRENT)
+
+    def version(self, secret_id: str, version_id: str) -> SecretVersion | None:
+        """The version `version_id`, or None if it has no value, or none that can be seen yet."""
+        return self._read(SecretId=secret_id, VersionId=version_id)
+
+    def await_version(self, secret_id: str, version_id: str, deadline: Deadline) -> SecretVersion:
+        """The version `version_id`, waited for until it can be seen.
+
+        Raises:
+            NotYetVisibleError: it could not be seen by the deadline.
+        """
+        for _ in deadline.attempts():
+            if version := self.version(secret_id, version_id):
+                return version
+        raise NotYetVisibleError(
+            where=f"secret {secret_id}, version {version_id}",
+            found="no value",
+            expected="the value that createSecret puts",
+            remedy="Secrets Manager tries the rotation again by itself. If it goes on, rotate the secret anew.",
+        )
+
+    def put_pending(self, secret_id: str, version_id: str, value: str, rotation_token: str | None) -> bool:
+        """Put `value` at AWSPENDING as the version `version_id`.
+
+        Returns:
+            False if that version already holds another value, which then stands.
+        """
+        extra: dict[str, Any] = {"RotationToken": rotation_token} if rotation_token else {}
+        return self._put(
+            SecretId=secret_id,
+            ClientRequestToken=version_id,
+            SecretString=value,
+            VersionStages=[AWSPENDING],
+            **extra,
+        )
+
+    def put_current(self, secret_id: str, version_id: str, value: str) -> bool:
+        """Put `value` at AWSCURRENT as the version `version_id`. Returns as `put_pending`."""
+        return self._put(SecretId=secret_id, ClientRequestToken=version_id, SecretString=value)
+
+    def make_current(self, description: SecretDescription, version_id: str) -> None:
+        """Move AWSCURRENT to `version_id`; Secrets Manager moves AWSPREVIOUS to the version that had it."""
+        held_by = description.version_at(AWSCURRENT)
+        extra: dict[str, Any] = {"RemoveFromVersionId": held_by} if held_by else {}
+        self._client.update_secret_version_stage(
+            SecretId=description.arn, VersionStage=AWSCURRENT, MoveToVersionId=version_id, **extra
+        )
+
+    def drop_pending(self, secret_id: str, version_id: str) -> None:
+        """Take AWSPENDING off `version_id`; nothing happens if it is not there any more."""
+        try:
+            self._client.update_secret_version_stage(
+                SecretId=secret_id, VersionStage=AWSPENDING, RemoveFromVersionId=version_id
+            )
+        except ClientError as error:
+            if _code(error) != "InvalidParameterException":
+                raise
+
+    def _read(self, **which: Any) -> SecretVersion | None:
+        try:
+            answer = self._client.get_secret_value(**which)
+        except ClientError as error:
+            if _code(error) == "ResourceNotFoundException":
+                return None
+            raise
+        value: str | None = answer.get("SecretString")
+        if value is None:
+            return None
+        return SecretVersion(
+            arn=answer["ARN"],
+            name=answer["Name"],
+            version_id=answer["VersionId"],
+            stages=frozenset(answer.get("VersionStages", [])),
+            value=value,
+        )
+
+    def _put(self, **request: Any) -> bool:
+        try:
+            self._client.put_secret_value(**request)
+        except ClientError as error:
+            if _code(error) == "ResourceExistsException":
+                return False
+            raise
+        return True
+
+
+def _code(error: ClientError) -> str:
+    return error.response["Error"]["Code"]
