@@ -14,6 +14,8 @@ from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore.requests import SyncRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from mtls_rotation.truststore.sync import SyncResult
@@ -31,17 +33,25 @@ assembly = Assembly()
 @event_source(data_class=SQSEvent)
 def handler(event: SQSEvent, context: LambdaContext) -> dict[str, Any]:
     """Reconcile once for the whole batch. If it cannot be done now, the whole batch comes again from the queue."""
-    records = list(event.records)
-    request = SyncRequest.from_bodies(record.body for record in records)
+    records = {record.message_id: record for record in event.records}
+    request = SyncRequest.from_messages({message: record.body for message, record in records.items()})
+    if request.unreadable:
+        # They come again until the queue hands them to the dead-letter queue, whose depth is what an operator sees.
+        logger.error("messages that are no EventBridge events", messages=request.unreadable)
     deadline = Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN))
     try:
         result = assembly.sync.run(deadline, request.named, force=request.force)
     except DomainBusyError as busy:
-        logger.info("postponed", reason=str(busy), batch=request.size)
-        assembly.queue.postpone((record.receipt_handle for record in records), busy.retry_after)
-        return {"batchItemFailures": [{"itemIdentifier": record.message_id} for record in records]}
-    _report(result, batch=request.size)
-    return {"batchItemFailures": []}
+        logger.info("postponed", reason=str(busy), batch=len(records))
+        assembly.queue.postpone((record.receipt_handle for record in records.values()), busy.retry_after)
+        return _failures(records)
+    _report(result, batch=len(records))
+    return _failures(request.unreadable)
+
+
+def _failures(messages: Iterable[str]) -> dict[str, Any]:
+    """What Lambda is to leave in the queue (ReportBatchItemFailures)."""
+    return {"batchItemFailures": [{"itemIdentifier": message} for message in messages]}
 
 
 def _report(result: SyncResult, batch: int) -> None:

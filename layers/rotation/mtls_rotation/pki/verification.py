@@ -46,7 +46,7 @@ def _chain_problem(
     anchors: Iterable[x509.Certificate],
     now: datetime,
 ) -> str | None:
-    # The web profile's own policy for leaves demands a subject alternative name, which a client certificate need not have.
+    # The web profile's policy for leaves demands a subject alternative name, which a client certificate need not have.
     leaf_policy = ExtensionPolicy.permit_all().require_present(
         x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _is_for_client_authentication
     )

@@ -5,11 +5,9 @@ and the wish to force a publish.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from mtls_rotation.errors import InvalidEventError
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,41 +17,35 @@ class SyncRequest:
     Attributes:
         named: (secret ARN, version id) of every version that an event names.
         force: whether any asks to publish what a guard would refuse.
-        size: how many events there were.
+        unreadable: the ids of the messages that are no EventBridge events.
     """
 
     named: frozenset[tuple[str, str]]
     force: bool
-    size: int
+    unreadable: tuple[str, ...]
 
     @classmethod
-    def from_bodies(cls, bodies: Iterable[str]) -> "SyncRequest":
-        """Merge the EventBridge events in the bodies of SQS messages.
-
-        Raises:
-            InvalidEventError: a body is no EventBridge event.
-        """
-        events = [_parse(body) for body in bodies]
+    def from_messages(cls, bodies: Mapping[str, str]) -> "SyncRequest":
+        """Merge the EventBridge events in the bodies of SQS messages, given by message id."""
+        events = {message: _parse(body) for message, body in bodies.items()}
+        readable = [event for event in events.values() if event is not None]
         return cls(
-            named=frozenset(name for event in events for name in _named(event)),
-            force=any(event["detail"].get("force") is True for event in events),
-            size=len(events),
+            named=frozenset(name for event in readable for name in _named(event)),
+            force=any(event["detail"].get("force") is True for event in readable),
+            unreadable=tuple(message for message, event in events.items() if event is None),
         )
 
 
-def _parse(body: str) -> dict[str, Any]:
+def _parse(body: str) -> dict[str, Any] | None:
     try:
         event = json.loads(body)
-        if isinstance(event["detail"], dict) and isinstance(event["detail-type"], str):
+    except ValueError:
+        return None
+    match event:
+        case {"detail-type": str(), "detail": dict()}:
             return dict(event)
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise InvalidEventError(
-        where="a message of the sync queue",
-        found="a body that is no EventBridge event",
-        expected='JSON with "detail-type" and "detail"',
-        remedy="Only the stack's EventBridge rules write to this queue; the message goes to the dead-letter queue.",
-    )
+        case _:
+            return None
 
 
 def _named(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
