@@ -1,4 +1,4 @@
-"""The custom resource: CloudFormation's create, update or delete in, an answer put where CloudFormation waits for it."""
+"""The custom resource: CloudFormation's create, update or delete in, an answer put where CloudFormation awaits it."""
 
 from __future__ import annotations
 

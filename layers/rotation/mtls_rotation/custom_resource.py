@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ def _endpoint(properties: dict[str, Any]) -> dict[str, Any] | None:
     if not url:
         return None
     server_ca = properties.get("EndpointServerCa", "")
-    return {"url": url, **({"server_ca": server_ca.replace("\\n", "\n")} if server_ca else {})}
+    return {"url": url, **({"server_ca": _base64(properties, "EndpointServerCa")} if server_ca else {})}
 
 
 def _text(properties: dict[str, Any], name: str) -> str:
@@ -120,6 +121,14 @@ def _number(properties: dict[str, Any], name: str) -> int:
     if not text.isdecimal():
         raise _invalid(name, text, "a whole number")
     return int(text)
+
+
+def _base64(properties: dict[str, Any], name: str) -> str:
+    text = _text(properties, name)
+    try:
+        return base64.b64decode(text, validate=True).decode("ascii")
+    except ValueError:
+        raise _invalid(name, f"{text[:40]}...", "a PEM file in base64 (`base64 -w0 ca.pem`)") from None
 
 
 def _invalid(name: str, found: object, expected: str) -> InvalidSettingsError:

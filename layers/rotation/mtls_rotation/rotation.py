@@ -246,7 +246,7 @@ class Rotation:
         )
 
     def _domains_without(self, anchor: str) -> list[str]:
-        """The domains whose running truststore would refuse what hangs on `anchor`; one that is not there refuses none."""
+        """The domains whose running truststore lacks `anchor`. A domain that does not exist (yet) lacks nothing."""
         lacking = []
         for domain in self._domains:
             deployed = domain.deployed()

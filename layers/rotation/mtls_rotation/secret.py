@@ -79,6 +79,12 @@ def _https_url(text: str) -> str:
     return text
 
 
+def _pem(text: str) -> str:
+    if not re.search(r"-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----", text, re.DOTALL):
+        raise ValueError("the PEM of one CA certificate or more")
+    return text
+
+
 # Upper bounds of RFC 5280, appendix A.1 (ub-common-name, ub-organization-name).
 Name64 = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 
@@ -135,7 +141,7 @@ class Endpoint(_Strict):
 
     url: Annotated[str, AfterValidator(_https_url)]
     expected_status: Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], Field(min_length=1)] = (200,)
-    server_ca: str | None = None
+    server_ca: Annotated[str, AfterValidator(_pem)] | None = None
 
 
 class ManagedSecret(BaseModel):
