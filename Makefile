@@ -1,25 +1,66 @@
 # Everything a developer or an operator runs. `make` sets up what it needs by itself: uv from PyPI with the Python at
-# hand, then two environments from the one lock (see pyproject.toml for why there are two).
+# hand, then two environments from the one lock (pyproject.toml says why there are two).
 
 SHELL := /bin/bash
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 PYTHON := .venv/bin/python
-SAM := .venv-sam/bin/sam
+# SAM builds with the first python3.13 on PATH that has pip: its own environment's.
+SAM := PATH="$(CURDIR)/.venv-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
+# The processor that the layer is built for; `make deploy ARCHITECTURE=arm64` builds and deploys for Graviton.
+export ARCHITECTURE ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint build local bench deploy clean lock
+.PHONY: help setup demo test lint format build local bench deploy clean lock
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: .venv/.synced  ## Make the development environments (the other targets do it when it is needed)
+
+demo: setup  ## Deploy to the embedded local AWS and rotate a live certificate under traffic
+	$(PYTHON) -m demo
+
+test: setup  ## Run every test: unit, integration, end to end
+	$(PYTHON) -m pytest
+
+lint: setup  ## Check style, types, the template and the lock
+	$(UV) lock --check --quiet
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy layers/rotation/mtls_rotation localaws demo tests
+	@set -e; for function in functions/*/; do $(PYTHON) -m mypy $$function; done
+	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
+
+format: setup  ## Put the code into form
+	$(PYTHON) -m ruff check --fix --quiet .
+	$(PYTHON) -m ruff format .
+
+build: setup  ## Build the functions and the layer into .aws-sam/
+	$(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
+
+local: setup  ## Keep the embedded local AWS up, and print the exports with which `aws` and `sam` use it
+	$(PYTHON) -m localaws
+
+bench: setup  ## Measure, into build/bench/results.json
+	$(PYTHON) -m tests.benchmarks
+
+deploy: build  ## Deploy to the AWS account at hand; PARAMETERS="DomainName=api.example.com HostedZoneId=Z..."
+	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)
+
+lock: .tools/bin/uv  ## Renew the lock, and the layer's requirements from it
+	$(UV) lock --upgrade
+	$(UV) export --quiet --frozen --package mtls-rotation --no-dev --no-emit-project --no-emit-workspace \
+	  --no-annotate --no-header --output-file layers/rotation/requirements.txt
+
+clean:  ## Remove what was built; the environments stay
+	rm -rf .aws-sam build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .tools/bin/uv:
 	python3 -m venv .tools
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.venv/.synced: pyproject.toml uv.lock layers/rotation/pyproject.toml | $(filter .tools/bin/uv,$(UV))
+.venv/.synced: pyproject.toml uv.lock layers/rotation/pyproject.toml .python-version | $(filter .tools/bin/uv,$(UV))
 	$(UV) sync --frozen --quiet
 	UV_PROJECT_ENVIRONMENT=.venv-sam $(UV) sync --frozen --quiet --only-group sam
 	@touch $@
-
-setup: .venv/.synced  ## Make the development environments (the other targets do it when needed)
