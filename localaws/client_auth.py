@@ -1,0 +1,139 @@
+"""API Gateway's rules for mutual TLS: what a truststore may hold, and which client chains it accepts. Pure.
+
+Signatures, dates, name chaining and the key usage of a presented chain are OpenSSL's part (``front_door.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+MAX_CERTIFICATES = 1000
+MAX_BYTES = 1024 * 1024
+MAX_CA_LEVELS = 4
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+
+
+class UnusableTruststoreError(ValueError):
+    """The object is no truststore that API Gateway would take; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Truststore:
+    """A truststore as it was when a domain was set to it.
+
+    Attributes:
+        anchors: the certificates that clients are verified with, those with warnings left out.
+        warnings: what API Gateway reports about the others.
+    """
+
+    uri: str
+    version: str | None
+    anchors: tuple[x509.Certificate, ...]
+    warnings: tuple[str, ...]
+    digest: str
+
+    @property
+    def pem(self) -> str:
+        """The anchors as one PEM bundle."""
+        return "".join(anchor.public_bytes(Encoding.PEM).decode() for anchor in self.anchors)
+
+
+def parse_truststore(pem: bytes, uri: str, version: str | None, now: datetime) -> Truststore:
+    """Read a truststore object.
+
+    Raises:
+        UnusableTruststoreError: it is too large, holds no certificate, or holds one that cannot be parsed.
+    """
+    blocks = _PEM.findall(pem)
+    if len(pem) > MAX_BYTES or len(blocks) > MAX_CERTIFICATES:
+        raise UnusableTruststoreError(
+            f"A truststore holds at most {MAX_CERTIFICATES} certificates in {MAX_BYTES} bytes; "
+            f"{uri} holds {len(blocks)} in {len(pem)}."
+        )
+    if not blocks or pem.count(b"-----BEGIN CERTIFICATE-----") != len(blocks):
+        raise UnusableTruststoreError(f"{uri} is not a bundle of PEM certificates.")
+    anchors: list[x509.Certificate] = []
+    warnings: list[str] = []
+    for block in blocks:
+        try:
+            certificate = x509.load_pem_x509_certificate(block)
+            subject = certificate.subject.rfc4514_string()
+            complaints = complaints_about(certificate, now)
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+            if isinstance(error, x509.InvalidVersion):
+                warnings.append(f"A certificate of an unsupported version: {error}")
+                continue
+            raise UnusableTruststoreError(f"A certificate in {uri} cannot be parsed: {error}") from error
+        if complaints:
+            warnings.extend(f"Certificate with subject {subject}: {complaint}" for complaint in complaints)
+        else:
+            anchors.append(certificate)
+    return Truststore(uri, version, tuple(anchors), tuple(warnings), hashlib.sha256(pem).hexdigest())
+
+
+def complaints_about(certificate: x509.Certificate, now: datetime) -> list[str]:
+    """Return why API Gateway would not use ``certificate``; nothing if it would."""
+    return [complaint for rule in _RULES if (complaint := rule(certificate, now)) is not None]
+
+
+def refusal(chain: list[x509.Certificate]) -> str | None:
+    """Return why a chain that OpenSSL has verified is refused all the same; leaf first, anchor last."""
+    leaf, *authorities = chain
+    if len(authorities) > MAX_CA_LEVELS:
+        return f"the chain has {len(authorities)} certificate authorities, more than {MAX_CA_LEVELS}"
+    now = datetime.now(UTC)
+    for certificate in (leaf, *authorities[:-1]):
+        complaints = complaints_about(certificate, now)
+        if complaints:
+            return f"{certificate.subject.rfc4514_string()}: {complaints[0]}"
+    return None
+
+
+def _version(certificate: x509.Certificate, _: datetime) -> str | None:
+    return None if certificate.version is x509.Version.v3 else "not an X.509 version 3 certificate"
+
+
+def _dates(certificate: x509.Certificate, now: datetime) -> str | None:
+    if now >= certificate.not_valid_after_utc:
+        return f"expired on {certificate.not_valid_after_utc.isoformat()}"
+    if now < certificate.not_valid_before_utc:
+        return f"not valid before {certificate.not_valid_before_utc.isoformat()}"
+    return None
+
+
+def _signature(certificate: x509.Certificate, _: datetime) -> str | None:
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        algorithm = None
+    if isinstance(algorithm, _HASHES):
+        return None
+    return f"signed with {algorithm.name if algorithm else 'an unsupported algorithm'}; SHA-256 or stronger is needed"
+
+
+def _key(certificate: x509.Certificate, _: datetime) -> str | None:
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return "holds a public key of an unsupported kind"
+    if isinstance(key, rsa.RSAPublicKey):
+        return None if key.key_size >= 2048 else f"has an RSA key of {key.key_size} bits; 2048 or more are needed"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return None if isinstance(key.curve, _CURVES) else f"has a key on the curve {key.curve.name}; P-256 or stronger"
+    return "holds a public key that is neither RSA nor ECDSA"
+
+
+# In this order: what is wrong with the certificate as such comes before what time has done to it.
+_RULES: tuple[Callable[[x509.Certificate, datetime], str | None], ...] = (_version, _signature, _key, _dates)

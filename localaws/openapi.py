@@ -1,0 +1,82 @@
+"""What an OpenAPI definition of a REST API says, where the emulator's import leaves it out.
+
+The emulator takes paths, methods, authorizers, and the type and URI of an integration. The rest of an integration,
+``x-amazon-apigateway-any-method`` and the endpoint configuration are put in here through the API's own calls.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ministack.services import apigateway_v1
+
+if TYPE_CHECKING:
+    from localaws.cloudformation import Call
+
+type Json = dict[str, Any]
+
+_ANY = "x-amazon-apigateway-any-method"
+_INTEGRATION = "x-amazon-apigateway-integration"
+_ENDPOINT = "x-amazon-apigateway-endpoint-configuration"
+_BINARY = "x-amazon-apigateway-binary-media-types"
+_POLICY = "x-amazon-apigateway-policy"
+_GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
+_VERBS = {"get", "post", "put", "delete", "patch", "head", "options", "any"}
+
+
+def install() -> None:
+    """Teach the emulator's import that ``any`` is a method."""
+    apigateway_v1._OPENAPI_HTTP_METHODS.add("any")
+
+
+def prepared(body: Json) -> Json:
+    """Return ``body`` with the any-method under the name that the emulator's import understands."""
+    paths = {
+        path: {("any" if verb == _ANY else verb): operation for verb, operation in item.items()}
+        for path, item in (body.get("paths") or {}).items()
+    }
+    return body | {"paths": paths}
+
+
+def complete(call: Call, api_id: str, properties: Json) -> None:
+    """Put into the API ``api_id`` what its creation from ``properties`` left out."""
+    body = properties.get("Body")
+    body = body if isinstance(body, dict) else {}
+    _settings(call, api_id, properties, body)
+    for response_type, response in (body.get(_GATEWAY_RESPONSES) or {}).items():
+        call("apigateway", "PUT", f"/restapis/{api_id}/gatewayresponses/{response_type}", response)
+    ids = {resource["path"]: resource["id"] for resource in apigateway_v1._resources[api_id].values()}
+    for path, item in (body.get("paths") or {}).items():
+        for verb, operation in item.items():
+            integration = (operation or {}).get(_INTEGRATION) if verb.lower() in _VERBS else None
+            if integration:
+                method = f"/restapis/{api_id}/resources/{ids[path.rstrip('/') or '/']}/methods/{verb.upper()}"
+                _integration(call, method, integration)
+
+
+def _settings(call: Call, api_id: str, properties: Json, body: Json) -> None:
+    disabled = properties.get("DisableExecuteApiEndpoint", (body.get(_ENDPOINT) or {}).get("disableExecuteApiEndpoint"))
+    settings: Json = {}
+    if disabled is not None:
+        settings["/disableExecuteApiEndpoint"] = str(disabled).lower() == "true"
+    if "BinaryMediaTypes" not in properties and _BINARY in body:
+        settings["/binaryMediaTypes"] = body[_BINARY]
+    if "Policy" not in properties and _POLICY in body:
+        settings["/policy"] = body[_POLICY]
+    operations = [{"op": "replace", "path": path, "value": value} for path, value in settings.items()]
+    if operations:
+        call("apigateway", "PATCH", f"/restapis/{quote(api_id)}", {"patchOperations": operations})
+
+
+def _integration(call: Call, method: str, integration: Json) -> None:
+    """Put the integration and its responses. In OpenAPI a response's key is its selection pattern."""
+    whole = {name: value for name, value in integration.items() if name != "responses"}
+    whole["type"] = str(whole.get("type", "")).upper()
+    call("apigateway", "PUT", f"{method}/integration", whole)
+    for pattern, response in (integration.get("responses") or {}).items():
+        status = str(response.get("statusCode", "200"))
+        selection = "" if pattern == "default" else pattern
+        call(
+            "apigateway", "PUT", f"{method}/integration/responses/{status}", response | {"selectionPattern": selection}
+        )

@@ -1,0 +1,71 @@
+"""What can be set on a local AWS, at start and while it runs. Both sides of the process boundary use it.
+
+How a setting takes effect lives with the rule that reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import timedelta
+from typing import Any
+
+MAX_LIST_LAG = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The knobs, each with the value that a plain run uses.
+
+    Attributes:
+        consistency_lag: how long a read of one secret goes on showing the state before a write.
+        list_lag: the same for ``ListSecrets``; at most five minutes, as its API page says.
+        domain_update_time: how long a custom domain stays ``UPDATING``.
+        domain_update_interval: the least time between two ``UpdateDomainName`` calls of an account.
+        rotation_retries: how often a failed rotation is tried again by itself.
+        rotation_retry_backoff: the pause before the first retry; it doubles with each one.
+        enforce_iam: whether requests are authorized against IAM policies. Read at start only.
+    """
+
+    consistency_lag: timedelta = timedelta(0)
+    list_lag: timedelta = timedelta(0)
+    domain_update_time: timedelta = timedelta(seconds=1)
+    domain_update_interval: timedelta = timedelta(seconds=30)
+    rotation_retries: int = 3
+    rotation_retry_backoff: timedelta = timedelta(seconds=2)
+    enforce_iam: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, timedelta) and value < timedelta(0):
+                raise ValueError(f"{name} cannot be negative: {value}")
+        if self.list_lag > MAX_LIST_LAG:
+            raise ValueError(f"list_lag is at most {MAX_LIST_LAG}, as ListSecrets documents; got {self.list_lag}")
+        if self.rotation_retries < 0:
+            raise ValueError(f"rotation_retries cannot be negative: {self.rotation_retries}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object; durations are seconds."""
+        return {k: v.total_seconds() if isinstance(v, timedelta) else v for k, v in asdict(self).items()}
+
+    def changed(self, values: dict[str, Any]) -> Settings:
+        """Return a copy with ``values``, a JSON object as :meth:`to_json` makes it (a part of it will do)."""
+        known = {field.name: field for field in fields(self)}
+        unknown = values.keys() - known.keys()
+        if unknown:
+            raise ValueError(f"no such setting: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        durations = {name for name in known if isinstance(getattr(self, name), timedelta)}
+        return replace(self, **{k: timedelta(seconds=v) if k in durations else v for k, v in values.items()})
+
+
+class LiveSettings:
+    """Holds the settings in force; readers ask for :attr:`current` each time."""
+
+    def __init__(self, initial: Settings) -> None:
+        self.current = initial
+
+    def change(self, values: dict[str, Any]) -> Settings:
+        """Put ``values`` in force and return all settings."""
+        if "enforce_iam" in values and values["enforce_iam"] != self.current.enforce_iam:
+            raise ValueError("enforce_iam can only be set at start")
+        self.current = self.current.changed(values)
+        return self.current
