@@ -1,0 +1,235 @@
+"""`make demo`: deploy in gateway mode, keep requests going, rotate, and tell what happened."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import platform
+import ssl
+import sys
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from demo import sam
+from demo.certificates import Authority, Held
+from demo.report import Refused, Report, RotationReport, TruststoreReport
+from demo.traffic import Traffic, await_condition, send
+from localaws import LocalAws, sealed
+from mtls_rotation import bucket as layout
+from mtls_rotation.truststore import bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import boto3
+
+BUILD = sam.ROOT / "build" / "demo"
+STACK = "mtls-demo"
+DOMAIN = "api.mtls-demo.example"
+MANUAL_ROTATIONS = 3
+ROTATION_TIMEOUT = 60.0
+# Traffic between one rotation and the next, so that each can be told apart in the report.
+BREATHER = 2.0
+
+console = Console()
+
+
+class Demo:
+    """One run on one local AWS."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self._aws = aws
+        self._environment = sealed(os.environ, aws.environment())
+        self._session: boto3.Session = sam.session(self._environment)
+        self._secrets = self._session.client("secretsmanager")
+        self._s3 = self._session.client("s3")
+        self._url = f"https://localhost:{aws.front_door.port}/"
+        self._server_ca = aws.front_door.server_ca_pem
+        self._seconds: dict[str, float] = {}
+
+    def run(self) -> Report:
+        """Deploy, rotate under traffic, look at what is refused."""
+        with self._phase("deploy with `sam deploy`"):
+            self._stack = sam.deploy(STACK, self._parameters(), self._environment)
+        self._secret = self._stack.outputs["ClientSecret"]
+        with self._phase("wait for the first rotation"):
+            await_condition(self._is_settled, "the first rotation", ROTATION_TIMEOUT)
+        traffic = Traffic(self._secrets, self._secret, self._url, self._server_ca)
+        traffic.start()
+        try:
+            rotations = self._rotate_under(traffic)
+            with self._phase("upload a partner's CA, and wait until its client is accepted"):
+                partner_seconds = self._admit_partner()
+            with self._phase("ask without a certificate, with an unknown CA's, with an expired one"):
+                refused = self._try_refused()
+        finally:
+            summary = traffic.stop()
+        return Report(
+            stack_name=STACK,
+            requests=summary,
+            rotations=rotations,
+            truststore=self._truststore_versions(),
+            deployed_truststore=self._deployed_truststore(),
+            refused=refused,
+            partner_accepted_after_seconds=partner_seconds,
+            seconds=self._seconds,
+        )
+
+    def _parameters(self) -> Mapping[str, str]:
+        zone = self._session.client("route53").create_hosted_zone(Name=DOMAIN, CallerReference="demo")
+        return {
+            "Architecture": architecture(),
+            "DomainName": DOMAIN,
+            "HostedZoneId": zone["HostedZone"]["Id"].rpartition("/")[2],
+            # The domain name itself resolves nowhere here; the front door answers on loopback.
+            "EndpointUrl": self._url,
+            "EndpointServerCa": base64.b64encode(self._server_ca.encode()).decode(),
+            "ClientCommonName": "demo",
+            "ClientUris": "spiffe://mtls-demo.example/demo",
+        }
+
+    # rotations --------------------------------------------------------------------------------------------------------
+
+    def _rotate_under(self, traffic: Traffic) -> list[RotationReport]:
+        rotations = []
+        for number in range(1, MANUAL_ROTATIONS + 1):
+            self._breathe(traffic)
+            with self._phase(f"manual rotation {number}, by rotate-secret"):
+                old = self._serial()
+                self._secrets.rotate_secret(SecretId=self._secret)
+                rotations.append(self._await_rotation(old))
+        self._breathe(traffic)
+        with self._phase("scheduled rotation, its clock sped up"):
+            old = self._serial()
+            self._aws.advance_clock(timedelta(days=11))
+            rotations.append(self._await_rotation(old))
+        self._breathe(traffic)
+        return rotations
+
+    def _await_rotation(self, old_serial: str) -> RotationReport:
+        started = time.monotonic()
+        await_condition(lambda: self._serial() != old_serial and self._is_settled(), "the rotation", ROTATION_TIMEOUT)
+        seconds = round(time.monotonic() - started, 2)
+        version = self._secrets.get_secret_value(SecretId=self._secret)["VersionId"]
+        run = next(run for run in reversed(self._aws.rotations()) if run.version_id == version and run.error is None)
+        if run.trigger == "test":
+            raise RuntimeError("a rotation that only tests has changed AWSCURRENT")
+        return RotationReport(
+            secret=run.secret_name,
+            trigger=run.trigger,
+            old_serial=old_serial,
+            new_serial=self._serial(),
+            seconds=seconds,
+            steps={step: round(taken, 3) for step, taken in run.steps.items()},
+        )
+
+    def _is_settled(self) -> bool:
+        """Whether AWSCURRENT holds a certificate and no version is left at AWSPENDING."""
+        labels = self._secrets.describe_secret(SecretId=self._secret)["VersionIdsToStages"].values()
+        return bool(self._serial()) and not any("AWSPENDING" in label for label in labels)
+
+    def _serial(self) -> str:
+        value = json.loads(self._secrets.get_secret_value(SecretId=self._secret)["SecretString"])
+        return str(value.get("serial_number", ""))
+
+    def _breathe(self, traffic: Traffic) -> None:
+        until = time.monotonic() + BREATHER
+        await_condition(lambda: time.monotonic() > until, "traffic", BREATHER * 2)
+        console.print(f"  [dim]{traffic.sent} requests sent, {traffic.failed} failed[/]")
+
+    # truststore -------------------------------------------------------------------------------------------------------
+
+    def _admit_partner(self) -> float:
+        partner = Authority.named("Partner CA")
+        client = partner.client("partner", self._server_ca)
+        started = time.monotonic()
+        self._s3.put_object(
+            Bucket=self._stack.outputs["BucketName"],
+            Key=f"{layout.STATIC_ANCHORS}partner.pem",
+            Body=bundle.render([partner.certificate]),
+        )
+        await_condition(lambda: not send(self._url, client).failure, "the partner's client is accepted", 60.0)
+        return round(time.monotonic() - started, 2)
+
+    def _truststore_versions(self) -> list[TruststoreReport]:
+        bucket = self._stack.outputs["BucketName"]
+        listed = self._s3.list_object_versions(Bucket=bucket, Prefix=layout.TRUSTSTORE)["Versions"]
+        versions = []
+        for version in sorted(listed, key=lambda version: version["LastModified"]):
+            stored = self._s3.get_object(Bucket=bucket, Key=layout.TRUSTSTORE, VersionId=version["VersionId"])
+            anchors = bundle.fingerprints(stored["Body"].read())
+            versions.append(TruststoreReport(version["VersionId"], len(anchors), version["LastModified"].isoformat()))
+        return versions
+
+    def _deployed_truststore(self) -> str:
+        domain = self._session.client("apigateway").get_domain_name(domainName=DOMAIN)
+        return domain["mutualTlsAuthentication"]["truststoreVersion"]
+
+    # refusals ---------------------------------------------------------------------------------------------------------
+
+    def _try_refused(self) -> Refused:
+        ca = Authority.from_secret(
+            self._secrets.get_secret_value(SecretId=self._stack.outputs["CaSecret"])["SecretString"]
+        )
+        expired = ca.client("expired", self._server_ca, issued_ago=timedelta(days=2))
+        stranger = Authority.named("Unknown CA").client("stranger", self._server_ca)
+        nobody = Held("", ssl.create_default_context(cadata=self._server_ca))
+        # The same request with a certificate of that CA that is in date must pass, or a refusal would prove nothing.
+        if failure := send(self._url, ca.client("control", self._server_ca)).failure:
+            raise RuntimeError(f"a valid certificate was refused: {failure}")
+        return Refused(
+            no_certificate=bool(send(self._url, nobody).failure),
+            unknown_ca=bool(send(self._url, stranger).failure),
+            expired=bool(send(self._url, expired).failure),
+        )
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        with phase(name, self._seconds):
+            yield
+
+
+@contextmanager
+def phase(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    """Show that something is under way, and how long it took."""
+    began = time.monotonic()
+    with console.status(f"{name} …"):
+        yield
+    seconds[name] = round(time.monotonic() - began, 2)
+    console.print(f"[green]✓[/] {name} [dim]({seconds[name]:.1f} s)[/]")
+
+
+def architecture() -> str:
+    """This machine's processor as Lambda names it: the local functions run the layer that is built."""
+    return {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
+
+
+def main() -> int:
+    """Run the demo; 0 if the promise was kept."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, float] = {}
+    began = time.monotonic()
+    with phase("build with `sam build`", seconds):
+        sam.build(architecture())
+    with phase("start the local AWS", seconds):
+        aws = LocalAws.start(log_path=BUILD / "local-aws.log")
+    with aws:
+        report = Demo(aws).run()
+    path = BUILD / "report.json"
+    path.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+    report.show(console)
+    console.print(f"{path.relative_to(sam.ROOT)} written after {time.monotonic() - began:.0f} s")
+    for problem in report.problems:
+        console.print(f"[bold red]✗ {problem}[/]")
+    if not report.problems:
+        console.print("[bold green]Zero failed handshakes.[/]")
+    return 1 if report.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

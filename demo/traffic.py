@@ -1,0 +1,169 @@
+"""The applications: requests that never pause, each over a TLS connection and handshake of its own.
+
+One application takes a new certificate as soon as it sees it. The other holds on to the one before (AWSPREVIOUS), as
+one that has not looked yet: the promise covers both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+from botocore.exceptions import ClientError
+
+from demo.certificates import Held, from_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+# Requests a second that are aimed at, of both applications together, and how often each looks for a new certificate.
+RATE = 70.0
+LOOKS_EVERY = 0.5
+TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: when it was sent (seconds on the monotonic clock), with which certificate, and what came of it.
+
+    Attributes:
+        failure: why it failed; empty if the gateway answered it as it should.
+    """
+
+    at: float
+    seconds: float
+    serial: str
+    failure: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All requests, counted.
+
+    Attributes:
+        longest_gap_ms: the longest time between two successful answers.
+    """
+
+    sent: int
+    failed: int
+    per_second: float
+    median_ms: float
+    longest_gap_ms: float
+    serials: int
+    failures: tuple[str, ...]
+
+
+class Traffic:
+    """Keeps requests going from `start` to `stop`."""
+
+    def __init__(self, secrets: SecretsManagerClient, secret_id: str, url: str, server_ca: str) -> None:
+        self._secrets = secrets
+        self._secret_id = secret_id
+        self._url = url
+        self._server_ca = server_ca
+        self._stopping = threading.Event()
+        self._requests: list[Request] = []
+        self._held: dict[str, Held] = {}
+        self._threads = ThreadPoolExecutor(thread_name_prefix="application")
+        self._running: list[Future[None]] = []
+
+    def start(self) -> None:
+        """Send the first requests."""
+        self._refresh()
+        self._running = [self._threads.submit(self._look)] + [
+            self._threads.submit(self._run, label, share)
+            for label, share in (("AWSCURRENT", 0.5), ("AWSCURRENT", 0.25), ("AWSPREVIOUS", 0.25))
+        ]
+
+    def stop(self) -> Summary:
+        """Send no more, and count. What broke an application is raised here."""
+        self._stopping.set()
+        self._threads.shutdown()
+        for application in self._running:
+            application.result()
+        return summarize(self._requests)
+
+    @property
+    def sent(self) -> int:
+        """How many requests have been answered or have failed so far."""
+        return len(self._requests)
+
+    @property
+    def failed(self) -> int:
+        """How many of them failed."""
+        return sum(bool(request.failure) for request in self._requests)
+
+    def _look(self) -> None:
+        while not self._stopping.wait(LOOKS_EVERY):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        for label in ("AWSCURRENT", "AWSPREVIOUS"):
+            try:
+                value = self._secrets.get_secret_value(SecretId=self._secret_id, VersionStage=label)["SecretString"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                    raise
+                continue
+            if '"certificate"' in value:
+                self._held[label] = from_secret(value, self._server_ca)
+
+    def _run(self, label: str, share: float) -> None:
+        interval = 1 / (RATE * share)
+        began = time.monotonic()
+        for count in itertools.count():
+            if self._stopping.wait(max(0.0, began + count * interval - time.monotonic())):
+                return
+            held = self._held.get(label) or self._held["AWSCURRENT"]
+            self._requests.append(send(self._url, held))
+
+
+def send(url: str, held: Held) -> Request:
+    """Send one request on a new connection."""
+    at = time.monotonic()
+    failure = ""
+    try:
+        with httpx.Client(verify=held.context, timeout=TIMEOUT, trust_env=False) as client:
+            response = client.get(url)
+        if response.status_code != 200 or response.json() != {"message": "Hello, mTLS!"}:
+            failure = f"status {response.status_code}: {response.text[:200]}"
+    except httpx.HTTPError as error:
+        failure = f"{type(error).__name__}: {error}"
+    return Request(at, time.monotonic() - at, held.serial, failure)
+
+
+def summarize(requests: list[Request]) -> Summary:
+    """Count what was sent."""
+    answered = sorted(request.at + request.seconds for request in requests if not request.failure)
+    gaps = [after - before for before, after in itertools.pairwise(answered)]
+    span = max(r.at for r in requests) - min(r.at for r in requests) if len(requests) > 1 else 0.0
+    return Summary(
+        sent=len(requests),
+        failed=sum(bool(request.failure) for request in requests),
+        per_second=round(len(requests) / span, 1) if span else 0.0,
+        median_ms=round(statistics.median(request.seconds for request in requests) * 1000, 1) if requests else 0.0,
+        longest_gap_ms=round(max(gaps, default=0.0) * 1000, 1),
+        serials=len({request.serial for request in requests if not request.failure}),
+        failures=tuple(sorted({request.failure for request in requests if request.failure})),
+    )
+
+
+def await_condition(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Wait until `condition` holds.
+
+    Raises:
+        TimeoutError: it did not within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s in vain: {what}")
+        time.sleep(0.1)
