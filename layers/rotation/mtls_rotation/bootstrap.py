@@ -84,12 +84,12 @@ class Bootstrap:
         # Both are looked at before either is written: a stack that fails leaves nothing half done.
         for definition in (ca, client):
             ManagedSecret.parse(json.dumps(definition.value), f"the definition of secret {definition.secret_id}")
-        self._define(ca, request_id, issue=True)
-        self._define(client, request_id, issue=False)
+        self._define(ca, request_id, deadline, issue=True)
+        self._define(client, request_id, deadline, issue=False)
         result = self._sync.run(deadline)
         return BootstrapResult(self._bucket.truststore_uri, self._running_version() or result.version_id)
 
-    def _define(self, definition: SecretDefinition, request_id: str, *, issue: bool) -> None:
+    def _define(self, definition: SecretDefinition, request_id: str, deadline: Deadline, *, issue: bool) -> None:
         """Put the definition at AWSCURRENT if it differs; a certificate that is there stays."""
         current = self._versions.current(definition.secret_id)
         document = json.loads(current.value) if current else {}
@@ -104,14 +104,13 @@ class Bootstrap:
             version_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{request_id}/{definition.secret_id}"))
             self._versions.put_current(definition.secret_id, version_id, secret.render())
         if secret.issued:
-            self._file(definition.secret_id, version_id)
+            self._file(definition.secret_id, version_id, deadline)
 
-    def _file(self, secret_id: str, version_id: str) -> None:
+    def _file(self, secret_id: str, version_id: str, deadline: Deadline) -> None:
         """File what is stored, which need not be what was just made: a repeat finds the first run's CA."""
-        stored = self._versions.version(secret_id, version_id)
-        if stored:
-            secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
-            file_certificate(self._bucket, secret, stored.name, stored.version_id)
+        stored = self._versions.await_version(secret_id, version_id, deadline)
+        secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
+        file_certificate(self._bucket, secret, stored.name, stored.version_id)
 
     def _running_version(self) -> str | None:
         for domain in self._domains:

@@ -1,0 +1,147 @@
+"""One local AWS and one deployed stack for the tests of a mode: deploying is the slow part."""
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from demo import sam
+from demo.__main__ import architecture
+from demo.certificates import Held, from_secret
+from demo.traffic import await_condition, send
+from localaws import LocalAws, sealed
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+DOMAIN = "api.e2e.example"
+
+
+@dataclass
+class Deployment:
+    """A stack on a local AWS, and what tests ask of it."""
+
+    aws: LocalAws
+    stack: sam.Stack
+    environment: dict[str, str]
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def secrets(self) -> "SecretsManagerClient":
+        return sam.session(self.environment).client("secretsmanager")
+
+    @cached_property
+    def s3(self) -> "S3Client":
+        return sam.session(self.environment).client("s3")
+
+    @cached_property
+    def apigateway(self) -> "APIGatewayClient":
+        return sam.session(self.environment).client("apigateway")
+
+    @property
+    def client(self) -> str:
+        return self.stack.outputs["ClientSecret"]
+
+    @property
+    def ca(self) -> str:
+        return self.stack.outputs["CaSecret"]
+
+    @property
+    def bucket(self) -> str:
+        return self.stack.outputs["BucketName"]
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.aws.front_door.port}/"
+
+    def update(self, **parameters: str) -> None:
+        """Deploy again with parameters changed."""
+        self.stack = sam.deploy(self.stack.name, self.parameters | parameters, self.environment)
+
+    def labels(self, secret: str) -> dict[str, str]:
+        """Staging label → version id."""
+        stages = self.secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]
+        return {label: version for version, labels in stages.items() for label in labels}
+
+    def value(self, secret: str, label: str = "AWSCURRENT") -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(
+            self.secrets.get_secret_value(SecretId=secret, VersionStage=label)["SecretString"]
+        )
+        return document
+
+    def held(self, label: str = "AWSCURRENT") -> Held:
+        """The client certificate at a label, as an application holds it."""
+        return from_secret(json.dumps(self.value(self.client, label)), self.aws.front_door.server_ca_pem)
+
+    def rotate(self, secret: str, within: float) -> str:
+        """Rotate, wait until it is done, and return the new version's id."""
+        version: str = self.secrets.rotate_secret(SecretId=secret)["VersionId"]
+        await_condition(
+            lambda: (labels := self.labels(secret)).get("AWSCURRENT") == version and "AWSPENDING" not in labels,
+            f"the rotation of {secret}",
+            within,
+        )
+        return version
+
+    def deployed_truststore(self) -> str:
+        domain = self.apigateway.get_domain_name(domainName=DOMAIN)
+        return domain["mutualTlsAuthentication"]["truststoreVersion"]
+
+    def accepts(self, held: Held) -> bool:
+        return not send(self.url, held).failure
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    sam.build(architecture())
+
+
+@pytest.fixture(scope="session")
+def gateway(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The stack with a gateway, its first certificate made."""
+    with LocalAws.start(log_path=log(tmp_path_factory)) as aws:
+        environment = sealed(os.environ, aws.environment())
+        zone = sam.session(environment).client("route53").create_hosted_zone(Name=DOMAIN, CallerReference="e2e")
+        parameters = {
+            "Architecture": architecture(),
+            "DomainName": DOMAIN,
+            "HostedZoneId": zone["HostedZone"]["Id"].rpartition("/")[2],
+            "EndpointUrl": f"https://localhost:{aws.front_door.port}/",
+            "EndpointServerCa": base64.b64encode(aws.front_door.server_ca_pem.encode()).decode(),
+        }
+        yield await_first_rotation(aws, "e2e-gateway", parameters, environment)
+
+
+@pytest.fixture(scope="session")
+def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The stack as `sam deploy` gives it with no parameter set, on a Secrets Manager whose reads lag."""
+    lags = {"consistency_lag": timedelta(seconds=1), "list_lag": timedelta(minutes=5)}
+    with LocalAws.start(log_path=log(tmp_path_factory), **lags) as aws:
+        environment = sealed(os.environ, aws.environment())
+        yield await_first_rotation(aws, "e2e-plain", {"Architecture": architecture()}, environment)
+
+
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("local-aws") / "local-aws.log"
+
+
+def await_first_rotation(
+    aws: LocalAws, name: str, parameters: dict[str, str], environment: dict[str, str]
+) -> Deployment:
+    deployment = Deployment(aws, sam.deploy(name, parameters, environment), environment, parameters)
+    await_condition(
+        lambda: "certificate" in deployment.value(deployment.client)
+        and "AWSPENDING" not in deployment.labels(deployment.client),
+        "the first rotation",
+        60.0,
+    )
+    return deployment

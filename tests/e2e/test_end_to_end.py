@@ -1,0 +1,40 @@
+"""The mode without a gateway: what `sam deploy` gives with no parameter set. Here every read of Secrets Manager lags."""
+
+from typing import TYPE_CHECKING
+
+from mtls_rotation import bucket as layout
+from mtls_rotation.pki import certificates as pki
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Deployment
+
+
+def test_with_no_parameter_the_stack_has_a_certificate_and_no_gateway(end_to_end: "Deployment") -> None:
+    secret = end_to_end.value(end_to_end.client)
+    assert secret["request"]["common_name"] == "mtls-client"
+    assert "endpoint" not in secret
+    assert "GatewayUrl" not in end_to_end.stack.outputs
+    assert not end_to_end.apigateway.get_domain_names()["items"]
+
+
+def test_a_rotation_goes_through_although_reads_lag_behind_writes(end_to_end: "Deployment") -> None:
+    before = end_to_end.value(end_to_end.client)
+    version = end_to_end.rotate(end_to_end.client, within=40.0)
+    after = end_to_end.value(end_to_end.client)
+    assert end_to_end.labels(end_to_end.client)["AWSCURRENT"] == version
+    assert after["serial_number"] != before["serial_number"]
+
+
+def test_the_bucket_holds_the_public_certificate_of_every_version_and_never_a_key(end_to_end: "Deployment") -> None:
+    listed = end_to_end.s3.list_objects_v2(Bucket=end_to_end.bucket)["Contents"]
+    bodies = {
+        entry["Key"]: end_to_end.s3.get_object(Bucket=end_to_end.bucket, Key=entry["Key"])["Body"].read()
+        for entry in listed
+    }
+    secret = end_to_end.value(end_to_end.client)
+    anchor = pki.fingerprint(pki.from_pem(secret["anchor"])[0])
+    version = end_to_end.labels(end_to_end.client)["AWSCURRENT"]
+    name = f"{end_to_end.stack.name}/client"
+    assert bodies[layout.issued_key(anchor, name, version)].decode() == secret["certificate"]
+    assert layout.managed_anchor_key(anchor) in bodies
+    assert not [key for key, body in bodies.items() if b"PRIVATE KEY" in body]

@@ -1,0 +1,122 @@
+"""The gateway mode, deployed by `sam deploy` onto the local AWS. The tests of this file run in order on one stack."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.certificates import Authority
+from demo.traffic import Traffic, await_condition
+from mtls_rotation import bucket as layout
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.truststore import bundle
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Deployment
+
+
+def anchors(gateway: "Deployment", version: str) -> frozenset[str]:
+    stored = gateway.s3.get_object(Bucket=gateway.bucket, Key=layout.TRUSTSTORE, VersionId=version)
+    return bundle.fingerprints(stored["Body"].read())
+
+
+def test_a_deployed_stack_has_a_certificate_that_the_gateway_accepts(gateway: "Deployment") -> None:
+    secret = gateway.value(gateway.client)
+    assert secret["issuer"] == {"type": "secretsmanager", "ca_secret": gateway.ca}
+    assert gateway.accepts(gateway.held())
+    assert pki.fingerprint(pki.from_pem(secret["anchor"])[0]) in anchors(gateway, gateway.deployed_truststore())
+
+
+def test_rotate_secret_is_done_within_ten_seconds_and_leaves_no_pending_version(gateway: "Deployment") -> None:
+    before = gateway.value(gateway.client)
+    version = gateway.rotate(gateway.client, within=10.0)
+    labels, after = gateway.labels(gateway.client), gateway.value(gateway.client)
+    assert labels["AWSCURRENT"] == version
+    assert "AWSPENDING" not in labels
+    assert after["serial_number"] != before["serial_number"]
+    assert after["private_key"] != before["private_key"]
+    assert anchors(gateway, gateway.deployed_truststore())
+
+
+def test_the_previous_certificate_stays_accepted_beside_the_current_one(gateway: "Deployment") -> None:
+    gateway.rotate(gateway.client, within=10.0)
+    assert gateway.accepts(gateway.held("AWSCURRENT"))
+    assert gateway.accepts(gateway.held("AWSPREVIOUS"))
+
+
+def test_a_scheduled_rotation_comes_by_itself(gateway: "Deployment") -> None:
+    before = gateway.labels(gateway.client)["AWSCURRENT"]
+    gateway.aws.advance_clock(timedelta(days=11))
+    await_condition(lambda: gateway.labels(gateway.client)["AWSCURRENT"] != before, "the scheduled rotation", 20.0)
+    assert gateway.aws.rotations()[-1].trigger == "scheduled"
+
+
+def test_no_request_fails_while_the_ca_is_rotated_between_two_client_rotations(gateway: "Deployment") -> None:
+    old_ca = pki.fingerprint(pki.from_pem(gateway.value(gateway.ca)["certificate"])[0])
+    traffic = Traffic(gateway.secrets, gateway.client, gateway.url, gateway.aws.front_door.server_ca_pem)
+    traffic.start()
+    try:
+        gateway.rotate(gateway.client, within=10.0)
+        gateway.rotate(gateway.ca, within=60.0)
+        new_ca = pki.fingerprint(pki.from_pem(gateway.value(gateway.ca)["certificate"])[0])
+        gateway.rotate(gateway.client, within=10.0)
+        sent = traffic.sent
+        await_condition(lambda: traffic.sent > sent + 100, "requests with the new CA's certificate", 20.0)
+    finally:
+        summary = traffic.stop()
+    assert new_ca != old_ca
+    assert pki.fingerprint(pki.from_pem(gateway.value(gateway.client)["anchor"])[0]) == new_ca
+    assert {old_ca, new_ca} <= anchors(gateway, gateway.deployed_truststore())
+    assert summary.failed == 0, summary.failures
+    assert summary.sent > 100
+
+
+def test_an_uploaded_anchor_is_live_without_anyones_hand(gateway: "Deployment") -> None:
+    partner = Authority.named("Partner CA")
+    held = partner.client("partner", gateway.aws.front_door.server_ca_pem)
+    assert not gateway.accepts(held)
+    body = b"# from our partner\r\n" + bundle.render([partner.certificate]) + b"\r\nrubbish\r\n"
+    gateway.s3.put_object(Bucket=gateway.bucket, Key=f"{layout.STATIC_ANCHORS}partner.pem", Body=body)
+    # One UpdateDomainName in 30 seconds is API Gateway's limit, and the CA's rotation took one just now.
+    await_condition(lambda: gateway.accepts(held), "the partner's client is accepted", 60.0)
+
+
+def test_a_rotation_that_the_endpoint_refuses_leaves_what_is_in_use_alone(gateway: "Deployment") -> None:
+    labels, value = gateway.labels(gateway.client), gateway.value(gateway.client)
+    broken = value | {"endpoint": value["endpoint"] | {"expected_status": [418]}}
+    gateway.aws.configure(rotation_retries=0)
+    settled = gateway.secrets.put_secret_value(SecretId=gateway.client, SecretString=json.dumps(broken))["VersionId"]
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            rotation = pool.submit(gateway.secrets.rotate_secret, SecretId=gateway.client)
+            version = rotation.result()["VersionId"]
+            # The step goes on trying for its two minutes; meanwhile nothing has moved.
+            await_condition(lambda: "AWSPENDING" in gateway.labels(gateway.client), "the pending version", 10.0)
+            await_condition(
+                lambda: "testSecret" in next(r for r in gateway.aws.rotations() if r.version_id == version).steps
+                or next(r for r in gateway.aws.rotations() if r.version_id == version).error is not None
+                or time.monotonic() < 0,
+                "testSecret fails",
+                150.0,
+            )
+        assert gateway.labels(gateway.client)["AWSCURRENT"] == settled
+        assert gateway.accepts(gateway.held())
+    finally:
+        gateway.secrets.update_secret_version_stage(
+            SecretId=gateway.client, VersionStage="AWSCURRENT", MoveToVersionId=labels["AWSCURRENT"],
+            RemoveFromVersionId=settled,
+        )
+
+
+@pytest.mark.parametrize("validity", ["20"])
+def test_a_stack_update_changes_the_request_and_keeps_the_certificate(gateway: "Deployment", validity: str) -> None:
+    before, truststore = gateway.value(gateway.client), gateway.deployed_truststore()
+    gateway.update(ClientValidityDays=validity)
+    after = gateway.value(gateway.client)
+    assert after["request"]["validity_days"] == 20
+    assert after["certificate"] == before["certificate"]
+    assert gateway.deployed_truststore() == truststore
+    assert gateway.accepts(gateway.held())
