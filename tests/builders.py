@@ -1,0 +1,166 @@
+"""Makes the real certificates, keys and secret values that tests work with. Calls no AWS."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from pydantic import SecretStr
+
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.secret import CertificateRequest, KeyAlgorithm, ManagedSecret
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+type AnyKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
+def root(
+    common_name: str = "Test CA",
+    *,
+    now: datetime = NOW,
+    days: int = 365,
+    algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256,
+) -> pki.CertifiedKey:
+    """A self-signed CA, made as the project makes one."""
+    key = pki.generate_key(algorithm)
+    request = CertificateRequest(common_name=common_name, validity_days=days, key_algorithm=algorithm)
+    certificate = pki.issue_root(request, key, now)
+    return pki.CertifiedKey(key=key, certificate=certificate, chain=(), anchor=certificate)
+
+
+def leaf(ca: pki.CertifiedKey, *, now: datetime = NOW, **request: Any) -> pki.CertifiedKey:
+    """A client certificate by that CA, made as the project makes one."""
+    wanted = CertificateRequest(**{"common_name": "billing", "validity_days": 30} | request)
+    key = pki.generate_key(wanted.key_algorithm)
+    certificate = pki.issue_leaf(wanted, key.public_key(), ca.certificate, ca.key, now)
+    return pki.CertifiedKey(key=key, certificate=certificate, chain=(), anchor=ca.certificate)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A certificate that the project would not make: what partners upload, and what a gateway refuses."""
+
+    common_name: str = "Foreign"
+    authority: bool = True
+    constraints: bool = True
+    usages: tuple[x509.ObjectIdentifier, ...] = ()
+    key: AnyKey | None = None
+    signer: AnyKey | None = None
+    issuer: x509.Certificate | None = None
+    digest: hashes.HashAlgorithm | None = field(default_factory=hashes.SHA256)
+    not_before: datetime = NOW - timedelta(days=1)
+    not_after: datetime = NOW + timedelta(days=365)
+    addresses: tuple[str, ...] = ()
+
+    def make(self) -> tuple[x509.Certificate, AnyKey]:
+        """The certificate and its key; self-signed unless an issuer and its key are given."""
+        key = self.key or ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.common_name)])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self.issuer.subject if self.issuer else name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self.not_before)
+            .not_valid_after(self.not_after)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+        if self.constraints:
+            builder = builder.add_extension(x509.BasicConstraints(ca=self.authority, path_length=None), critical=True)
+        if self.authority:
+            builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
+        if self.usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(self.usages), critical=False)
+        if self.addresses:
+            names = [x509.IPAddress(IPv4Address(address)) for address in self.addresses]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if self.issuer:
+            identifier = self.issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
+            )
+        return builder.sign(self.signer or key, self.digest), key  # type: ignore[arg-type]
+
+
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def foreign(**settings: Any) -> x509.Certificate:
+    """A certificate that the project would not make. See `Foreign` for what can be set."""
+    return Foreign(**settings).make()[0]
+
+
+def server_certificate(ca: pki.CertifiedKey) -> pki.CertifiedKey:
+    """What a server on 127.0.0.1 presents."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = foreign(
+        common_name="server",
+        authority=False,
+        usages=(ExtendedKeyUsageOID.SERVER_AUTH,),
+        key=key,
+        signer=ca.key,
+        issuer=ca.certificate,
+        addresses=("127.0.0.1",),
+    )
+    return pki.CertifiedKey(key=key, certificate=certificate, chain=(), anchor=ca.certificate)
+
+
+def client_definition(ca_secret: str = "stack/ca", **changes: Any) -> dict[str, Any]:
+    """What an operator writes for a client secret, with members changed; None leaves one out."""
+    definition: dict[str, Any] = {
+        "request": {"common_name": "billing", "validity_days": 30},
+        "issuer": {"type": "secretsmanager", "ca_secret": ca_secret},
+    }
+    return {key: value for key, value in (definition | changes).items() if value is not None}
+
+
+def ca_definition(**changes: Any) -> dict[str, Any]:
+    """What an operator writes for a CA secret, with members changed; None leaves one out."""
+    definition: dict[str, Any] = {
+        "kind": "ca",
+        "request": {"common_name": "Test CA", "validity_days": 365},
+        "issuer": {"type": "self-signed"},
+    }
+    return {key: value for key, value in (definition | changes).items() if value is not None}
+
+
+def issued_value(definition: dict[str, Any], issued: pki.CertifiedKey) -> str:
+    """A secret's value after a rotation, by way of the document itself."""
+    secret = ManagedSecret.model_validate(definition).model_copy(
+        update={
+            "certificate": pki.to_pem(issued.certificate),
+            "certificate_chain": pki.to_pem(*issued.chain),
+            "anchor": pki.to_pem(issued.anchor),
+            "private_key": SecretStr(pki.key_to_pem(issued.key)),
+            "serial_number": pki.serial(issued.certificate),
+            "fingerprint_sha256": pki.fingerprint(issued.certificate),
+            "not_before": pki.to_rfc3339(issued.certificate.not_valid_before_utc),
+            "not_after": pki.to_rfc3339(issued.certificate.not_valid_after_utc),
+        }
+    )
+    return secret.render()
+
+
+def changed(value: str, **changes: Any) -> str:
+    """A JSON value with top-level members changed; None leaves one out."""
+    document = json.loads(value) | changes
+    return json.dumps({key: member for key, member in document.items() if member is not None})

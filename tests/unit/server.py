@@ -1,0 +1,85 @@
+"""A server on 127.0.0.1 that asks for client certificates: what testSecret is held against."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import ssl
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtls_rotation.pki.certificates import key_to_pem, to_pem
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from mtls_rotation.pki.certificates import CertifiedKey
+
+
+class MutualTlsServer(socketserver.ThreadingTCPServer):
+    """Answers GET with `status`; accepts clients whose certificate hangs on an anchor it was told to trust.
+
+    `clients` holds the subject of everyone it let in.
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, identity: CertifiedKey, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self._identity = folder / "server.pem"
+        self._identity.write_text(to_pem(identity.certificate) + key_to_pem(identity.key))
+        self.ca = to_pem(identity.anchor)
+        self.context = self._context(())
+        self.status = 200
+        self.clients: list[str] = []
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"https://127.0.0.1:{self.server_address[1]}/"
+
+    def trust(self, *anchors: x509.Certificate) -> None:
+        """From the next connection on, let in whoever hangs on one of these, and nobody else."""
+        self.context = self._context(anchors)
+
+    def reset(self) -> None:
+        """Trust nobody and forget who came."""
+        self.trust()
+        self.status = 200
+        self.clients.clear()
+
+    def close(self) -> None:
+        """End it."""
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
+
+    def _context(self, anchors: tuple[x509.Certificate, ...]) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._identity)
+        context.verify_mode = ssl.CERT_REQUIRED
+        if anchors:
+            context.load_verify_locations(cadata=to_pem(*anchors))
+        return context
+
+
+class _Handler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, MutualTlsServer)
+        plain: socket.socket = self.request
+        plain.settimeout(5)
+        try:
+            with self.server.context.wrap_socket(plain, server_side=True) as secure:
+                request = b""
+                while b"\r\n\r\n" not in request and (data := secure.recv(4096)):
+                    request += data
+                peer = secure.getpeercert() or {}
+                self.server.clients.append(dict(pair[0] for pair in peer.get("subject", ()))["commonName"])
+                status = f"HTTP/1.1 {self.server.status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                secure.sendall(status.encode())
+        except OSError:
+            return  # refused, which the client sees for itself

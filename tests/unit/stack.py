@@ -1,0 +1,221 @@
+"""A stack as tests see it: moto's AWS, the engine joined to it, and what is to be looked at afterwards."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from cryptography import x509
+
+from mtls_rotation.bootstrap import Bootstrap
+from mtls_rotation.bucket import ISSUED, MANAGED_ANCHORS, TRUSTSTORE, CertificateBucket
+from mtls_rotation.bus import EventBus
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.rotation import Rotation, RotationRequest, Step
+from mtls_rotation.truststore import bundle
+from mtls_rotation.truststore.domain import GatewayDomain
+from mtls_rotation.truststore.plan import Settings
+from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
+from mtls_rotation.versions import SecretVersions
+from tests import builders
+from tests.unit.fakes import ApiGateway, Domain, FakeTime, SecretsManager
+
+NAME = "stack"
+TAG = "mtls-rotation:stack"
+BUCKET = "certificates"
+QUEUE = "heard"
+DOMAIN = "api.example.com"
+CA, CLIENT = f"{NAME}/ca", f"{NAME}/client"
+
+
+@dataclass
+class Clients:
+    """boto3's clients, made once: making them takes longer than most tests."""
+
+    secretsmanager: Any
+    s3: Any
+    events: Any
+    sqs: Any
+
+
+@dataclass
+class Stack:
+    """One stack. `with_gateway` gives it a domain name."""
+
+    clients: Clients
+    time: FakeTime = field(default_factory=FakeTime)
+    now: datetime = builders.NOW
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        self.secrets = SecretsManager(self.clients.secretsmanager)
+        self.gateway = ApiGateway(lambda version: self.bucket.read(TRUSTSTORE, version) is not None)
+        self.bucket = CertificateBucket(self.clients.s3, BUCKET)
+        self.versions = SecretVersions(cast("Any", self.secrets))
+        self.bus = EventBus(self.clients.events, "default")
+        self._domains: tuple[GatewayDomain, ...] = ()
+
+    # making it --------------------------------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """The bucket, and a queue that hears every event with the project's source."""
+        self.clients.s3.create_bucket(Bucket=BUCKET)
+        self.clients.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        self._queue = self.clients.sqs.create_queue(QueueName=QUEUE)["QueueUrl"]
+        arn = f"arn:aws:sqs:us-east-1:123456789012:{QUEUE}"
+        self.clients.events.put_rule(Name="all", EventPattern=json.dumps({"source": ["mtls-rotation"]}))
+        self.clients.events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn}])
+
+    def with_gateway(self) -> None:
+        """The domain name, running the truststore that is published now."""
+        published = self.bucket.read(TRUSTSTORE)
+        version = published.version_id if published else None
+        self.gateway.domains[DOMAIN] = Domain(self.bucket.truststore_uri, version)
+        self.expect_gateway()
+
+    def expect_gateway(self) -> None:
+        """The functions are told of a domain name, which need not be there."""
+        self._domains = (GatewayDomain(cast("Any", self.gateway), DOMAIN),)
+
+    def add_secret(self, name: str, value: str | dict[str, Any] | None, *, rotates: bool = True) -> str:
+        """A tagged secret; the id of its version at AWSCURRENT."""
+        tags = [{"Key": TAG, "Value": NAME}]
+        text = {} if value is None else {"SecretString": value if isinstance(value, str) else json.dumps(value)}
+        answer = self.clients.secretsmanager.create_secret(Name=name, Tags=tags, **text)
+        if rotates:
+            self.secrets.enable_rotation(name)
+        return str(answer.get("VersionId", ""))
+
+    def add_ca(self, ca: pki.CertifiedKey, name: str = CA, **changes: Any) -> str:
+        """A CA secret that holds this CA, filed as the bootstrap files it."""
+        version = self.add_secret(name, builders.issued_value(builders.ca_definition(**changes), ca))
+        self.file(ca, name, version)
+        return version
+
+    def file(self, issued: pki.CertifiedKey, secret: str, version_id: str) -> None:
+        """The public certificate and its anchor, where createSecret puts them."""
+        anchor = pki.fingerprint(issued.anchor)
+        self.bucket.put_once(f"{MANAGED_ANCHORS}{anchor}.pem", pki.to_pem(issued.anchor))
+        self.bucket.put_once(f"{ISSUED}{anchor}/{secret}/{version_id}.pem", pki.to_pem(issued.certificate))
+
+    # the engine -------------------------------------------------------------------------------------------------------
+
+    @property
+    def rotation(self) -> Rotation:
+        """The four steps, as a fresh execution environment would have them."""
+        return Rotation(
+            versions=self.versions, bucket=self.bucket, bus=self.bus, domains=self._domains, clock=lambda: self.now
+        )
+
+    @property
+    def sync(self) -> TruststoreSync:
+        """The reconcile."""
+        return TruststoreSync(
+            versions=self.versions,
+            bucket=self.bucket,
+            bus=self.bus,
+            domains=self._domains,
+            tag=(TAG, NAME),
+            settings=self.settings,
+            clock=lambda: self.now,
+        )
+
+    @property
+    def bootstrap(self) -> Bootstrap:
+        """The custom resource's work."""
+        return Bootstrap(
+            versions=self.versions, bucket=self.bucket, sync=self.sync, domains=self._domains, clock=lambda: self.now
+        )
+
+    def reconcile(self, **options: Any) -> SyncResult:
+        """One reconcile, whose domain updates settle at once."""
+        self.time.meanwhile.append(self.gateway.settle)
+        return self.sync.run(self.time.deadline(), **options)
+
+    def begin(self, secret: str = CLIENT) -> str:
+        """Stage a version as RotateSecret does; its token."""
+        token = str(uuid.uuid4())
+        self.secrets.stage(secret, token)
+        return token
+
+    def step(self, step: Step, token: str, secret: str = CLIENT, *, seconds: float = 300.0, **more: Any) -> None:
+        """Run one step."""
+        request = RotationRequest(step, self.secrets.record(secret).arn, token, **more)
+        self.rotation.run(request, self.time.deadline(seconds))
+
+    def rotate(self, secret: str = CLIENT) -> str:
+        """All four steps; the token."""
+        token = self.begin(secret)
+        for step in Step:
+            self.step(step, token, secret)
+        return token
+
+    def pass_time(self, **span: float) -> None:
+        """Let time pass for everything that asks what the moment is."""
+        self.now += timedelta(**span)
+
+    # looking at it ----------------------------------------------------------------------------------------------------
+
+    def labels(self, secret: str = CLIENT) -> dict[str, set[str]]:
+        """Version id → labels, of the versions that have any."""
+        versions = self.secrets.record(secret).versions
+        return {key: set(value["version_stages"]) for key, value in versions.items() if value["version_stages"]}
+
+    def at(self, label: str, secret: str = CLIENT) -> str | None:
+        """The one version with this label."""
+        found = [version for version, labels in self.labels(secret).items() if label in labels]
+        assert len(found) <= 1, f"{label} is on {found}"
+        return found[0] if found else None
+
+    def value(self, version_id: str | None, secret: str = CLIENT) -> dict[str, Any]:
+        """What a version holds; empty if nothing."""
+        version = self.secrets.record(secret).versions.get(version_id or "", {})
+        document: dict[str, Any] = json.loads(version.get("secret_string", "{}"))
+        return document
+
+    def certificate(self, version_id: str | None, secret: str = CLIENT) -> x509.Certificate:
+        """The certificate of a version."""
+        return x509.load_pem_x509_certificate(self.value(version_id, secret)["certificate"].encode())
+
+    def objects(self) -> dict[str, bytes]:
+        """Key → content of everything in the bucket."""
+        found = {entry.key: self.bucket.read(entry.key) for entry in self.bucket.list("")}
+        return {key: stored.body for key, stored in found.items() if stored}
+
+    def published(self) -> frozenset[str]:
+        """The fingerprints in the truststore that lies in the bucket."""
+        stored = self.bucket.read(TRUSTSTORE)
+        return bundle.fingerprints(stored.body) if stored else frozenset()
+
+    def deployed(self) -> frozenset[str]:
+        """The fingerprints in the truststore that the gateway runs."""
+        stored = self.bucket.read(TRUSTSTORE, self.gateway.domains[DOMAIN].version_id)
+        return bundle.fingerprints(stored.body) if stored else frozenset()
+
+    def object_versions(self, key: str) -> int:
+        """How many times an object was written."""
+        listed = self.clients.s3.list_object_versions(Bucket=BUCKET, Prefix=key)
+        return len([entry for entry in listed.get("Versions", []) if entry["Key"] == key])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that a refused step must leave as it was: versions, labels, values, objects and domain updates."""
+        backend = self.secrets.record(CLIENT).versions if self._exists(CLIENT) else {}
+        versions = {key: dict(value, version_stages=sorted(value["version_stages"])) for key, value in backend.items()}
+        return {"versions": versions, "objects": self.objects(), "updates": list(self.gateway.updates)}
+
+    def heard(self, detail_type: str | None = None) -> list[dict[str, Any]]:
+        """The events that were put since it was asked last, of one type or all."""
+        events = []
+        while messages := self.clients.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self.clients.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+                events.append(json.loads(message["Body"]))
+        return [event for event in events if detail_type in (None, event["detail-type"])]
+
+    def _exists(self, secret: str) -> bool:
+        from moto.secretsmanager.models import secretsmanager_backends
+
+        return secret in secretsmanager_backends["123456789012"]["us-east-1"].secrets
