@@ -27,7 +27,9 @@ _API_TYPE = "AWS::ApiGateway::RestApi"
 class Call(Protocol):
     """Calls a service as a request would, from the worker thread of a stack operation."""
 
-    def __call__(self, service: str, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]: ...
+    def __call__(self, service: str, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer, and raise :class:`CallFailedError` if it is an error."""
+        ...
 
 
 class CallFailedError(ValueError):
@@ -125,8 +127,10 @@ def _rules(properties: Properties) -> dict[str, Any] | None:
     rules = properties.get("RotationRules")
     if rules is None:
         return None
-    days = rules.get("AutomaticallyAfterDays")
-    return rules | ({"AutomaticallyAfterDays": int(days)} if days is not None else {})
+    plain: dict[str, Any] = dict(rules)
+    if "AutomaticallyAfterDays" in plain:
+        plain["AutomaticallyAfterDays"] = int(plain["AutomaticallyAfterDays"])
+    return plain
 
 
 def _true(value: Any) -> bool:
@@ -147,11 +151,13 @@ def create_secret(logical_id: str, properties: Properties, stack_name: str) -> P
 def update_secret(
     physical_id: str, old: Properties, new: Properties, stack_name: str, logical_id: str | None = None
 ) -> Provisioned:
+    """As the emulator does, with the ARN for an identity."""
     _, attributes = _emulated_secret.update(_secret_name(physical_id), old, new, stack_name, logical_id)
     return attributes["Arn"], attributes
 
 
 def delete_secret(physical_id: str, properties: Properties) -> None:
+    """As the emulator does, with the ARN for an identity."""
     _emulated_secret.delete(_secret_name(physical_id), properties)
 
 
@@ -198,10 +204,12 @@ def update_domain(physical_id: str, old: Properties, new: Properties, stack_name
     path = f"/domainnames/{physical_id}"
     if operations:
         _when_let(path, operations)
+    provisioners._reconcile_tag_map(provisioners._apigw_v1._domain_names[physical_id]["tags"], old, new)
     return physical_id, _domain_attributes(_when_available(path))
 
 
 def delete_domain(physical_id: str, properties: Properties) -> None:
+    """Delete the domain; that it is gone already is no error."""
     del properties
     try:
         call_service("apigateway", "DELETE", f"/domainnames/{physical_id}", {})
@@ -274,7 +282,9 @@ def _domain_attributes(domain: dict[str, Any]) -> dict[str, Any]:
 def create_api(logical_id: str, properties: Properties, stack_name: str) -> Provisioned:
     """As the emulator does, then with what it leaves out of the body and the properties."""
     body = properties.get("Body")
-    prepared = properties | ({"Body": openapi.prepared(body)} if isinstance(body, dict) else {})
+    prepared = properties | {"EndpointConfiguration": _endpoint(properties)}
+    if isinstance(body, dict):
+        prepared["Body"] = openapi.prepared(body)
     api_id, attributes = _emulated_api.create(logical_id, prepared, stack_name)
     openapi.complete(call_service, api_id, prepared)
     return api_id, attributes
@@ -283,10 +293,18 @@ def create_api(logical_id: str, properties: Properties, stack_name: str) -> Prov
 def update_api(
     physical_id: str, old: Properties, new: Properties, stack_name: str, logical_id: str | None = None
 ) -> Provisioned:
-    """A changed body makes a new API here (the emulator cannot import over one); other changes go in place."""
-    if old.get("Body") == new.get("Body"):
-        provisioned: Provisioned = _emulated_api.update(physical_id, old, new, stack_name, logical_id)
-        return provisioned
-    created = create_api(logical_id or physical_id, new, stack_name)
-    provisioners._delete_predecessor(_emulated_api.delete, physical_id, old)
-    return created
+    """A changed body is imported over the API, which keeps its id and its stages; other changes go in place."""
+    if old.get("Body") != new.get("Body"):
+        imported, _ = create_api(logical_id or physical_id, new, stack_name)
+        openapi.overwrite(physical_id, imported)
+        old = old | {"Body": new.get("Body")}
+    configured = [part | {"EndpointConfiguration": _endpoint(part)} for part in (old, new)]
+    provisioned: Provisioned = _emulated_api.update(physical_id, *configured, stack_name, logical_id)
+    return provisioned
+
+
+def _endpoint(properties: Properties) -> dict[str, Any]:
+    """Return the endpoint configuration as the API names it; edge-optimized is what AWS takes by default."""
+    declared = properties.get("EndpointConfiguration")
+    types = (properties.get("Parameters") or {}).get("endpointConfigurationTypes", "EDGE").split(",")
+    return {"types": types} | (_lower_first(declared) if isinstance(declared, dict) else {})

@@ -91,7 +91,7 @@ def export_lines(ours: Mapping[str, str]) -> list[str]:
 def server_environment(
     base: Mapping[str, str], *, endpoint_url: str, state_dir: str, enforce_iam: bool
 ) -> dict[str, str]:
-    """Return the environment of the emulator process; Lambda workers inherit it, so it holds nothing of the caller's."""
+    """Return the environment of the emulator process. Lambda workers inherit it: it holds nothing of the caller's."""
     kept = without_foreign_settings(base)
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
         kept.pop(name, None)

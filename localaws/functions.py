@@ -1,4 +1,4 @@
-"""What the events of functions behind a custom domain carry beyond the emulator's: the domain and the client certificate."""
+"""What events of functions behind a custom domain carry beyond the emulator's: the domain, the client certificate."""
 
 from __future__ import annotations
 

@@ -39,6 +39,12 @@ def prepared(body: Json) -> Json:
     return body | {"paths": paths}
 
 
+def endpoint_configuration(body: Json) -> Json:
+    """Return the endpoint configuration of a definition: at its top, or under ``servers`` in OpenAPI 3."""
+    places = [body, *(body.get("servers") or [])]
+    return next((place[_ENDPOINT] for place in places if _ENDPOINT in place), {})
+
+
 def complete(call: Call, api_id: str, properties: Json) -> None:
     """Put into the API ``api_id`` what its creation from ``properties`` left out."""
     body = properties.get("Body")
@@ -55,8 +61,26 @@ def complete(call: Call, api_id: str, properties: Json) -> None:
                 _integration(call, method, integration)
 
 
+def overwrite(api_id: str, imported: str) -> None:
+    """Give the API ``api_id`` what was imported as ``imported``, which then is no more.
+
+    As PutRestApi with ``mode=overwrite``: the id, the stages and the deployments stay.
+    """
+    for part in (
+        apigateway_v1._resources,
+        apigateway_v1._authorizers_v1,
+        apigateway_v1._models,
+        apigateway_v1._gateway_responses,
+    ):
+        part[api_id] = part.get(imported, {})
+    kept = {name: apigateway_v1._rest_apis[api_id][name] for name in ("id", "createdDate", "tags")}
+    apigateway_v1._rest_apis[api_id] = apigateway_v1._rest_apis[imported] | kept
+    apigateway_v1._delete_rest_api(imported)
+
+
 def _settings(call: Call, api_id: str, properties: Json, body: Json) -> None:
-    disabled = properties.get("DisableExecuteApiEndpoint", (body.get(_ENDPOINT) or {}).get("disableExecuteApiEndpoint"))
+    endpoint = endpoint_configuration(body)
+    disabled = properties.get("DisableExecuteApiEndpoint", endpoint.get("disableExecuteApiEndpoint"))
     settings: Json = {}
     if disabled is not None:
         settings["/disableExecuteApiEndpoint"] = str(disabled).lower() == "true"

@@ -48,6 +48,7 @@ class Run:
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """Return a JSON object; times are RFC 3339."""
         finished = self.finished_at.isoformat() if self.finished_at else None
         return self.__dict__ | {"started_at": self.started_at.isoformat(), "finished_at": finished}
 

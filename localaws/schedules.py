@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from calendar import monthrange
+from calendar import month_abbr, monthrange
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,13 +14,8 @@ _CRON = re.compile(r"cron\(([^()]+)\)")
 _DURATION = re.compile(r"([1-9]\d?)h")
 _SHORTEST = timedelta(hours=4)
 _LONGEST_DAYS = 1000
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"], 1
-    )
-}
-_WEEKDAYS = {name: number for number, name in enumerate(["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"], 1)}
+_MONTHS = {name.upper(): number for number, name in enumerate(month_abbr) if name}
+_WEEKDAYS = {"SUN": 1, "MON": 2, "TUE": 3, "WED": 4, "THU": 5, "FRI": 6, "SAT": 7}
 
 
 def check(rules: dict[str, Any]) -> None:
@@ -81,10 +76,7 @@ def _next_match(parts: list[str], after: datetime, expression: str) -> datetime:
 def _day_matches(date: datetime, day: str, weekday: str, expression: str) -> bool:
     aws_weekday = date.isoweekday() % 7 + 1  # SUN is 1
     days_in_month = monthrange(date.year, date.month)[1]
-    if day == "L":
-        day_ok = date.day == days_in_month
-    else:
-        day_ok = day in "?*" or date.day in _values(day, 1, 31, {}, expression)
+    day_ok = day in "?*" or date.day in ({days_in_month} if day == "L" else _values(day, 1, 31, {}, expression))
     if weekday in "?*":
         return day_ok
     if "#" in weekday:
@@ -103,7 +95,7 @@ def _values(field: str, low: int, high: int, names: dict[str, int], expression: 
         span, _, step = item.partition("/")
         first, _, last = span.partition("-")
         try:
-            start = low if first in ("*", "?") else names.get(first.upper()) or int(first)
+            start = low if first in ("*", "?", "") else names.get(first.upper()) or int(first)
             stop = (names.get(last.upper()) or int(last)) if last else (high if step or first in ("*", "?") else start)
             found.update(range(start, stop + 1, int(step or 1)))
         except ValueError:

@@ -29,22 +29,27 @@ class Secret:
 
     @property
     def name(self) -> str:
+        """The friendly name."""
         return str(self.record["Name"])
 
     @property
     def arn(self) -> str:
+        """The whole ARN."""
         return str(self.record["ARN"])
 
     @property
     def versions(self) -> dict[str, dict[str, Any]]:
+        """The stored versions by id, those without a label included."""
         return self.record["Versions"]  # type: ignore[no-any-return]
 
     @property
     def deleted(self) -> bool:
+        """Whether it is marked for deletion."""
         return bool(self.record.get("DeletedDate"))
 
     @property
     def rotates(self) -> bool:
+        """Whether rotation is switched on."""
         return bool(self.record.get("RotationEnabled"))
 
     def labelled(self, label: str) -> str | None:
@@ -52,6 +57,7 @@ class Secret:
         return next((vid for vid, version in self.versions.items() if label in version["Stages"]), None)
 
     def has_value(self, version_id: str) -> bool:
+        """Whether the version exists and is not the empty one of a rotation."""
         version = self.versions.get(version_id)
         return version is not None and not _is_empty(version)
 
@@ -109,6 +115,7 @@ class Secret:
             store._emit_secret_label_updated(self.record, label, to)
 
     def remove_label(self, label: str, version_id: str) -> None:
+        """Take ``label`` off a version, which stays, unlabelled if need be."""
         version = self.versions[version_id]
         version["Stages"] = [kept for kept in version["Stages"] if kept != label]
 

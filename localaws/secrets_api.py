@@ -217,7 +217,8 @@ def _value(data: Input) -> tuple[str | None, str | None]:
 
 
 def _requested_version(secret: Secret, data: Input) -> str:
-    version_id, label = data.get("VersionId"), data.get("VersionStage")
+    version_id: str | None = data.get("VersionId")
+    label: str | None = data.get("VersionStage")
     wanted = f"VersionId: {version_id}" if version_id else f"staging label: {label or CURRENT}"
     missing = ServiceError(
         "ResourceNotFoundException", f"Secrets Manager can't find the specified secret value for {wanted}"

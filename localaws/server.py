@@ -39,7 +39,7 @@ type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[dict[str, Any]]]
 type Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-_GRACE_SECONDS = 2.0
+_GRACE_SECONDS = 1.0
 _FORBIDDEN = b'{"message":"Forbidden"}'
 logger = logging.getLogger("localaws")
 
@@ -92,7 +92,7 @@ async def _body(receive: Receive) -> bytes:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body
 

@@ -54,7 +54,8 @@ class Settings:
         if unknown:
             raise ValueError(f"no such setting: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
         durations = {name for name in known if isinstance(getattr(self, name), timedelta)}
-        return replace(self, **{k: timedelta(seconds=v) if k in durations else v for k, v in values.items()})
+        typed: dict[str, Any] = {k: timedelta(seconds=v) if k in durations else v for k, v in values.items()}
+        return replace(self, **typed)
 
 
 class LiveSettings:

@@ -1,0 +1,63 @@
+"""``python -m localaws``: a local AWS in the foreground, with everything printed that another shell needs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+from localaws import LocalAws, LocalAwsError
+from localaws.environment import export_lines
+
+_LOG = Path("build/local-aws.log")
+
+
+def describe(aws: LocalAws, ca_file: Path) -> str:
+    """Return what to type in another shell."""
+    door = aws.front_door
+    return "\n".join(
+        [
+            "The local AWS is running. Stop it with Ctrl-C; nothing of it remains.",
+            "",
+            "In another shell, so that aws and sam work against it and against nothing else:",
+            "",
+            *(f"  {line}" for line in export_lines(aws.environment())),
+            "",
+            f"API Gateway's custom domains answer at https://localhost:{door.port} (mutual TLS if the domain asks for it).",
+            f"Their server certificate is signed by {ca_file}. For a domain api.example.com:",
+            "",
+            f"  curl --cacert {ca_file} --cert client.pem --key client.key \\",
+            f"       --connect-to api.example.com:443:{door.host}:{door.port} https://api.example.com/",
+            "",
+            f"Log: {_LOG}",
+        ]
+    )
+
+
+def main() -> int:
+    """Run until a signal comes or the child ends."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        with tempfile.TemporaryDirectory(prefix="localaws-ca-") as directory, LocalAws.start(log_path=_LOG) as aws:
+            ca_file = Path(directory) / "server-ca.pem"
+            ca_file.write_text(aws.front_door.server_ca_pem)
+            print(describe(aws, ca_file), flush=True)
+            status = aws.wait()
+    except KeyboardInterrupt:
+        return 0
+    except LocalAwsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"The local AWS ended by itself (status {status}); see {_LOG}.", file=sys.stderr)
+    return 1
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from localaws import FrontDoor, LocalAws
+from tests.integration.localaws.conftest import HELLO
+from tests.integration.localaws.support import Certificate, Refused, ask, connected, fetch, make, rsa_key, wait_until
+
+_VERSION = "/mutualTlsAuthentication/truststoreVersion"
+type Truststores = Callable[..., tuple[str, str]]
+type MakeDomain = Callable[..., str]
+
+
+@pytest.fixture
+def door(aws: LocalAws) -> FrontDoor:
+    return aws.front_door
+
+
+@pytest.fixture
+def domain(make_domain: MakeDomain, truststores: Truststores, ca: Certificate) -> str:
+    return make_domain(truststores(ca))
+
+
+@pytest.fixture(scope="module")
+def good(ca: Certificate) -> Certificate:
+    return ca.issue("billing")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_with_a_trusted_certificate_reaches_the_api(
+    door: FrontDoor, domain: str, good: Certificate, version: ssl.TLSVersion
+) -> None:
+    assert fetch(door, domain, good, version=version) == (200, HELLO)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tls_before_1_2_is_refused(door: FrontDoor, domain: str, good: Certificate) -> None:
+    with pytest.raises(Refused):
+        fetch(door, domain, good, version=ssl.TLSVersion.TLSv1_1)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_without_a_certificate_is_refused(door: FrontDoor, domain: str, version: ssl.TLSVersion) -> None:
+    with pytest.raises(Refused):
+        fetch(door, domain, version=version)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"starts": timedelta(days=-2), "ends": timedelta(days=-1)},
+        {"starts": timedelta(days=1), "ends": timedelta(days=2)},
+        {"usage": ExtendedKeyUsageOID.SERVER_AUTH},
+        {"algorithm": hashes.SHA1()},  # noqa: S303
+    ],
+    ids=["expired", "not yet valid", "for servers only", "signed with SHA-1"],
+)
+def test_a_certificate_that_api_gateway_would_not_take_is_refused(
+    door: FrontDoor, domain: str, ca: Certificate, options: dict[str, Any]
+) -> None:
+    with pytest.raises(Refused):
+        fetch(door, domain, ca.issue("billing", **options))
+
+
+def test_a_certificate_of_an_unknown_ca_is_refused(door: FrontDoor, domain: str) -> None:
+    with pytest.raises(Refused):
+        fetch(door, domain, make("first CA", ca=True).issue("billing"))
+
+
+def test_a_weak_rsa_key_is_refused(door: FrontDoor, domain: str, ca: Certificate) -> None:
+    with pytest.raises(Refused):
+        fetch(door, domain, ca.issue("billing", key=rsa_key(1024)))
+
+
+def test_a_key_of_an_unsupported_kind_is_forbidden(door: FrontDoor, domain: str, ca: Certificate) -> None:
+    assert fetch(door, domain, ca.issue("billing", key=ed25519.Ed25519PrivateKey.generate()))[0] == 403
+
+
+@pytest.mark.parametrize("key", [rsa_key(2048), ec.generate_private_key(ec.SECP384R1())], ids=["RSA-2048", "P-384"])
+def test_strong_keys_of_every_supported_kind_are_taken(door: FrontDoor, domain: str, ca: Certificate, key: Any) -> None:
+    assert fetch(door, domain, ca.issue("billing", key=key))[0] == 200
+
+
+def test_four_levels_of_authorities_are_taken_and_five_are_forbidden(
+    door: FrontDoor, make_domain: MakeDomain, truststores: Truststores
+) -> None:
+    authority = root = make("root", ca=True)
+    for level in range(2, 5):
+        authority = authority.issue(f"level {level}", ca=True)
+    domain = make_domain(truststores(root))
+    assert fetch(door, domain, authority.issue("billing")) == (200, HELLO)
+    fifth = authority.issue("level 5", ca=True)
+    assert fetch(door, domain, fifth.issue("billing"))[0] == 403
+
+
+def test_an_intermediate_may_be_the_anchor(door: FrontDoor, make_domain: MakeDomain, truststores: Truststores) -> None:
+    root = make("root", ca=True)
+    intermediate = root.issue("intermediate", ca=True)
+    domain = make_domain(truststores(intermediate))
+    assert fetch(door, domain, intermediate.issue("billing"))[0] == 200
+    with pytest.raises(Refused):
+        fetch(door, domain, root.issue("billing"))
+
+
+def test_a_self_signed_client_certificate_may_be_the_anchor(
+    door: FrontDoor, make_domain: MakeDomain, truststores: Truststores
+) -> None:
+    alone = make("alone")
+    domain = make_domain(truststores(alone))
+    assert fetch(door, domain, alone)[0] == 200
+    with pytest.raises(Refused):
+        fetch(door, domain, make("alone"))
+
+
+def test_an_anchor_with_a_warning_lets_no_client_in(
+    door: FrontDoor, make_domain: MakeDomain, truststores: Truststores, ca: Certificate
+) -> None:
+    expired = make("expired CA", ca=True, starts=timedelta(days=-2), ends=timedelta(days=-1))
+    domain = make_domain(truststores(ca, expired))
+    with pytest.raises(Refused):
+        fetch(door, domain, expired.issue("billing"))
+
+
+def test_the_old_truststore_serves_until_the_new_one_is_available(
+    gateway: Any, door: FrontDoor, make_domain: MakeDomain, truststores: Truststores, ca: Certificate, good: Certificate
+) -> None:
+    domain = make_domain(truststores(ca, key="moving.pem"))
+    other = make("second CA", ca=True)
+    newcomer = other.issue("billing")
+    _, version = truststores(other, key="moving.pem")
+    operations = [{"op": "replace", "path": _VERSION, "value": version}]
+    with connected(door, domain, good) as held:
+        assert ask(held)[0] == 200
+        gateway.update_domain_name(domainName=domain, patchOperations=operations)
+        with pytest.raises(Refused):
+            fetch(door, domain, newcomer)
+        assert fetch(door, domain, good)[0] == 200
+        wait_until(lambda: gateway.get_domain_name(domainName=domain)["domainNameStatus"] == "AVAILABLE")
+        assert fetch(door, domain, newcomer)[0] == 200
+        with pytest.raises(Refused):
+            fetch(door, domain, good)
+        assert ask(held)[0] == 200  # a connection that stands goes on
+
+
+def test_a_newer_object_alone_changes_nothing(
+    door: FrontDoor, make_domain: MakeDomain, truststores: Truststores, ca: Certificate, good: Certificate
+) -> None:
+    domain = make_domain(truststores(ca, key="newer.pem"))
+    truststores(make("second CA", ca=True), key="newer.pem")
+    assert fetch(door, domain, good)[0] == 200
+
+
+def test_a_domain_without_mutual_tls_asks_for_no_certificate(door: FrontDoor, make_domain: MakeDomain) -> None:
+    assert fetch(door, make_domain()) == (200, HELLO)
+
+
+def test_the_only_domain_serves_clients_that_name_none(
+    door: FrontDoor, domain: str, good: Certificate, make_domain: MakeDomain
+) -> None:
+    for name in (None, "localhost"):
+        assert fetch(door, name, good) == (200, HELLO)
+    with pytest.raises(Refused):
+        fetch(door, None)
+    make_domain()
+    for name in (None, "localhost"):
+        with pytest.raises(Refused):
+            fetch(door, name, good)
+
+
+def test_the_name_selects_the_domain_and_its_truststore(
+    door: FrontDoor, make_domain: MakeDomain, truststores: Truststores, ca: Certificate, good: Certificate
+) -> None:
+    other = make("second CA", ca=True)
+    one, two = make_domain(truststores(ca)), make_domain(truststores(other))
+    assert fetch(door, one.upper(), good)[0] == 200
+    assert fetch(door, two, other.issue("billing"))[0] == 200
+    with pytest.raises(Refused):
+        fetch(door, two, good)
+
+
+def test_a_path_without_an_api_is_forbidden(
+    door: FrontDoor, gateway: Any, domain: str, good: Certificate, api_id: str
+) -> None:
+    gateway.delete_base_path_mapping(domainName=domain, basePath="(none)")
+    assert fetch(door, domain, good) == (403, '{"message":"Forbidden"}')
+    gateway.create_base_path_mapping(domainName=domain, basePath="v1", restApiId=api_id, stage="live")
+    assert fetch(door, domain, good, "/v1") == (200, HELLO)
+    assert fetch(door, domain, good, "/v2")[0] == 403
+
+
+def test_a_function_gets_the_client_certificate_and_the_domain(door: FrontDoor, domain: str, good: Certificate) -> None:
+    status, body = fetch(door, domain, good, "/echo")
+    context = json.loads(body)
+    assert status == 200
+    assert context["domainName"] == domain
+    certificate = context["identity"]["clientCert"]
+    assert certificate.keys() == {"clientCertPem", "subjectDN", "issuerDN", "serialNumber", "validity"}
+    assert certificate["clientCertPem"] == good.pem
+    assert (certificate["subjectDN"], certificate["issuerDN"]) == ("CN=billing", "CN=first CA")
+
+
+def test_a_disabled_default_endpoint_is_forbidden_while_the_domain_serves(
+    aws: LocalAws, door: FrontDoor, domain: str, good: Certificate, api_id: str
+) -> None:
+    for url, host in (
+        (f"/_aws/execute-api/{api_id}/live/", "127.0.0.1"),
+        (f"/restapis/{api_id}/live/_user_request_/", "127.0.0.1"),
+        ("/live/", f"{api_id}.execute-api.us-east-1.amazonaws.com"),
+    ):
+        answer = httpx.get(aws.endpoint_url + url, headers={"Host": host}, trust_env=False)
+        assert (answer.status_code, answer.json()) == (403, {"message": "Forbidden"})
+    assert fetch(door, domain, good)[0] == 200
+
+
+def test_a_custom_domain_is_not_served_without_tls(aws: LocalAws, domain: str) -> None:
+    assert httpx.get(aws.endpoint_url, headers={"Host": domain}, trust_env=False).status_code == 403
+
+
+def test_it_sustains_a_few_hundred_requests_a_second(door: FrontDoor, domain: str, good: Certificate) -> None:
+    with connected(door, domain, good) as connection:
+        started = time.monotonic()
+        assert {ask(connection)[0] for _ in range(300)} == {200}
+    assert 300 / (time.monotonic() - started) > 200
