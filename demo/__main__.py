@@ -18,7 +18,8 @@ from rich.console import Console
 from demo import sam
 from demo.certificates import Authority, Held
 from demo.report import Refused, Report, RotationReport, TruststoreReport
-from demo.traffic import Traffic, await_condition, send
+from demo.traffic import Traffic, send
+from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 from mtls_rotation import bucket as layout
 from mtls_rotation.truststore import bundle
@@ -100,33 +101,33 @@ class Demo:
         for number in range(1, MANUAL_ROTATIONS + 1):
             self._breathe(traffic)
             with self._phase(f"manual rotation {number}, by rotate-secret"):
-                old = self._serial()
-                self._secrets.rotate_secret(SecretId=self._secret)
-                rotations.append(self._await_rotation(old))
+                old, started = self._serial(), time.monotonic()
+                version = self._secrets.rotate_secret(SecretId=self._secret)["VersionId"]
+                rotations.append(self._await_rotation(version, old, started))
         self._breathe(traffic)
         with self._phase("scheduled rotation, its clock sped up"):
-            old = self._serial()
+            old, started, before = self._serial(), time.monotonic(), self._version()
             self._aws.advance_clock(timedelta(days=11))
-            rotations.append(self._await_rotation(old))
+            await_condition(lambda: self._version() != before, "the scheduled rotation", ROTATION_TIMEOUT)
+            rotations.append(self._await_rotation(self._version(), old, started))
         self._breathe(traffic)
         return rotations
 
-    def _await_rotation(self, old_serial: str) -> RotationReport:
-        started = time.monotonic()
-        await_condition(lambda: self._serial() != old_serial and self._is_settled(), "the rotation", ROTATION_TIMEOUT)
-        seconds = round(time.monotonic() - started, 2)
-        version = self._secrets.get_secret_value(SecretId=self._secret)["VersionId"]
-        run = next(run for run in reversed(self._aws.rotations()) if run.version_id == version and run.error is None)
-        if run.trigger == "test":
-            raise RuntimeError("a rotation that only tests has changed AWSCURRENT")
+    def _await_rotation(self, version: str, old_serial: str, started: float) -> RotationReport:
+        run = await_rotation(self._aws, version, ROTATION_TIMEOUT)
+        if run.trigger == "test" or not self._is_settled() or self._version() != version:
+            raise RuntimeError(f"the rotation to {version} ended, and the labels are not where they should be")
         return RotationReport(
             secret=run.secret_name,
             trigger=run.trigger,
             old_serial=old_serial,
             new_serial=self._serial(),
-            seconds=seconds,
+            seconds=round(time.monotonic() - started, 2),
             steps={step: round(taken, 3) for step, taken in run.steps.items()},
         )
+
+    def _version(self) -> str:
+        return self._secrets.get_secret_value(SecretId=self._secret)["VersionId"]
 
     def _is_settled(self) -> bool:
         """Whether AWSCURRENT holds a certificate and no version is left at AWSPENDING."""

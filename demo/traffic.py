@@ -20,8 +20,6 @@ from botocore.exceptions import ClientError
 from demo.certificates import Held, from_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 # Requests a second that are aimed at, of both applications together, and how often each looks for a new certificate.
@@ -154,16 +152,3 @@ def summarize(requests: list[Request]) -> Summary:
         serials=len({request.serial for request in requests if not request.failure}),
         failures=tuple(sorted({request.failure for request in requests if request.failure})),
     )
-
-
-def await_condition(condition: Callable[[], bool], what: str, seconds: float) -> None:
-    """Wait until `condition` holds.
-
-    Raises:
-        TimeoutError: it did not within `seconds`.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s in vain: {what}")
-        time.sleep(0.1)

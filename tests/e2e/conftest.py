@@ -15,7 +15,8 @@ import pytest
 from demo import sam
 from demo.__main__ import architecture
 from demo.certificates import Held, from_secret
-from demo.traffic import await_condition, send
+from demo.traffic import send
+from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 
 if TYPE_CHECKING:
@@ -85,12 +86,15 @@ class Deployment:
     def rotate(self, secret: str, within: float) -> str:
         """Rotate, wait until it is done, and return the new version's id."""
         version: str = self.secrets.rotate_secret(SecretId=secret)["VersionId"]
-        await_condition(
-            lambda: (labels := self.labels(secret)).get("AWSCURRENT") == version and "AWSPENDING" not in labels,
-            f"the rotation of {secret}",
-            within,
-        )
+        await_rotation(self.aws, version, within)
         return version
+
+    def await_rest(self, secret: str) -> None:
+        """Wait until no rotation of the secret is under way."""
+        arn = self.secrets.describe_secret(SecretId=secret)["ARN"]
+        await_condition(
+            lambda: all(run.finished_at for run in self.aws.rotations() if run.secret_arn == arn), "rest", 30.0
+        )
 
     def deployed_truststore(self) -> str:
         domain = self.apigateway.get_domain_name(domainName=DOMAIN)
@@ -139,8 +143,10 @@ def await_first_rotation(
 ) -> Deployment:
     deployment = Deployment(aws, sam.deploy(name, parameters, environment), environment, parameters)
     await_condition(
-        lambda: "certificate" in deployment.value(deployment.client)
-        and "AWSPENDING" not in deployment.labels(deployment.client),
+        lambda: (
+            "certificate" in deployment.value(deployment.client)
+            and "AWSPENDING" not in deployment.labels(deployment.client)
+        ),
         "the first rotation",
         60.0,
     )
