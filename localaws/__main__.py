@@ -25,7 +25,7 @@ def describe(aws: LocalAws, ca_file: Path) -> str:
             "",
             *(f"  {line}" for line in export_lines(aws.environment())),
             "",
-            f"API Gateway's custom domains answer at https://localhost:{door.port} (mutual TLS if the domain asks for it).",
+            f"API Gateway's custom domains answer at https://localhost:{door.port}, with mutual TLS where set.",
             f"Their server certificate is signed by {ca_file}. For a domain api.example.com:",
             "",
             f"  curl --cacert {ca_file} --cert client.pem --key client.key \\",

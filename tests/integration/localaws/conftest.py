@@ -34,6 +34,7 @@ def handler(event, context):
         sm.update_secret_version_stage(SecretId=secret, VersionStage="AWSCURRENT", MoveToVersionId=token, **source)
 """
 _ECHO = """
+import json
 def handler(event, context):
     return {"statusCode": 200, "body": json.dumps(event["requestContext"])}
 """
@@ -65,7 +66,9 @@ def settings(aws: LocalAws) -> Iterator[Callable[..., object]]:
 @pytest.fixture(scope="session")
 def client(aws: LocalAws) -> Client:
     names = aws.environment()
-    session = boto3.Session(names["AWS_ACCESS_KEY_ID"], names["AWS_SECRET_ACCESS_KEY"], region_name=names["AWS_REGION"])
+    session: Any = boto3.Session(
+        names["AWS_ACCESS_KEY_ID"], names["AWS_SECRET_ACCESS_KEY"], region_name=names["AWS_REGION"]
+    )
     once = Config(retries={"max_attempts": 0})
 
     def connect(service: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import io
 import os
@@ -90,7 +91,21 @@ def rsa_key(bits: int) -> Any:
     return rsa.generate_private_key(65537, bits)
 
 
-class Refused(Exception):
+def signed_with_sha1(certificate: Certificate) -> Certificate:
+    """Sign a certificate of an RSA CA anew with SHA-1, which no library here does any more."""
+    issuer = certificate.chain[0].key.private_numbers()
+    sha256_rsa, sha1_rsa = bytes.fromhex("06092a864886f70d01010b"), bytes.fromhex("06092a864886f70d010105")
+    old, size = certificate.certificate, certificate.chain[0].key.key_size // 8
+    body = old.tbs_certificate_bytes.replace(sha256_rsa, sha1_rsa)
+    digest = bytes.fromhex("3021300906052b0e03021a05000414") + hashlib.sha1(body).digest()  # noqa: S324
+    padded = b"\x00\x01" + b"\xff" * (size - len(digest) - 3) + b"\x00" + digest
+    signature = pow(int.from_bytes(padded), issuer.d, issuer.public_numbers.n).to_bytes(size)
+    whole = old.public_bytes(Encoding.DER).replace(old.tbs_certificate_bytes, body)
+    whole = whole.replace(sha256_rsa, sha1_rsa).replace(old.signature, signature)
+    return Certificate(x509.load_der_x509_certificate(whole), certificate.key, certificate.chain)
+
+
+class RefusedError(Exception):
     """The front door ended the connection instead of answering."""
 
 
@@ -117,7 +132,7 @@ def connected(
         connection.sock = context.wrap_socket(raw, server_hostname=server_name)
         yield connection
     except (ssl.SSLError, ConnectionError, http.client.RemoteDisconnected) as error:
-        raise Refused(str(error)) from error
+        raise RefusedError(str(error)) from error
     finally:
         connection.close()
         raw.close()

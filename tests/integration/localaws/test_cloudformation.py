@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from localaws import LocalAws
+from tests.integration.localaws.conftest import HELLO
+from tests.integration.localaws.support import Certificate, fetch, make, wait_until
+
+type Json = dict[str, Any]
+type Deploy = Callable[..., Json]
+
+_ENDPOINT = {"disableExecuteApiEndpoint": True}
+
+
+@pytest.fixture
+def deploy(client: Callable[[str], Any]) -> Iterator[Deploy]:
+    """Create or update the test's stack from its resources, and return its outputs: a Ref of each resource."""
+    stacks = client("cloudformation")
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    exists = False
+
+    def run(expected: str = "COMPLETE", **resources: Json) -> Json:
+        nonlocal exists
+        outputs = {key: {"Value": {"Ref": key}} for key in resources}
+        body = json.dumps({"Resources": resources, "Outputs": outputs})
+        (stacks.update_stack if exists else stacks.create_stack)(StackName=name, TemplateBody=body)
+        exists = True
+
+        def finished() -> Any:
+            (stack,) = stacks.describe_stacks(StackName=name)["Stacks"]
+            return None if stack["StackStatus"].endswith("IN_PROGRESS") else stack
+
+        stack = wait_until(finished, timeout=40)
+        events = stacks.describe_stack_events(StackName=name)["StackEvents"]
+        reasons = [event.get("ResourceStatusReason", "") for event in events]
+        assert stack["StackStatus"].endswith(expected), (stack["StackStatus"], reasons)
+        assert ("ROLLBACK" in stack["StackStatus"]) == ("ROLLBACK" in expected), reasons
+        found = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        return found | {"reasons": "\n".join(reasons)}
+
+    yield run
+    stacks.delete_stack(StackName=name)
+    wait_until(lambda: not _exists(stacks, name), timeout=40)
+
+
+def _exists(stacks: Any, name: str) -> bool:
+    summaries = stacks.list_stacks()["StackSummaries"]
+    return any(s["StackName"] == name and s["StackStatus"] != "DELETE_COMPLETE" for s in summaries)
+
+
+def secret(**properties: Any) -> Json:
+    return {"Type": "AWS::SecretsManager::Secret", "Properties": properties}
+
+
+def schedule(rotator: str, of: str = "Secret", **properties: Any) -> Json:
+    basic = {"SecretId": {"Ref": of}, "RotationLambdaARN": rotator, "RotationRules": {"AutomaticallyAfterDays": 30}}
+    return {"Type": "AWS::SecretsManager::RotationSchedule", "Properties": basic | properties}
+
+
+def test_a_secret_is_referred_to_by_its_arn_and_without_a_value_has_no_version(deploy: Deploy, secrets: Any) -> None:
+    outputs = deploy(Empty=secret(Description="x"), Filled=secret(SecretString="v"))
+    assert outputs["Empty"].startswith("arn:aws:secretsmanager:")
+    assert "VersionIdsToStages" not in secrets.describe_secret(SecretId=outputs["Empty"])
+    assert secrets.get_secret_value(SecretId=outputs["Filled"])["SecretString"] == "v"
+
+
+def test_a_secret_keeps_its_identity_and_its_value_when_its_template_changes(deploy: Deploy, secrets: Any) -> None:
+    before = deploy(Secret=secret(Description="one"))["Secret"]
+    secrets.put_secret_value(SecretId=before, SecretString="by hand")
+    after = deploy(Secret=secret(Description="two"))["Secret"]
+    assert after == before
+    assert secrets.describe_secret(SecretId=after)["Description"] == "two"
+    assert secrets.get_secret_value(SecretId=after)["SecretString"] == "by hand"
+
+
+def test_a_rotation_schedule_rotates_at_once_and_is_referred_to_by_the_secrets_arn(
+    deploy: Deploy, secrets: Any, rotator: str, runs_of: Callable[..., Any]
+) -> None:
+    outputs = deploy(Secret=secret(SecretString="first"), Schedule=schedule(rotator))
+    assert outputs["Schedule"] == outputs["Secret"]
+    (run,) = runs_of(outputs["Secret"])
+    assert run.error is None
+    assert secrets.get_secret_value(SecretId=outputs["Secret"])["VersionId"] == run.version_id
+
+
+def test_a_rotation_schedule_can_wait_and_its_removal_cancels_the_rotation(
+    deploy: Deploy, secrets: Any, rotator: str, runs_of: Callable[..., Any]
+) -> None:
+    resources = {"Secret": secret(SecretString="first")}
+    arn = deploy(**resources, Schedule=schedule(rotator, RotateImmediatelyOnUpdate=False))["Secret"]
+    (run,) = runs_of(arn)
+    assert (run.trigger, list(run.steps)) == ("test", ["testSecret"])
+    assert secrets.describe_secret(SecretId=arn)["RotationRules"] == {"AutomaticallyAfterDays": 30}
+    deploy(**resources)
+    assert secrets.describe_secret(SecretId=arn)["RotationEnabled"] is False
+
+
+def test_a_hosted_rotation_function_is_refused_clearly(deploy: Deploy, rotator: str) -> None:
+    hosted = schedule(rotator, HostedRotationLambda={"RotationType": "PostgreSQLSingleUser"})
+    reasons = deploy("ROLLBACK_COMPLETE", Secret=secret(SecretString="v"), Schedule=hosted)["reasons"]
+    assert "HostedRotationLambda is not supported" in reasons
+
+
+def test_a_schedule_for_a_function_without_permission_fails(deploy: Deploy, make_function: Callable[..., str]) -> None:
+    outputs = deploy("ROLLBACK_COMPLETE", Secret=secret(), Schedule=schedule(make_function("")))
+    assert "cannot invoke the specified Lambda function" in outputs["reasons"]
+
+
+def domain(name: str, truststore: tuple[str, str], **properties: Any) -> Json:
+    basic = {
+        "DomainName": name,
+        "EndpointConfiguration": {"Types": ["REGIONAL"]},
+        "SecurityPolicy": "TLS_1_2",
+        "RegionalCertificateArn": "arn:aws:acm:::certificate/x",
+        "MutualTlsAuthentication": {"TruststoreUri": truststore[0], "TruststoreVersion": truststore[1]},
+    }
+    return {"Type": "AWS::ApiGateway::DomainName", "Properties": basic | properties}
+
+
+def test_a_stack_update_leaves_a_truststore_version_alone_that_it_does_not_change(
+    deploy: Deploy, gateway: Any, truststores: Callable[..., tuple[str, str]], ca: Certificate
+) -> None:
+    name, first = f"{uuid.uuid4().hex[:8]}.example.com", truststores(ca, key="stack.pem")
+    deploy(Domain=domain(name, first))
+    _, moved = truststores(ca, make("next", ca=True), key="stack.pem")
+    path = "/mutualTlsAuthentication/truststoreVersion"
+    gateway.update_domain_name(domainName=name, patchOperations=[{"op": "replace", "path": path, "value": moved}])
+    deploy(Domain=domain(name, first, Tags=[{"Key": "a", "Value": "b"}]))
+    shown = gateway.get_domain_name(domainName=name)
+    assert shown["mutualTlsAuthentication"]["truststoreVersion"] == moved
+    assert shown["tags"]["a"] == "b"
+
+
+def test_a_stack_update_of_the_truststore_goes_through_updatedomainname(
+    deploy: Deploy, gateway: Any, truststores: Callable[..., tuple[str, str]], ca: Certificate
+) -> None:
+    name, first = f"{uuid.uuid4().hex[:8]}.example.com", truststores(ca, key="stack.pem")
+    deploy(Domain=domain(name, first))
+    second = truststores(ca, make("next", ca=True), key="stack.pem")
+    deploy(Domain=domain(name, second))
+    shown = gateway.get_domain_name(domainName=name)
+    assert shown["domainNameStatus"] == "AVAILABLE"
+    assert shown["mutualTlsAuthentication"]["truststoreVersion"] == second[1]
+
+
+def test_a_domain_without_its_truststore_fails(deploy: Deploy) -> None:
+    missing = domain(f"{uuid.uuid4().hex[:8]}.example.com", ("s3://truststores/none.pem", "v"))
+    assert "truststore cannot be read" in deploy("ROLLBACK_COMPLETE", Domain=missing)["reasons"]
+
+
+def api(body: Json) -> dict[str, Json]:
+    """Return the resources of an API that is deployed under a new name with each body."""
+    revision = uuid.uuid4().hex[:8]
+    return {
+        "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": body, "Name": "t"}},
+        f"D{revision}": {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}},
+        "Stage": {
+            "Type": "AWS::ApiGateway::Stage",
+            "Properties": {
+                "RestApiId": {"Ref": "Api"}, "StageName": "live", "DeploymentId": {"Ref": f"D{revision}"},
+            },
+        },
+    }  # fmt: skip
+
+
+def mock(answer: str, verb: str = "get") -> Json:
+    """Return a path item with a mock integration, written as AWS documents it."""
+    return {
+        verb: {
+            "responses": {"200": {"description": "ok"}},
+            "x-amazon-apigateway-integration": {
+                "type": "mock",
+                "requestTemplates": {"application/json": '{"statusCode": 200}'},
+                "responses": {"default": {"statusCode": "200", "responseTemplates": {"application/json": answer}}},
+            },
+        }
+    }
+
+
+def served(aws: LocalAws, gateway: Any, api_id: str, path: str = "/") -> tuple[int, str]:
+    """Ask for a path through a domain of its own."""
+    name = f"{uuid.uuid4().hex[:8]}.example.com"
+    gateway.create_domain_name(domainName=name, endpointConfiguration={"types": ["REGIONAL"]})
+    try:
+        gateway.create_base_path_mapping(domainName=name, restApiId=api_id, stage="live")
+        return fetch(aws.front_door, name, path=path)
+    finally:
+        gateway.delete_domain_name(domainName=name)
+
+
+def test_a_mock_integration_in_openapi_answers_its_template(deploy: Deploy, aws: LocalAws, gateway: Any) -> None:
+    body = {"openapi": "3.0.1", "info": {"title": "t", "version": "1"}, "paths": {"/": mock(HELLO)}}
+    assert served(aws, gateway, deploy(**api(body))["Api"]) == (200, HELLO)
+
+
+def test_any_method_in_openapi_answers(deploy: Deploy, aws: LocalAws, gateway: Any) -> None:
+    paths = {"/": mock(HELLO), "/all/{proxy+}": mock('{"any": 1}', "x-amazon-apigateway-any-method")}
+    body = {"openapi": "3.0.1", "info": {"title": "t", "version": "1"}, "paths": paths}
+    assert served(aws, gateway, deploy(**api(body))["Api"], "/all/of/it") == (200, '{"any": 1}')
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"x-amazon-apigateway-endpoint-configuration": _ENDPOINT},
+        {"servers": [{"x-amazon-apigateway-endpoint-configuration": _ENDPOINT}]},
+    ],
+    ids=["top", "servers"],
+)
+def test_the_default_endpoint_can_be_disabled_in_openapi(deploy: Deploy, gateway: Any, where: Json) -> None:
+    body = {"openapi": "3.0.1", "info": {"title": "t", "version": "1"}, "paths": {"/": mock(HELLO)}} | where
+    api_id = deploy(**api(body))["Api"]
+    assert gateway.get_rest_api(restApiId=api_id)["disableExecuteApiEndpoint"] is True
+
+
+def test_a_changed_body_keeps_the_api_and_answers_anew(deploy: Deploy, aws: LocalAws, gateway: Any) -> None:
+    body = {"openapi": "3.0.1", "info": {"title": "t", "version": "1"}, "paths": {"/": mock('{"n": 1}')}}
+    before = deploy(**api(body))["Api"]
+    after = deploy(**api(body | {"paths": {"/": mock('{"n": 2}')}}))["Api"]
+    assert after == before
+    assert served(aws, gateway, after) == (200, '{"n": 2}')
