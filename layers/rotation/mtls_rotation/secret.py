@@ -199,7 +199,7 @@ class ManagedSecret(BaseModel):
 
     def render(self) -> str:
         """The value as the JSON to store. It holds the private key."""
-        document = self.model_dump(mode="json", exclude_none=True)
+        document = self.model_dump(mode="json", exclude_none=True) | (self.model_extra or {})
         if self.private_key is not None:
             document["private_key"] = self.private_key.get_secret_value()
         return json.dumps(document, indent=1)
@@ -211,7 +211,10 @@ def _explain(error: ValidationError, where: str) -> InvalidSecretError:
     location = [str(part) for part in problem["loc"]]
     kind = problem["type"]
     quotable = bool(location) and location[0] in {"kind", "request", "issuer", "endpoint"}
-    if location[:1] == ["issuer"] and len(location) > 1:
+    value = problem["input"]
+    if kind == "union_tag_invalid":
+        location, value = ["issuer", "type"], problem.get("ctx", {}).get("tag")
+    elif location[:1] == ["issuer"] and len(location) > 1:
         del location[1]  # the name of the union's member, which the operator did not write
     path = ".".join(location) or "the JSON"
     if kind == "missing":
@@ -219,7 +222,7 @@ def _explain(error: ValidationError, where: str) -> InvalidSecretError:
     elif kind == "extra_forbidden":
         found, expected = f"the unknown key {path}", "only keys that docs/architecture.md lists"
     else:
-        found = f"{path} = {_shorten(problem['input'])}" if quotable else f"an unusable value of {path}"
+        found = f"{path} = {_quote(value)}" if quotable else f"an unusable value of {path}"
         expected = _expectation(problem)
     return InvalidSecretError(
         where=where,
@@ -244,6 +247,14 @@ def _expectation(problem: Any) -> str:
             return re.sub(r"^\w+ should ", "it to ", str(problem["msg"]))
 
 
-def _shorten(value: object) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _quote(value: object) -> str:
+    """A short value as it was written; of any other only what it is, for it may be a private key put in the wrong place."""
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case str() if len(value) > 80 or "PRIVATE KEY" in value:
+            return f"a text of {len(value)} characters"
+        case _:
+            return json.dumps(value, default=str, ensure_ascii=False)
