@@ -103,7 +103,9 @@ class SecretsManager:
     def freeze(self, secret_id: str, reads: int) -> None:
         """Have the next `reads` reads show the versions and labels as they are now."""
         versions = self.record(secret_id).versions
-        self._frozen = {key: dict(value, version_stages=list(value["version_stages"])) for key, value in versions.items()}
+        self._frozen = {
+            key: dict(value, version_stages=list(value["version_stages"])) for key, value in versions.items()
+        }
         self.lag = reads
 
     def _kill(self, planned: str | None, operation: str) -> None:

@@ -209,7 +209,9 @@ class Stack:
     def heard(self, detail_type: str | None = None) -> list[dict[str, Any]]:
         """The events that were put since it was asked last, of one type or all."""
         events = []
-        while messages := self.clients.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+        while messages := self.clients.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
             for message in messages:
                 self.clients.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
                 events.append(json.loads(message["Body"]))

@@ -112,9 +112,7 @@ def test_a_rotation_killed_at_any_call_ends_the_same_when_run_again(
     assert [key for key in stack.objects() if key.endswith(f"{CLIENT}/{token}.pem")]
 
 
-def test_a_step_killed_after_the_value_was_put_leaves_no_gap_in_the_bucket(
-    stack: Stack, ca: pki.CertifiedKey
-) -> None:
+def test_a_step_killed_after_the_value_was_put_leaves_no_gap_in_the_bucket(stack: Stack, ca: pki.CertifiedKey) -> None:
     token = stack.begin()
     stack.secrets.kill_after = "put_secret_value"
     with pytest.raises(KilledError):
