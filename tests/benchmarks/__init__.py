@@ -1,0 +1,1 @@
+"""What is measured: `make bench`. Times are ratios against a limit in the same run; AWS calls are exact counts."""

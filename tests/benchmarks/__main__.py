@@ -1,0 +1,37 @@
+"""`make bench`: measure, print a table, write `build/bench/results.json`."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import calls, issuing
+
+RESULTS = Path(__file__).resolve().parents[2] / "build" / "bench" / "results.json"
+
+
+def main() -> None:
+    """Run every benchmark."""
+    issued, steps = issuing.measure(), calls.count()
+    total = sum(sum(step.values()) for step in steps.values())
+    results = {"issuing_ec_p256": issued, "rotation_calls": steps, "rotation_calls_total": total}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+    table = Table("what", "measured", "limit or detail")
+    table.add_row(
+        "issue one EC_P256 certificate, one core",
+        f"{issued['certificates_per_second']}/s",
+        f"{issued['ratio']} of key generation and one signature ({issued['ratio_min']} to {issued['ratio_max']})",
+    )
+    for step, made in steps.items():
+        table.add_row(
+            f"AWS calls of {step}", str(sum(made.values())), ", ".join(f"{n} {name}" for name, n in made.items())
+        )
+    table.add_row("AWS calls of a rotation", str(total), "the CA is trusted already")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
