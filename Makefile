@@ -39,8 +39,8 @@ format: setup  ## Put the code into form
 build: setup  ## Build the functions and the layer into .aws-sam/
 	$(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
 
-local: setup  ## Keep the embedded local AWS up, and print the exports with which `aws` and `sam` use it
-	$(PYTHON) -m localaws
+local: setup  ## Keep the embedded local AWS up with the stack on it, and print the exports for `aws` and `sam`
+	@$(PYTHON) -m demo.local
 
 bench: setup  ## Measure, into build/bench/results.json
 	$(PYTHON) -m tests.benchmarks

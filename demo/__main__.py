@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import platform
 import ssl
 import sys
 import time
@@ -15,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from demo import sam
+from demo import gateway, sam
 from demo.certificates import Authority, Held
 from demo.report import Refused, Report, RotationReport, TruststoreReport
 from demo.traffic import Traffic, send
 from demo.waiting import await_condition, await_rotation
-from localaws import LocalAws, sealed
+from localaws import LocalAws
 from mtls_rotation import bucket as layout
 from mtls_rotation.truststore import bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import boto3
 
@@ -35,7 +32,7 @@ DOMAIN = "api.mtls-demo.example"
 MANUAL_ROTATIONS = 3
 ROTATION_TIMEOUT = 60.0
 # Traffic between one rotation and the next, so that each can be told apart in the report.
-BREATHER = 2.0
+BREATHER = 4.0
 
 console = Console()
 
@@ -43,24 +40,24 @@ console = Console()
 class Demo:
     """One run on one local AWS."""
 
-    def __init__(self, aws: LocalAws) -> None:
+    def __init__(self, aws: LocalAws, seconds: dict[str, float]) -> None:
         self._aws = aws
-        self._environment = sealed(os.environ, aws.environment())
-        self._session: boto3.Session = sam.session(self._environment)
-        self._secrets = self._session.client("secretsmanager")
-        self._s3 = self._session.client("s3")
-        self._url = f"https://localhost:{aws.front_door.port}/"
-        self._server_ca = aws.front_door.server_ca_pem
-        self._seconds: dict[str, float] = {}
+        self._seconds = seconds
+        with self._phase("deploy with `sam deploy`"):
+            names = {"ClientCommonName": "demo", "ClientUris": "spiffe://mtls-demo.example/demo"}
+            self._gateway = gateway.deploy(aws, STACK, DOMAIN, **names)
+        session: boto3.Session = sam.session(self._gateway.environment)
+        self._secrets = session.client("secretsmanager")
+        self._s3 = session.client("s3")
+        self._apigateway = session.client("apigateway")
+        self._secret = self._gateway.stack.outputs["ClientSecret"]
+        self._bucket = self._gateway.stack.outputs["BucketName"]
 
     def run(self) -> Report:
-        """Deploy, rotate under traffic, look at what is refused."""
-        with self._phase("deploy with `sam deploy`"):
-            self._stack = sam.deploy(STACK, self._parameters(), self._environment)
-        self._secret = self._stack.outputs["ClientSecret"]
+        """Rotate under traffic, and look at what is refused."""
         with self._phase("wait for the first rotation"):
             await_condition(self._is_settled, "the first rotation", ROTATION_TIMEOUT)
-        traffic = Traffic(self._secrets, self._secret, self._url, self._server_ca)
+        traffic = Traffic(self._secrets, self._secret, self._gateway.url, self._gateway.server_ca)
         traffic.start()
         try:
             rotations = self._rotate_under(traffic)
@@ -80,19 +77,6 @@ class Demo:
             partner_accepted_after_seconds=partner_seconds,
             seconds=self._seconds,
         )
-
-    def _parameters(self) -> Mapping[str, str]:
-        zone = self._session.client("route53").create_hosted_zone(Name=DOMAIN, CallerReference="demo")
-        return {
-            "Architecture": architecture(),
-            "DomainName": DOMAIN,
-            "HostedZoneId": zone["HostedZone"]["Id"].rpartition("/")[2],
-            # The domain name itself resolves nowhere here; the front door answers on loopback.
-            "EndpointUrl": self._url,
-            "EndpointServerCa": base64.b64encode(self._server_ca.encode()).decode(),
-            "ClientCommonName": "demo",
-            "ClientUris": "spiffe://mtls-demo.example/demo",
-        }
 
     # rotations --------------------------------------------------------------------------------------------------------
 
@@ -147,46 +131,45 @@ class Demo:
 
     def _admit_partner(self) -> float:
         partner = Authority.named("Partner CA")
-        client = partner.client("partner", self._server_ca)
+        client = partner.client("partner", self._gateway.server_ca)
         started = time.monotonic()
         self._s3.put_object(
-            Bucket=self._stack.outputs["BucketName"],
+            Bucket=self._bucket,
             Key=f"{layout.STATIC_ANCHORS}partner.pem",
             Body=bundle.render([partner.certificate]),
         )
-        await_condition(lambda: not send(self._url, client).failure, "the partner's client is accepted", 60.0)
+        await_condition(lambda: not send(self._gateway.url, client).failure, "the partner's client is accepted", 60.0)
         return round(time.monotonic() - started, 2)
 
     def _truststore_versions(self) -> list[TruststoreReport]:
-        bucket = self._stack.outputs["BucketName"]
-        listed = self._s3.list_object_versions(Bucket=bucket, Prefix=layout.TRUSTSTORE)["Versions"]
+        listed = self._s3.list_object_versions(Bucket=self._bucket, Prefix=layout.TRUSTSTORE)["Versions"]
         versions = []
         for version in sorted(listed, key=lambda version: version["LastModified"]):
-            stored = self._s3.get_object(Bucket=bucket, Key=layout.TRUSTSTORE, VersionId=version["VersionId"])
+            stored = self._s3.get_object(Bucket=self._bucket, Key=layout.TRUSTSTORE, VersionId=version["VersionId"])
             anchors = bundle.fingerprints(stored["Body"].read())
             versions.append(TruststoreReport(version["VersionId"], len(anchors), version["LastModified"].isoformat()))
         return versions
 
     def _deployed_truststore(self) -> str:
-        domain = self._session.client("apigateway").get_domain_name(domainName=DOMAIN)
+        domain = self._apigateway.get_domain_name(domainName=DOMAIN)
         return domain["mutualTlsAuthentication"]["truststoreVersion"]
 
     # refusals ---------------------------------------------------------------------------------------------------------
 
     def _try_refused(self) -> Refused:
         ca = Authority.from_secret(
-            self._secrets.get_secret_value(SecretId=self._stack.outputs["CaSecret"])["SecretString"]
+            self._secrets.get_secret_value(SecretId=self._gateway.stack.outputs["CaSecret"])["SecretString"]
         )
-        expired = ca.client("expired", self._server_ca, issued_ago=timedelta(days=2))
-        stranger = Authority.named("Unknown CA").client("stranger", self._server_ca)
-        nobody = Held("", ssl.create_default_context(cadata=self._server_ca))
+        expired = ca.client("expired", self._gateway.server_ca, issued_ago=timedelta(days=2))
+        stranger = Authority.named("Unknown CA").client("stranger", self._gateway.server_ca)
+        nobody = Held("", ssl.create_default_context(cadata=self._gateway.server_ca))
         # The same request with a certificate of that CA that is in date must pass, or a refusal would prove nothing.
-        if failure := send(self._url, ca.client("control", self._server_ca)).failure:
+        if failure := send(self._gateway.url, ca.client("control", self._gateway.server_ca)).failure:
             raise RuntimeError(f"a valid certificate was refused: {failure}")
         return Refused(
-            no_certificate=bool(send(self._url, nobody).failure),
-            unknown_ca=bool(send(self._url, stranger).failure),
-            expired=bool(send(self._url, expired).failure),
+            no_certificate=send(self._gateway.url, nobody).refused,
+            unknown_ca=send(self._gateway.url, stranger).refused,
+            expired=send(self._gateway.url, expired).refused,
         )
 
     @contextmanager
@@ -205,22 +188,17 @@ def phase(name: str, seconds: dict[str, float]) -> Iterator[None]:
     console.print(f"[green]✓[/] {name} [dim]({seconds[name]:.1f} s)[/]")
 
 
-def architecture() -> str:
-    """This machine's processor as Lambda names it: the local functions run the layer that is built."""
-    return {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
-
-
 def main() -> int:
     """Run the demo; 0 if the promise was kept."""
     BUILD.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     began = time.monotonic()
     with phase("build with `sam build`", seconds):
-        sam.build(architecture())
+        sam.build(gateway.architecture())
     with phase("start the local AWS", seconds):
         aws = LocalAws.start(log_path=BUILD / "local-aws.log")
     with aws:
-        report = Demo(aws).run()
+        report = Demo(aws, seconds).run()
     path = BUILD / "report.json"
     path.write_text(json.dumps(report.to_json(), indent=2) + "\n")
     report.show(console)

@@ -34,12 +34,15 @@ class Request:
 
     Attributes:
         failure: why it failed; empty if the gateway answered it as it should.
+        refused: whether it failed because the gateway would not have the certificate: the connection was closed in or
+            right after the handshake, or answered with 403.
     """
 
     at: float
     seconds: float
     serial: str
     failure: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,18 @@ class Traffic:
 def send(url: str, held: Held) -> Request:
     """Send one request on a new connection."""
     at = time.monotonic()
-    failure = ""
+    failure, refused = "", False
     try:
         with httpx.Client(verify=held.context, timeout=TIMEOUT, trust_env=False) as client:
             response = client.get(url)
         if response.status_code != 200 or response.json() != {"message": "Hello, mTLS!"}:
             failure = f"status {response.status_code}: {response.text[:200]}"
+            refused = response.status_code == 403
     except httpx.HTTPError as error:
         failure = f"{type(error).__name__}: {error}"
-    return Request(at, time.monotonic() - at, held.serial, failure)
+        # TLS 1.3 tells a client of its refused certificate only at the first read, after its own handshake is done.
+        refused = isinstance(error, httpx.ReadError | httpx.RemoteProtocolError) or "SSL" in failure
+    return Request(at, time.monotonic() - at, held.serial, failure, refused)
 
 
 def summarize(requests: list[Request]) -> Summary:

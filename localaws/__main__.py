@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -36,15 +37,20 @@ def describe(aws: LocalAws, ca_file: Path) -> str:
     )
 
 
-def main() -> int:
-    """Run until a signal comes or the child ends."""
+def run(prepare: Callable[[LocalAws], str] = lambda _: "") -> int:
+    """Run until a signal comes or the child ends; return the exit status.
+
+    Args:
+        prepare: what to do once it is up, before anything is printed; what it returns is printed last.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="localaws-ca-") as directory, LocalAws.start(log_path=_LOG) as aws:
             ca_file = Path(directory) / "server-ca.pem"
             ca_file.write_text(aws.front_door.server_ca_pem)
-            print(describe(aws, ca_file), flush=True)
+            prepared = prepare(aws)
+            print(describe(aws, ca_file), prepared, sep="\n\n", flush=True)
             status = aws.wait()
     except KeyboardInterrupt:
         return 0
@@ -60,4 +66,4 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

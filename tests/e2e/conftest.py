@@ -1,6 +1,5 @@
 """One local AWS and one deployed stack for the tests of a mode: deploying is the slow part."""
 
-import base64
 import json
 import os
 from collections.abc import Iterator
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from demo import gateway as on_gateway
 from demo import sam
-from demo.__main__ import architecture
 from demo.certificates import Held, from_secret
+from demo.gateway import architecture
 from demo.traffic import send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
@@ -113,16 +113,8 @@ def built() -> None:
 def gateway(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The stack with a gateway, its first certificate made."""
     with LocalAws.start(log_path=log(tmp_path_factory)) as aws:
-        environment = sealed(os.environ, aws.environment())
-        zone = sam.session(environment).client("route53").create_hosted_zone(Name=DOMAIN, CallerReference="e2e")
-        parameters = {
-            "Architecture": architecture(),
-            "DomainName": DOMAIN,
-            "HostedZoneId": zone["HostedZone"]["Id"].rpartition("/")[2],
-            "EndpointUrl": f"https://localhost:{aws.front_door.port}/",
-            "EndpointServerCa": base64.b64encode(aws.front_door.server_ca_pem.encode()).decode(),
-        }
-        yield await_first_rotation(aws, "e2e-gateway", parameters, environment)
+        made = on_gateway.deploy(aws, "e2e-gateway", DOMAIN)
+        yield await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
 
 
 @pytest.fixture(scope="session")
@@ -131,17 +123,16 @@ def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     lags = {"consistency_lag": timedelta(seconds=1), "list_lag": timedelta(minutes=5)}
     with LocalAws.start(log_path=log(tmp_path_factory), **lags) as aws:
         environment = sealed(os.environ, aws.environment())
-        yield await_first_rotation(aws, "e2e-plain", {"Architecture": architecture()}, environment)
+        parameters = {"Architecture": architecture()}
+        stack = sam.deploy("e2e-plain", parameters, environment)
+        yield await_first_rotation(Deployment(aws, stack, environment, parameters))
 
 
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("local-aws") / "local-aws.log"
 
 
-def await_first_rotation(
-    aws: LocalAws, name: str, parameters: dict[str, str], environment: dict[str, str]
-) -> Deployment:
-    deployment = Deployment(aws, sam.deploy(name, parameters, environment), environment, parameters)
+def await_first_rotation(deployment: Deployment) -> Deployment:
     await_condition(
         lambda: (
             "certificate" in deployment.value(deployment.client)

@@ -1,4 +1,4 @@
-"""The mode without a gateway: what `sam deploy` gives with no parameter set. Every read of Secrets Manager lags here."""
+"""The mode without a gateway: what `sam deploy` gives with no parameter set. Reads of Secrets Manager lag here."""
 
 from typing import TYPE_CHECKING
 

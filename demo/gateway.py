@@ -1,0 +1,56 @@
+"""The stack in gateway mode on a local AWS: what the demo, `make local` and the end-to-end tests deploy."""
+
+import base64
+import os
+import platform
+from dataclasses import dataclass
+
+from demo import sam
+from localaws import LocalAws, sealed
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A deployed gateway.
+
+    Attributes:
+        environment: the whole environment of a command that is to work against this AWS.
+        parameters: what it was deployed with.
+        url: where the gateway answers. The domain name itself resolves nowhere here, the front door is on loopback.
+    """
+
+    stack: sam.Stack
+    domain: str
+    environment: dict[str, str]
+    parameters: dict[str, str]
+    url: str
+    server_ca: str
+
+
+def deploy(aws: LocalAws, name: str, domain: str, **parameters: str) -> Gateway:
+    """Deploy what `sam.build` built, with a gateway and a hosted zone for it.
+
+    Args:
+        aws: where to.
+        name: the stack's name.
+        domain: the gateway's domain name.
+        parameters: further parameters of the template.
+    """
+    environment = sealed(os.environ, aws.environment())
+    zone = sam.session(environment).client("route53").create_hosted_zone(Name=domain, CallerReference=name)
+    url, server_ca = f"https://localhost:{aws.front_door.port}/", aws.front_door.server_ca_pem
+    parameters = {
+        "Architecture": architecture(),
+        "DomainName": domain,
+        "HostedZoneId": zone["HostedZone"]["Id"].rpartition("/")[2],
+        "EndpointUrl": url,
+        "EndpointServerCa": base64.b64encode(server_ca.encode()).decode(),
+        **parameters,
+    }
+    stack = sam.deploy(name, parameters, environment)
+    return Gateway(stack, domain, environment, parameters, url, server_ca)
+
+
+def architecture() -> str:
+    """This machine's processor as Lambda names it: the local functions run the layer that is built."""
+    return {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
