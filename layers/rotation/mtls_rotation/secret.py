@@ -248,7 +248,7 @@ def _expectation(problem: Any) -> str:
 
 
 def _quote(value: object) -> str:
-    """A short value as it was written; of any other only what it is, for it may be a private key put in the wrong place."""
+    """A short value as it was written; of any other only what it is: it may be a private key in the wrong place."""
     match value:
         case dict():
             return "an object"
