@@ -4,9 +4,9 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from demo.certificates import Authority
+from demo.certificates import Authority, from_secret
 from demo.traffic import Traffic
-from demo.waiting import await_condition
+from demo.waiting import await_condition, await_rotation
 from mtls_rotation import bucket as layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore import bundle
@@ -81,6 +81,29 @@ def test_an_uploaded_anchor_is_live_without_anyones_hand(gateway: "Deployment") 
     gateway.s3.put_object(Bucket=gateway.bucket, Key=f"{layout.STATIC_ANCHORS}partner.pem", Body=body)
     # One UpdateDomainName in 30 seconds is API Gateway's limit, and the CA's rotation took one just now.
     await_condition(lambda: gateway.accepts(held), "the partner's client is accepted", 60.0)
+
+
+def test_a_further_client_secret_that_an_operator_makes_is_rotated_likewise(gateway: "Deployment") -> None:
+    definition = {
+        "request": {"common_name": "second", "key_algorithm": "EC_P384", "validity_days": 7},
+        "issuer": {"type": "secretsmanager", "ca_secret": gateway.ca},
+        "endpoint": gateway.value(gateway.client)["endpoint"],
+        "owner": "team-billing",
+    }
+    second = gateway.secrets.create_secret(
+        Name="second",
+        SecretString=json.dumps(definition),
+        Tags=[{"Key": "mtls-rotation:stack", "Value": gateway.stack.name}],
+    )["ARN"]
+    version = gateway.secrets.rotate_secret(
+        SecretId=second,
+        RotationLambdaARN=gateway.stack.outputs["RotateFunction"],
+        RotationRules={"ScheduleExpression": "rate(2 days)"},
+    )["VersionId"]
+    await_rotation(gateway.aws, version, 10.0)
+    value = gateway.value(second)
+    assert value["owner"] == "team-billing"
+    assert gateway.accepts(from_secret(json.dumps(value), gateway.aws.front_door.server_ca_pem))
 
 
 def test_a_rotation_that_fails_leaves_what_is_in_use_alone(gateway: "Deployment") -> None:
