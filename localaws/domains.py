@@ -13,7 +13,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ministack import app as emulator
+from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
+from ministack.core.router import extract_access_key_id
 from ministack.services import apigateway_v1 as store
 
 from localaws.asgi import Answer, Handler, Headers, Query, ServiceError, json_answer
@@ -78,9 +81,9 @@ class CustomDomains:
                 return await self._emulator(method, path, headers, body, query)
             self._settle()
             if method == "POST" and len(parts) == 1:
-                return await self._create(json.loads(body or b"{}"))
+                return await self._create(json.loads(body or b"{}"), extract_access_key_id(headers, query))
             if method == "PATCH" and len(parts) == 2:
-                return await self._update(parts[1], json.loads(body or b"{}"))
+                return await self._update(parts[1], json.loads(body or b"{}"), extract_access_key_id(headers, query))
             answer = await self._emulator(method, path, headers, body, query)
             if method == "DELETE" and answer[0] < 400:
                 self._states.pop(_key(parts[1]), None)
@@ -97,13 +100,13 @@ class CustomDomains:
 
     # -- create
 
-    async def _create(self, data: Record) -> Answer:
+    async def _create(self, data: Record, caller: str | None) -> Answer:
         name = data.get("domainName")
         if not name:
             raise _bad("Domain name is required")
         if store._domain_names.get(name) is not None:
             raise ServiceError("ConflictException", "The domain name you provided already exists.", 409)
-        truststore = await self._checked_truststore(data)
+        truststore = await self._checked_truststore(data, caller)
         answer = await self._emulator("POST", "/domainnames", {}, json.dumps(data).encode(), {})
         if answer[0] >= 400:
             return answer
@@ -115,7 +118,7 @@ class CustomDomains:
 
     # -- update
 
-    async def _update(self, name: str, data: Record) -> Answer:
+    async def _update(self, name: str, data: Record, caller: str | None) -> Answer:
         self._throttle()
         record: Record | None = store._domain_names.get(name)
         if record is None:
@@ -125,7 +128,7 @@ class CustomDomains:
                 "ConflictException", f"The domain name {name} is being updated. Try again when it is AVAILABLE.", 409
             )
         changed = _patched(record, data.get("patchOperations") or [])
-        truststore = await self._checked_truststore(changed)
+        truststore = await self._checked_truststore(changed, caller)
         _tidy(changed, truststore)
         record.clear()
         record.update(changed | {"domainNameStatus": "UPDATING"})
@@ -147,7 +150,7 @@ class CustomDomains:
 
     # -- truststores
 
-    async def _checked_truststore(self, record: Record) -> Truststore | None:
+    async def _checked_truststore(self, record: Record, caller: str | None) -> Truststore | None:
         """Read the truststore that ``record`` names, by the rules that both create and update apply."""
         mutual_tls = record.get("mutualTlsAuthentication") or {}
         uri = mutual_tls.get("truststoreUri")
@@ -161,20 +164,21 @@ class CustomDomains:
         if record.get("securityPolicy") == "TLS_1_0":
             raise _bad("Mutual TLS needs a security policy of TLS_1_2 or later.")
         version = mutual_tls.get("truststoreVersion") or None
-        pem = await self._read_object(uri, version)
+        pem = await self._read_object(uri, version, caller)
         try:
             return parse_truststore(pem, uri, version, datetime.now(UTC))
         except UnusableTruststoreError as error:
             raise _bad(f"Invalid truststore: {error}") from error
 
-    async def _read_object(self, uri: str, version: str | None) -> bytes:
+    async def _read_object(self, uri: str, version: str | None, caller: str | None) -> bytes:
         parts = urlsplit(uri)
         if parts.scheme != "s3" or not parts.netloc or not parts.path.strip("/"):
             raise _bad(f"The truststoreUri must be s3://bucket/key; got {uri}.")
         query = {"versionId": [version]} if version else {}
         path = f"/{parts.netloc}{parts.path}"
-        status, _, body = await self._s3("GET", path, {"host": "127.0.0.1"}, b"", query)
-        if status >= 400:
+        refused = _may_not_read(caller, f"arn:aws:s3:::{parts.netloc}{parts.path}", version)
+        status, _, body = await self._s3("GET", path, _signed_by_this_account(), b"", query)
+        if refused or status >= 400:
             which = f"version {version} of {uri}" if version else uri
             raise _bad(f"The truststore cannot be read: there is no {which}, or it is not accessible.")
         return bytes(body)
@@ -195,6 +199,21 @@ class CustomDomains:
 
 def _key(name: str) -> DomainKey:
     return get_account_id(), get_region(), name
+
+
+def _may_not_read(caller: str | None, object_arn: str, version: str | None) -> bool:
+    """Whether IAM, if it is enforced, keeps the caller from the truststore; API Gateway reads it on its behalf."""
+    if not emulator.AUTH or not caller:
+        return False
+    action = "s3:GetObjectVersion" if version else "s3:GetObject"
+    return bool(iam_evaluator.enforce(caller, action, "s3", get_region(), resource_arn=object_arn))
+
+
+def _signed_by_this_account() -> Headers:
+    """Return the headers with which the emulator takes a read for one by this account, not an anonymous one."""
+    credential = f"{get_account_id()}/20200101/{get_region()}/s3/aws4_request"
+    signature = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
+    return {"host": "127.0.0.1", "authorization": signature}
 
 
 def _bad(message: str) -> ServiceError:

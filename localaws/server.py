@@ -41,6 +41,8 @@ type Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _GRACE_SECONDS = 1.0
 _FORBIDDEN = b'{"message":"Forbidden"}'
+# The loopback endpoint stands for one with TLS: without this, policies on aws:SecureTransport would deny everything.
+_OVER_TLS = (b"x-forwarded-proto", b"https")
 logger = logging.getLogger("localaws")
 
 
@@ -71,6 +73,7 @@ class Server:
                 headers = {"Content-Type": "application/json", "x-amzn-ErrorType": "ForbiddenException"}
                 await _send(send, (403, headers, _FORBIDDEN))
                 return
+            scope = scope | {"headers": [*scope["headers"], _OVER_TLS]}
         await emulator.app(scope, receive, send)
 
     def _is_closed(self, scope: Scope) -> bool:

@@ -49,7 +49,8 @@ class Certificate:
 
     @property
     def key_pem(self) -> str:
-        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        text: bytes = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return text.decode()
 
     def issue(self, name: str, **options: Any) -> Certificate:
         return make(name, issuer=self, **options)
@@ -61,7 +62,6 @@ def make(
     issuer: Certificate | None = None,
     ca: bool = False,
     key: Any = None,
-    algorithm: hashes.HashAlgorithm | None = None,
     starts: timedelta = timedelta(hours=-1),
     ends: timedelta = timedelta(days=1),
     usage: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
@@ -82,7 +82,7 @@ def make(
     )
     if usage is not None and not ca:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-    signed = builder.sign(issuer.key if issuer else key, algorithm or hashes.SHA256())
+    signed = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     chain = (issuer, *issuer.chain) if issuer else ()
     return Certificate(signed, key, chain)
 

@@ -60,7 +60,8 @@ def listening_addresses(group: int) -> set[str]:
 
 
 def client(aws_url: str, service: str) -> Any:
-    return boto3.client(
+    session: Any = boto3.Session()
+    return session.client(
         service,
         endpoint_url=aws_url,
         region_name="us-east-1",
