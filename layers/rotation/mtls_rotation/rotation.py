@@ -261,8 +261,11 @@ class Rotation:
 
     def _test(self, request: RotationRequest, deadline: Deadline) -> None:
         stored = self._pending(request, deadline)
-        if AWSCURRENT in stored.stages:
-            return
+        if stored.version_id == request.version_id:
+            if AWSCURRENT in stored.stages:
+                return
+        elif not ManagedSecret.parse(stored.value, f"secret {stored.name}").issued:
+            return  # a configuration is tried before there is a certificate
         secret = _certified(stored)
         chain, key, anchor = _material(secret)
         where = f"secret {stored.name}, version {stored.version_id}"
