@@ -133,7 +133,10 @@ class Stack:
     def reconcile(self, **options: Any) -> SyncResult:
         """One reconcile, whose domain updates settle at once."""
         self.time.meanwhile.append(self.gateway.settle)
-        return self.sync.run(self.time.deadline(), **options)
+        try:
+            return self.sync.run(self.time.deadline(), **options)
+        finally:
+            self.time.meanwhile.remove(self.gateway.settle)
 
     def begin(self, secret: str = CLIENT) -> str:
         """Stage a version as RotateSecret does; its token."""
