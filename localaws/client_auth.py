@@ -17,8 +17,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-MAX_CERTIFICATES = 1000
-MAX_BYTES = 1024 * 1024
 MAX_CA_LEVELS = 4
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
@@ -54,14 +52,9 @@ def parse_truststore(pem: bytes, uri: str, version: str | None, now: datetime) -
     """Read a truststore object.
 
     Raises:
-        UnusableTruststoreError: it is too large, holds no certificate, or holds one that cannot be parsed.
+        UnusableTruststoreError: it holds no certificate, or one that cannot be parsed.
     """
     blocks = _PEM.findall(pem)
-    if len(pem) > MAX_BYTES or len(blocks) > MAX_CERTIFICATES:
-        raise UnusableTruststoreError(
-            f"A truststore holds at most {MAX_CERTIFICATES} certificates in {MAX_BYTES} bytes; "
-            f"{uri} holds {len(blocks)} in {len(pem)}."
-        )
     if not blocks or pem.count(b"-----BEGIN CERTIFICATE-----") != len(blocks):
         raise UnusableTruststoreError(f"{uri} is not a bundle of PEM certificates.")
     anchors: list[x509.Certificate] = []
