@@ -52,11 +52,11 @@ def _named(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
     detail = event["detail"]
     match event["detail-type"]:
         case "Secret Label Updated":
-            arns, version = event.get("resources", []), detail.get("versionId")
+            arns, version = event.get("resources"), detail.get("versionId")
         case "Truststore Sync Requested":
             arns, version = [detail.get("secret_arn")], detail.get("version_id")
         case _:
             return
-    for arn in arns:
+    for arn in arns if isinstance(arns, list) else []:
         if isinstance(arn, str) and isinstance(version, str):
             yield arn, version
