@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
 from cryptography import x509
 
 from mtls_rotation import bucket as layout
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.domain import Deployed, GatewayDomain
     from mtls_rotation.versions import SecretVersions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ class TruststoreSync:
     ) -> Observation:
         deployed = _by_fingerprint(bundle.parse(published.body)) if published else {}
         descriptions = list(self._versions.list_tagged(*self._tag))
-        descriptions += [self._versions.describe(arn) for arn in sorted({arn for arn, _ in named})]
+        descriptions += self._describe_named(sorted({arn for arn, _ in named}))
         issued = [
             Issued(*parts, at=entry.modified)
             for entry in self._bucket.list(layout.ISSUED)
@@ -127,6 +131,16 @@ class TruststoreSync:
             deployed=deployed,
             unused_since=_parse_retiring(retiring),
         )
+
+    def _describe_named(self, arns: Iterable[str]) -> Iterable[SecretDescription]:
+        """The secrets that events name. Events come for every secret of the account: of others nothing can be learned."""
+        for arn in arns:
+            try:
+                yield self._versions.describe(arn)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in {"ResourceNotFoundException", "AccessDeniedException"}:
+                    raise
+                log.info("passed over a secret that is gone or not the stack's", extra={"secret": arn})
 
     def _read_managed(
         self, anchors: Iterable[str], deployed: Mapping[str, x509.Certificate]
