@@ -49,11 +49,10 @@ class SecretsManager:
     - A version at AWSPENDING without a value, and rotation switched on, can be had without a Lambda function.
     - Reads can lag: `lag` of them show the secret as it was when `freeze` was called.
     - A call can be the last one: `kill_after` and `kill_before` name an operation.
+    - A secret can be out of reach: `refuse_describe` maps it to the error's code.
 
     `calls` counts operations, `tokens` holds every RotationToken that PutSecretValue was given.
     """
-
-    _READS = frozenset({"get_secret_value", "describe_secret", "list_secrets"})
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -62,12 +61,14 @@ class SecretsManager:
         self.before: dict[str, list[Callable[[], object]]] = {}
         self.kill_before: str | None = None
         self.kill_after: str | None = None
+        self.before_page: Callable[[], object] | None = None
+        self.refuse_describe: dict[str, str] = {}
         self._frozen: dict[str, dict[str, Any]] = {}
         self.lag = 0
 
     def __getattr__(self, operation: str) -> Any:
-        if operation in {"exceptions", "meta", "get_paginator"}:
-            return getattr(self._client, operation)
+        if operation == "get_paginator":
+            return self._paginator
 
         def call(**request: Any) -> Any:
             self.calls[operation] += 1
@@ -108,6 +109,14 @@ class SecretsManager:
         }
         self.lag = reads
 
+    def _paginator(self, operation: str) -> Any:
+        """Pages are counted as calls; what `before_page` holds is run once, before the next of them."""
+        self.calls[operation] += 1
+        if action := self.before_page:
+            self.before_page = None
+            action()
+        return self._client.get_paginator(operation)
+
     def _kill(self, planned: str | None, operation: str) -> None:
         if planned == operation:
             raise KilledError(operation)
@@ -128,6 +137,8 @@ class SecretsManager:
         return self._client.get_secret_value(**request)
 
     def _describe_secret(self, request: dict[str, Any]) -> Any:
+        if code := self.refuse_describe.get(request["SecretId"]):
+            raise refused(code, "DescribeSecret")
         answer = self._client.describe_secret(**request)
         if self._stale(request["SecretId"]):
             stages = {key: value["version_stages"] for key, value in self._frozen.items()}
