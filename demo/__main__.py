@@ -196,7 +196,8 @@ def main() -> int:
     with phase("build with `sam build`", seconds):
         sam.build(gateway.architecture())
     with phase("start the local AWS", seconds):
-        aws = LocalAws.start(log_path=BUILD / "local-aws.log")
+        # IAM is enforced: the functions may do what the template's roles say, and nothing else.
+        aws = LocalAws.start(log_path=BUILD / "local-aws.log", enforce_iam=True)
     with aws:
         report = Demo(aws, seconds).run()
     path = BUILD / "report.json"

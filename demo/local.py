@@ -30,7 +30,7 @@ def main() -> int:
     """Build, start, deploy, and stay until a signal comes."""
     print("Building, starting and deploying: about 20 seconds.", flush=True)
     sam.build(gateway.architecture())
-    return run(deploy)
+    return run(deploy, enforce_iam=True)
 
 
 if __name__ == "__main__":

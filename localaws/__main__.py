@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from localaws import LocalAws, LocalAwsError
 from localaws.environment import export_lines
@@ -37,16 +38,20 @@ def describe(aws: LocalAws, ca_file: Path) -> str:
     )
 
 
-def run(prepare: Callable[[LocalAws], str] = lambda _: "") -> int:
+def run(prepare: Callable[[LocalAws], str] = lambda _: "", **settings: Any) -> int:
     """Run until a signal comes or the child ends; return the exit status.
 
     Args:
         prepare: what to do once it is up, before anything is printed; what it returns is printed last.
+        settings: the attributes of :class:`~localaws.settings.Settings`.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
-        with tempfile.TemporaryDirectory(prefix="localaws-ca-") as directory, LocalAws.start(log_path=_LOG) as aws:
+        with (
+            tempfile.TemporaryDirectory(prefix="localaws-ca-") as directory,
+            LocalAws.start(log_path=_LOG, **settings) as aws,
+        ):
             ca_file = Path(directory) / "server-ca.pem"
             ca_file.write_text(aws.front_door.server_ca_pem)
             prepared = prepare(aws)

@@ -1,4 +1,7 @@
-"""One local AWS and one deployed stack for the tests of a mode: deploying is the slow part."""
+"""One local AWS and one deployed stack for the tests of a mode: deploying is the slow part.
+
+IAM is enforced throughout: everything here passes with what the template's roles allow, and nothing more.
+"""
 
 import json
 import os
@@ -112,7 +115,7 @@ def built() -> None:
 @pytest.fixture(scope="session")
 def gateway(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The stack with a gateway, its first certificate made."""
-    with LocalAws.start(log_path=log(tmp_path_factory)) as aws:
+    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True) as aws:
         made = on_gateway.deploy(aws, "e2e-gateway", DOMAIN)
         yield await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
 
@@ -121,7 +124,7 @@ def gateway(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The stack as `sam deploy` gives it with no parameter set, on a Secrets Manager whose reads lag."""
     lags = {"consistency_lag": timedelta(seconds=1), "list_lag": timedelta(minutes=5)}
-    with LocalAws.start(log_path=log(tmp_path_factory), **lags) as aws:
+    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **lags) as aws:
         environment = sealed(os.environ, aws.environment())
         parameters = {"Architecture": architecture()}
         stack = sam.deploy("e2e-plain", parameters, environment)

@@ -102,3 +102,18 @@ def test_updating_a_domain_needs_its_own_permission_and_that_to_read_the_trustst
 
 def test_the_loopback_endpoint_counts_as_tls_for_policies(domain: str, root: Callable[[str], Any]) -> None:
     assert root("s3").get_object(Bucket="truststores", Key="truststore.pem")["VersionId"] == domain
+
+
+def test_a_policy_may_limit_the_sources_of_events(root: Callable[[str], Any], allowed: As) -> None:
+    iam = root("iam")
+    events = allowed(("events:ListRules", "*"))("events")
+    (user,) = [user["UserName"] for user in iam.list_users()["Users"]][-1:]
+    only = {"StringEquals": {"events:source": "ours"}}
+    statement = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": "*", "Condition": only}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    iam.put_user_policy(UserName=user, PolicyName="events", PolicyDocument=json.dumps(document))
+    entry = {"Source": "ours", "DetailType": "t", "Detail": "{}"}
+    assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
+    for entries in ([entry | {"Source": "theirs"}], [entry, entry | {"Source": "theirs"}]):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            events.put_events(Entries=entries)
