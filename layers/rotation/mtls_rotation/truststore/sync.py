@@ -133,7 +133,7 @@ class TruststoreSync:
         )
 
     def _describe_named(self, arns: Iterable[str]) -> Iterable[SecretDescription]:
-        """The secrets that events name. Events come for every secret of the account: of others nothing can be learned."""
+        """The secrets that events name. Events come for every secret of the account; others' cannot be described."""
         for arn in arns:
             try:
                 yield self._versions.describe(arn)
