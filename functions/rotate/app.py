@@ -28,11 +28,11 @@ assembly = Assembly()
 @event_source(data_class=SecretsManagerEvent)
 def handler(event: SecretsManagerEvent, context: LambdaContext) -> None:
     """Run the step that Secrets Manager asks for."""
-    request = RotationRequest.from_event(event.raw_event)
-    logger.append_keys(secret=request.secret_id, version=request.version_id, step=request.step.value)
-    metrics.add_dimension(name="step", value=request.step.value)
     deadline = Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN))
     try:
+        request = RotationRequest.from_event(event.raw_event)
+        logger.append_keys(secret=request.secret_id, version=request.version_id, step=request.step.value)
+        metrics.add_dimension(name="step", value=request.step.value)
         assembly.rotation.run(request, deadline)
     except Exception:
         metrics.add_metric(name="StepFailed", unit=MetricUnit.Count, value=1)

@@ -42,9 +42,14 @@ def handler(event: SQSEvent, context: LambdaContext) -> dict[str, Any]:
     try:
         result = assembly.sync.run(deadline, request.named, force=request.force)
     except DomainBusyError as busy:
+        metrics.add_metric(name="Postponed", unit=MetricUnit.Count, value=1)
         logger.info("postponed", reason=str(busy), batch=len(records))
         assembly.queue.postpone((record.receipt_handle for record in records.values()), busy.retry_after)
         return _failures(records)
+    except Exception:
+        metrics.add_metric(name="SyncFailed", unit=MetricUnit.Count, value=1)
+        logger.exception("sync failed")
+        raise
     _report(result, batch=len(records))
     return _failures(request.unreadable)
 
