@@ -205,7 +205,7 @@ class Stack:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that a refused step must leave as it was: versions, labels, values, objects and domain updates."""
-        backend = self.secrets.record(CLIENT).versions if self._exists(CLIENT) else {}
+        backend = self.secrets.record(CLIENT).versions if self.exists(CLIENT) else {}
         versions = {key: dict(value, version_stages=sorted(value["version_stages"])) for key, value in backend.items()}
         return {"versions": versions, "objects": self.objects(), "updates": list(self.gateway.updates)}
 
@@ -220,7 +220,8 @@ class Stack:
                 events.append(json.loads(message["Body"]))
         return [event for event in events if detail_type in (None, event["detail-type"])]
 
-    def _exists(self, secret: str) -> bool:
+    def exists(self, secret: str) -> bool:
+        """Whether there is such a secret."""
         from moto.secretsmanager.models import secretsmanager_backends
 
         return secret in secretsmanager_backends["123456789012"]["us-east-1"].secrets
