@@ -9,18 +9,19 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from mtls_rotation.pki.certificates import key_to_pem, to_pem
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from mtls_rotation.pki.certificates import CertifiedKey
 
 
 class MutualTlsServer(socketserver.ThreadingTCPServer):
     """Answers GET with `status`; accepts clients whose certificate hangs on an anchor it was told to trust.
 
-    `clients` holds the subject of everyone it let in.
+    `clients` holds the common name of everyone it let in.
     """
 
     allow_reuse_address = True
@@ -77,8 +78,9 @@ class _Handler(socketserver.BaseRequestHandler):
                 request = b""
                 while b"\r\n\r\n" not in request and (data := secure.recv(4096)):
                     request += data
-                peer = secure.getpeercert() or {}
-                self.server.clients.append(dict(pair[0] for pair in peer.get("subject", ()))["commonName"])
+                peer = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
+                names = peer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+                self.server.clients.append(str(names[0].value))
                 status = f"HTTP/1.1 {self.server.status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 secure.sendall(status.encode())
         except OSError:

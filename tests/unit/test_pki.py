@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -16,7 +17,7 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.secret import KeyAlgorithm
 from tests import builders
 
-NAMES = {
+NAMES: dict[str, Any] = {
     "organization": "Example Ltd",
     "dns_names": ("billing.example.com",),
     "uris": ("spiffe://example.com/billing",),
@@ -80,7 +81,9 @@ def test_the_ca_follows_the_profile(pair: tuple[pki.CertifiedKey, pki.CertifiedK
     assert (constraints.critical, constraints.value) == (True, x509.BasicConstraints(ca=True, path_length=0))
     assert (usage.critical, usage.value.key_cert_sign, usage.value.crl_sign) == (True, True, True)
     assert not usage.value.digital_signature
-    assert authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    above = authority.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert own.digest == above.key_identifier
     authority.verify_directly_issued_by(authority)
 
 

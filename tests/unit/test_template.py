@@ -1,0 +1,247 @@
+"""What template.yaml promises: fixed names, permissions of each function, and a gateway that is whole or absent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE: dict[str, Any] = json.loads(json.dumps(cfnlint.decode.cfn_yaml.load(str(ROOT / "template.yaml"))))
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+READS_VALUES = {"secretsmanager:getsecretvalue", "secretsmanager:batchgetsecretvalue"}
+IDENTITY_POLICIES = {"AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::IAM::Policy", "AWS::Serverless::Function"}
+
+
+def found(node: Any, key: str) -> Iterator[Any]:
+    """Every value under this key, however deep."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == key:
+                yield value
+            yield from found(value, key)
+    elif isinstance(node, list):
+        for value in node:
+            yield from found(value, key)
+
+
+def statements(resource: str) -> list[dict[str, Any]]:
+    """The IAM statements of one resource, those under a condition included."""
+    flat: list[dict[str, Any]] = []
+    for block in found(RESOURCES[resource], "Statement"):
+        for entry in block if isinstance(block, list) else [block]:
+            choices = entry["Fn::If"][1:] if "Fn::If" in entry else [entry]
+            flat += [choice for choice in choices if "Effect" in choice]
+    return flat
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def references(resource: str) -> set[str]:
+    """The resources that one names by Ref, GetAtt or Sub."""
+    names = {name for name in found(RESOURCES[resource], "Ref") if isinstance(name, str)}
+    names |= {listed(value)[0].split(".")[0] for value in found(RESOURCES[resource], "Fn::GetAtt")}
+    texts = json.dumps(list(found(RESOURCES[resource], "Fn::Sub")))
+    return {name for name in RESOURCES if name in names or f"${{{name}}}" in texts or f"${{{name}." in texts}
+
+
+def policies_of(function: str) -> list[dict[str, Any]]:
+    """What a function may do: its own statements and those of the roles and policies that it names."""
+    seen, waiting = set(), [function]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and RESOURCES[name]["Type"] in IDENTITY_POLICIES:
+            seen.add(name)
+            waiting += references(name)
+    return [statement for name in sorted(seen) for statement in statements(name)]
+
+
+IDENTITY_STATEMENTS = [
+    pytest.param(statement, id=f"{name}-{statement.get('Sid')}")
+    for name, resource in RESOURCES.items()
+    if resource["Type"] in IDENTITY_POLICIES
+    for statement in statements(name)
+    if "Principal" not in statement
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("RotationLayer", "AWS::Serverless::LayerVersion"),
+        ("RotateFunction", "AWS::Serverless::Function"),
+        ("TruststoreSyncFunction", "AWS::Serverless::Function"),
+        ("BootstrapFunction", "AWS::Serverless::Function"),
+        ("Bootstrap", "Custom::MtlsRotationBootstrap"),
+        ("CaSecret", "AWS::SecretsManager::Secret"),
+        ("ClientSecret", "AWS::SecretsManager::Secret"),
+        ("CaRotation", "AWS::SecretsManager::RotationSchedule"),
+        ("ClientRotation", "AWS::SecretsManager::RotationSchedule"),
+        ("Bucket", "AWS::S3::Bucket"),
+        ("SyncQueue", "AWS::SQS::Queue"),
+        ("SyncDeadLetters", "AWS::SQS::Queue"),
+        ("GatewayDomain", "AWS::ApiGateway::DomainName"),
+    ],
+)
+def test_what_other_parts_name_is_there(name: str, kind: str) -> None:
+    assert RESOURCES[name]["Type"] == kind
+
+
+@pytest.mark.parametrize("name", [name for name, it in RESOURCES.items() if it["Type"] == "AWS::Serverless::Function"])
+def test_every_functions_code_is_where_the_template_says(name: str) -> None:
+    assert (ROOT / RESOURCES[name]["Properties"]["CodeUri"] / "app.py").is_file()
+
+
+def test_the_sync_cannot_read_a_secret_value() -> None:
+    actions = {a.lower() for statement in policies_of("TruststoreSyncFunction") for a in listed(statement["Action"])}
+
+    assert "secretsmanager:listsecrets" in actions, "the test looks at the wrong policies"
+    assert not actions & READS_VALUES
+    assert not [action for action in actions if "*" in action or action.startswith("kms:")]
+
+
+def test_the_rotation_can_read_the_values_that_it_rotates() -> None:
+    actions = {a.lower() for statement in policies_of("RotateFunction") for a in listed(statement["Action"])}
+    assert "secretsmanager:getsecretvalue" in actions
+
+
+@pytest.mark.parametrize("statement", IDENTITY_STATEMENTS)
+def test_every_statement_names_its_actions(statement: dict[str, Any]) -> None:
+    assert "NotAction" not in statement
+    assert statement["Sid"]
+    for action in listed(statement["Action"]):
+        service, _, operation = action.partition(":")
+        assert service.isalnum()
+        assert operation.isalnum(), f"{action} is no single action"
+
+
+# Actions that take no resource, by AWS's service authorization reference.
+TAKE_NO_RESOURCE = {
+    "secretsmanager:ListSecrets",
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+}
+
+
+@pytest.mark.parametrize("statement", IDENTITY_STATEMENTS)
+def test_every_statement_names_its_resources(statement: dict[str, Any]) -> None:
+    assert "NotResource" not in statement
+    if "*" in listed(statement["Resource"]):
+        assert set(listed(statement["Action"])) <= TAKE_NO_RESOURCE
+
+
+@pytest.mark.parametrize("statement", IDENTITY_STATEMENTS)
+def test_secrets_named_by_a_pattern_are_limited_to_the_stacks_own(statement: dict[str, Any]) -> None:
+    if "secret:*" in json.dumps(statement["Resource"]):
+        assert "aws:ResourceTag/mtls-rotation:stack" in json.dumps(statement["Condition"])
+
+
+IS_GATEWAY = ("AWS::ApiGateway::", "AWS::Serverless::Api", "AWS::CertificateManager::", "AWS::Route53::")
+# What each condition has in common: it is false where DomainName is empty.
+NEEDS_A_DOMAIN_NAME = {"HasGateway", "MakesCertificate", "MakesAlias"}
+
+
+def implies_gateway(condition: Any) -> bool:
+    """Whether a condition holds only where HasGateway does."""
+    match condition:
+        case {"Condition": name} | str(name):
+            return name == "HasGateway" or implies_gateway(TEMPLATE["Conditions"][name])
+        case {"Fn::And": parts}:
+            return any(implies_gateway(part) for part in parts)
+        case _:
+            return False
+
+
+@pytest.mark.parametrize("name", [name for name, it in RESOURCES.items() if it["Type"].startswith(IS_GATEWAY)])
+def test_every_part_of_the_gateway_is_left_out_without_a_domain_name(name: str) -> None:
+    assert implies_gateway(RESOURCES[name]["Condition"])
+
+
+def test_the_gateway_is_there_only_with_a_domain_name() -> None:
+    assert TEMPLATE["Conditions"]["HasGateway"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "DomainName"}, ""]}]}
+
+
+def test_the_gateway_takes_tls_1_2_and_only_by_its_domain_name() -> None:
+    domain, (api,) = RESOURCES["GatewayDomain"], found(TEMPLATE, "DisableExecuteApiEndpoint")
+
+    assert domain["Properties"]["SecurityPolicy"] == "TLS_1_2"
+    assert set(domain["Properties"]["MutualTlsAuthentication"]) == {"TruststoreUri", "TruststoreVersion"}
+    assert api is True
+
+
+def test_every_parameter_says_what_it_is_for_and_has_a_default() -> None:
+    for name, parameter in TEMPLATE["Parameters"].items():
+        assert parameter["Description"].endswith((".", ")")), name
+        assert "Default" in parameter, f"{name}: sam deploy must go through with no parameter set"
+
+
+def test_every_free_text_is_checked_before_anything_is_deployed() -> None:
+    for name, parameter in TEMPLATE["Parameters"].items():
+        if parameter["Type"] == "String" and "AllowedValues" not in parameter:
+            assert parameter["AllowedPattern"].startswith("^"), name
+            assert parameter["AllowedPattern"].endswith("$"), name
+            assert parameter["ConstraintDescription"], name
+        if parameter["Type"] == "Number":
+            assert "AllowedValues" in parameter or {"MinValue", "MaxValue"} <= set(parameter), name
+
+
+def test_every_parameter_is_in_a_group_and_every_group_holds_parameters() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+
+    assert sorted(grouped) == sorted(TEMPLATE["Parameters"])
+
+
+def test_no_secret_value_is_in_the_template() -> None:
+    for resource in RESOURCES.values():
+        if resource["Type"] == "AWS::SecretsManager::Secret":
+            assert not {"SecretString", "GenerateSecretString"} & set(resource["Properties"])
+            assert resource["DeletionPolicy"] == "Retain"
+            assert {"Key": "mtls-rotation:stack", "Value": {"Ref": "AWS::StackName"}} in resource["Properties"]["Tags"]
+
+
+def test_the_bootstrap_samples_hold_the_properties_that_the_template_passes() -> None:
+    passed = set(RESOURCES["Bootstrap"]["Properties"])
+    for sample in ("create", "update", "delete"):
+        event = json.loads((ROOT / "events" / f"bootstrap-{sample}.json").read_text())
+        assert set(event["ResourceProperties"]) == passed, sample
+
+
+def test_every_event_of_a_rule_has_a_sample_that_the_rule_matches() -> None:
+    samples = [
+        json.loads(json.loads(path.read_text())["Records"][0]["body"])
+        for path in sorted((ROOT / "events").glob("sync-*.json"))
+    ]
+    told = {(event["source"], event["detail-type"]) for event in samples}
+    patterns = [it["Properties"].get("EventPattern") for it in RESOURCES.values() if it["Type"] == "AWS::Events::Rule"]
+    wanted = {(source, kind) for it in patterns if it for source in it["source"] for kind in it["detail-type"]}
+
+    assert told == wanted | {("aws.events", "Scheduled Event")}
+
+
+def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:
+    timeout = RESOURCES["TruststoreSyncFunction"]["Properties"]["Timeout"]
+    assert RESOURCES["SyncQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
+
+
+def test_the_layer_is_built_from_the_lock() -> None:
+    uv = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
+    options = ["--no-dev", "--no-emit-project", "--no-emit-workspace", "--no-annotate", "--no-header"]
+    command = [uv, "export", "-q", "--frozen", "--package", "mtls-rotation", *options]
+    exported = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    committed = (ROOT / "layers" / "rotation" / "requirements.txt").read_text()
+
+    assert _lines(committed) == _lines(exported)
+    assert "==" in exported
+
+
+def _lines(requirements: str) -> list[str]:
+    return [line.strip(" \\") for line in requirements.splitlines() if line.strip() and not line.startswith("#")]
