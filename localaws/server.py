@@ -23,7 +23,7 @@ from hypercorn.asyncio import serve as serve_http
 from hypercorn.config import Config
 from ministack import app as emulator
 
-from localaws import cloudformation, conditions, functions
+from localaws import cloudformation, functions, iam
 from localaws.admin import PREFIX, Admin
 from localaws.asgi import Handler
 from localaws.clock import VirtualClock
@@ -61,7 +61,7 @@ class Server:
         handlers["apigateway"] = self.domains.handle
         cloudformation.install()
         functions.install()
-        conditions.install()
+        iam.install()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application: the control surface, the closed doors, and else the emulator."""

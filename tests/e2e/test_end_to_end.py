@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from demo.waiting import await_condition
 from mtls_rotation import bucket as layout
 from mtls_rotation.pki import certificates as pki
 
@@ -20,9 +21,11 @@ def test_with_no_parameter_the_stack_has_a_certificate_and_no_gateway(end_to_end
 def test_a_rotation_goes_through_although_reads_lag_behind_writes(end_to_end: "Deployment") -> None:
     before = end_to_end.value(end_to_end.client)
     version = end_to_end.rotate(end_to_end.client, within=40.0)
-    after = end_to_end.value(end_to_end.client)
-    assert end_to_end.labels(end_to_end.client)["AWSCURRENT"] == version
-    assert after["serial_number"] != before["serial_number"]
+    # This test's own reads lag too.
+    await_condition(lambda: end_to_end.labels(end_to_end.client)["AWSCURRENT"] == version, "AWSCURRENT moves", 10.0)
+    await_condition(
+        lambda: end_to_end.value(end_to_end.client)["serial_number"] != before["serial_number"], "a new serial", 10.0
+    )
 
 
 def test_the_bucket_holds_the_public_certificate_of_every_version_and_never_a_key(end_to_end: "Deployment") -> None:

@@ -117,3 +117,11 @@ def test_a_policy_may_limit_the_sources_of_events(root: Callable[[str], Any], al
     for entries in ([entry | {"Source": "theirs"}], [entry, entry | {"Source": "theirs"}]):
         with pytest.raises(ClientError, match="AccessDenied"):
             events.put_events(Entries=entries)
+
+
+def test_a_batch_call_of_sqs_needs_the_action_of_the_single_call(root: Callable[[str], Any], allowed: As) -> None:
+    url = root("sqs").create_queue(QueueName="batches")["QueueUrl"]
+    entries = [{"Id": "1", "MessageBody": "x"}]
+    assert allowed(("sqs:SendMessage", "*"))("sqs").send_message_batch(QueueUrl=url, Entries=entries)["Successful"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        allowed(("sqs:ReceiveMessage", "*"))("sqs").send_message_batch(QueueUrl=url, Entries=entries)

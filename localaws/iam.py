@@ -1,4 +1,4 @@
-"""Condition keys of IAM policies that the emulator does not fill in. Only with IAM enforced do they matter."""
+"""How requests map to IAM actions and condition keys, where the emulator errs. It matters only with IAM enforced."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from ministack.core import iam_actions
 
 
 def install() -> None:
-    """Give PutEvents its keys ``events:source`` and ``events:detail-type``.
+    """Give PutEvents its keys ``events:source`` and ``events:detail-type``, and SQS's batch calls their actions.
 
-    The emulator has no registry for condition keys, so its function that reads them from a request is wrapped.
+    The emulator has no registry for either, so its two functions that read them from a request are wrapped.
     """
-    from_request = iam_actions.request_tag_context
+    keys_of, action_of = iam_actions.request_tag_context, iam_actions.extract_iam_action
 
     def with_event_keys(service: str, iam_action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
-        keys: dict[str, Any] = from_request(service, iam_action, body, params)
+        keys: dict[str, Any] = keys_of(service, iam_action, body, params)
         return keys | event_keys(body) if iam_action == "events:PutEvents" else keys
 
+    def without_batch(*request: Any) -> str | None:
+        action: str | None = action_of(*request)
+        # SendMessageBatch and its like are calls, not actions: they need the action of the single call.
+        return action.removesuffix("Batch") if action and action.startswith("sqs:") else action
+
     iam_actions.request_tag_context = with_event_keys
+    iam_actions.extract_iam_action = without_batch
 
 
 def event_keys(body: bytes) -> dict[str, str | list[str]]:
