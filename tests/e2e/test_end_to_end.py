@@ -1,16 +1,14 @@
 """The mode without a gateway: what `sam deploy` gives with no parameter set. Reads of Secrets Manager lag here."""
 
-from typing import TYPE_CHECKING
-
+from demo import sam
+from demo.gateway import architecture
 from demo.waiting import await_condition
 from mtls_rotation import bucket as layout
 from mtls_rotation.pki import certificates as pki
-
-if TYPE_CHECKING:
-    from tests.e2e.conftest import Deployment
+from tests.e2e.conftest import Deployment, await_first_rotation
 
 
-def test_with_no_parameter_the_stack_has_a_certificate_and_no_gateway(end_to_end: "Deployment") -> None:
+def test_with_no_parameter_the_stack_has_a_certificate_and_no_gateway(end_to_end: Deployment) -> None:
     secret = end_to_end.value(end_to_end.client)
     assert secret["request"]["common_name"] == "mtls-client"
     assert "endpoint" not in secret
@@ -18,7 +16,7 @@ def test_with_no_parameter_the_stack_has_a_certificate_and_no_gateway(end_to_end
     assert not end_to_end.apigateway.get_domain_names()["items"]
 
 
-def test_a_rotation_goes_through_although_reads_lag_behind_writes(end_to_end: "Deployment") -> None:
+def test_a_rotation_goes_through_although_reads_lag_behind_writes(end_to_end: Deployment) -> None:
     before = end_to_end.value(end_to_end.client)
     version = end_to_end.rotate(end_to_end.client, within=40.0)
     # This test's own reads lag too.
@@ -28,7 +26,7 @@ def test_a_rotation_goes_through_although_reads_lag_behind_writes(end_to_end: "D
     )
 
 
-def test_the_bucket_holds_the_public_certificate_of_every_version_and_never_a_key(end_to_end: "Deployment") -> None:
+def test_the_bucket_holds_the_public_certificate_of_every_version_and_never_a_key(end_to_end: Deployment) -> None:
     listed = end_to_end.s3.list_objects_v2(Bucket=end_to_end.bucket)["Contents"]
     bodies = {
         entry["Key"]: end_to_end.s3.get_object(Bucket=end_to_end.bucket, Key=entry["Key"])["Body"].read()
@@ -41,3 +39,12 @@ def test_the_bucket_holds_the_public_certificate_of_every_version_and_never_a_ke
     assert bodies[layout.issued_key(anchor, name, version)].decode() == secret["certificate"]
     assert layout.managed_anchor_key(anchor) in bodies
     assert not [key for key, body in bodies.items() if b"PRIVATE KEY" in body]
+
+
+def test_the_secrets_may_be_encrypted_with_a_key_of_the_stacks_own(end_to_end: Deployment) -> None:
+    parameters = {"Architecture": architecture(), "EncryptionKey": "customer"}
+    stack = sam.deploy("e2e-key", parameters, end_to_end.environment)
+    encrypted = await_first_rotation(Deployment(end_to_end.aws, stack, end_to_end.environment, parameters))
+    described = encrypted.secrets.describe_secret(SecretId=encrypted.client)
+    assert ":key/" in described["KmsKeyId"]
+    assert encrypted.value(encrypted.client)["certificate"]

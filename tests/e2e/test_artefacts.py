@@ -1,0 +1,57 @@
+"""What `sam build` makes: functions that run on the layer and the Lambda runtime, and on nothing else."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from demo import sam
+
+BUILT = sam.ROOT / ".aws-sam" / "build"
+# What the python3.13 runtime brings: https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
+RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
+LAYER_LIMIT_MB = 40
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Path:
+    site_packages = Path(sysconfig.get_paths()["purelib"])
+    for package in RUNTIME:
+        (tmp_path / package).symlink_to(site_packages / package)
+    return tmp_path
+
+
+@pytest.mark.parametrize("function", ["RotateFunction", "TruststoreSyncFunction", "BootstrapFunction"])
+def test_a_function_finds_all_that_it_imports_in_the_layer(built: None, runtime: Path, function: str) -> None:
+    layer = BUILT / "RotationLayer" / "python"
+    program = (
+        f"import sys; sys.path[:0] = {[str(BUILT / function), str(layer), str(runtime)]!r}\n"
+        "import app; from mtls_rotation import assembly, bootstrap, handshake, rotation; import urllib3\n"
+        "parts = app.assembly; parts.rotation, parts.sync, parts.bootstrap, parts.queue\n"
+    )
+    environment = {
+        "BUCKET_NAME": "b",
+        "EVENT_BUS_NAME": "default",
+        "STACK_NAME": "s",
+        "DOMAIN_NAMES": "api.example.com",
+        "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/q",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    # -I and -S: neither this environment's packages nor its variables.
+    finished = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_the_layer_stays_light(built: None) -> None:
+    size = sum(file.stat().st_size for file in (BUILT / "RotationLayer").rglob("*") if file.is_file())
+    assert size < LAYER_LIMIT_MB * 1_000_000
+
+
+def test_the_layer_holds_no_second_boto3(built: None) -> None:
+    packages = {entry.name for entry in (BUILT / "RotationLayer" / "python").iterdir()}
+    assert not packages & {"boto3", "botocore"}
+    assert {"mtls_rotation", "cryptography", "pydantic", "aws_lambda_powertools"} <= packages
