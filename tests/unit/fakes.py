@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError
+from botocore.model import ServiceModel
 from botocore.session import Session
 from botocore.validate import ParamValidator
 from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
@@ -176,6 +178,11 @@ def refused(code: str, operation: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": code}}, operation)
 
 
+@cache
+def _model() -> ServiceModel:
+    return Session().get_service_model("apigateway")
+
+
 @dataclass
 class Domain:
     """A custom domain name, as API Gateway keeps it."""
@@ -202,7 +209,6 @@ class ApiGateway:
         self.updates: list[tuple[str, str]] = []
         self.refuse_updates: str | None = None
         self._has_object_version = has_object_version
-        self._model = Session().get_service_model("apigateway")
 
     def settle(self) -> None:
         """End every update that is under way."""
@@ -244,7 +250,7 @@ class ApiGateway:
         return self.get_domain_name(domainName=request["domainName"])
 
     def _domain(self, operation: str, request: dict[str, Any]) -> Domain:
-        shape = self._model.operation_model(operation).input_shape
+        shape = _model().operation_model(operation).input_shape
         assert shape is not None
         report = ParamValidator().validate(request, shape)
         assert not report.has_errors(), report.generate_report()
