@@ -57,8 +57,9 @@ clean:  ## Remove what was built; the environments stay
 	rm -rf .aws-sam build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .tools/bin/uv:
-	python3 -m venv .tools
-	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	# A venv where the Python at hand can make one; else pip alone (Debian ships the two apart).
+	python3 -m venv .tools && .tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || \
+	  { rm -rf .tools && python3 -m pip install --quiet --disable-pip-version-check --target .tools uv==$(UV_VERSION); }
 
 .venv/.synced: pyproject.toml uv.lock layers/rotation/pyproject.toml .python-version | $(filter .tools/bin/uv,$(UV))
 	$(UV) sync --frozen --quiet

@@ -17,7 +17,7 @@ from demo.certificates import Authority, Held
 from demo.report import Refused, Report, RotationReport, TruststoreReport
 from demo.traffic import Traffic, send
 from demo.waiting import await_condition, await_rotation
-from localaws import LocalAws
+from localaws import LocalAws, LocalAwsError
 from mtls_rotation import bucket as layout
 from mtls_rotation.truststore import bundle
 
@@ -212,4 +212,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (sam.SamError, LocalAwsError, TimeoutError) as error:
+        sys.exit(f"{error}\nThe log of the local AWS: {BUILD / 'local-aws.log'}")
