@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.traffic import Summary
+from mtls_rotation.rotation import Step
 
 
 @dataclass(frozen=True)
@@ -97,34 +98,26 @@ class Report:
         }
 
     def show(self, console: Console) -> None:
-        """Print it."""
-        rotations = Table(
-            "rotation", "old serial", "new serial", "took", "createSecret", "setSecret", "testSecret", "finishSecret"
-        )
+        """Print it, in 80 columns."""
+        rotations = Table("rotation", "serial", "took", *(step.removesuffix("Secret") for step in Step))
         for rotation in self.rotations:
             rotations.add_row(
                 rotation.trigger,
-                f"{rotation.old_serial[:12]}…",
-                f"{rotation.new_serial[:12]}…",
+                f"{rotation.old_serial[:6]}… → {rotation.new_serial[:6]}…",
                 f"{rotation.seconds:.2f} s",
-                *(
-                    f"{rotation.steps.get(step, 0):.2f} s"
-                    for step in ("createSecret", "setSecret", "testSecret", "finishSecret")
-                ),
+                *(f"{rotation.steps.get(step, 0):.2f} s" for step in Step),
             )
         console.print(rotations)
+
         facts = Table(show_header=False)
         requests = self.requests
         facts.add_row("requests sent", f"{requests.sent} ({requests.per_second} a second, a handshake each)")
         facts.add_row("requests failed", f"[bold {'red' if requests.failed else 'green'}]{requests.failed}[/]")
         facts.add_row("longest gap between answers", f"{requests.longest_gap_ms} ms")
+        facts.add_row("partner's CA live after upload", f"{self.partner_accepted_after_seconds} s")
         for version in self.truststore:
             deployed = ", deployed" if version.version_id == self.deployed_truststore else ""
-            facts.add_row(
-                "truststore version",
-                f"{version.version_id}: {version.anchors} anchors, {version.published_at}{deployed}",
-            )
-        facts.add_row("partner's CA live after upload", f"{self.partner_accepted_after_seconds} s")
+            facts.add_row(f"truststore {version.version_id[:8]}…", f"anchors: {version.anchors}{deployed}")
         for name, refused in asdict(self.refused).items():
-            facts.add_row(f"{name.replace('_', ' ')}", "[green]refused[/]" if refused else "[bold red]ACCEPTED[/]")
+            facts.add_row(name.replace("_", " "), "[green]refused[/]" if refused else "[bold red]ACCEPTED[/]")
         console.print(facts)
