@@ -10,7 +10,7 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import Step
 from tests import builders
 from tests.unit.fakes import KilledError
-from tests.unit.stack import CLIENT, Stack
+from tests.unit.stack import CA, CLIENT, Stack
 
 
 def test_four_steps_take_a_secret_to_awscurrent_with_a_new_serial(stack: Stack) -> None:
@@ -55,6 +55,16 @@ def test_one_token_gives_one_certificate_byte_for_byte(stack: Stack) -> None:
     stack.step(Step.CREATE, token)
 
     assert stack.snapshot() == once
+
+
+def test_a_repeat_needs_no_ca_and_writes_no_object_again(stack: Stack) -> None:
+    token = stack.begin()
+    stack.step(Step.CREATE, token)
+    stack.clients.secretsmanager.delete_secret(SecretId=CA, ForceDeleteWithoutRecovery=True)
+    stack.step(Step.CREATE, token)
+
+    written = [key for key in stack.objects() if key.startswith(("issued/", "anchors/"))]
+    assert {key: stack.object_versions(key) for key in written} == dict.fromkeys(written, 1)
 
 
 @pytest.mark.parametrize("repeated", list(Step))

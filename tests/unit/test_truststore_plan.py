@@ -119,7 +119,7 @@ def test_an_anchor_that_is_used_again_begins_its_overlap_afresh_later() -> None:
 
 def test_an_expired_anchor_leaves_even_while_something_hangs_on_it() -> None:
     observation = seen(issued(ROOTS[0], "a"), issued(EXPIRED, "b"), live=("a", "b"), deployed=(ROOTS[0], EXPIRED))
-    plan = decide(observation, Settings())
+    plan = decide(observation, Settings(most_removed=0.1))
 
     assert plan.removed == {IDS[EXPIRED]}
     assert plan.refusal is None, "what has expired is accepted by nobody, so the guard does not count it"
