@@ -126,9 +126,7 @@ class Stack:
     @property
     def bootstrap(self) -> Bootstrap:
         """The custom resource's work."""
-        return Bootstrap(
-            versions=self.versions, bucket=self.bucket, sync=self.sync, domains=self._domains, clock=lambda: self.now
-        )
+        return Bootstrap(versions=self.versions, bucket=self.bucket, sync=self.sync, clock=lambda: self.now)
 
     def reconcile(self, **options: Any) -> SyncResult:
         """One reconcile, whose domain updates settle at once."""

@@ -225,3 +225,24 @@ def test_an_update_returns_the_version_that_the_domain_runs(new: Stack) -> None:
 
     assert running != first.truststore_version
     assert second.truststore_version == running
+
+
+def test_an_update_waits_for_a_domain_that_takes_no_update_just_now(new: Stack) -> None:
+    definitions = (
+        SecretDefinition(CA, builders.ca_definition()),
+        SecretDefinition(CLIENT, builders.client_definition()),
+    )
+    new.bootstrap.run(*definitions, "request-1", new.time.deadline())
+    new.with_gateway()
+    partner = pki.to_pem(builders.foreign())
+    new.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())
+    new.gateway.refuse_updates = "TooManyRequestsException"
+
+    def relent() -> None:
+        new.gateway.refuse_updates = None
+        new.gateway.settle()
+
+    new.time.meanwhile.append(relent)
+    result = new.bootstrap.run(*definitions, "request-2", new.time.deadline())
+    assert new.gateway.domains[DOMAIN].version_id == result.truststore_version
+    assert len(new.deployed()) == 2

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from botocore.exceptions import ClientError
 from cryptography import x509
 
 from mtls_rotation.errors import MtlsRotationError, NotYetVisibleError, VersionNotStagedError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import Step
 from tests import builders
-from tests.unit.fakes import KilledError
+from tests.unit.fakes import KilledError, refused
 from tests.unit.stack import CA, CLIENT, Stack
 
 
@@ -261,3 +264,17 @@ def test_a_failure_is_announced_with_its_code(stack: Stack) -> None:
         "message": str(failure.value),
         "retryable": False,
     }
+
+
+def test_what_aws_refuses_is_announced_with_its_code(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(**_: Any) -> None:
+        raise refused("AccessDeniedException", "PutSecretValue")
+
+    token = stack.begin()
+    monkeypatch.setattr(stack.secrets, "put_secret_value", denied, raising=False)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stack.step(Step.CREATE, token)
+    (event,) = stack.heard("Rotation Failed")
+    assert event["detail"]["code"] == "AWS.AccessDeniedException"
+    assert event["detail"]["retryable"] is False
+    assert stack.at("AWSPENDING") == token

@@ -99,9 +99,7 @@ class Assembly:
         """The custom resource's work."""
         from mtls_rotation.bootstrap import Bootstrap
 
-        return Bootstrap(
-            versions=self.versions, bucket=self.bucket, sync=self.sync, domains=self.domains, clock=utc_now
-        )
+        return Bootstrap(versions=self.versions, bucket=self.bucket, sync=self.sync, clock=utc_now)
 
     def _setting(self, name: str) -> str:
         value = self._environment.get(name, "")

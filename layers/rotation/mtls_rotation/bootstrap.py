@@ -11,18 +11,19 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mtls_rotation.errors import DomainBusyError
 from mtls_rotation.issuers import issuer_for
 from mtls_rotation.rotation import file_certificate, with_certificate
 from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.truststore.domain import UPDATE_INTERVAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from datetime import datetime
 
     from mtls_rotation.bucket import CertificateBucket
     from mtls_rotation.timing import Deadline
-    from mtls_rotation.truststore.domain import GatewayDomain
-    from mtls_rotation.truststore.sync import TruststoreSync
+    from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
     from mtls_rotation.versions import SecretVersions
 
 DEFINITION_KEYS = ("kind", "request", "issuer", "endpoint")
@@ -41,8 +42,8 @@ class BootstrapResult:
     """What the template needs to go on.
 
     Attributes:
-        truststore_version: the one that the domain runs already, or the one just published for a domain to come. So a
-            stack update never takes a domain back to an older truststore.
+        truststore_version: the newest, which the domain runs by now if there is one. So a stack update never takes a
+            domain back to an older truststore.
     """
 
     truststore_uri: str
@@ -58,13 +59,11 @@ class Bootstrap:
         versions: SecretVersions,
         bucket: CertificateBucket,
         sync: TruststoreSync,
-        domains: Sequence[GatewayDomain],
         clock: Callable[[], datetime],
     ) -> None:
         self._versions = versions
         self._bucket = bucket
         self._sync = sync
-        self._domains = domains
         self._clock = clock
 
     def run(
@@ -86,8 +85,17 @@ class Bootstrap:
             ManagedSecret.parse(json.dumps(definition.value), f"the definition of secret {definition.secret_id}")
         self._define(ca, request_id, deadline, issue=True)
         self._define(client, request_id, deadline, issue=False)
-        result = self._sync.run(deadline)
-        return BootstrapResult(self._bucket.truststore_uri, self._running_version() or result.version_id)
+        result = self._reconcile(deadline)
+        return BootstrapResult(self._bucket.truststore_uri, result.version_id)
+
+    def _reconcile(self, deadline: Deadline) -> SyncResult:
+        """Publish, and move the domain if there is one; one that takes no update just now is waited for."""
+        for _ in deadline.attempts(first=5.0, longest=UPDATE_INTERVAL):
+            try:
+                return self._sync.run(deadline)
+            except DomainBusyError as error:
+                busy = error
+        raise busy
 
     def _define(self, definition: SecretDefinition, request_id: str, deadline: Deadline, *, issue: bool) -> None:
         """Put the definition at AWSCURRENT if it differs; a certificate that is there stays."""
@@ -111,10 +119,3 @@ class Bootstrap:
         stored = self._versions.await_version(secret_id, version_id, deadline)
         secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
         file_certificate(self._bucket, secret, stored.name, stored.version_id)
-
-    def _running_version(self) -> str | None:
-        for domain in self._domains:
-            deployed = domain.deployed()
-            if deployed and deployed.uri == self._bucket.truststore_uri and deployed.version_id:
-                return deployed.version_id
-        return None

@@ -98,10 +98,16 @@ class CertificateBucket:
         return Stored(answer["Body"].read(), answer["ETag"], answer.get("VersionId", "null"))
 
     def put_once(self, key: str, pem: str) -> None:
-        """Write a certificate whose key names its content; an object that is there already stays as it is."""
+        """Write a certificate whose key names its content; an object that is there already stays as it is.
+
+        Raises:
+            SupersededError: someone else is writing it at this moment.
+        """
         try:
             self._client.put_object(Bucket=self.name, Key=key, Body=pem.encode(), ContentType=_PEM, IfNoneMatch="*")
         except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalRequestConflict":
+                raise self._superseded(key, "no other writer") from None
             if error.response["Error"]["Code"] != "PreconditionFailed":
                 raise
 
@@ -117,10 +123,13 @@ class CertificateBucket:
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict"}:
                 raise
-            raise SupersededError(
-                where=f"s3://{self.name}/{key}",
-                found="an object that changed since it was read",
-                expected=f"the version {previous.version_id}" if previous else "no object",
-                remedy="Nothing to do: it is computed afresh and tried again.",
-            ) from None
+            raise self._superseded(key, f"the version {previous.version_id}" if previous else "no object") from None
         return Stored(body, answer["ETag"], answer["VersionId"])
+
+    def _superseded(self, key: str, expected: str) -> SupersededError:
+        return SupersededError(
+            where=f"s3://{self.name}/{key}",
+            found="an object that someone else wrote in the meantime",
+            expected=expected,
+            remedy="Nothing to do: it is looked at afresh and tried again.",
+        )

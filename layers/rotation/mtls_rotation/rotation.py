@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 # How long a step waits for Secrets Manager to show a write, and testSecret for an endpoint to accept a certificate.
 VISIBILITY = 15.0
 PROPAGATION = 120.0
+# What AWS says where the same call will fail again until somebody changes a policy.
+_DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
 
 
 class Step(StrEnum):
@@ -138,6 +140,7 @@ class Rotation:
 
         Raises:
             MtlsRotationError: the step could not be done. AWSCURRENT is as it was, and `Rotation Failed` was put.
+            ClientError: AWS refused a call or did not answer; likewise.
         """
         steps = {
             Step.CREATE: self._create,
@@ -148,7 +151,11 @@ class Rotation:
         try:
             steps[request.step](request, deadline)
         except MtlsRotationError as error:
-            self._announce_failure(request, error)
+            self._announce_failure(request, error.code, str(error), retryable=error.retryable)
+            raise
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            self._announce_failure(request, f"AWS.{code}", str(error), retryable=code not in _DENIALS)
             raise
 
     # createSecret -----------------------------------------------------------------------------------------------------
@@ -360,14 +367,14 @@ class Rotation:
             raise _not_staged(stored.name, request.version_id, stored.stages)
         return stored
 
-    def _announce_failure(self, request: RotationRequest, error: MtlsRotationError) -> None:
+    def _announce_failure(self, request: RotationRequest, code: str, message: str, *, retryable: bool) -> None:
         detail: dict[str, object] = {
             "secret_id": request.secret_id,
             "version_id": request.version_id,
             "step": request.step.value,
-            "code": error.code,
-            "message": str(error),
-            "retryable": error.retryable,
+            "code": code,
+            "message": message,
+            "retryable": retryable,
         }
         try:
             self._bus.put(ROTATION_FAILED, detail, request.secret_id)
