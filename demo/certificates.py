@@ -10,7 +10,8 @@ from cryptography import x509
 
 from mtls_rotation.handshake import client_context
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.secret import CertificateRequest, KeyAlgorithm, ManagedSecret
+from mtls_rotation.request import CertificateRequest, KeyAlgorithm
+from mtls_rotation.secret import ManagedSecret
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.secret import CertificateRequest, KeyAlgorithm, ManagedSecret
+from mtls_rotation.request import CertificateRequest, KeyAlgorithm
+from mtls_rotation.secret import ManagedSecret
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

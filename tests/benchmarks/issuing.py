@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.secret import CertificateRequest, KeyAlgorithm
+from mtls_rotation.request import CertificateRequest, KeyAlgorithm
 from tests import builders
 
 RUNS = 7

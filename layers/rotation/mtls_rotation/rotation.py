@@ -33,7 +33,8 @@ from mtls_rotation.handshake import try_endpoint
 from mtls_rotation.issuers import issuer_for
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals
-from mtls_rotation.secret import CertificateRequest, ManagedSecret
+from mtls_rotation.request import CertificateRequest
+from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.truststore import bundle
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SecretVersion
 

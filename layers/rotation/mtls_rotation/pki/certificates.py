@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mtls_rotation.secret import CertificateRequest, KeyAlgorithm
+from mtls_rotation.request import CertificateRequest, KeyAlgorithm
 
 type SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
