@@ -23,7 +23,9 @@ def runtime(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("function", ["RotateFunction", "TruststoreSyncFunction", "BootstrapFunction"])
+@pytest.mark.parametrize(
+    "function", ["RotateFunction", "TruststoreSyncFunction", "BootstrapFunction", "SignedCertificateFunction"]
+)
 def test_a_function_finds_all_that_it_imports_in_the_layer(built: None, runtime: Path, function: str) -> None:
     layer = BUILT / "RotationLayer" / "python"
     program = (

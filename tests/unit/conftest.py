@@ -17,7 +17,7 @@ from tests.unit.stack import CLIENT, Clients, Stack
 @pytest.fixture(scope="session")
 def clients() -> Clients:
     session = boto3.Session("unit", "test", region_name="us-east-1")
-    return Clients(*(session.client(name) for name in ("secretsmanager", "s3", "events", "sqs")))
+    return Clients(*(session.client(name) for name in ("secretsmanager", "s3", "events", "sqs", "kms", "acm-pca")))
 
 
 @pytest.fixture

@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 from botocore.exceptions import ClientError
 from botocore.model import ServiceModel
 from botocore.session import Session
 from botocore.validate import ParamValidator
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from moto.acmpca.models import acmpca_backends
 from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 
 from mtls_rotation.timing import Deadline
@@ -60,6 +65,7 @@ class SecretsManager:
         self._client = client
         self.calls: Counter[str] = Counter()
         self.tokens: list[str] = []
+        self.rotations: list[tuple[str, str]] = []
         self.before: dict[str, list[Callable[[], object]]] = {}
         self.kill_before: str | None = None
         self.kill_after: str | None = None
@@ -77,7 +83,7 @@ class SecretsManager:
             for action in self.before.pop(operation, []):
                 action()
             self._kill(self.kill_before, operation)
-            own = getattr(self, f"_{operation}", None)
+            own = getattr(self, f"_{operation}") if f"_{operation}" in vars(type(self)) else None
             answer = own(request) if own else getattr(self._client, operation)(**request)
             self._kill(self.kill_after, operation)
             return answer
@@ -166,6 +172,23 @@ class SecretsManager:
         self._note_current(self.record(request["SecretId"]))
         return answer
 
+    def _rotate_secret(self, request: dict[str, Any]) -> Any:
+        """As AWS: a version is staged, or an unfinished rotation taken up again. `rotations` hears of it."""
+        name = request["SecretId"]
+        record = self.record(name)
+        if not record.rotation_enabled:
+            raise refused("InvalidRequestException", "RotateSecret", "No Lambda rotation function ARN is associated")
+        pending = [key for key, it in record.versions.items() if "AWSPENDING" in it["version_stages"]]
+        unfinished = [key for key in pending if "AWSCURRENT" not in record.versions[key]["version_stages"]]
+        token = unfinished[0] if unfinished else str(uuid4())
+        if not unfinished:
+            self.stage(name, token)
+        self.rotations.append((record.name, token))
+        if unfinished:
+            message = "A previous rotation isn't complete. That rotation will be reattempted."
+            raise refused("InvalidRequestException", "RotateSecret", message)
+        return {"ARN": record.arn, "Name": record.name, "VersionId": token}
+
     @staticmethod
     def _note_current(record: FakeSecret) -> None:
         for version_id, version in record.versions.items():
@@ -173,9 +196,9 @@ class SecretsManager:
                 record.set_default_version_id(version_id)
 
 
-def refused(code: str, operation: str) -> ClientError:
+def refused(code: str, operation: str, message: str = "") -> ClientError:
     """The error that botocore raises when AWS refuses an operation."""
-    return ClientError({"Error": {"Code": code, "Message": code}}, operation)
+    return ClientError({"Error": {"Code": code, "Message": message or code}}, operation)
 
 
 @cache
@@ -258,3 +281,95 @@ class ApiGateway:
             answer: Any = {"Error": {"Code": "NotFoundException", "Message": "Invalid domain name identifier"}}
             raise self.exceptions.NotFoundException(answer, operation)
         return self.domains[request["domainName"]]
+
+
+class KeyTags:
+    """The Resource Groups Tagging API for KMS keys, which moto has for other services only."""
+
+    def __init__(self, kms: Any) -> None:
+        self._kms = kms
+
+    def get_resources(self, **request: Any) -> dict[str, Any]:
+        assert request["ResourceTypeFilters"] == ["kms:key"]
+        (wanted,) = request["TagFilters"]
+        found = []
+        for page in self._kms.get_paginator("list_keys").paginate():
+            for key in page["Keys"]:
+                tags = self._kms.list_resource_tags(KeyId=key["KeyId"])["Tags"]
+                if any(tag["TagKey"] == wanted["Key"] and tag["TagValue"] in wanted["Values"] for tag in tags):
+                    found.append({"ResourceARN": key["KeyArn"]})
+        return {"ResourceTagMappingList": found}
+
+
+class PrivateCa:
+    """A client of moto's Private CA that issues as AWS's where moto does not.
+
+    - The template for clients and the validity are what the request says; moto knows neither.
+    - A certificate takes `pending` calls of GetCertificate to be made.
+    - A repeated idempotency token gives the same certificate; `issued` counts the certificates that were made.
+    """
+
+    def __init__(self, client: Any, clock: Callable[[], datetime]) -> None:
+        self._client = client
+        self._clock = clock
+        self._by_token: dict[str, str] = {}
+        self.requests: list[dict[str, Any]] = []
+        self.pending = 0
+        self.issued = 0
+
+    def __getattr__(self, operation: str) -> Any:
+        return getattr(self._client, operation)
+
+    def issue_certificate(self, **request: Any) -> dict[str, Any]:
+        self.requests.append(request)
+        if arn := self._by_token.get(request["IdempotencyToken"]):
+            return {"CertificateArn": arn}
+        arn = self._client.issue_certificate(**request)["CertificateArn"]
+        authority = acmpca_backends[ACCOUNT][REGION].certificate_authorities[request["CertificateAuthorityArn"]]
+        authority.issued_certificates[arn] = self._sign(authority, request)
+        self._by_token[request["IdempotencyToken"]] = arn
+        self.issued += 1
+        return {"CertificateArn": arn}
+
+    def get_certificate(self, **request: Any) -> Any:
+        if self.pending:
+            self.pending -= 1
+            raise refused("RequestInProgressException", "GetCertificate")
+        return self._client.get_certificate(**request)
+
+    def _sign(self, authority: Any, request: dict[str, Any]) -> bytes:
+        """By EndEntityClientAuthCertificate/V1: https://docs.aws.amazon.com/privateca/latest/userguide/template-definitions.html"""
+        assert request["TemplateArn"] == "arn:aws:acm-pca:::template/EndEntityClientAuthCertificate/V1"
+        csr = x509.load_pem_x509_csr(request["Csr"])
+        ca = authority.certificate
+        until = datetime.fromtimestamp(request["Validity"]["Value"], UTC)
+        if until > ca.not_valid_after_utc:
+            raise refused("ValidationException", "IssueCertificate")
+        usage = dict.fromkeys(
+            ("content_commitment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign"), False
+        )
+        above = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(csr.subject)
+            .issuer_name(ca.subject)
+            .public_key(csr.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime.fromtimestamp(request["ValidityNotBefore"]["Value"], UTC))
+            .not_valid_after(until)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(above), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(csr.public_key()), critical=False)
+            .add_extension(
+                x509.KeyUsage(
+                    digital_signature=True, key_encipherment=True, encipher_only=False, decipher_only=False, **usage
+                ),
+                critical=True,
+            )
+            .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        )
+        for extension in csr.extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName):
+                builder = builder.add_extension(extension.value, critical=False)
+        assert request["SigningAlgorithm"] == "SHA256WITHRSA"  # moto's CAs have RSA keys
+        return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -11,17 +11,20 @@ from typing import Any, cast
 from cryptography import x509
 
 from mtls_rotation.bootstrap import Bootstrap
-from mtls_rotation.bucket import ISSUED, MANAGED_ANCHORS, TRUSTSTORE, CertificateBucket
+from mtls_rotation.bucket import MANAGED_ANCHORS, TRUSTSTORE, CertificateBucket, IssuedKey
 from mtls_rotation.bus import EventBus
+from mtls_rotation.issuers.registry import Issuers
+from mtls_rotation.kms import SigningKeys
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import Rotation, RotationRequest, Step
+from mtls_rotation.signed_certificates import Intake
 from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.domain import GatewayDomain
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
 from mtls_rotation.versions import SecretVersions
 from tests import builders
-from tests.unit.fakes import ApiGateway, Domain, FakeTime, SecretsManager
+from tests.unit.fakes import ApiGateway, Domain, FakeTime, KeyTags, PrivateCa, SecretsManager
 
 NAME = "stack"
 TAG = "mtls-rotation:stack"
@@ -39,6 +42,8 @@ class Clients:
     s3: Any
     events: Any
     sqs: Any
+    kms: Any
+    acm_pca: Any
 
 
 @dataclass
@@ -53,6 +58,8 @@ class Stack:
     def __post_init__(self) -> None:
         self.secrets = SecretsManager(self.clients.secretsmanager)
         self.gateway = ApiGateway(lambda version: self.bucket.read(TRUSTSTORE, version) is not None)
+        self.kms: Any = self.clients.kms
+        self.private_ca: Any = PrivateCa(self.clients.acm_pca, lambda: self.now)
         self.bucket = CertificateBucket(self.clients.s3, BUCKET)
         self.versions = SecretVersions(cast("Any", self.secrets))
         self.bus = EventBus(self.clients.events, "default")
@@ -92,14 +99,15 @@ class Stack:
     def add_ca(self, ca: pki.CertifiedKey, name: str = CA, **changes: Any) -> str:
         """A CA secret that holds this CA, filed as the bootstrap files it."""
         version = self.add_secret(name, builders.issued_value(builders.ca_definition(**changes), ca))
-        self.file(ca, name, version)
+        self.file(ca, name, version, authority=True)
         return version
 
-    def file(self, issued: pki.CertifiedKey, secret: str, version_id: str) -> None:
+    def file(self, issued: pki.CertifiedKey, secret: str, version_id: str, *, authority: bool = False) -> None:
         """The public certificate and its anchor, where createSecret puts them."""
         anchor = pki.fingerprint(issued.anchor)
         self.bucket.put_once(f"{MANAGED_ANCHORS}{anchor}.pem", pki.to_pem(issued.anchor))
-        self.bucket.put_once(f"{ISSUED}{anchor}/{secret}/{version_id}.pem", pki.to_pem(issued.certificate))
+        key = IssuedKey(anchor, secret, version_id, authority)
+        self.bucket.put_once(str(key), pki.to_pem(issued.certificate))
 
     # the engine -------------------------------------------------------------------------------------------------------
 
@@ -107,8 +115,29 @@ class Stack:
     def rotation(self) -> Rotation:
         """The four steps, as a fresh execution environment would have them."""
         return Rotation(
-            versions=self.versions, bucket=self.bucket, bus=self.bus, domains=self._domains, clock=lambda: self.now
+            versions=self.versions,
+            bucket=self.bucket,
+            bus=self.bus,
+            domains=self._domains,
+            issuers=self.issuers,
+            clock=lambda: self.now,
         )
+
+    @property
+    def issuers(self) -> Issuers:
+        """The issuers, on moto's KMS and Private CA."""
+        return Issuers(
+            self.versions,
+            self.bucket,
+            self.bus,
+            lambda: SigningKeys(self.kms, cast("Any", KeyTags(self.clients.kms)), (TAG, NAME)),
+            lambda: self.private_ca,
+        )
+
+    @property
+    def intake(self) -> Intake:
+        """What takes in certificates that somebody else signed."""
+        return Intake(versions=self.versions, bucket=self.bucket, bus=self.bus, clock=lambda: self.now)
 
     @property
     def sync(self) -> TruststoreSync:
@@ -126,7 +155,13 @@ class Stack:
     @property
     def bootstrap(self) -> Bootstrap:
         """The custom resource's work."""
-        return Bootstrap(versions=self.versions, bucket=self.bucket, sync=self.sync, clock=lambda: self.now)
+        return Bootstrap(
+            versions=self.versions,
+            bucket=self.bucket,
+            sync=self.sync,
+            issuers=self.issuers,
+            clock=lambda: self.now,
+        )
 
     def reconcile(self, **options: Any) -> SyncResult:
         """One reconcile, whose domain updates settle at once."""

@@ -91,7 +91,7 @@ def test_what_set_asks_for_names_the_version_and_its_anchor(stack: Stack) -> Non
         "secret_arn": stack.secrets.record(CLIENT).arn,
         "secret_name": CLIENT,
         "version_id": token,
-        "anchor": anchor,
+        "anchors": [anchor],
     }
 
 

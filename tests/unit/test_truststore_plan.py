@@ -33,6 +33,7 @@ def seen(
     return Observation(
         now=NOW,
         live=frozenset(("client", version) for version in live),
+        issuing=frozenset(),
         issued=certificates,
         managed={key: certificate for certificate, key in IDS.items()},
         deployed=by_id(deployed),
@@ -207,6 +208,7 @@ def test_a_plan_that_was_published_changes_nothing_when_it_is_made_again(world: 
         Observation(
             now=world.now,
             live=world.live,
+            issuing=world.issuing,
             issued=world.issued,
             managed=world.managed,
             static=world.static,

@@ -175,9 +175,17 @@ def test_a_plan_that_a_guard_refuses_leaves_everything_as_it_was(gateway: Stack)
 
 
 def test_not_even_force_publishes_an_empty_truststore(empty_stack: Stack) -> None:
+    empty_stack.expect_gateway()
     with pytest.raises(TruststoreGuardError, match="an empty truststore"):
         empty_stack.reconcile(force=True)
 
+    assert empty_stack.objects() == {}
+
+
+def test_without_a_gateway_and_without_anchors_there_is_nothing_to_publish(empty_stack: Stack) -> None:
+    result = empty_stack.reconcile()
+
+    assert (result.version_id, result.published) == ("", False)
     assert empty_stack.objects() == {}
 
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mtls_rotation.bootstrap import Bootstrap
+    from mtls_rotation.issuers.registry import Issuers
+    from mtls_rotation.kms import SigningKeys
     from mtls_rotation.rotation import Rotation
+    from mtls_rotation.signed_certificates import Intake
     from mtls_rotation.truststore.sync import TruststoreSync
 
 STACK_TAG = "mtls-rotation:stack"
@@ -72,11 +75,43 @@ class Assembly:
         return SyncQueue(self._session.client("sqs"), self._setting("QUEUE_URL"))
 
     @cached_property
+    def issuers(self) -> Issuers:
+        """The issuers; KMS and Private CA are asked for only where a secret names them."""
+        from mtls_rotation.issuers.registry import Issuers
+
+        return Issuers(
+            self.versions, self.bucket, self.bus, self._signing_keys, lambda: self._session.client("acm-pca")
+        )
+
+    def _signing_keys(self) -> SigningKeys:
+        from mtls_rotation.kms import SigningKeys
+
+        return SigningKeys(
+            self._session.client("kms"),
+            self._session.client("resourcegroupstaggingapi"),
+            (STACK_TAG, self._setting("STACK_NAME")),
+        )
+
+    @cached_property
+    def intake(self) -> Intake:
+        """What takes in certificates that somebody else signed."""
+        from mtls_rotation.signed_certificates import Intake
+
+        return Intake(versions=self.versions, bucket=self.bucket, bus=self.bus, clock=utc_now)
+
+    @cached_property
     def rotation(self) -> Rotation:
         """The four steps."""
         from mtls_rotation.rotation import Rotation
 
-        return Rotation(versions=self.versions, bucket=self.bucket, bus=self.bus, domains=self.domains, clock=utc_now)
+        return Rotation(
+            versions=self.versions,
+            bucket=self.bucket,
+            bus=self.bus,
+            domains=self.domains,
+            issuers=self.issuers,
+            clock=utc_now,
+        )
 
     @cached_property
     def sync(self) -> TruststoreSync:
@@ -99,7 +134,9 @@ class Assembly:
         """The custom resource's work."""
         from mtls_rotation.bootstrap import Bootstrap
 
-        return Bootstrap(versions=self.versions, bucket=self.bucket, sync=self.sync, clock=utc_now)
+        return Bootstrap(
+            versions=self.versions, bucket=self.bucket, sync=self.sync, issuers=self.issuers, clock=utc_now
+        )
 
     def _setting(self, name: str) -> str:
         value = self._environment.get(name, "")

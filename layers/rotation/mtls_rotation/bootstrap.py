@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mtls_rotation.errors import DomainBusyError
-from mtls_rotation.issuers import issuer_for
+from mtls_rotation.issuers import Order
 from mtls_rotation.rotation import file_certificate, with_certificate
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.truststore.domain import UPDATE_INTERVAL
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mtls_rotation.bucket import CertificateBucket
+    from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
     from mtls_rotation.versions import SecretVersions
 
-DEFINITION_KEYS = ("kind", "request", "issuer", "endpoint")
+# Issuers whose client certificates bring the truststore its anchor, with no CA secret beside them.
+ISSUED_AT_ONCE = frozenset({"acm-pca", "self-signed"})
+DEFINITION_KEYS = ("kind", "request", "issuer", "endpoint", "notice_days")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +62,40 @@ class Bootstrap:
         versions: SecretVersions,
         bucket: CertificateBucket,
         sync: TruststoreSync,
+        issuers: Issuers,
         clock: Callable[[], datetime],
     ) -> None:
         self._versions = versions
         self._bucket = bucket
         self._sync = sync
+        self._issuers = issuers
         self._clock = clock
 
     def run(
-        self, ca: SecretDefinition, client: SecretDefinition, request_id: str, deadline: Deadline
+        self, ca: SecretDefinition | None, client: SecretDefinition, request_id: str, deadline: Deadline
     ) -> BootstrapResult:
-        """Bring both secrets and the truststore into being.
+        """Bring the secrets and the truststore into being.
 
         Args:
-            ca: the CA secret. It is issued here and now, once: nothing hangs on a first CA yet.
-            client: the client secret. Its first certificate comes from its first rotation.
+            ca: the CA secret, if the client's issuer has one. It is issued here and now, once: nothing hangs on a first
+                CA yet.
+            client: the client secret. Its first certificate comes from its first rotation; but where no CA secret gives
+                the truststore its first anchor, it is issued here, since a gateway cannot be made without.
             request_id: CloudFormation's, so that a repeat of the request writes the same versions.
             deadline: until when to wait for a domain to become AVAILABLE.
 
         Raises:
             MtlsRotationError: a definition is wrong, or the truststore could not be published.
         """
-        # Both are looked at before either is written: a stack that fails leaves nothing half done.
-        for definition in (ca, client):
-            ManagedSecret.parse(json.dumps(definition.value), f"the definition of secret {definition.secret_id}")
-        self._define(ca, request_id, deadline, issue=True)
-        self._define(client, request_id, deadline, issue=False)
+        # All are looked at before one is written: a stack that fails leaves nothing half done.
+        defined = [it for it in (ca, client) if it is not None]
+        kinds = [
+            ManagedSecret.parse(json.dumps(it.value), f"the definition of secret {it.secret_id}").issuer.type
+            for it in defined
+        ]
+        if ca is not None:
+            self._define(ca, request_id, deadline, issue=True)
+        self._define(client, request_id, deadline, issue=kinds[-1] in ISSUED_AT_ONCE)
         result = self._reconcile(deadline)
         return BootstrapResult(self._bucket.truststore_uri, result.version_id)
 
@@ -104,12 +115,14 @@ class Bootstrap:
         stated = {key: value for key, value in definition.value.items() if key in DEFINITION_KEYS}
         carried = {key: value for key, value in document.items() if key not in DEFINITION_KEYS}
         secret = ManagedSecret.parse(json.dumps(stated | carried), f"secret {definition.secret_id}")
-        if issue and not secret.issued:
-            where = f"secret {definition.secret_id}"
-            secret = with_certificate(secret, issuer_for(secret, self._versions).issue(secret, where, self._clock()))
         version_id = current.version_id if current else ""
+        new_version = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{request_id}/{definition.secret_id}"))
+        if issue and not secret.issued:
+            name = secret_name(definition.secret_id)
+            order = Order(secret, definition.secret_id, name, new_version, self._clock(), deadline)
+            secret = with_certificate(secret, self._issuers.of(secret).issue(order), self._clock())
         if current is None or ManagedSecret.parse(current.value, definition.secret_id) != secret:
-            version_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{request_id}/{definition.secret_id}"))
+            version_id = new_version
             self._versions.put_current(definition.secret_id, version_id, secret.render())
         if secret.issued:
             self._file(definition.secret_id, version_id, deadline)
@@ -119,3 +132,10 @@ class Bootstrap:
         stored = self._versions.await_version(secret_id, version_id, deadline)
         secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
         file_certificate(self._bucket, secret, stored.name, stored.version_id)
+
+
+def secret_name(secret_id: str) -> str:
+    """The name in a secret's ARN, whose last six characters and hyphen are Secrets Manager's; a name as it is."""
+    if not secret_id.startswith("arn:"):
+        return secret_id
+    return secret_id.split(":", 6)[6].rpartition("-")[0]

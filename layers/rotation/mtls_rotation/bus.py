@@ -15,6 +15,10 @@ TRUSTSTORE_ANCHOR_REJECTED = "Truststore Anchor Rejected"
 TRUSTSTORE_WARNING = "Truststore Warning"
 CLIENT_CERTIFICATE_ROTATED = "Client Certificate Rotated"
 ROTATION_FAILED = "Rotation Failed"
+CERTIFICATE_AUTHORITY_EXPIRING = "Certificate Authority Expiring"
+CERTIFICATE_SIGNING_REQUESTED = "Certificate Signing Requested"
+SIGNED_CERTIFICATE_ACCEPTED = "Signed Certificate Accepted"
+SIGNED_CERTIFICATE_REJECTED = "Signed Certificate Rejected"
 
 
 class EventBus:

@@ -61,30 +61,67 @@ def send(event: CloudFormationCustomResourceEvent, answer: Answer) -> None:
         raise RuntimeError(f"CloudFormation's answer URL returned HTTP status {response.status}")
 
 
-def definitions(properties: dict[str, Any]) -> tuple[SecretDefinition, SecretDefinition]:
-    """The CA's and the client's definition, from the resource's properties.
+def definitions(properties: dict[str, Any]) -> tuple[SecretDefinition | None, SecretDefinition]:
+    """The CA's and the client's definition, from the resource's properties; no CA's if the issuer has no CA secret.
 
     CloudFormation hands numbers over as strings and parameters left empty as empty strings.
 
     Raises:
         InvalidSettingsError: a property is missing or no number.
     """
-    ca_secret, client_secret = _text(properties, "CaSecret"), _text(properties, "ClientSecret")
-    endpoint = _endpoint(properties)
-    ca: dict[str, Any] = {
-        "kind": "ca",
-        "request": _request(properties, "Ca"),
-        "issuer": {"type": "self-signed"},
-        # A CA is proved at the gateway that the stack owns; an outside server learns of it from its owner.
-        **({"endpoint": endpoint} if properties.get("DomainName") else {}),
-    }
+    client_secret, endpoint = _text(properties, "ClientSecret"), _endpoint(properties)
     client: dict[str, Any] = {
         "kind": "client",
         "request": _request(properties, "Client"),
-        "issuer": {"type": "secretsmanager", "ca_secret": ca_secret},
+        "issuer": _issuer(properties),
         **({"endpoint": endpoint} if endpoint else {}),
     }
-    return SecretDefinition(ca_secret, ca), SecretDefinition(client_secret, client)
+    return _ca(properties, endpoint), SecretDefinition(client_secret, client)
+
+
+def _ca(properties: dict[str, Any], endpoint: dict[str, Any] | None) -> SecretDefinition | None:
+    ca_secret = properties.get("CaSecret")
+    if not ca_secret:
+        return None
+    notice = _number(properties, "CaNoticeDays")
+    ca: dict[str, Any] = {
+        "kind": "ca",
+        "request": _request(properties, "Ca"),
+        "issuer": {"type": "kms" if properties["ClientIssuer"] == "kms" else "self-signed"},
+        **({"notice_days": notice} if notice else {}),
+        # A CA is proved at the gateway that the stack owns; an outside server learns of it from its owner.
+        **({"endpoint": endpoint} if properties.get("DomainName") else {}),
+    }
+    return SecretDefinition(_text(properties, "CaSecret"), ca)
+
+
+def _issuer(properties: dict[str, Any]) -> dict[str, Any]:
+    issuer = _text(properties, "ClientIssuer")
+    match issuer:
+        case "secretsmanager" | "kms":
+            return {"type": issuer, "ca_secret": _text(properties, "CaSecret")}
+        case "acm-pca":
+            return {"type": issuer, "certificate_authority_arn": _text(properties, "PrivateCaArn")}
+        case "self-signed" | "external":
+            return {"type": issuer}
+        case _:
+            raise _invalid("ClientIssuer", issuer, "secretsmanager, kms, acm-pca, self-signed or external")
+
+
+_SUBJECT = (
+    ("organization", "Organization"),
+    ("organizational_unit", "OrganizationalUnit"),
+    ("locality", "Locality"),
+    ("state", "State"),
+    ("country", "Country"),
+)
+_LISTS = (
+    ("dns_names", "DnsNames"),
+    ("uris", "Uris"),
+    ("emails", "Emails"),
+    ("ip_addresses", "IpAddresses"),
+    ("extended_key_usages", "ExtendedKeyUsages"),
+)
 
 
 def _request(properties: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -93,9 +130,10 @@ def _request(properties: dict[str, Any], prefix: str) -> dict[str, Any]:
         "key_algorithm": _text(properties, f"{prefix}KeyAlgorithm"),
         "validity_days": _number(properties, f"{prefix}ValidityDays"),
     }
-    if organization := properties.get(f"{prefix}Organization"):
-        request["organization"] = organization
-    for member, name in (("dns_names", "DnsNames"), ("uris", "Uris"), ("emails", "Emails")):
+    for member, name in _SUBJECT:
+        if value := properties.get(f"{prefix}{name}"):
+            request[member] = value
+    for member, name in _LISTS:
         if values := [value.strip() for value in properties.get(f"{prefix}{name}", ()) if value.strip()]:
             request[member] = values
     return request

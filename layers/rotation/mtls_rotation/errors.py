@@ -73,6 +73,12 @@ class InvalidSettingsError(MtlsRotationError):
     code = "MTLS-107"
 
 
+class UnfitCertificateError(MtlsRotationError):
+    """A certificate that somebody else signed does not fit the key or the request that it was to be made for."""
+
+    code = "MTLS-108"
+
+
 class NotYetVisibleError(MtlsRotationError):
     """Secrets Manager has not shown a write that was made: its reads are eventually consistent."""
 
@@ -98,6 +104,27 @@ class SupersededError(MtlsRotationError):
     """Another run changed the same thing at the same time; what it left is to be looked at afresh."""
 
     code = "MTLS-204"
+    retryable = True
+
+
+class OutOfTimeError(MtlsRotationError):
+    """The step has no time left to do what remains; nothing was half written."""
+
+    code = "MTLS-205"
+    retryable = True
+
+
+class AuthorityRotatingError(MtlsRotationError):
+    """The CA would expire before the certificate that is asked for, so it is being rotated first."""
+
+    code = "MTLS-206"
+    retryable = True
+
+
+class WaitingForCertificateError(MtlsRotationError):
+    """The certificate signing request is out; the rotation goes on when the signed certificate comes."""
+
+    code = "MTLS-207"
     retryable = True
 
 

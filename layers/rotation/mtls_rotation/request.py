@@ -3,15 +3,17 @@
 Everything is kept as the operator wrote it; how it is written into a certificate is the matter of `pki`.
 """
 
-import re
+import ipaddress
+from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-_DNS_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-_EMAIL_LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
+from mtls_rotation.pki import names
+
+DEFAULT_VALIDITY = timedelta(days=30)
+MAX_VALIDITY_DAYS = 7300
 
 
 class KeyAlgorithm(StrEnum):
@@ -30,36 +32,50 @@ def _printable(text: str) -> str:
     return text
 
 
-def dns_name(name: str) -> str:
-    """The name, if it is a host name of the DNS (a validator)."""
-    if len(name) > 253 or not all(_DNS_LABEL.fullmatch(label) for label in name.split(".")):
-        raise ValueError("a DNS name such as billing.example.com (RFC 1034, section 3.5)")
-    return name
-
-
-def _email(address: str) -> str:
-    local, at, domain = address.rpartition("@")
-    if not at or not _EMAIL_LOCAL_PART.fullmatch(local):
-        raise ValueError("an e-mail address such as team@example.com (RFC 5280, section 4.2.1.6)")
-    dns_name(domain)
-    return address
-
-
-def _uri(text: str) -> str:
-    expected = "an absolute URI in ASCII, such as spiffe://example.com/billing (RFC 5280, section 4.2.1.6)"
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        raise ValueError(expected) from None
-    if not (
-        text.isascii() and text.isprintable() and " " not in text and parts.scheme and (parts.netloc or parts.path)
-    ):
-        raise ValueError(expected)
+def _dns_name(text: str) -> str:
+    names.dns_name(text)
     return text
 
 
-# Upper bounds of RFC 5280, appendix A.1 (ub-common-name, ub-organization-name).
+def _email(text: str) -> str:
+    names.email(text)
+    return text
+
+
+def _uri(text: str) -> str:
+    names.uri(text)
+    return text
+
+
+def _ip_address(text: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("an IPv4 or IPv6 address such as 192.0.2.1") from None
+    return text
+
+
+def _extended_key_usage(text: str) -> str:
+    names.extended_key_usage(text)
+    return text
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("each value once")
+    return values
+
+
+def _one_spiffe_id(values: tuple[str, ...]) -> tuple[str, ...]:
+    """An X.509-SVID has exactly one URI that is a SPIFFE ID (X509-SVID.md, section 2)."""
+    if sum(value.startswith("spiffe:") for value in values) > 1:
+        raise ValueError("one SPIFFE ID at most (X509-SVID, section 2)")
+    return values
+
+
+# Upper bounds of RFC 5280, appendix A.1 (ub-common-name, ub-organization-name, ub-locality-name, ub-state-name).
 Name64 = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+Name128 = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 
 
 class Strict(BaseModel):
@@ -72,13 +88,45 @@ class Strict(BaseModel):
 class CertificateRequest(Strict):
     """What certificate to make.
 
-    `validity_days` counts from the moment of issue. Lists may be empty.
+    `validity_days` or `validity_hours` counts from the moment of issue; 30 days where neither is given. Lists may be
+    empty. Host names may be written in Unicode. `extended_key_usages` are those besides clientAuth, by their names in
+    RFC 5280 (serverAuth, ...) or as dotted numbers.
     """
 
     common_name: Name64
     organization: Name64 | None = None
-    dns_names: tuple[Annotated[str, AfterValidator(dns_name)], ...] = ()
-    uris: tuple[Annotated[str, AfterValidator(_uri)], ...] = ()
-    emails: tuple[Annotated[str, AfterValidator(_email)], ...] = ()
+    organizational_unit: Name64 | None = None
+    country: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+    state: Name128 | None = None
+    locality: Name128 | None = None
+    dns_names: Annotated[tuple[Annotated[str, AfterValidator(_dns_name)], ...], AfterValidator(_distinct)] = ()
+    uris: Annotated[
+        tuple[Annotated[str, AfterValidator(_uri)], ...], AfterValidator(_distinct), AfterValidator(_one_spiffe_id)
+    ] = ()
+    emails: Annotated[tuple[Annotated[str, AfterValidator(_email)], ...], AfterValidator(_distinct)] = ()
+    ip_addresses: Annotated[tuple[Annotated[str, AfterValidator(_ip_address)], ...], AfterValidator(_distinct)] = ()
+    extended_key_usages: Annotated[
+        tuple[Annotated[str, AfterValidator(_extended_key_usage)], ...], AfterValidator(_distinct)
+    ] = ()
     key_algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256
-    validity_days: Annotated[int, Field(ge=1, le=7300, strict=True)] = 30
+    validity_days: Annotated[int, Field(ge=1, le=MAX_VALIDITY_DAYS, strict=True)] | None = None
+    validity_hours: Annotated[int, Field(ge=1, le=MAX_VALIDITY_DAYS * 24, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _one_validity(self) -> Self:
+        if self.validity_days is not None and self.validity_hours is not None:
+            raise ValueError("validity_days or validity_hours, not both")
+        return self
+
+    @property
+    def validity(self) -> timedelta:
+        """How long the certificate is to be valid, from the moment of issue."""
+        if self.validity_hours is not None:
+            return timedelta(hours=self.validity_hours)
+        return DEFAULT_VALIDITY if self.validity_days is None else timedelta(days=self.validity_days)
+
+    @property
+    def leaf_only_fields(self) -> tuple[str, ...]:
+        """The fields in use that only a client's certificate can have."""
+        fields = ("dns_names", "uris", "emails", "ip_addresses", "extended_key_usages")
+        return tuple(field for field in fields if getattr(self, field))

@@ -18,25 +18,29 @@ from pydantic import SecretStr
 
 from mtls_rotation import bucket as layout
 from mtls_rotation.bus import CLIENT_CERTIFICATE_ROTATED, ROTATION_FAILED, TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.early_rotation import EarlyRotation
 from mtls_rotation.errors import (
     HandshakeFailedError,
     InvalidEventError,
     InvalidSecretError,
     MtlsRotationError,
     NotYetVisibleError,
+    OutOfTimeError,
     RejectedCertificateError,
     RotationNotEnabledError,
     TruststoreNotDeployedError,
+    UnusableIssuerError,
     VersionNotStagedError,
+    WaitingForCertificateError,
 )
 from mtls_rotation.handshake import try_endpoint
-from mtls_rotation.issuers import issuer_for
+from mtls_rotation.issuers import Concluding, Discarding, HasAuthority, Order, Signer
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.request import CertificateRequest
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.truststore import bundle
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SecretVersion
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SecretVersion, end_of_issuing, issues_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
 
     from mtls_rotation.bucket import CertificateBucket
     from mtls_rotation.bus import EventBus
+    from mtls_rotation.issuers import Issuer
+    from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.domain import GatewayDomain
     from mtls_rotation.versions import SecretDescription, SecretVersions
@@ -128,12 +134,15 @@ class Rotation:
         bucket: CertificateBucket,
         bus: EventBus,
         domains: Sequence[GatewayDomain],
+        issuers: Issuers,
         clock: Callable[[], datetime],
     ) -> None:
         self._versions = versions
         self._bucket = bucket
         self._bus = bus
         self._domains = domains
+        self._issuers = issuers
+        self._early = EarlyRotation(versions, bus)
         self._clock = clock
 
     def run(self, request: RotationRequest, deadline: Deadline) -> None:
@@ -150,7 +159,18 @@ class Rotation:
             Step.FINISH: self._finish,
         }
         try:
+            if not deadline.remaining():
+                raise OutOfTimeError(
+                    where=f"secret {request.secret_id}, version {request.version_id}",
+                    found=f"no time left for {request.step}",
+                    expected="a function with a timeout of minutes",
+                    remedy="Secrets Manager tries again by itself. If it goes on, raise the function's timeout.",
+                )
             steps[request.step](request, deadline)
+        except WaitingForCertificateError as waiting:
+            # No failure, and announced when the request was published. Secrets Manager must stop here all the same.
+            log.info("waiting for a certificate", extra={"secret": request.secret_id, "reason": str(waiting)})
+            raise
         except MtlsRotationError as error:
             self._announce_failure(request, error.code, str(error), retryable=error.retryable)
             raise
@@ -209,10 +229,15 @@ class Rotation:
                 remedy="Put one; docs/architecture.md shows it.",
             )
         definition = ManagedSecret.parse(current.value, f"secret {description.name}")
-        issued = issuer_for(definition, self._versions).issue(definition, f"secret {description.name}", self._clock())
-        value = with_certificate(definition, issued).render()
+        order = Order(definition, description.arn, description.name, request.version_id, self._clock(), deadline)
+        issuer = self._issuer(order)
+        issued = issuer.issue(order)
+        value = with_certificate(definition, issued, self._clock()).render()
         if not self._versions.put_pending(description.arn, request.version_id, value, request.rotation_token):
-            return self._versions.await_version(description.arn, request.version_id, deadline.sooner(VISIBILITY))
+            stored = self._versions.await_version(description.arn, request.version_id, deadline.sooner(VISIBILITY))
+            if isinstance(issuer, Discarding):
+                issuer.discard(issued, _certified(stored))
+            return stored
         log.info(
             "issued a certificate",
             extra={
@@ -225,43 +250,54 @@ class Rotation:
         )
         return SecretVersion(description.arn, description.name, request.version_id, frozenset({AWSPENDING}), value)
 
+    def _issuer(self, order: Order) -> Issuer:
+        """The issuer that the definition names, its CA rotated first where it would not outlive the certificate."""
+        issuer = self._issuers.of(order.definition)
+        if order.definition.kind == "ca" or not isinstance(issuer, HasAuthority):
+            return issuer
+        renewed = self._early.see_to(issuer.authority(order), order)
+        return self._issuers.of(order.definition) if renewed else issuer
+
     # setSecret --------------------------------------------------------------------------------------------------------
 
     def _set(self, request: RotationRequest, deadline: Deadline) -> None:
         stored = self._pending(request, deadline)
         if AWSCURRENT in stored.stages:
             return
-        anchor = pki.fingerprint(_one(_certified(stored).anchor or ""))
-        waiting = self._domains_without(anchor)
+        secret = _certified(stored)
+        if not secret.gateway_trusts:
+            return
+        anchors = frozenset(map(pki.fingerprint, _authorities(secret)))
+        waiting = self._domains_without(anchors)
         if not waiting:
             return
         detail: dict[str, object] = {
             "secret_arn": stored.arn,
             "secret_name": stored.name,
             "version_id": stored.version_id,
-            "anchor": anchor,
+            "anchors": sorted(anchors),
         }
         self._bus.put(TRUSTSTORE_SYNC_REQUESTED, detail, stored.arn)
         for _ in deadline.attempts():
-            waiting = self._domains_without(anchor)
+            waiting = self._domains_without(anchors)
             if not waiting:
                 return
         raise TruststoreNotDeployedError(
             where=f"secret {stored.name}, version {stored.version_id}",
-            found=f"a truststore without the anchor {anchor} on {', '.join(waiting)}",
+            found=f"a truststore without {' or '.join(sorted(anchors))} on {', '.join(waiting)}",
             expected="the anchor deployed, and the domain name AVAILABLE, within the step's time",
             remedy="Secrets Manager tries again by itself. If it goes on, look at truststore_sync and its queue.",
         )
 
-    def _domains_without(self, anchor: str) -> list[str]:
-        """The domains whose running truststore lacks `anchor`. A domain that does not exist (yet) lacks nothing."""
+    def _domains_without(self, anchors: frozenset[str]) -> list[str]:
+        """The domains whose running truststore lacks one of `anchors`. A domain that is not there (yet) lacks none."""
         lacking = []
         for domain in self._domains:
             deployed = domain.deployed()
             if deployed is None:
                 continue
             truststore = self._bucket.read(layout.TRUSTSTORE, deployed.version_id) if deployed.settled else None
-            if truststore is None or anchor not in bundle.fingerprints(truststore.body):
+            if truststore is None or not anchors <= bundle.fingerprints(truststore.body):
                 lacking.append(domain.name)
         return lacking
 
@@ -275,10 +311,12 @@ class Rotation:
         elif not ManagedSecret.parse(stored.value, f"secret {stored.name}").issued:
             return  # a configuration is tried before there is a certificate
         secret = _certified(stored)
-        chain, key, anchor = _material(secret)
+        chain, anchor = _certificates(secret)
         where = f"secret {stored.name}, version {stored.version_id}"
         if secret.kind == "ca":
             chain, key = self._probe(secret, stored.name)
+        else:
+            key = _private_key(secret)
         if reasons := refusals(chain[0], key, chain[1:], [anchor], self._clock()):
             raise RejectedCertificateError(
                 where=where,
@@ -301,8 +339,17 @@ class Rotation:
 
     def _probe(self, ca: ManagedSecret, name: str) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey]:
         """A CA is proved by a leaf that it signs: one that lives for a day and is kept nowhere."""
-        chain, ca_key, _ = _material(ca)
-        request = CertificateRequest(common_name=f"probe of {name}"[:64], validity_days=1)
+        chain, _ = _certificates(ca)
+        issuer = self._issuers.of(ca)
+        if not isinstance(issuer, Signer):
+            raise UnusableIssuerError(
+                where=f"secret {name}",
+                found=f'a CA whose issuer.type is "{ca.issuer.type}"',
+                expected="one that can sign with the CA",
+                remedy="Correct issuer.type, and rotate anew.",
+            )
+        ca_key = issuer.signing_key(ca, f"secret {name}")
+        request = CertificateRequest(common_name=f"probe of {name}"[:64], validity_hours=24)
         key = pki.generate_key(request.key_algorithm)
         # Dated a day back where the CA itself has less than a day left.
         now = min(self._clock(), chain[0].not_valid_after_utc - timedelta(days=1))
@@ -313,8 +360,11 @@ class Rotation:
     def _finish(self, request: RotationRequest, deadline: Deadline) -> None:
         stored = self._pending(request, deadline)
         secret = _certified(stored)
-        previous = self._promote(request, deadline)
+        previous = self._promote(request, secret, deadline)
         self._versions.drop_pending(stored.arn, request.version_id)
+        issuer = self._issuers.of(secret)
+        if isinstance(issuer, Concluding):
+            issuer.conclude(secret, stored.arn, stored.name)
         detail: dict[str, object] = {
             "secret_arn": stored.arn,
             "secret_name": stored.name,
@@ -327,7 +377,7 @@ class Rotation:
         }
         self._bus.put(CLIENT_CERTIFICATE_ROTATED, detail, stored.arn)
 
-    def _promote(self, request: RotationRequest, deadline: Deadline) -> str | None:
+    def _promote(self, request: RotationRequest, secret: ManagedSecret, deadline: Deadline) -> str | None:
         """Move AWSCURRENT to the token's version; returns the version that had it. A stale reading is read again."""
         for _ in deadline.sooner(VISIBILITY).attempts():
             description = self._describe(request.secret_id)
@@ -335,6 +385,8 @@ class Rotation:
             if current == request.version_id:
                 return None
             try:
+                if secret.kind == "ca":
+                    self._give_notice(description, secret)
                 self._versions.make_current(description, request.version_id)
             except ClientError as error:
                 if error.response["Error"]["Code"] != "InvalidParameterException":
@@ -347,6 +399,26 @@ class Rotation:
             expected="one answer about where AWSCURRENT is",
             remedy="Secrets Manager tries the rotation again by itself.",
         )
+
+    def _give_notice(self, description: SecretDescription, successor: ManagedSecret) -> None:
+        """Label the CA that goes on issuing while its successor is announced; take labels off whose time is over."""
+        running = {
+            label: version
+            for version, labels in description.stages.items()
+            for label in labels
+            if (end := end_of_issuing(label)) is not None and end > self._clock()
+        }
+        for version, labels in description.stages.items():
+            for label in sorted(labels):
+                if end_of_issuing(label) is not None and label not in running:
+                    self._versions.move_label(description.arn, label, version, None)
+        if successor.use_from is None:
+            return
+        label = issues_until(datetime.fromisoformat(successor.use_from))
+        # A CA that is itself still announced issues nothing yet: whichever issues for it, goes on.
+        issuing = next(iter(running.values()), description.version_at(AWSCURRENT))
+        if issuing is not None and running.get(label) != issuing:
+            self._versions.move_label(description.arn, label, running.get(label), issuing)
 
     # shared -----------------------------------------------------------------------------------------------------------
 
@@ -383,29 +455,37 @@ class Rotation:
             log.exception("could not announce the failure; the failure itself follows")
 
 
-def with_certificate(definition: ManagedSecret, issued: pki.CertifiedKey) -> ManagedSecret:
-    """The definition with what was issued for it; the operator's own keys are carried over."""
+def with_certificate(definition: ManagedSecret, issued: pki.CertifiedKey, now: datetime) -> ManagedSecret:
+    """The definition with what was issued for it at `now`; the operator's own keys are carried over."""
     leaf = issued.certificate
+    key_id: str | None = getattr(issued.key, "key_id", None)  # a key that is kept elsewhere
     return definition.model_copy(
         update={
             "certificate": pki.to_pem(leaf),
             "certificate_chain": pki.to_pem(*issued.chain),
             "anchor": pki.to_pem(issued.anchor),
-            "private_key": SecretStr(pki.key_to_pem(issued.key)),
+            "private_key": None if key_id else SecretStr(pki.key_to_pem(issued.key)),
+            "key_id": key_id,
             "serial_number": pki.serial(leaf),
             "fingerprint_sha256": pki.fingerprint(leaf),
             "not_before": pki.to_rfc3339(leaf.not_valid_before_utc),
             "not_after": pki.to_rfc3339(leaf.not_valid_after_utc),
+            # A first CA has none before it that could go on issuing.
+            "use_from": pki.to_rfc3339(now + definition.notice) if definition.notice and definition.issued else None,
         }
     )
 
 
 def file_certificate(bucket: CertificateBucket, secret: ManagedSecret, name: str, version_id: str) -> None:
-    """Make sure that the bucket holds a version's public certificate and the anchor that it hangs on."""
-    anchor = _one(secret.anchor or "")
-    fingerprint = pki.fingerprint(anchor)
-    bucket.put_once(layout.managed_anchor_key(fingerprint), pki.to_pem(anchor))
-    bucket.put_once(layout.issued_key(fingerprint, name, version_id), secret.certificate or "")
+    """Make sure that the bucket holds a version's public certificate and every CA certificate that it hangs on."""
+    if not secret.gateway_trusts:
+        bucket.put_once(layout.outside_key(name, version_id), secret.certificate or "")
+        return
+    for authority in _authorities(secret):
+        fingerprint = pki.fingerprint(authority)
+        bucket.put_once(layout.managed_anchor_key(fingerprint), pki.to_pem(authority))
+        key = layout.IssuedKey(fingerprint, name, version_id, authority=secret.kind == "ca")
+        bucket.put_once(str(key), secret.certificate or "")
 
 
 def _certified(stored: SecretVersion) -> ManagedSecret:
@@ -416,17 +496,31 @@ def _certified(stored: SecretVersion) -> ManagedSecret:
             where=f"secret {stored.name}, version {stored.version_id}",
             found="a value without certificate, anchor or private_key",
             expected="the value that createSecret puts",
-            remedy="Take AWSPENDING off that version and rotate anew.",
+            remedy="Somebody else put it. Take AWSPENDING off that version (`aws secretsmanager"
+            f" update-secret-version-stage --secret-id {stored.name} --version-stage AWSPENDING"
+            f" --remove-from-version-id {stored.version_id}`), and rotate anew.",
         )
     return secret
 
 
-def _material(secret: ManagedSecret) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey, x509.Certificate]:
-    """The certificate with its intermediates, its key, and its anchor."""
+def _certificates(secret: ManagedSecret) -> tuple[tuple[x509.Certificate, ...], x509.Certificate]:
+    """The certificate with its intermediates, and its anchor."""
+    return (_one(secret.certificate or ""), *pki.from_pem(secret.certificate_chain or "")), _one(secret.anchor or "")
+
+
+def _authorities(secret: ManagedSecret) -> tuple[x509.Certificate, ...]:
+    """What a truststore must hold: API Gateway wants the whole chain above the certificate, up to the root.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mutual-tls.html
+    """
+    (_, *intermediates), anchor = _certificates(secret)
+    return (*intermediates, anchor)
+
+
+def _private_key(secret: ManagedSecret) -> pki.SigningKey:
     if secret.private_key is None:
-        raise ValueError("a value without private_key")
-    chain = (_one(secret.certificate or ""), *pki.from_pem(secret.certificate_chain or ""))
-    return chain, pki.key_from_pem(secret.private_key.get_secret_value()), _one(secret.anchor or "")
+        raise ValueError("a client secret without private_key")
+    return pki.key_from_pem(secret.private_key.get_secret_value())
 
 
 def _one(pem: str) -> x509.Certificate:

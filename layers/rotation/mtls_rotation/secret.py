@@ -7,13 +7,18 @@ over untouched.
 import ipaddress
 import json
 import re
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from mtls_rotation.errors import InvalidSecretError
-from mtls_rotation.request import CertificateRequest, Strict, dns_name
+from mtls_rotation.pki.names import dns_name
+from mtls_rotation.request import CertificateRequest, Strict
+
+_PRIVATE_CA_ARN = re.compile(r"arn:aws[a-z-]*:acm-pca:[a-z0-9-]+:[0-9]{12}:certificate-authority/[A-Za-z0-9-]+")
+SecretReference = Annotated[str, Field(min_length=1, max_length=2048)]
 
 
 def _https_url(text: str) -> str:
@@ -33,6 +38,12 @@ def _https_url(text: str) -> str:
     return text
 
 
+def _private_ca_arn(text: str) -> str:
+    if not _PRIVATE_CA_ARN.fullmatch(text):
+        raise ValueError("the ARN of a CA of AWS Private CA, arn:aws:acm-pca:REGION:ACCOUNT:certificate-authority/ID")
+    return text
+
+
 def _pem(text: str) -> str:
     if not re.search(r"-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----", text, re.DOTALL):
         raise ValueError("the PEM of one CA certificate or more")
@@ -43,17 +54,53 @@ class SecretsManagerIssuerReference(Strict):
     """The CA whose key lives in the secret `ca_secret` (a name or an ARN)."""
 
     type: Literal["secretsmanager"]
-    ca_secret: Annotated[str, Field(min_length=1, max_length=2048)]
+    ca_secret: SecretReference
+
+
+class KmsIssuerReference(Strict):
+    """The CA whose key lives in KMS and never leaves it.
+
+    Attributes:
+        ca_secret: in a client secret, the CA secret to issue from (a name or an ARN).
+        key_id: in a CA secret, the asymmetric KMS key to make the CA's certificate for; a new key is made for each
+            CA certificate when absent.
+    """
+
+    type: Literal["kms"]
+    ca_secret: SecretReference | None = None
+    key_id: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+
+
+class AcmPcaIssuerReference(Strict):
+    """A CA of AWS Private CA."""
+
+    type: Literal["acm-pca"]
+    certificate_authority_arn: Annotated[str, AfterValidator(_private_ca_arn)]
 
 
 class SelfSignedIssuerReference(Strict):
-    """The certificate signs itself: the issuer of a root CA."""
+    """The certificate signs itself: a root CA, or a client certificate that is its own anchor."""
 
     type: Literal["self-signed"]
 
 
+class ExternalIssuerReference(Strict):
+    """Somebody else signs our certificate signing request.
+
+    Attributes:
+        ca_certificates: PEM of the CAs that sign, for when the signed certificate comes without them.
+    """
+
+    type: Literal["external"]
+    ca_certificates: Annotated[str, AfterValidator(_pem)] | None = None
+
+
 IssuerReference = Annotated[
-    SecretsManagerIssuerReference | SelfSignedIssuerReference,
+    SecretsManagerIssuerReference
+    | KmsIssuerReference
+    | AcmPcaIssuerReference
+    | SelfSignedIssuerReference
+    | ExternalIssuerReference,
     Field(discriminator="type"),
 ]
 
@@ -77,7 +124,14 @@ class ManagedSecret(BaseModel):
 
     `certificate` and the keys after it are absent until the first rotation. `certificate_chain` holds the
     intermediates, root left out; `anchor` is the certificate that a truststore must hold for `certificate` to be
-    accepted. `serial_number` and `fingerprint_sha256` are lower-case hex; the two times are RFC 3339 in UTC.
+    accepted. `serial_number` and `fingerprint_sha256` are lower-case hex; times are RFC 3339 in UTC.
+
+    Attributes:
+        trusted_by_gateway: whether the stack's truststore is to hold the anchor. When absent: yes, but for a
+            certificate of an external CA, whose other clients are none of ours.
+        notice_days: CA only. How long a new CA is trusted before anything is issued from it.
+        key_id: in place of `private_key`, the KMS key that holds the CA's.
+        use_from: CA only. The end of the notice: until then the CA before it issues.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
@@ -86,14 +140,18 @@ class ManagedSecret(BaseModel):
     request: CertificateRequest
     issuer: IssuerReference
     endpoint: Endpoint | None = None
+    trusted_by_gateway: Annotated[bool, Field(strict=True)] | None = None
+    notice_days: Annotated[int, Field(ge=0, le=365, strict=True)] | None = None
     certificate: str | None = None
     certificate_chain: str | None = None
     anchor: str | None = None
     private_key: SecretStr | None = None
+    key_id: str | None = None
     serial_number: str | None = None
     fingerprint_sha256: str | None = None
     not_before: str | None = None
     not_after: str | None = None
+    use_from: str | None = None
 
     @classmethod
     def parse(cls, text: str, where: str) -> Self:
@@ -116,14 +174,30 @@ class ManagedSecret(BaseModel):
                 remedy="Put a new value; docs/architecture.md shows one.",
             ) from None
         try:
-            return cls.model_validate(document)
+            secret = cls.model_validate(document)
         except ValidationError as error:
             raise _explain(error, where) from None
+        if problem := next((problem for rule in _COHERENCE if (problem := rule(secret))), None):
+            found, expected = problem
+            raise InvalidSecretError(
+                where=where, found=found, expected=expected, remedy="Correct the secret's value; nothing was changed."
+            )
+        return secret
 
     @property
     def issued(self) -> bool:
-        """Whether this value holds a certificate and its key."""
-        return bool(self.certificate and self.private_key and self.anchor)
+        """Whether this value holds a certificate and its key, or the KMS key's id in place of it."""
+        return bool(self.certificate and self.anchor and (self.private_key or self.key_id))
+
+    @property
+    def gateway_trusts(self) -> bool:
+        """Whether the stack's truststore is to hold the anchor."""
+        return self.issuer.type != "external" if self.trusted_by_gateway is None else self.trusted_by_gateway
+
+    @property
+    def notice(self) -> timedelta:
+        """How long a new CA is trusted before anything is issued from it."""
+        return timedelta(days=self.notice_days or 0)
 
     def render(self) -> str:
         """The value as the JSON to store. It holds the private key."""
@@ -133,12 +207,54 @@ class ManagedSecret(BaseModel):
         return json.dumps(document, indent=1)
 
 
+_OPERATORS_OWN = {"kind", "request", "issuer", "endpoint", "trusted_by_gateway", "notice_days"}
+
+# What the keys of a secret must be to each other: (what was found, what was expected) where they are not.
+type _Problem = tuple[str, str] | None
+
+
+def _a_ca_signs_itself(secret: ManagedSecret) -> _Problem:
+    if secret.kind == "ca" and secret.issuer.type not in {"self-signed", "kms"}:
+        return f'a CA whose issuer.type is "{secret.issuer.type}"', 'issuer.type "self-signed" or "kms" in a CA secret'
+    return None
+
+
+def _a_ca_has_no_names_of_a_client(secret: ManagedSecret) -> _Problem:
+    if secret.kind == "ca" and (fields := secret.request.leaf_only_fields):
+        return f"request.{', request.'.join(fields)} in a CA secret", "those in client secrets only"
+    return None
+
+
+def _kms_names_what_the_kind_needs(secret: ManagedSecret) -> _Problem:
+    if not isinstance(secret.issuer, KmsIssuerReference):
+        return None
+    if secret.kind == "client" and (secret.issuer.ca_secret is None or secret.issuer.key_id):
+        return 'a client secret whose issuer "kms" names no ca_secret, or names a key_id', "ca_secret, and no key_id"
+    if secret.kind == "ca" and secret.issuer.ca_secret:
+        return 'a CA secret whose issuer "kms" names a ca_secret', "a key_id, or neither"
+    return None
+
+
+def _only_a_ca_gives_notice(secret: ManagedSecret) -> _Problem:
+    if secret.kind == "client" and secret.notice_days:
+        return f"notice_days = {secret.notice_days} in a client secret", "notice_days in CA secrets only"
+    return None
+
+
+_COHERENCE = (
+    _a_ca_signs_itself,
+    _a_ca_has_no_names_of_a_client,
+    _kms_names_what_the_kind_needs,
+    _only_a_ca_gives_notice,
+)
+
+
 def _explain(error: ValidationError, where: str) -> InvalidSecretError:
     """One problem of a validation error in the operator's words. Only what the operator wrote is ever quoted."""
     problem = error.errors(include_url=False, include_context=True)[0]
     location = [str(part) for part in problem["loc"]]
     kind = problem["type"]
-    quotable = bool(location) and location[0] in {"kind", "request", "issuer", "endpoint"}
+    quotable = bool(location) and location[0] in _OPERATORS_OWN
     value = problem["input"]
     if kind == "union_tag_invalid":
         location, value = ["issuer", "type"], problem.get("ctx", {}).get("tag")

@@ -7,6 +7,8 @@ make of that is decided by the caller; `await_version` asks again until a deadli
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -23,7 +25,28 @@ if TYPE_CHECKING:
 AWSCURRENT = "AWSCURRENT"
 AWSPENDING = "AWSPENDING"
 AWSPREVIOUS = "AWSPREVIOUS"
-LIVE_LABELS = frozenset({AWSCURRENT, AWSPENDING, AWSPREVIOUS})
+# A client may hold what is at one of these.
+HELD_LABELS = frozenset({AWSCURRENT, AWSPENDING, AWSPREVIOUS})
+# Our own labels: the version that keeps a key and its signing request, and the CA that issues while its successor is
+# only announced. The latter carries the end of the notice, so that whoever reads labels alone can tell when it is over.
+SIGNING_REQUEST = "MTLS-CSR"
+_ISSUES_UNTIL = "MTLS-ISSUES-UNTIL-"
+_COMPACT = "%Y%m%dT%H%M%SZ"
+
+
+def issues_until(end: datetime) -> str:
+    """The label of the CA version that issues until `end`."""
+    return f"{_ISSUES_UNTIL}{end.astimezone(UTC):{_COMPACT}}"
+
+
+def end_of_issuing(label: str) -> datetime | None:
+    """The moment in a label that `issues_until` made; None if it is another label."""
+    if not label.startswith(_ISSUES_UNTIL):
+        return None
+    try:
+        return datetime.strptime(label.removeprefix(_ISSUES_UNTIL), _COMPACT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +65,14 @@ class SecretDescription:
     def version_at(self, label: str) -> str | None:
         """The id of the version that carries `label`."""
         return next((version for version, labels in self.stages.items() if label in labels), None)
+
+
+class RotationStart(Enum):
+    """What asking for a rotation came to."""
+
+    STARTED = auto()
+    UNDER_WAY = auto()
+    REFUSED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +131,10 @@ class SecretVersions:
         """The version at AWSCURRENT, or None if the secret does not exist or has no value."""
         return self._read(SecretId=secret_id, VersionStage=AWSCURRENT)
 
+    def at(self, secret_id: str, label: str) -> SecretVersion | None:
+        """The version that carries `label`, or None if there is none, or none that can be seen yet."""
+        return self._read(SecretId=secret_id, VersionStage=label)
+
     def version(self, secret_id: str, version_id: str) -> SecretVersion | None:
         """The version `version_id`, or None if it has no value, or none that can be seen yet."""
         return self._read(SecretId=secret_id, VersionId=version_id)
@@ -138,6 +173,31 @@ class SecretVersions:
     def put_current(self, secret_id: str, version_id: str, value: str) -> bool:
         """Put `value` at AWSCURRENT as the version `version_id`. Returns as `put_pending`."""
         return self._put(SecretId=secret_id, ClientRequestToken=version_id, SecretString=value)
+
+    def put_labelled(self, secret_id: str, version_id: str, value: str, label: str) -> bool:
+        """Put `value` as the version `version_id` with a label of our own. Returns as `put_pending`."""
+        return self._put(SecretId=secret_id, ClientRequestToken=version_id, SecretString=value, VersionStages=[label])
+
+    def move_label(self, secret_id: str, label: str, old: str | None, new: str | None) -> None:
+        """Take `label` off the version `old` and attach it to `new`; None for neither."""
+        extra: dict[str, Any] = {"RemoveFromVersionId": old} if old else {}
+        if new:
+            extra["MoveToVersionId"] = new
+        self._client.update_secret_version_stage(SecretId=secret_id, VersionStage=label, **extra)
+
+    def rotate(self, secret_id: str) -> RotationStart:
+        """Have Secrets Manager rotate a secret now. A rotation that is under way is taken up again, with its token.
+
+        https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html
+        """
+        try:
+            self._client.rotate_secret(SecretId=secret_id)
+        except ClientError as error:
+            if _code(error) not in {"InvalidRequestException", "ResourceNotFoundException"}:
+                raise
+            unfinished = "previous rotation" in error.response["Error"].get("Message", "").lower()
+            return RotationStart.UNDER_WAY if unfinished else RotationStart.REFUSED
+        return RotationStart.STARTED
 
     def make_current(self, description: SecretDescription, version_id: str) -> None:
         """Move AWSCURRENT to `version_id`; Secrets Manager moves AWSPREVIOUS to the version that had it."""

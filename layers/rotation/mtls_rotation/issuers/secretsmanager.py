@@ -1,85 +1,41 @@
 """The issuer whose CA key and certificate live in a Secrets Manager secret: the embedded default."""
 
-from datetime import datetime, timedelta
+from __future__ import annotations
 
-from cryptography import x509
+from typing import TYPE_CHECKING
 
-from mtls_rotation.errors import InvalidSecretError, UnusableIssuerError, ValidityBeyondIssuerError
-from mtls_rotation.pki.certificates import (
-    CertifiedKey,
-    SigningKey,
-    from_pem,
-    generate_key,
-    issue_leaf,
-    key_from_pem,
-    subject,
-)
-from mtls_rotation.secret import ManagedSecret, SecretsManagerIssuerReference
-from mtls_rotation.versions import SecretVersions
+from mtls_rotation.issuers.ca_secret import CaSecret, require_within
+from mtls_rotation.pki.certificates import CertifiedKey, key_from_pem
+
+if TYPE_CHECKING:
+    from mtls_rotation.issuers import Authority, Order
+    from mtls_rotation.versions import SecretVersions
 
 
 class SecretsManagerIssuer:
-    """Signs with the CA at AWSCURRENT of a CA secret."""
+    """Signs with the CA that issues from a CA secret."""
 
-    def __init__(self, reference: SecretsManagerIssuerReference, versions: SecretVersions) -> None:
-        self._reference = reference
-        self._versions = versions
+    def __init__(self, ca_secret: str, versions: SecretVersions) -> None:
+        self._reference = ca_secret
+        self._ca = CaSecret(ca_secret, versions)
+        self._authority: Authority | None = None
 
-    def issue(self, secret: ManagedSecret, where: str, now: datetime) -> CertifiedKey:
+    def authority(self, order: Order) -> Authority:
+        """The CA, read once. See `HasAuthority`."""
+        if self._authority is None:
+            self._authority = self._ca.authority(order.now)
+        return self._authority
+
+    def issue(self, order: Order) -> CertifiedKey:
         """A fresh key, certified by the CA. See `Issuer.issue`."""
-        ca, ca_key = self._load_ca(now)
-        ends = now + timedelta(days=secret.request.validity_days)
-        if ends > ca.not_valid_after_utc:
-            whole_days = (ca.not_valid_after_utc - now).days
-            raise ValidityBeyondIssuerError(
-                where=where,
-                found=f"request.validity_days = {secret.request.validity_days}, until {ends:%Y-%m-%d %H:%M} UTC",
-                expected=f"no longer than the CA {subject(ca)}, until {ca.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
-                remedy=f"Ask for {whole_days} days or fewer, or rotate the CA {self._reference.ca_secret} first.",
-            )
-        key = generate_key(secret.request.key_algorithm)
-        certificate = issue_leaf(secret.request, key.public_key(), ca, ca_key, now)
-        return CertifiedKey(key=key, certificate=certificate, chain=(), anchor=ca)
-
-    def _load_ca(self, now: datetime) -> tuple[x509.Certificate, SigningKey]:
-        name = self._reference.ca_secret
-        version = self._versions.current(name)
-        if version is None:
-            raise self._unusable("no such secret, or one without a value")
+        authority = self.authority(order)
+        if authority.secret.key_id is not None:
+            raise self._ca.unusable('a CA whose key is in KMS, which issuer.type "kms" signs with')
+        if authority.secret.private_key is None:
+            raise self._ca.unusable("a secret that holds no CA")
         try:
-            ca_secret = ManagedSecret.parse(version.value, name)
-        except InvalidSecretError as error:
-            raise self._unusable(f"{error.found} ({error.code})") from None
-        if ca_secret.kind != "ca" or ca_secret.certificate is None or ca_secret.private_key is None:
-            raise self._unusable("a secret that holds no CA")
-        try:
-            certificate = from_pem(ca_secret.certificate)[0]
-            key = key_from_pem(ca_secret.private_key.get_secret_value())
-        except (ValueError, IndexError):
-            raise self._unusable("a certificate or private key that cannot be read") from None
-        if not _may_sign(certificate):
-            raise self._unusable(f"the certificate {subject(certificate)}, which is not a CA's")
-        if key.public_key() != certificate.public_key():
-            raise self._unusable(f"a private key that is not the one of {subject(certificate)}")
-        if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
-            raise self._unusable(f"a CA that is valid until {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
-        return certificate, key
-
-    def _unusable(self, found: str) -> UnusableIssuerError:
-        return UnusableIssuerError(
-            where=f"issuer.ca_secret {self._reference.ca_secret}",
-            found=found,
-            expected='a secret with "kind": "ca", a CA certificate that is in date, and its private key',
-            remedy="Name the CA secret in issuer.ca_secret, or rotate it once so that its CA is made.",
-        )
-
-
-def _may_sign(certificate: x509.Certificate) -> bool:
-    """Whether the certificate may issue others (RFC 5280, sections 4.2.1.3 and 4.2.1.9)."""
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-        certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except x509.ExtensionNotFound:
-        return False
-    return constraints.ca and usage.key_cert_sign
+            key = key_from_pem(authority.secret.private_key.get_secret_value())
+        except ValueError:
+            raise self._ca.unusable("a private key that cannot be read") from None
+        require_within(order, authority.certificate, f"rotate the CA {self._reference} first.")
+        return self._ca.sign(order, authority, key)

@@ -1,24 +1,42 @@
-"""The issuer of a root CA: the certificate signs itself and is its own anchor."""
+"""The issuer of certificates that sign themselves and are their own anchor: root CAs, and clients that are pinned."""
 
-from datetime import datetime
+from __future__ import annotations
 
-from mtls_rotation.errors import InvalidSecretError
-from mtls_rotation.pki.certificates import CertifiedKey, generate_key, issue_root
-from mtls_rotation.secret import ManagedSecret
+from typing import TYPE_CHECKING
+
+from mtls_rotation.errors import UnusableIssuerError
+from mtls_rotation.pki.certificates import (
+    CertifiedKey,
+    generate_key,
+    issue_root,
+    issue_self_signed_leaf,
+    key_from_pem,
+)
+
+if TYPE_CHECKING:
+    from mtls_rotation.issuers import Order
+    from mtls_rotation.pki.certificates import SigningKey
+    from mtls_rotation.secret import ManagedSecret
 
 
 class SelfSignedIssuer:
-    """Makes a root. It needs nothing but the request."""
+    """Needs nothing but the request."""
 
-    def issue(self, secret: ManagedSecret, where: str, now: datetime) -> CertifiedKey:
-        """A fresh key and the root certificate that it signs. See `Issuer.issue`."""
-        if secret.kind != "ca":
-            raise InvalidSecretError(
-                where=where,
-                found='issuer.type = "self-signed" in a client secret',
-                expected='a client secret whose issuer is a CA ("secretsmanager")',
-                remedy='Name a CA in issuer, or set "kind": "ca" if this secret is to hold a CA.',
-            )
-        key = generate_key(secret.request.key_algorithm)
-        certificate = issue_root(secret.request, key, now)
+    def issue(self, order: Order) -> CertifiedKey:
+        """A fresh key and the certificate that it signs. See `Issuer.issue`."""
+        request = order.definition.request
+        key = generate_key(request.key_algorithm)
+        make = issue_root if order.definition.kind == "ca" else issue_self_signed_leaf
+        certificate = make(request, key, order.now)
         return CertifiedKey(key=key, certificate=certificate, chain=(), anchor=certificate)
+
+    def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
+        """The key in the CA secret. See `Signer`."""
+        if ca.private_key is None:
+            raise UnusableIssuerError(
+                where=where,
+                found="a CA without private_key",
+                expected="the value that createSecret puts",
+                remedy="Rotate the CA secret.",
+            )
+        return key_from_pem(ca.private_key.get_secret_value())

@@ -4,6 +4,7 @@ The profile follows RFC 5280: v3, random serials, key identifiers, critical basi
 and the extended key usage clientAuth on a leaf.
 """
 
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,14 +12,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, CertificatePublicKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mtls_rotation.pki import names
 from mtls_rotation.request import CertificateRequest, KeyAlgorithm
 
 type SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 # A certificate is valid from a little before its issue, so that a server whose clock is behind accepts it too.
 BACKDATE = timedelta(minutes=5)
+
+
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +61,33 @@ def issue_leaf(
     issuer_key: CertificateIssuerPrivateKeyTypes,
     now: datetime,
 ) -> x509.Certificate:
-    """A client certificate for `public_key`, signed by `issuer`'s key.
+    """A client certificate for `public_key`, signed by `issuer`'s key, valid for `request.validity` from `now`.
 
-    It ends `request.validity_days` after `now`; the caller has made sure that `issuer` lives that long.
+    Raises:
+        ValueError: it would outlive `issuer`. Callers check that before they make a key.
     """
+    if now.replace(microsecond=0) + request.validity > issuer.not_valid_after_utc:
+        raise ValueError("a certificate that would outlive its issuer")
     issuer_key_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    builder = _builder(request, public_key, issuer.subject, now)
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(digital_signature=True), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    builder = _builder(request, public_key, issuer.subject, now, issuer.not_valid_before_utc)
     builder = builder.add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id), critical=False
     )
-    names: list[x509.GeneralName] = [x509.DNSName(name) for name in request.dns_names]
-    names += [x509.UniformResourceIdentifier(uri) for uri in request.uris]
-    names += [x509.RFC822Name(email) for email in request.emails]
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(issuer_key, _digest(issuer_key))
+    return _as_client(builder, request).sign(issuer_key, _digest(issuer_key))
+
+
+def issue_self_signed_leaf(request: CertificateRequest, key: SigningKey, now: datetime) -> x509.Certificate:
+    """A client certificate that signs itself: its own anchor, and no CA."""
+    builder = _builder(request, key.public_key(), names.subject(request), now)
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
+    )
+    return _as_client(builder, request).sign(key, _digest(key))
 
 
 def issue_root(request: CertificateRequest, key: SigningKey, now: datetime) -> x509.Certificate:
     """A self-signed CA certificate that may sign leaves and nothing else (path length 0)."""
-    builder = _builder(request, key.public_key(), _name(request), now)
+    builder = _builder(request, key.public_key(), names.subject(request), now)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
     builder = builder.add_extension(
@@ -88,29 +96,50 @@ def issue_root(request: CertificateRequest, key: SigningKey, now: datetime) -> x
     return builder.sign(key, _digest(key))
 
 
+def signing_request(request: CertificateRequest, key: SigningKey) -> x509.CertificateSigningRequest:
+    """A PKCS #10 request (RFC 2986) for a client certificate, signed by the key that is to be certified."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(names.subject(request))
+    builder = builder.add_extension(_key_usage(digital_signature=True), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(names.extended_key_usages(request)), critical=False)
+    if alternative := names.alternative_names(request):
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+    return builder.sign(key, _digest(key))
+
+
+def _as_client(builder: x509.CertificateBuilder, request: CertificateRequest) -> x509.CertificateBuilder:
+    """What makes a certificate a client's."""
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_key_usage(digital_signature=True), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(names.extended_key_usages(request)), critical=False)
+    if alternative := names.alternative_names(request):
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+    return builder
+
+
 def _builder(
-    request: CertificateRequest, public_key: CertificatePublicKeyTypes, issuer: x509.Name, now: datetime
+    request: CertificateRequest,
+    public_key: CertificatePublicKeyTypes,
+    issuer: x509.Name,
+    now: datetime,
+    not_before: datetime = _EVER,
 ) -> x509.CertificateBuilder:
-    """What every certificate has: names, serial, dates, subject key identifier."""
+    """What every certificate has: names, serial, dates (none before the issuer's), subject key identifier."""
     moment = now.replace(microsecond=0)
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(request))
+        .subject_name(names.subject(request))
         .issuer_name(issuer)
         .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(moment - BACKDATE)
-        .not_valid_after(moment + timedelta(days=request.validity_days))
+        .serial_number(_serial_number())
+        .not_valid_before(max(moment - BACKDATE, not_before))
+        .not_valid_after(moment + request.validity)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 
 
-def _name(request: CertificateRequest) -> x509.Name:
-    attributes = []
-    if request.organization:
-        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, request.organization))
-    attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, request.common_name))
-    return x509.Name(attributes)
+def _serial_number() -> int:
+    """128 random bits, positive: more than RFC 5280 (section 4.1.2.2) and the CA/Browser Forum ask for."""
+    return 1 + secrets.randbelow(2**128 - 1)
 
 
 def _key_usage(
@@ -139,6 +168,13 @@ def _digest(key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA
 def fingerprint(certificate: x509.Certificate) -> str:
     """The SHA-256 fingerprint, lower-case hex."""
     return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def public_key_fingerprint(key: CertificatePublicKeyTypes) -> str:
+    """The SHA-256 of a public key's SubjectPublicKeyInfo, lower-case hex."""
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return digest.finalize().hex()
 
 
 def serial(certificate: x509.Certificate) -> str:

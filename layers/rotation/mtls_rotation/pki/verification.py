@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
@@ -35,8 +36,61 @@ def refusals(
         reasons.append(f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC")
     if now > certificate.not_valid_after_utc:
         reasons.append(f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC")
+    chain, anchors = tuple(chain), tuple(anchors)
+    if not reasons and certificate in anchors:
+        return _self_signed_problems(certificate)
+    if len(chain) + 1 > MAX_CHAIN_LENGTH:
+        reasons.append(f"a chain of {len(chain) + 1} CAs, where API Gateway takes {MAX_CHAIN_LENGTH} at most")
     if not reasons and (problem := _chain_problem(certificate, chain, anchors, now)):
         reasons.append(problem)
+    return reasons
+
+
+def order_chain(
+    leaf: x509.Certificate, candidates: Iterable[x509.Certificate]
+) -> tuple[tuple[x509.Certificate, ...], x509.Certificate | None]:
+    """The path from a leaf upwards through CA certificates that come in any order, with others among them.
+
+    Returns:
+        The intermediates in order, and the topmost CA; None for it if nothing among them has signed the leaf. A path
+        that ends in a self-signed CA is preferred to one that does not, a shorter one to a longer.
+    """
+    pool = tuple(dict.fromkeys(it for it in candidates if it != leaf))
+    paths: list[tuple[x509.Certificate, ...]] = [(leaf,)]
+    complete: list[tuple[x509.Certificate, ...]] = []
+    while paths:
+        path = paths.pop(0)
+        above = (
+            []
+            if path[-1].issuer == path[-1].subject
+            else [it for it in pool if it not in path and _signed(path[-1], it)]
+        )
+        paths += [(*path, it) for it in above]
+        if not above:
+            complete.append(path)
+    best = min(complete, key=lambda path: (path[-1].issuer != path[-1].subject, len(path)))
+    return (best[1:-1], best[-1]) if len(best) > 1 else ((), None)
+
+
+def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _self_signed_problems(certificate: x509.Certificate) -> list[str]:
+    """A leaf that is its own anchor: the verifier below takes no anchor that is not a CA."""
+    reasons = []
+    if not _signed(certificate, certificate):
+        reasons.append("it is its own anchor and did not sign itself")
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
+        reasons.append("its extended key usage is not clientAuth")
     return reasons
 
 

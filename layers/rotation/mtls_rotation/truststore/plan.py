@@ -34,12 +34,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate in the bucket: which version of which secret hangs on which anchor, and since when."""
+    """A certificate in the bucket: which version of which secret hangs on which anchor, and since when.
+
+    Attributes:
+        authority: whether it is a CA's own certificate, which hangs on itself.
+    """
 
     anchor: str
     secret: str
     version_id: str
     at: datetime
+    authority: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,9 @@ class Observation:
     """Everything that the decision takes into account.
 
     Attributes:
-        live: (secret name, version id) of every version with a staging label.
+        live: (secret name, version id) of every version that a client may hold, or that will be held next.
+        issuing: likewise, of every version that a CA issues from or is about to. A CA at AWSPREVIOUS does not: it stays
+            for the certificates that hang on it, and no longer.
         managed: the anchors in the bucket, by fingerprint.
         deployed: the anchors of the truststore that is published now, by fingerprint.
         unused_since: for each anchor on its way out, since when it has been unused.
@@ -63,6 +70,7 @@ class Observation:
 
     now: datetime
     live: frozenset[tuple[str, str]]
+    issuing: frozenset[tuple[str, str]]
     issued: tuple[Issued, ...]
     managed: Mapping[str, x509.Certificate]
     static: tuple[StaticEntry, ...] = ()
@@ -167,7 +175,8 @@ def _used_anchors(seen: Observation, settings: Settings) -> dict[str, list[str]]
     """The anchors that live certificates hang on, by fingerprint, each with the versions that do."""
     used: dict[str, list[str]] = {}
     for certificate in seen.issued:
-        if (certificate.secret, certificate.version_id) in seen.live:
+        versions = seen.issuing if certificate.authority else seen.live
+        if (certificate.secret, certificate.version_id) in versions:
             reason = f"in use: {certificate.secret} {certificate.version_id}"
         elif seen.now - certificate.at < settings.recent:
             reason = f"issued lately: {certificate.secret} {certificate.version_id}"

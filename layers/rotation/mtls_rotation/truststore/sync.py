@@ -17,7 +17,7 @@ from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.pki.certificates import fingerprint, to_rfc3339
 from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide
-from mtls_rotation.versions import LIVE_LABELS, SecretDescription
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING, HELD_LABELS, SecretDescription, end_of_issuing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ class SyncResult:
     """What one reconcile found and did.
 
     Attributes:
-        version_id: the object version of the truststore that is published now.
+        version_id: the object version of the truststore that is published now; empty where there is none to publish.
         updated_domains: the domain names that were told to run it in this run.
         warnings: by domain name, what API Gateway says is wrong with the truststore.
     """
@@ -89,6 +89,9 @@ class TruststoreSync:
         published = self._bucket.read(layout.TRUSTSTORE)
         retiring = self._bucket.read(layout.RETIRING)
         plan = decide(self._observe(published, retiring, named), self._settings)
+        if not plan.anchors and published is None and not self._domains:
+            # A stack whose clients are all known elsewhere: there is no gateway, and nothing for one to trust.
+            return SyncResult(plan, "", published=False, updated_domains=(), warnings={})
         if plan.refusal and not (force and plan.anchors):
             raise TruststoreGuardError(
                 where=f"{self._bucket.truststore_uri}",
@@ -118,13 +121,15 @@ class TruststoreSync:
         descriptions = list(self._versions.list_tagged(*self._tag))
         descriptions += self._describe_named(sorted({arn for arn, _ in named}))
         issued = [
-            Issued(*parts, at=entry.modified)
+            Issued(key.anchor, key.secret, key.version_id, entry.modified, key.authority)
             for entry in self._bucket.list(layout.ISSUED)
-            if (parts := layout.parse_issued_key(entry.key))
+            if (key := layout.IssuedKey.parse(entry.key))
         ]
+        now = self._clock()
         return Observation(
-            now=self._clock(),
-            live=frozenset(_live_versions(descriptions)),
+            now=now,
+            live=frozenset(_versions_at(descriptions, lambda label: label in HELD_LABELS)),
+            issuing=frozenset(_versions_at(descriptions, lambda label: _issues(label, now))),
             issued=tuple(issued),
             managed=self._read_managed({entry.anchor for entry in issued}, deployed),
             static=tuple(self._read_static()),
@@ -208,11 +213,17 @@ def _runs(current: Deployed, uri: str, version_id: str) -> bool:
     return (current.uri, current.version_id) == (uri, version_id)
 
 
-def _live_versions(descriptions: Iterable[SecretDescription]) -> Iterable[tuple[str, str]]:
+def _versions_at(descriptions: Iterable[SecretDescription], counts: Callable[[str], bool]) -> Iterable[tuple[str, str]]:
     for description in descriptions:
         for version, labels in description.stages.items():
-            if labels & LIVE_LABELS:
+            if any(map(counts, labels)):
                 yield description.name, version
+
+
+def _issues(label: str, now: datetime) -> bool:
+    """Whether a CA version with this label issues, or is about to."""
+    until = end_of_issuing(label)
+    return label in {AWSCURRENT, AWSPENDING} or (until is not None and now < until)
 
 
 def _by_fingerprint(entries: Iterable[x509.Certificate | bundle.Unreadable]) -> dict[str, x509.Certificate]:

@@ -1,0 +1,32 @@
+"""The intake of certificates that somebody else signed: an S3 event in, the rotation that waits for it goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.data_classes import S3EventBridgeNotificationEvent, event_source
+
+from mtls_rotation.assembly import Assembly
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger(service="signed_certificate")
+metrics = Metrics(namespace="MtlsRotation", service="signed_certificate")
+assembly = Assembly()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+@event_source(data_class=S3EventBridgeNotificationEvent)
+def handler(event: S3EventBridgeNotificationEvent, context: LambdaContext) -> None:
+    """Take in the object that was uploaded. A refusal is an event and a metric, and no failure: it is final."""
+    outcome = assembly.intake.run(event.detail.object.key)
+    if outcome.refusal:
+        metrics.add_metric(name="SignedCertificateRejected", unit=MetricUnit.Count, value=1)
+        logger.warning("not taken", key=outcome.key, secret=outcome.secret, reason=outcome.refusal)
+    else:
+        metrics.add_metric(name="SignedCertificateAccepted", unit=MetricUnit.Count, value=1)
+        logger.info("taken", key=outcome.key, secret=outcome.secret)

@@ -1,0 +1,158 @@
+"""The issuer that is a CA of AWS Private CA. Its root becomes the anchor, its subordinates the chain.
+
+https://docs.aws.amazon.com/privateca/latest/APIReference/API_IssueCertificate.html
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mtls_rotation.errors import (
+    InvalidSecretError,
+    OutOfTimeError,
+    RejectedCertificateError,
+    UnusableIssuerError,
+)
+from mtls_rotation.issuers.ca_secret import require_within
+from mtls_rotation.pki.certificates import (
+    BACKDATE,
+    CertifiedKey,
+    from_pem,
+    generate_key,
+    public_key_fingerprint,
+    signing_request,
+)
+from mtls_rotation.pki.conformity import breaches
+from mtls_rotation.pki.verification import order_chain
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from mypy_boto3_acm_pca import ACMPCAClient
+    from mypy_boto3_acm_pca.literals import SigningAlgorithmType
+
+    from mtls_rotation.issuers import Order
+
+# Passes subject and alternative names through from the CSR, and sets everything else itself:
+# https://docs.aws.amazon.com/privateca/latest/userguide/template-definitions.html
+_TEMPLATE = "template/EndEntityClientAuthCertificate/V1"
+_UNUSABLE = frozenset(
+    {
+        "ResourceNotFoundException",
+        "InvalidStateException",
+        "InvalidArnException",
+        "InvalidArgsException",
+        "MalformedCSRException",
+        "ValidationException",
+    }
+)
+
+
+class AcmPcaIssuer:
+    """Has a CA of AWS Private CA sign."""
+
+    def __init__(self, arn: str, client: ACMPCAClient) -> None:
+        self._arn = arn
+        self._client = client
+
+    def issue(self, order: Order) -> CertifiedKey:
+        """A fresh key, certified by Private CA. See `Issuer.issue`."""
+        request = order.definition.request
+        if request.extended_key_usages:
+            raise InvalidSecretError(
+                where=order.where,
+                found=f"request.extended_key_usages = {list(request.extended_key_usages)}",
+                expected="none with AWS Private CA, whose template for clients gives clientAuth alone",
+                remedy="Leave it out, or choose another issuer.",
+            )
+        ca = self._ca_certificate()
+        require_within(order, ca, "renew the CA in AWS Private CA first.")
+        key = generate_key(request.key_algorithm)
+        csr = signing_request(request, key).public_bytes(serialization.Encoding.PEM)
+        arn = self._request(order, csr, ca, public_key_fingerprint(key.public_key()))
+        certificate, others = self._await(order, arn)
+        if reasons := breaches(request, certificate, key.public_key()):
+            raise RejectedCertificateError(
+                where=f"{order.where}, issued by {self._arn}",
+                found="; ".join(reasons),
+                expected="a certificate that meets the request",
+                remedy="Look at the CA's policy and at the request; nothing was changed.",
+            )
+        chain, anchor = order_chain(certificate, (*others, ca))
+        if anchor is None:
+            raise self._unusable(f"the certificate {arn}, which no CA certificate of its chain has signed")
+        return CertifiedKey(key=key, certificate=certificate, chain=chain, anchor=anchor)
+
+    def _ca_certificate(self) -> x509.Certificate:
+        answer = self._call("get_certificate_authority_certificate", CertificateAuthorityArn=self._arn)
+        return from_pem(answer["Certificate"])[0]
+
+    def _request(self, order: Order, csr: bytes, ca: x509.Certificate, public_key: str) -> str:
+        """Ask for the certificate; its ARN.
+
+        The token holds the rotation's, so that a request which the SDK repeats gives one certificate, and the key's
+        fingerprint, so that a run after a killed one is not given the certificate of a key that is lost.
+        """
+        request = order.definition.request
+        partition = self._arn.split(":")[1]
+        moment = order.now.replace(microsecond=0)
+        answer = self._call(
+            "issue_certificate",
+            CertificateAuthorityArn=self._arn,
+            Csr=csr,
+            SigningAlgorithm=_signing_algorithm(ca),
+            TemplateArn=f"arn:{partition}:acm-pca:::{_TEMPLATE}",
+            Validity={"Type": "ABSOLUTE", "Value": int((moment + request.validity).timestamp())},
+            ValidityNotBefore={"Type": "ABSOLUTE", "Value": int((moment - BACKDATE).timestamp())},
+            IdempotencyToken=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{order.version_id}/{public_key}")),
+        )
+        return str(answer["CertificateArn"])
+
+    def _await(self, order: Order, arn: str) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
+        """The certificate once Private CA has made it, and those above it."""
+        for _ in order.deadline.attempts():
+            try:
+                answer = self._client.get_certificate(CertificateAuthorityArn=self._arn, CertificateArn=arn)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "RequestInProgressException":
+                    raise self._explained(error) from None
+            else:
+                return from_pem(answer["Certificate"])[0], from_pem(answer.get("CertificateChain", ""))
+        raise OutOfTimeError(
+            where=order.where,
+            found=f"the certificate {arn} still in the making when the step's time was up",
+            expected="AWS Private CA to issue within the step's time",
+            remedy="Secrets Manager tries again by itself, with a certificate of its own.",
+        )
+
+    def _call(self, operation: str, **request: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**request)
+        except ClientError as error:
+            raise self._explained(error) from None
+
+    def _explained(self, error: ClientError) -> Exception:
+        code = error.response["Error"]["Code"]
+        if code not in _UNUSABLE:
+            return error
+        return self._unusable(f"{code}: {error.response['Error'].get('Message', '')}")
+
+    def _unusable(self, found: str) -> UnusableIssuerError:
+        return UnusableIssuerError(
+            where=f"issuer.certificate_authority_arn {self._arn}",
+            found=found,
+            expected="an ACTIVE CA of AWS Private CA in this region that may issue what is asked for",
+            remedy="See the CA in AWS Private CA: its status, its mode (a short-lived one issues up to 7 days), its policy.",
+        )
+
+
+def _signing_algorithm(ca: x509.Certificate) -> SigningAlgorithmType:
+    """The signature that goes with the CA's key: SHA-384 for P-384 (RFC 5480, section 4), else SHA-256."""
+    key = ca.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return "SHA384WITHECDSA" if key.key_size == 384 else "SHA256WITHECDSA"
+    return "SHA256WITHRSA"

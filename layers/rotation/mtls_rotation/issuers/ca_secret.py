@@ -1,0 +1,138 @@
+"""The CA in a CA secret, as the issuers that sign with one read it: which version issues now, and whether it can."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from mtls_rotation.errors import InvalidSecretError, UnusableIssuerError, ValidityBeyondIssuerError
+from mtls_rotation.issuers import Authority
+from mtls_rotation.pki.certificates import CertifiedKey, from_pem, generate_key, issue_leaf, subject
+from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.versions import issues_until
+
+if TYPE_CHECKING:
+    from mtls_rotation.issuers import Order
+    from mtls_rotation.pki.certificates import SigningKey
+    from mtls_rotation.versions import SecretVersions
+
+
+class CaSecret:
+    """A CA secret, by the reference that a client secret holds."""
+
+    def __init__(self, reference: str, versions: SecretVersions) -> None:
+        self._reference = reference
+        self._versions = versions
+
+    def authority(self, now: datetime) -> Authority:
+        """The CA that issues now.
+
+        Raises:
+            UnusableIssuerError: there is no such secret, or none that holds a CA in date.
+        """
+        version = self._versions.current(self._reference)
+        if version is None:
+            raise self.unusable("no such secret, or one without a value")
+        current = self._parse(version.value)
+        issuing, certificate, successor_from = current, self._certificate(current), None
+        notice_ends = datetime.fromisoformat(current.use_from) if current.use_from else now
+        if notice_ends > now and (before := self._before(notice_ends, now)):
+            issuing, certificate = before
+            successor_from = notice_ends
+        self._require_in_date(certificate, now)
+        return Authority(
+            reference=self._reference,
+            version_id=version.version_id,
+            secret=issuing,
+            certificate=certificate,
+            successor_from=successor_from,
+            lifetime=current.request.validity,
+            notice=current.notice,
+        )
+
+    def _before(self, notice_ends: datetime, now: datetime) -> tuple[ManagedSecret, x509.Certificate] | None:
+        """The CA that issues until the notice of its successor ends; None if there is none that still can."""
+        version = self._versions.at(self._reference, issues_until(notice_ends))
+        if version is None:
+            return None
+        secret = self._parse(version.value)
+        certificate = self._certificate(secret)
+        return (secret, certificate) if now < certificate.not_valid_after_utc else None
+
+    def _parse(self, value: str) -> ManagedSecret:
+        try:
+            secret = ManagedSecret.parse(value, self._reference)
+        except InvalidSecretError as error:
+            raise self.unusable(f"{error.found} ({error.code})") from None
+        if secret.kind != "ca" or secret.certificate is None:
+            raise self.unusable("a secret that holds no CA")
+        return secret
+
+    def _certificate(self, secret: ManagedSecret) -> x509.Certificate:
+        try:
+            certificate = from_pem(secret.certificate or "")[0]
+        except (ValueError, IndexError):
+            raise self.unusable("a certificate that cannot be read") from None
+        if not _may_sign(certificate):
+            raise self.unusable(f"the certificate {subject(certificate)}, which is not a CA's")
+        return certificate
+
+    def _require_in_date(self, certificate: x509.Certificate, now: datetime) -> None:
+        if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
+            raise self.unusable(f"a CA that is valid until {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
+
+    def sign(self, order: Order, authority: Authority, ca_key: SigningKey) -> CertifiedKey:
+        """A fresh key for the order, certified by the CA.
+
+        Raises:
+            UnusableIssuerError: the key is not the CA's.
+        """
+        if ca_key.public_key() != authority.certificate.public_key():
+            raise self.unusable(f"a private key that is not the one of {subject(authority.certificate)}")
+        request = order.definition.request
+        key = generate_key(request.key_algorithm)
+        certificate = issue_leaf(request, key.public_key(), authority.certificate, ca_key, order.now)
+        return CertifiedKey(key=key, certificate=certificate, chain=(), anchor=authority.certificate)
+
+    def unusable(self, found: str) -> UnusableIssuerError:
+        """The error that says so."""
+        return UnusableIssuerError(
+            where=f"issuer.ca_secret {self._reference}",
+            found=found,
+            expected='a secret with "kind": "ca", a CA certificate that is in date, and its private key',
+            remedy="Name the CA secret in issuer.ca_secret, or rotate it once so that its CA is made.",
+        )
+
+
+def require_within(order: Order, ca: x509.Certificate, remedy: str) -> None:
+    """See that what is ordered ends before the CA does (RFC 5280 leaves it to us: relying parties check both).
+
+    Raises:
+        ValidityBeyondIssuerError: it would not.
+    """
+    ends = order.now + order.definition.request.validity
+    if ends > ca.not_valid_after_utc:
+        raise ValidityBeyondIssuerError(
+            where=order.where,
+            found=f"a validity of {_span(order)}, until {ends:%Y-%m-%d %H:%M} UTC",
+            expected=f"no longer than the CA {subject(ca)}, until {ca.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
+            remedy=f"Ask for {(ca.not_valid_after_utc - order.now).days} days or fewer, or {remedy}",
+        )
+
+
+def _span(order: Order) -> str:
+    request = order.definition.request
+    return f"{request.validity_hours} hours" if request.validity_hours else f"{request.validity.days} days"
+
+
+def _may_sign(certificate: x509.Certificate) -> bool:
+    """Whether the certificate may issue others (RFC 5280, sections 4.2.1.3 and 4.2.1.9)."""
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return False
+    return constraints.ca and usage.key_cert_sign

@@ -1,0 +1,161 @@
+"""How names that an operator writes are encoded in a certificate: Unicode host names, e-mail addresses, URIs. Pure.
+
+Text in ASCII comes out as it went in; the rest is encoded as RFC 5280, section 7, has it, with IDNA 2008.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+if TYPE_CHECKING:
+    from mtls_rotation.request import CertificateRequest
+
+_DNS_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_EMAIL_LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
+_URI_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_SPIFFE_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
+_SPIFFE_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
+# What a URI may hold as it is (RFC 3986, section 2), "%" included: what is encoded already stays so.
+_URI_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
+
+EXTENDED_KEY_USAGES = {
+    "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
+    "codeSigning": ExtendedKeyUsageOID.CODE_SIGNING,
+    "emailProtection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "timeStamping": ExtendedKeyUsageOID.TIME_STAMPING,
+    "OCSPSigning": ExtendedKeyUsageOID.OCSP_SIGNING,
+    "smartcardLogon": ExtendedKeyUsageOID.SMARTCARD_LOGON,
+    "ipsecIKE": ExtendedKeyUsageOID.IPSEC_IKE,
+}
+
+
+def dns_name(text: str) -> str:
+    """A host name in ASCII, its Unicode labels as A-labels (RFC 5890).
+
+    Raises:
+        ValueError: it is none; the message says what was expected.
+    """
+    expected = "a DNS name such as billing.example.com (RFC 1034, section 3.5; RFC 5890 for Unicode)"
+    name = text
+    if not text.isascii():
+        import idna  # here, because few names need it and every cold start would pay for it
+
+        try:
+            name = idna.encode(text, uts46=True).decode()
+        except (idna.IDNAError, UnicodeError):
+            raise ValueError(expected) from None
+    if len(name) > 253 or not all(_DNS_LABEL.fullmatch(label) for label in name.split(".")):
+        raise ValueError(expected)
+    return name
+
+
+def email(text: str) -> str:
+    """An e-mail address in ASCII, its domain encoded as a DNS name.
+
+    Raises:
+        ValueError: it is none, or its local part is not ASCII: that would need a SmtpUTF8Mailbox (RFC 9598), which
+            gateways do not read.
+    """
+    local, at, domain = text.rpartition("@")
+    if not at or not _EMAIL_LOCAL_PART.fullmatch(local):
+        raise ValueError(
+            "an e-mail address such as team@example.com, with nothing but ASCII before the @"
+            " (RFC 5280, section 4.2.1.6)"
+        )
+    return f"{local}@{dns_name(domain)}"
+
+
+def uri(text: str) -> str:
+    """A URI in ASCII: of an IRI, the host as a DNS name, the rest percent-encoded (RFC 3987, section 3.1).
+
+    Raises:
+        ValueError: it is no absolute URI, or a SPIFFE ID that breaks the SPIFFE specification.
+    """
+    expected = "an absolute URI such as spiffe://example.com/billing (RFC 5280, section 4.2.1.6)"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if not (text.isprintable() and " " not in text and _URI_SCHEME.fullmatch(parts.scheme or "")):
+        raise ValueError(expected)
+    if not (parts.netloc or parts.path):
+        raise ValueError(expected)
+    if parts.scheme == "spiffe":
+        _require_spiffe_id(text)
+        return text
+    if text.isascii():
+        return text
+    host = dns_name(parts.hostname) if parts.hostname and not parts.hostname.isascii() else parts.hostname or ""
+    user, at, _ = parts.netloc.rpartition("@")
+    authority = f"{quote(user, _URI_CHARACTERS)}{at}{host}{f':{port}' if port else ''}" if parts.netloc else ""
+    rest = (quote(part, _URI_CHARACTERS) for part in (parts.path, parts.query, parts.fragment))
+    return urlunsplit((parts.scheme, authority, *rest))
+
+
+def _require_spiffe_id(text: str) -> None:
+    """See https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md, section 2."""
+    domain, slash, path = text.removeprefix("spiffe://").partition("/")
+    segments = path.split("/") if slash else []
+    if not (
+        text.startswith("spiffe://")
+        and len(text) <= 2048
+        and _SPIFFE_TRUST_DOMAIN.fullmatch(domain)
+        and all(_SPIFFE_SEGMENT.fullmatch(segment) and segment not in {".", ".."} for segment in segments)
+    ):
+        raise ValueError(
+            "a SPIFFE ID such as spiffe://example.com/billing: a trust domain in lower case, and a path of letters,"
+            " digits, '.', '-' and '_' with no empty segment"
+        )
+
+
+def extended_key_usage(text: str) -> x509.ObjectIdentifier:
+    """An extended key usage by its name in RFC 5280 or by its dotted number.
+
+    Raises:
+        ValueError: it is neither, or anyExtendedKeyUsage, which would undo every other.
+    """
+    if known := EXTENDED_KEY_USAGES.get(text):
+        return known
+    try:
+        usage = x509.ObjectIdentifier(text)
+    except ValueError:
+        raise ValueError(f"one of {', '.join(EXTENDED_KEY_USAGES)}, or a dotted object identifier") from None
+    if usage == ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE:
+        raise ValueError("usages by name: anyExtendedKeyUsage would make the certificate good for everything")
+    return usage
+
+
+def subject(request: CertificateRequest) -> x509.Name:
+    """The subject, the widest attribute first. countryName is a PrintableString, the rest UTF8String."""
+    attributes = (
+        (NameOID.COUNTRY_NAME, request.country),
+        (NameOID.STATE_OR_PROVINCE_NAME, request.state),
+        (NameOID.LOCALITY_NAME, request.locality),
+        (NameOID.ORGANIZATION_NAME, request.organization),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, request.organizational_unit),
+        (NameOID.COMMON_NAME, request.common_name),
+    )
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes if value is not None])
+
+
+def alternative_names(request: CertificateRequest) -> list[x509.GeneralName]:
+    """The subject alternative names."""
+    names: list[x509.GeneralName] = [x509.DNSName(dns_name(name)) for name in request.dns_names]
+    names += [x509.UniformResourceIdentifier(uri(text)) for text in request.uris]
+    names += [x509.RFC822Name(email(address)) for address in request.emails]
+    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in request.ip_addresses]
+    return names
+
+
+def extended_key_usages(request: CertificateRequest) -> list[x509.ObjectIdentifier]:
+    """clientAuth, and what is asked for besides."""
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *map(extended_key_usage, request.extended_key_usages)]
+    return list(dict.fromkeys(usages))

@@ -1,0 +1,289 @@
+"""Certificates that somebody else signs for us: what is asked for, and whether what came back is that.
+
+The request lies in the bucket, public as it is, under the fingerprint of its key; so whoever looks at what came back
+needs no secret to see for whom it is, and whether it fits.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from mtls_rotation import bucket as layout
+from mtls_rotation.bus import (
+    CERTIFICATE_SIGNING_REQUESTED,
+    SIGNED_CERTIFICATE_ACCEPTED,
+    SIGNED_CERTIFICATE_REJECTED,
+)
+from mtls_rotation.errors import MtlsRotationError, UnfitCertificateError
+from mtls_rotation.pki.certificates import fingerprint, public_key_fingerprint, subject, to_pem
+from mtls_rotation.pki.conformity import breaches
+from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, order_chain
+from mtls_rotation.request import CertificateRequest
+from mtls_rotation.truststore import bundle
+from mtls_rotation.versions import RotationStart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from mtls_rotation.bucket import CertificateBucket
+    from mtls_rotation.bus import EventBus
+    from mtls_rotation.versions import SecretVersions
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signed certificate that fits: the leaf, its intermediates in order, and the topmost CA."""
+
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    anchor: x509.Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class SigningRequest:
+    """What somebody else is to sign."""
+
+    arn: str
+    name: str
+    request: CertificateRequest
+    ca_certificates: str
+    csr: x509.CertificateSigningRequest
+
+    @property
+    def public_key(self) -> str:
+        """The fingerprint of the key that is to be certified."""
+        return public_key_fingerprint(self.csr.public_key())
+
+    @property
+    def key(self) -> str:
+        """Where the request lies, for people and programs that sign."""
+        return layout.requested_key(self.public_key, self.name, "csr")
+
+    @property
+    def note(self) -> str:
+        """Where it is written down what was asked for."""
+        return layout.requested_key(self.public_key, self.name, "json")
+
+    @property
+    def pem(self) -> str:
+        """The request as PEM (RFC 7468, section 7)."""
+        return self.csr.public_bytes(serialization.Encoding.PEM).decode()
+
+    def render(self) -> str:
+        """The note as JSON."""
+        return json.dumps(
+            {
+                "secret_arn": self.arn,
+                "secret_name": self.name,
+                "request": self.request.model_dump(mode="json", exclude_none=True),
+                "ca_certificates": self.ca_certificates,
+                "certificate_signing_request": self.pem,
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def parse(cls, text: bytes) -> SigningRequest:
+        """Read a note that `render` wrote."""
+        note: dict[str, Any] = json.loads(text)
+        return cls(
+            arn=note["secret_arn"],
+            name=note["secret_name"],
+            request=CertificateRequest.model_validate(note["request"]),
+            ca_certificates=note["ca_certificates"],
+            csr=x509.load_pem_x509_csr(note["certificate_signing_request"].encode()),
+        )
+
+    def fit(self, found: Sequence[x509.Certificate], now: datetime) -> Signed:
+        """The certificate for this request among those that came back, with its chain.
+
+        Raises:
+            UnfitCertificateError: none is for its key, or the one that is breaks the request.
+        """
+        leaf = next((it for it in found if public_key_fingerprint(it.public_key()) == self.public_key), None)
+        if leaf is None:
+            raise self._unfit(f"certificates for other keys ({', '.join(map(subject, found)) or 'none at all'})")
+        reasons = breaches(self.request, leaf, self.csr.public_key())
+        if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+            reasons.append(
+                f"it is valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} to"
+                f" {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, which is not now"
+            )
+        configured = [it for it in bundle.parse(self.ca_certificates.encode()) if isinstance(it, x509.Certificate)]
+        chain, anchor = order_chain(leaf, (*found, *configured))
+        if anchor is None:
+            reasons.append(
+                f"the CA that signed it, {leaf.issuer.rfc4514_string()}, is neither in the file nor in"
+                " issuer.ca_certificates"
+            )
+        elif len(chain) + 1 > MAX_CHAIN_LENGTH:
+            reasons.append(f"a chain of {len(chain) + 1} CAs, where API Gateway takes {MAX_CHAIN_LENGTH}")
+        if reasons or anchor is None:
+            raise self._unfit("; ".join(reasons))
+        return Signed(leaf, chain, anchor)
+
+    def _unfit(self, found: str) -> UnfitCertificateError:
+        return UnfitCertificateError(
+            where=f"the signed certificate for secret {self.name}",
+            found=found,
+            expected=f"a certificate for the request {self.key}, followed by the CAs above it",
+            remedy=f"Have that request signed, and upload the answer under {layout.SIGNED}; nothing was changed.",
+        )
+
+
+class SigningRequests:
+    """The requests that are out, in the bucket."""
+
+    def __init__(self, bucket: CertificateBucket, bus: EventBus) -> None:
+        self._bucket = bucket
+        self._bus = bus
+
+    def publish(self, request: SigningRequest) -> None:
+        """Announce a request and put it where it is looked for. What is out already is not announced again."""
+        if self._bucket.read(request.note) is not None:
+            return
+        self._bucket.put_once(request.key, request.pem)
+        self._bus.put(
+            CERTIFICATE_SIGNING_REQUESTED,
+            {
+                "secret_arn": request.arn,
+                "secret_name": request.name,
+                "subject": request.csr.subject.rfc4514_string(),
+                "public_key_sha256": request.public_key,
+                "request_uri": f"s3://{self._bucket.name}/{request.key}",
+                "answer_uri": f"s3://{self._bucket.name}/{layout.SIGNED}",
+                "certificate_signing_request": request.pem,
+            },
+            request.arn,
+        )
+        # Last, so that a killed run announces again rather than never.
+        self._bucket.put_once(request.note, request.render())
+
+    def accepted(self, request: SigningRequest) -> tuple[x509.Certificate, ...]:
+        """What came back and was found fit, if anything did."""
+        stored = self._bucket.read(layout.accepted_key(request.public_key))
+        if stored is None:
+            return ()
+        return tuple(it for it in bundle.parse(stored.body) if isinstance(it, x509.Certificate))
+
+    def withdraw(self, request: SigningRequest) -> None:
+        """Take back a request that was met, or that another took the place of."""
+        for key in (request.note, request.key, layout.accepted_key(request.public_key)):
+            self._bucket.delete(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one uploaded object.
+
+    Attributes:
+        secret: the secret that waited for it, where one did.
+        refusal: why it was not taken; empty if it was.
+    """
+
+    key: str
+    secret: str
+    refusal: str
+
+
+class Intake:
+    """Looks at what was uploaded under `signed/`, and has the rotation that waits for it go on. Reads no secret."""
+
+    def __init__(
+        self,
+        *,
+        versions: SecretVersions,
+        bucket: CertificateBucket,
+        bus: EventBus,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._versions = versions
+        self._bucket = bucket
+        self._bus = bus
+        self._clock = clock
+
+    def run(self, key: str) -> Outcome:
+        """Take in one object.
+
+        Returns:
+            What became of it. A refusal is announced, and changes nothing.
+        """
+        stored = self._bucket.read(key)
+        found = [it for it in bundle.parse(stored.body) if isinstance(it, x509.Certificate)] if stored else []
+        request = self._awaited(found)
+        if request is None:
+            return self._reject(key, "", found, self._stranger(key, found))
+        try:
+            signed = request.fit(found, self._clock())
+        except UnfitCertificateError as error:
+            return self._reject(key, request.name, found, error)
+        self._accept(request, signed)
+        return Outcome(key, request.name, "")
+
+    def _awaited(self, found: Iterable[x509.Certificate]) -> SigningRequest | None:
+        """The request that one of the certificates answers."""
+        for certificate in found:
+            prefix = f"{layout.REQUESTED}{public_key_fingerprint(certificate.public_key())}/"
+            for entry in self._bucket.list(prefix):
+                if entry.key.endswith(".json") and (note := self._bucket.read(entry.key)):
+                    return SigningRequest.parse(note.body)
+        return None
+
+    def _accept(self, request: SigningRequest, signed: Signed) -> None:
+        key = layout.accepted_key(request.public_key)
+        body = to_pem(signed.certificate, *signed.chain, signed.anchor).encode()
+        previous = self._bucket.read(key)
+        if previous is None or previous.body != body:
+            self._bucket.replace(key, body, previous)
+        if self._versions.rotate(request.arn) is RotationStart.REFUSED:
+            raise UnfitCertificateError(
+                where=f"secret {request.name}",
+                found="a signed certificate that fits, and rotation switched off",
+                expected="a secret with a rotation schedule",
+                remedy="Switch rotation on; the certificate is kept and taken then.",
+            )
+        self._bus.put(
+            SIGNED_CERTIFICATE_ACCEPTED,
+            {
+                "secret_arn": request.arn,
+                "secret_name": request.name,
+                "fingerprint_sha256": fingerprint(signed.certificate),
+                "issuer": signed.certificate.issuer.rfc4514_string(),
+            },
+            request.arn,
+        )
+
+    def _reject(self, key: str, secret: str, found: Sequence[x509.Certificate], error: MtlsRotationError) -> Outcome:
+        self._bus.put(
+            SIGNED_CERTIFICATE_REJECTED,
+            {
+                "uri": f"s3://{self._bucket.name}/{key}",
+                "secret_name": secret,
+                "certificates": [subject(it) for it in found],
+                "reason": error.found,
+                "message": str(error),
+            },
+        )
+        return Outcome(key, secret, str(error))
+
+    def _stranger(self, key: str, found: Sequence[x509.Certificate]) -> UnfitCertificateError:
+        waiting = sorted(
+            {
+                entry.key.removeprefix(layout.REQUESTED).partition("/")[2].removesuffix(".json")
+                for entry in self._bucket.list(layout.REQUESTED)
+                if entry.key.endswith(".json")
+            }
+        )
+        names = ", ".join(map(subject, found))
+        return UnfitCertificateError(
+            where=f"s3://{self._bucket.name}/{key}",
+            found=f"certificates for keys that nobody waits for ({names})" if found else "no PEM certificate",
+            expected=f"the answer to a request of {', '.join(waiting)}" if waiting else "nothing: no request is out",
+            remedy=f"Have a request under {layout.REQUESTED} signed, and upload the answer; nothing was changed.",
+        )

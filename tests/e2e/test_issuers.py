@@ -1,0 +1,151 @@
+"""Issuers beside the default: a CA whose key is in KMS, and a CA that is somebody else's, signing by hand."""
+
+import base64
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from demo import gateway as on_gateway
+from demo import sam
+from demo.gateway import architecture
+from demo.traffic import Traffic
+from demo.waiting import await_condition, await_rotation
+from localaws import LocalAws, sealed
+from mtls_rotation.pki import certificates as pki
+from tests import builders
+from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log
+from tests.unit.server import MutualTlsServer
+
+
+@pytest.fixture(scope="module")
+def aws(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True) as aws:
+        yield aws
+
+
+@pytest.fixture(scope="module")
+def kms_gateway(aws: LocalAws) -> Deployment:
+    """A stack with a gateway, whose CA has its key in KMS."""
+    made = on_gateway.deploy(aws, "e2e-kms", DOMAIN, ClientIssuer="kms")
+    return await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
+
+
+def test_a_ca_in_kms_keeps_no_private_key_and_its_clients_are_accepted(kms_gateway: Deployment) -> None:
+    ca = kms_gateway.value(kms_gateway.ca)
+    key = sam.session(kms_gateway.environment).client("kms").describe_key(KeyId=ca["key_id"])["KeyMetadata"]
+
+    assert "private_key" not in ca
+    assert (key["KeySpec"], key["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")
+    assert kms_gateway.value(kms_gateway.client)["issuer"] == {"type": "kms", "ca_secret": kms_gateway.ca}
+    assert kms_gateway.accepts(kms_gateway.held())
+
+
+def test_no_request_fails_while_a_ca_in_kms_is_rotated_and_its_successor_has_a_key_of_its_own(
+    kms_gateway: Deployment,
+) -> None:
+    kms_gateway.await_rest(kms_gateway.ca)
+    before = kms_gateway.value(kms_gateway.ca)
+    server_ca = kms_gateway.aws.front_door.server_ca_pem
+    traffic = Traffic(kms_gateway.secrets, kms_gateway.client, kms_gateway.url, server_ca)
+    traffic.start()
+    try:
+        kms_gateway.rotate(kms_gateway.client, within=10.0)
+        kms_gateway.rotate(kms_gateway.ca, within=60.0)
+        kms_gateway.rotate(kms_gateway.client, within=10.0)
+        sent = traffic.sent
+        await_condition(lambda: traffic.sent > sent + 100, "requests with the new CA's certificate", 20.0)
+    finally:
+        summary = traffic.stop()
+    after = kms_gateway.value(kms_gateway.ca)
+
+    assert after["key_id"] != before["key_id"]
+    assert kms_gateway.value(kms_gateway.client)["anchor"] == after["certificate"]
+    assert summary.failed == 0, summary.failures
+
+
+@pytest.fixture
+def partner(tmp_path: Path) -> Iterator[MutualTlsServer]:
+    """A partner's server, which lets in nobody but clients of the partner's own CA."""
+    server = MutualTlsServer(builders.server_certificate(builders.root("Partner's server CA")), tmp_path)
+    yield server
+    server.close()
+
+
+def test_a_partner_signs_our_request_by_hand_and_the_rotation_goes_on(
+    aws: LocalAws, partner: MutualTlsServer, tmp_path: Path
+) -> None:
+    openssl(tmp_path, "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 90 -subj /CN=PartnerCA")
+    partner.trust(*pki.from_pem((tmp_path / "ca.pem").read_text()))
+    environment = sealed(os.environ, aws.environment())
+    parameters = {
+        "Architecture": architecture(),
+        "ClientIssuer": "external",
+        "ClientCommonName": "billing",
+        "EndpointUrl": partner.url,
+        "EndpointServerCa": base64.b64encode(partner.ca.encode()).decode(),
+    }
+    stack = sam.deploy("e2e-external", parameters, environment)
+    deployed = Deployment(aws, stack, environment, parameters)
+    assert "CaSecret" not in stack.outputs
+
+    await_condition(lambda: len(requests_of(deployed)) == 1, "the signing request", 30.0)
+    (key,) = requests_of(deployed)
+    (tmp_path / "billing.csr").write_bytes(read(deployed, key))
+    labels = deployed.labels(deployed.client)
+    assert "certificate" not in deployed.value(deployed.client)
+    assert "MTLS-CSR" in labels
+
+    # One that the same CA signed for another key is refused, and nothing changes.
+    openssl(tmp_path, "req -newkey rsa:2048 -nodes -keyout other.key -out other.csr -subj /CN=billing")
+    sign(tmp_path, "other")
+    upload(deployed, tmp_path, "other")
+    sign(tmp_path, "billing")
+    assert deployed.labels(deployed.client) == labels
+
+    upload(deployed, tmp_path, "billing")
+    await_rotation(aws, labels["AWSPENDING"], 60.0)
+    value = deployed.value(deployed.client)
+    assert pki.from_pem(value["certificate"]) == pki.from_pem((tmp_path / "billing.pem").read_text())[:1]
+    assert pki.from_pem(value["anchor"]) == pki.from_pem((tmp_path / "ca.pem").read_text())
+    assert partner.clients[-1] == "billing"
+    assert set(deployed.labels(deployed.client)) >= {"AWSCURRENT"}
+    await_condition(lambda: not requests_of(deployed), "the request is withdrawn", 10.0)
+    assert not {"AWSPENDING", "MTLS-CSR"} & set(deployed.labels(deployed.client))
+    assert datetime.fromisoformat(value["not_after"]) > datetime.now(UTC)
+    everything = [read(deployed, entry["Key"]) for entry in listed(deployed, "")]
+    assert not [body for body in everything if b"PRIVATE KEY" in body]
+
+
+def openssl(folder: Path, command: str) -> None:
+    subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+
+
+def sign(folder: Path, name: str) -> None:
+    """What a partner does by hand: sign the request, and send the certificate and the CA back in one file."""
+    (folder / "client.cnf").write_text("extendedKeyUsage=clientAuth\nkeyUsage=critical,digitalSignature\n")
+    options = f"-CA ca.pem -CAkey ca.key -CAcreateserial -days 60 -sha256 -extfile client.cnf -out {name}.pem"
+    openssl(folder, f"x509 -req -in {name}.csr {options}")
+    signed = folder / f"{name}.pem"
+    signed.write_text(signed.read_text() + (folder / "ca.pem").read_text())
+
+
+def upload(deployed: Deployment, folder: Path, name: str) -> None:
+    body = (folder / f"{name}.pem").read_bytes()
+    deployed.s3.put_object(Bucket=deployed.bucket, Key=f"signed/answer-for-{name}.pem", Body=body)
+
+
+def listed(deployed: Deployment, prefix: str) -> list[dict[str, str]]:
+    answer = deployed.s3.list_objects_v2(Bucket=deployed.bucket, Prefix=prefix)
+    return [{"Key": entry["Key"]} for entry in answer.get("Contents", [])]
+
+
+def requests_of(deployed: Deployment) -> list[str]:
+    return [entry["Key"] for entry in listed(deployed, "requested/") if entry["Key"].endswith(".csr")]
+
+
+def read(deployed: Deployment, key: str) -> bytes:
+    return deployed.s3.get_object(Bucket=deployed.bucket, Key=key)["Body"].read()
