@@ -51,12 +51,20 @@ class Demo:
         self._s3 = session.client("s3")
         self._apigateway = session.client("apigateway")
         self._secret = self._gateway.stack.outputs["ClientSecret"]
+        self._ca = self._gateway.stack.outputs["CaSecret"]
         self._bucket = self._gateway.stack.outputs["BucketName"]
 
     def run(self) -> Report:
         """Rotate under traffic, and look at what is refused."""
         with self._phase("wait for the first rotation"):
-            await_condition(self._is_settled, "the first rotation", ROTATION_TIMEOUT)
+            await_condition(lambda: self._is_settled(self._secret), "the first rotation", ROTATION_TIMEOUT)
+            # The CA's schedule is tried out when it is made.
+            arn = self._secrets.describe_secret(SecretId=self._ca)["ARN"]
+            await_condition(
+                lambda: all(run.finished_at for run in self._aws.rotations() if run.secret_arn == arn),
+                "the trial of the CA's schedule",
+                ROTATION_TIMEOUT,
+            )
         traffic = Traffic(self._secrets, self._secret, self._gateway.url, self._gateway.server_ca)
         traffic.start()
         try:
@@ -85,41 +93,48 @@ class Demo:
         for number in range(1, MANUAL_ROTATIONS + 1):
             self._breathe(traffic)
             with self._phase(f"manual rotation {number}, by rotate-secret"):
-                old, started = self._serial(), time.monotonic()
-                version = self._secrets.rotate_secret(SecretId=self._secret)["VersionId"]
-                rotations.append(self._await_rotation(version, old, started))
+                rotations.append(self._rotate(self._secret))
+            if number == 1:
+                self._breathe(traffic)
+                with self._phase("rotation of the CA, by rotate-secret"):
+                    rotations.append(self._rotate(self._ca))
         self._breathe(traffic)
         with self._phase("scheduled rotation, its clock sped up"):
-            old, started, before = self._serial(), time.monotonic(), self._version()
+            old, started, before = self._serial(self._secret), time.monotonic(), self._version(self._secret)
             self._aws.advance_clock(timedelta(days=11))
-            await_condition(lambda: self._version() != before, "the scheduled rotation", ROTATION_TIMEOUT)
-            rotations.append(self._await_rotation(self._version(), old, started))
+            await_condition(lambda: self._version(self._secret) != before, "the scheduled rotation", ROTATION_TIMEOUT)
+            rotations.append(self._await_rotation(self._secret, self._version(self._secret), old, started))
         self._breathe(traffic)
         return rotations
 
-    def _await_rotation(self, version: str, old_serial: str, started: float) -> RotationReport:
+    def _rotate(self, secret: str) -> RotationReport:
+        old, started = self._serial(secret), time.monotonic()
+        version = self._secrets.rotate_secret(SecretId=secret)["VersionId"]
+        return self._await_rotation(secret, version, old, started)
+
+    def _await_rotation(self, secret: str, version: str, old_serial: str, started: float) -> RotationReport:
         run = await_rotation(self._aws, version, ROTATION_TIMEOUT)
-        if run.trigger == "test" or not self._is_settled() or self._version() != version:
+        if run.trigger == "test" or not self._is_settled(secret) or self._version(secret) != version:
             raise RuntimeError(f"the rotation to {version} ended, and the labels are not where they should be")
         return RotationReport(
             secret=run.secret_name,
             trigger=run.trigger,
             old_serial=old_serial,
-            new_serial=self._serial(),
+            new_serial=self._serial(secret),
             seconds=round(time.monotonic() - started, 2),
             steps={step: round(taken, 3) for step, taken in run.steps.items()},
         )
 
-    def _version(self) -> str:
-        return self._secrets.get_secret_value(SecretId=self._secret)["VersionId"]
+    def _version(self, secret: str) -> str:
+        return self._secrets.get_secret_value(SecretId=secret)["VersionId"]
 
-    def _is_settled(self) -> bool:
+    def _is_settled(self, secret: str) -> bool:
         """Whether AWSCURRENT holds a certificate and no version is left at AWSPENDING."""
-        labels = self._secrets.describe_secret(SecretId=self._secret)["VersionIdsToStages"].values()
-        return bool(self._serial()) and not any("AWSPENDING" in label for label in labels)
+        labels = self._secrets.describe_secret(SecretId=secret)["VersionIdsToStages"].values()
+        return bool(self._serial(secret)) and not any("AWSPENDING" in label for label in labels)
 
-    def _serial(self) -> str:
-        value = json.loads(self._secrets.get_secret_value(SecretId=self._secret)["SecretString"])
+    def _serial(self, secret: str) -> str:
+        value = json.loads(self._secrets.get_secret_value(SecretId=secret)["SecretString"])
         return str(value.get("serial_number", ""))
 
     def _breathe(self, traffic: Traffic) -> None:
@@ -157,9 +172,7 @@ class Demo:
     # refusals ---------------------------------------------------------------------------------------------------------
 
     def _try_refused(self) -> Refused:
-        ca = Authority.from_secret(
-            self._secrets.get_secret_value(SecretId=self._gateway.stack.outputs["CaSecret"])["SecretString"]
-        )
+        ca = Authority.from_secret(self._secrets.get_secret_value(SecretId=self._ca)["SecretString"])
         expired = ca.client("expired", self._gateway.server_ca, issued_ago=timedelta(days=2))
         stranger = Authority.named("Unknown CA").client("stranger", self._gateway.server_ca)
         nobody = Held("", ssl.create_default_context(cadata=self._gateway.server_ca))

@@ -99,11 +99,12 @@ class Report:
 
     def show(self, console: Console) -> None:
         """Print it, in 80 columns."""
-        rotations = Table("rotation", "serial", "took", *(step.removesuffix("Secret") for step in Step))
+        rotations = Table("secret", "rotation", "serial", "took", *(step.removesuffix("Secret") for step in Step))
         for rotation in self.rotations:
             rotations.add_row(
+                rotation.secret.rpartition("/")[2],
                 rotation.trigger,
-                f"{rotation.old_serial[:6]}… → {rotation.new_serial[:6]}…",
+                f"{rotation.old_serial[:4]}… → {rotation.new_serial[:4]}…",
                 f"{rotation.seconds:.2f} s",
                 *(f"{rotation.steps.get(step, 0):.2f} s" for step in Step),
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
 
 from demo import gateway as on_gateway
 from demo import sam
@@ -21,6 +22,9 @@ from demo.gateway import architecture
 from demo.traffic import send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
+from mtls_rotation import bucket as layout
+from tests.conformance import Chain
+from tests.issued import remember_chain
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -117,7 +121,9 @@ def gateway(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     """The stack with a gateway, its first certificate made."""
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True) as aws:
         made = on_gateway.deploy(aws, "e2e-gateway", DOMAIN)
-        yield await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
+        deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
+        yield deployment
+        remember_what_was_issued(deployment)
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +134,23 @@ def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         environment = sealed(os.environ, aws.environment())
         parameters = {"Architecture": architecture()}
         stack = sam.deploy("e2e-plain", parameters, environment)
-        yield await_first_rotation(Deployment(aws, stack, environment, parameters))
+        deployment = await_first_rotation(Deployment(aws, stack, environment, parameters))
+        yield deployment
+        remember_what_was_issued(deployment)
+
+
+def remember_what_was_issued(deployment: Deployment) -> None:
+    """Hand every certificate in the stack's bucket to the last test of the run."""
+
+    def read(key: str) -> x509.Certificate:
+        body = deployment.s3.get_object(Bucket=deployment.bucket, Key=key)["Body"].read()
+        return x509.load_pem_x509_certificate(body)
+
+    for entry in deployment.s3.list_objects_v2(Bucket=deployment.bucket, Prefix=layout.ISSUED).get("Contents", []):
+        issued = layout.IssuedKey.parse(entry["Key"])
+        assert issued
+        anchor = read(layout.managed_anchor_key(issued.anchor))
+        remember_chain(Chain(read(entry["Key"]), (), anchor), ours=True)
 
 
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -17,7 +17,7 @@ from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 from mtls_rotation.pki import certificates as pki
 from tests import builders
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log
+from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log, remember_what_was_issued
 from tests.unit.server import MutualTlsServer
 
 
@@ -28,10 +28,12 @@ def aws(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
 
 
 @pytest.fixture(scope="module")
-def kms_gateway(aws: LocalAws) -> Deployment:
+def kms_gateway(aws: LocalAws) -> Iterator[Deployment]:
     """A stack with a gateway, whose CA has its key in KMS."""
     made = on_gateway.deploy(aws, "e2e-kms", DOMAIN, ClientIssuer="kms")
-    return await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
+    deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
+    yield deployment
+    remember_what_was_issued(deployment)
 
 
 def test_a_ca_in_kms_keeps_no_private_key_and_its_clients_are_accepted(kms_gateway: Deployment) -> None:

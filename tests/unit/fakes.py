@@ -19,7 +19,11 @@ from botocore.session import Session
 from botocore.validate import ParamValidator
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from moto.acmpca.models import acmpca_backends
+from moto.kms.models import kms_backends
 from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 
 from mtls_rotation.timing import Deadline
@@ -366,10 +370,40 @@ class PrivateCa:
                 ),
                 critical=True,
             )
-            .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         )
         for extension in csr.extensions:
             if isinstance(extension.value, x509.SubjectAlternativeName):
                 builder = builder.add_extension(extension.value, critical=False)
         assert request["SigningAlgorithm"] == "SHA256WITHRSA"  # moto's CAs have RSA keys
         return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+class Kms:
+    """A client of moto's KMS that signs a digest as such: moto digests it once more.
+
+    A key that is disabled or pending deletion does not sign. `refuse_sign` is the code of an error to answer.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.refuse_sign: str | None = None
+
+    def __getattr__(self, operation: str) -> Any:
+        return getattr(self._client, operation)
+
+    def sign(self, **request: Any) -> dict[str, Any]:
+        assert request["MessageType"] == "DIGEST"
+        described = self._client.describe_key(KeyId=request["KeyId"])["KeyMetadata"]
+        states = {"Disabled": "DisabledException", "PendingDeletion": "KMSInvalidStateException"}
+        if code := self.refuse_sign or states.get(described["KeyState"]):
+            raise refused(code, "Sign")
+        assert request["SigningAlgorithm"] in described["SigningAlgorithms"]
+        digest = {32: hashes.SHA256(), 48: hashes.SHA384()}[len(request["Message"])]
+        assert request["SigningAlgorithm"].endswith(str(digest.digest_size * 8))
+        held: Any = kms_backends[ACCOUNT][REGION].keys[described["KeyId"]].private_key
+        key = held.private_key
+        prehashed = asymmetric_utils.Prehashed(digest)
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            return {"Signature": key.sign(request["Message"], ec.ECDSA(prehashed))}
+        return {"Signature": key.sign(request["Message"], padding.PKCS1v15(), prehashed)}

@@ -24,7 +24,7 @@ from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
 from mtls_rotation.versions import SecretVersions
 from tests import builders
-from tests.unit.fakes import ApiGateway, Domain, FakeTime, KeyTags, PrivateCa, SecretsManager
+from tests.unit.fakes import ApiGateway, Domain, FakeTime, KeyTags, Kms, PrivateCa, SecretsManager
 
 NAME = "stack"
 TAG = "mtls-rotation:stack"
@@ -58,7 +58,7 @@ class Stack:
     def __post_init__(self) -> None:
         self.secrets = SecretsManager(self.clients.secretsmanager)
         self.gateway = ApiGateway(lambda version: self.bucket.read(TRUSTSTORE, version) is not None)
-        self.kms: Any = self.clients.kms
+        self.kms = Kms(self.clients.kms)
         self.private_ca: Any = PrivateCa(self.clients.acm_pca, lambda: self.now)
         self.bucket = CertificateBucket(self.clients.s3, BUCKET)
         self.versions = SecretVersions(cast("Any", self.secrets))
@@ -130,7 +130,7 @@ class Stack:
             self.versions,
             self.bucket,
             self.bus,
-            lambda: SigningKeys(self.kms, cast("Any", KeyTags(self.clients.kms)), (TAG, NAME)),
+            lambda: SigningKeys(cast("Any", self.kms), cast("Any", KeyTags(self.clients.kms)), (TAG, NAME)),
             lambda: self.private_ca,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -229,6 +230,34 @@ def test_every_event_of_a_rule_has_a_sample_that_the_rule_matches() -> None:
     wanted = {(source, kind) for it in patterns if it for source in it["source"] for kind in it["detail-type"]}
 
     assert told == wanted | {("aws.events", "Scheduled Event")}
+
+
+def test_the_intake_of_signed_certificates_hears_of_uploads_and_cannot_read_a_secret() -> None:
+    sample = json.loads((ROOT / "events" / "signed-certificate.json").read_text())
+    pattern = RESOURCES["SignedCertificateRule"]["Properties"]["EventPattern"]
+    actions = {a.lower() for statement in policies_of("SignedCertificateFunction") for a in listed(statement["Action"])}
+
+    assert sample["detail-type"] in pattern["detail-type"]
+    assert sample["detail"]["object"]["key"].startswith(pattern["detail"]["object"]["key"][0]["prefix"])
+    assert not actions & READS_VALUES
+
+
+CONDITION_OF = {"kms": "UsesKms", "acm-pca": "UsesPrivateCa", "external": "UsesExternal"}
+
+
+@pytest.mark.parametrize("issuer", ["secretsmanager", "kms", "acm-pca", "self-signed", "external"])
+def test_the_document_on_issuers_lists_the_permissions_that_the_template_gives_for_each(issuer: str) -> None:
+    text = (ROOT / "docs" / "issuers.md").read_text().partition("## What each needs")[2]
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| `{issuer}` |")]
+    told = set(re.findall(r"`([a-z0-9-]+:\w+)`", row.split("|")[3]))
+    given: set[str] = set()
+    for entry in found(RESOURCES["RotateRole"], "Fn::If"):
+        if entry[0] == CONDITION_OF.get(issuer) and isinstance(entry[1], dict) and "Action" in entry[1]:
+            given |= set(listed(entry[1]["Action"]))
+    if issuer == "secretsmanager":
+        given = {action for statement in statements("StartRotations") for action in listed(statement["Action"])}
+
+    assert told == given
 
 
 def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:

@@ -23,7 +23,7 @@ from mtls_rotation.bus import (
 from mtls_rotation.errors import MtlsRotationError, UnfitCertificateError
 from mtls_rotation.pki.certificates import fingerprint, public_key_fingerprint, subject, to_pem
 from mtls_rotation.pki.conformity import breaches
-from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, order_chain
+from mtls_rotation.pki.verification import order_chain, refusals
 from mtls_rotation.request import CertificateRequest
 from mtls_rotation.truststore import bundle
 from mtls_rotation.versions import RotationStart
@@ -122,8 +122,8 @@ class SigningRequest:
                 f"the CA that signed it, {leaf.issuer.rfc4514_string()}, is neither in the file nor in"
                 " issuer.ca_certificates"
             )
-        elif len(chain) + 1 > MAX_CHAIN_LENGTH:
-            reasons.append(f"a chain of {len(chain) + 1} CAs, where API Gateway takes {MAX_CHAIN_LENGTH}")
+        elif not reasons:
+            reasons += refusals(leaf, None, chain, [anchor], now)
         if reasons or anchor is None:
             raise self._unfit("; ".join(reasons))
         return Signed(leaf, chain, anchor)

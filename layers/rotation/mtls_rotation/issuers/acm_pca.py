@@ -146,7 +146,7 @@ class AcmPcaIssuer:
             where=f"issuer.certificate_authority_arn {self._arn}",
             found=found,
             expected="an ACTIVE CA of AWS Private CA in this region that may issue what is asked for",
-            remedy="See the CA in AWS Private CA: its status, its mode (a short-lived one issues up to 7 days), its policy.",
+            remedy="See the CA in AWS Private CA: its status, policy and mode (a short-lived one issues up to 7 days).",
         )
 
 

@@ -131,7 +131,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(_serial_number())
-        .not_valid_before(max(moment - BACKDATE, not_before))
+        .not_valid_before(max(moment - BACKDATE, min(moment, not_before)))
         .not_valid_after(moment + request.validity)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )

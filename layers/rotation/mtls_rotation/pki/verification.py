@@ -23,14 +23,18 @@ MAX_CHAIN_LENGTH = 4
 
 def refusals(
     certificate: x509.Certificate,
-    key: SigningKey,
+    key: SigningKey | None,
     chain: Iterable[x509.Certificate],
     anchors: Iterable[x509.Certificate],
     now: datetime,
 ) -> list[str]:
-    """Why a server that trusts `anchors` would refuse this certificate and key at `now`; empty if it would not."""
+    """Why a server that trusts `anchors` would refuse this certificate at `now`; empty if it would not.
+
+    `key` is the certificate's private key, to be checked too; None where that is not at hand. The order of `chain`
+    does not matter.
+    """
     reasons = []
-    if key.public_key() != certificate.public_key():
+    if key is not None and key.public_key() != certificate.public_key():
         reasons.append(f"the private key is not the one of the certificate {subject(certificate)}")
     if now < certificate.not_valid_before_utc:
         reasons.append(f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC")
@@ -104,12 +108,18 @@ def _chain_problem(
     leaf_policy = ExtensionPolicy.permit_all().require_present(
         x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _is_for_client_authentication
     )
+    # It demands a key usage of CAs, too, which RFC 5280 does and the private CAs of partners often do not.
+    ca_policy = (
+        ExtensionPolicy.permit_all()
+        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_authority)
+        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign_certificates)
+    )
     verifier = (
         PolicyBuilder()
         .store(Store(list(anchors)))
         .time(now)
         .max_chain_depth(MAX_CHAIN_LENGTH)
-        .extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=leaf_policy)
+        .extension_policies(ca_policy=ca_policy, ee_policy=leaf_policy)
         .build_client_verifier()
     )
     try:
@@ -123,3 +133,15 @@ def _is_for_client_authentication(_: Policy, __: x509.Certificate, usage: x509.E
     """Refuse a leaf that is meant for something else (RFC 5280, section 4.2.1.12)."""
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         raise ValueError("its extended key usage is not clientAuth")
+
+
+def _is_authority(_: Policy, __: x509.Certificate, constraints: x509.BasicConstraints) -> None:
+    """Refuse what is above a leaf and no CA (RFC 5280, section 4.2.1.9)."""
+    if not constraints.ca:
+        raise ValueError("its basic constraints do not say that it is a CA")
+
+
+def _may_sign_certificates(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    """Refuse a CA whose key may not sign certificates (RFC 5280, section 4.2.1.3)."""
+    if usage is not None and not usage.key_cert_sign:
+        raise ValueError("its key usage lacks keyCertSign")

@@ -1,0 +1,32 @@
+"""What all tests share: certificates that the engine issues are remembered, and looked at by the last test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mtls_rotation import bootstrap, rotation
+from mtls_rotation.rotation import file_certificate
+from mtls_rotation.secret import ManagedSecret
+from tests.issued import remember
+
+LAST = "test_every_certificate.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _remember_what_is_issued() -> Iterator[None]:
+    def remembering(bucket: Any, secret: ManagedSecret, name: str, version_id: str) -> None:
+        remember(secret)
+        file_certificate(bucket, secret, name, version_id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (rotation, bootstrap):
+            patch.setattr(module, "file_certificate", remembering)
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the test of every certificate after every other."""
+    items.sort(key=lambda item: item.path.name == LAST)
