@@ -235,8 +235,12 @@ def test_every_event_of_a_rule_has_a_sample_that_the_rule_matches() -> None:
 def test_the_intake_of_signed_certificates_hears_of_uploads_and_cannot_read_a_secret() -> None:
     sample = json.loads((ROOT / "events" / "signed-certificate.json").read_text())
     pattern = RESOURCES["SignedCertificateRule"]["Properties"]["EventPattern"]
-    actions = {a.lower() for statement in policies_of("SignedCertificateFunction") for a in listed(statement["Action"])}
+    actions = {a.lower() for statement in statements("SignedCertificateRole") for a in listed(statement["Action"])}
 
+    assert RESOURCES["SignedCertificateFunction"]["Properties"]["Role"] == {
+        "Fn::GetAtt": ["SignedCertificateRole", "Arn"]
+    }
+    assert "s3:getobject" in actions
     assert sample["detail-type"] in pattern["detail-type"]
     assert sample["detail"]["object"]["key"].startswith(pattern["detail"]["object"]["key"][0]["prefix"])
     assert not actions & READS_VALUES
