@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from threading import RLock
 from typing import Any
 from uuid import uuid4
 
@@ -70,6 +71,7 @@ class SecretsManager:
         self.calls: Counter[str] = Counter()
         self.tokens: list[str] = []
         self.rotations: list[tuple[str, str]] = []
+        self._one_at_a_time = RLock()  # AWS decides whether a version has a value in one breath
         self.before: dict[str, list[Callable[[], object]]] = {}
         self.kill_before: str | None = None
         self.kill_after: str | None = None
@@ -88,7 +90,8 @@ class SecretsManager:
                 action()
             self._kill(self.kill_before, operation)
             own = getattr(self, f"_{operation}") if f"_{operation}" in vars(type(self)) else None
-            answer = own(request) if own else getattr(self._client, operation)(**request)
+            with self._one_at_a_time:
+                answer = own(request) if own else getattr(self._client, operation)(**request)
             self._kill(self.kill_after, operation)
             return answer
 

@@ -509,6 +509,22 @@ def test_the_request_outlives_its_rotation_and_a_changed_one_replaces_it(
     assert "keys that nobody waits for" in upload(external, answer(partner, first), partner.certificate)
 
 
+def test_a_key_that_was_certified_is_not_used_again_although_the_end_was_killed(
+    external: Stack, partner: pki.CertifiedKey
+) -> None:
+    token = external.begin()
+    wait(external, token)
+    upload(external, answer(partner, csr_of(external)), partner.certificate)
+    for step in (Step.CREATE, Step.SET, Step.TEST):
+        external.step(step, token)
+    first = csr_of(external)
+    external.versions.make_current(external.versions.describe(CLIENT), token)
+    external.versions.drop_pending(CLIENT, token)  # and killed here, with the request not withdrawn
+    wait(external, external.begin())
+
+    assert csr_of(external).public_key() != first.public_key()
+
+
 @pytest.mark.parametrize("operation", ["put_secret_value", "get_secret_value"])
 @pytest.mark.parametrize("when", ["kill_before", "kill_after"])
 def test_an_external_rotation_killed_at_any_call_ends_the_same_when_run_again(

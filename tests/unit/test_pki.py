@@ -132,12 +132,20 @@ def test_it_is_valid_from_a_little_earlier_until_the_days_asked_for(ca: pki.Cert
     assert certificate.not_valid_after_utc == builders.NOW + timedelta(days=7)
 
 
-def test_serials_are_positive_random_and_of_20_octets_at_most(ca: pki.CertifiedKey) -> None:
-    serials = {builders.leaf(ca).certificate.serial_number for _ in range(50)}
+def test_serials_are_positive_and_of_128_random_bits(ca: pki.CertifiedKey) -> None:
+    serials = {builders.leaf(ca).certificate.serial_number for _ in range(100)}
 
-    assert len(serials) == 50
-    assert all(0 < serial < 2**159 for serial in serials)  # the first bit is the sign (RFC 5280, section 4.1.2.2)
-    assert min(serial.bit_length() for serial in serials) > 64
+    assert len(serials) == 100
+    assert all(0 < serial <= 2**128 for serial in serials)
+    assert max(serial.bit_length() for serial in serials) == 128
+
+
+def test_a_leaf_never_outlives_its_issuer_and_is_never_older() -> None:
+    ca = builders.root(days=30)
+    with pytest.raises(ValueError, match="outlive its issuer"):
+        builders.leaf(ca, now=builders.NOW + timedelta(seconds=1), validity_days=30)
+    old = ca.certificate.not_valid_before_utc
+    assert builders.leaf(ca, now=old + timedelta(minutes=1)).certificate.not_valid_before_utc == old
 
 
 @pytest.mark.parametrize("algorithm", [KeyAlgorithm.EC_P256, KeyAlgorithm.RSA_2048])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from cryptography import x509
 
-from mtls_rotation.errors import MtlsRotationError, NotYetVisibleError, VersionNotStagedError
+from mtls_rotation.errors import InvalidSecretError, MtlsRotationError, NotYetVisibleError, VersionNotStagedError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import Step
 from tests import builders
@@ -278,3 +280,44 @@ def test_what_aws_refuses_is_announced_with_its_code(stack: Stack, monkeypatch: 
     assert event["detail"]["code"] == "AWS.AccessDeniedException"
     assert event["detail"]["retryable"] is False
     assert stack.at("AWSPENDING") == token
+
+
+@pytest.mark.parametrize("issuer", [{"type": "secretsmanager", "ca_secret": CA}, {"type": "self-signed"}])
+def test_copies_of_a_step_that_run_at_once_leave_one_value(stack: Stack, issuer: dict[str, str]) -> None:
+    stack.add_secret("stack/busy", builders.client_definition(issuer=issuer))
+    token = stack.begin("stack/busy")
+    for step in Step:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _, step=step: stack.step(step, token, "stack/busy"), range(4)))
+
+    value = stack.value(token, "stack/busy")
+    filed = [body for key, body in stack.objects().items() if key.endswith(f"stack/busy/{token}.pem")]
+    assert filed == [value["certificate"].encode()]
+    assert stack.labels("stack/busy")[token] == {"AWSCURRENT"}
+
+
+def test_awspending_left_on_the_version_in_use_by_another_tool_does_no_harm(stack: Stack) -> None:
+    left = stack.rotate()
+    stack.secrets.record(CLIENT).versions[left]["version_stages"].append("AWSPENDING")
+    token = stack.begin()
+    stack.secrets.record(CLIENT).versions[left]["version_stages"].remove("AWSPENDING")  # RotateSecret moves it
+    for step in Step:
+        stack.step(step, token)
+
+    assert stack.labels() == {left: {"AWSPREVIOUS"}, token: {"AWSCURRENT"}}
+
+
+@pytest.mark.parametrize("value", ['{"username": "app", "password": "x"}', None])
+def test_a_pending_value_that_another_tool_put_is_refused_with_the_way_out_and_stays(
+    stack: Stack, value: str | None
+) -> None:
+    current = stack.at("AWSCURRENT")
+    token = "11111111-2222-4333-8444-555555555555"
+    stack.versions.put_pending(CLIENT, token, value or json.dumps(builders.client_definition()), None)
+    before = stack.snapshot()
+    with pytest.raises(InvalidSecretError) as failure:
+        stack.step(Step.CREATE, token)
+
+    assert stack.snapshot() == before
+    assert stack.at("AWSCURRENT") == current
+    assert value or f"--version-stage AWSPENDING --remove-from-version-id {token}" in str(failure.value)

@@ -28,7 +28,7 @@ from mtls_rotation.pki.certificates import (
     signing_request,
 )
 from mtls_rotation.pki.conformity import breaches
-from mtls_rotation.pki.verification import order_chain
+from mtls_rotation.pki.verification import order_chain, refusals
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -75,16 +75,17 @@ class AcmPcaIssuer:
         csr = signing_request(request, key).public_bytes(serialization.Encoding.PEM)
         arn = self._request(order, csr, ca, public_key_fingerprint(key.public_key()))
         certificate, others = self._await(order, arn)
-        if reasons := breaches(request, certificate, key.public_key()):
+        chain, anchor = order_chain(certificate, (*others, ca))
+        if anchor is None:
+            raise self._unusable(f"the certificate {arn}, which no CA certificate of its chain has signed")
+        reasons = breaches(request, certificate, key.public_key())
+        if reasons := reasons or refusals(certificate, key, chain, [anchor], order.now):
             raise RejectedCertificateError(
                 where=f"{order.where}, issued by {self._arn}",
                 found="; ".join(reasons),
                 expected="a certificate that meets the request",
                 remedy="Look at the CA's policy and at the request; nothing was changed.",
             )
-        chain, anchor = order_chain(certificate, (*others, ca))
-        if anchor is None:
-            raise self._unusable(f"the certificate {arn}, which no CA certificate of its chain has signed")
         return CertifiedKey(key=key, certificate=certificate, chain=chain, anchor=anchor)
 
     def _ca_certificate(self) -> x509.Certificate:

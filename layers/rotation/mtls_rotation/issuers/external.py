@@ -13,7 +13,14 @@ from cryptography import x509
 from pydantic import SecretStr
 
 from mtls_rotation.errors import WaitingForCertificateError
-from mtls_rotation.pki.certificates import CertifiedKey, generate_key, key_from_pem, key_to_pem, signing_request
+from mtls_rotation.pki.certificates import (
+    CertifiedKey,
+    from_pem,
+    generate_key,
+    key_from_pem,
+    key_to_pem,
+    signing_request,
+)
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.signed_certificates import SigningRequest, SigningRequests
 from mtls_rotation.versions import SIGNING_REQUEST
@@ -61,8 +68,7 @@ class ExternalIssuer:
             return
         kept = ManagedSecret.parse(waiting.value, f"secret {name}")
         key, request = self._read(kept, arn, name)
-        certificate = x509.load_pem_x509_certificate((secret.certificate or "").encode())
-        if certificate.public_key() == key.public_key():
+        if _certifies(secret, key):
             self._requests.withdraw(request)
             self._versions.move_label(arn, SIGNING_REQUEST, waiting.version_id, None)
 
@@ -74,10 +80,13 @@ class ExternalIssuer:
         waiting = self._versions.at(order.arn, SIGNING_REQUEST)
         if waiting is not None:
             kept = ManagedSecret.parse(waiting.value, order.where)
-            if (kept.request, kept.issuer) == (order.definition.request, order.definition.issuer):
-                return self._read(kept, order.arn, order.name)
-            # It asked for something else. Whoever signs it all the same is told that nobody waits for it.
-            self._requests.withdraw(self._read(kept, order.arn, order.name)[1])
+            key, request = self._read(kept, order.arn, order.name)
+            unchanged = (kept.request, kept.issuer) == (order.definition.request, order.definition.issuer)
+            if unchanged and not _certifies(order.definition, key):
+                return key, request
+            # It asked for something else, or was met and not cleared away. Whoever signs it all the same is told that
+            # nobody waits for it.
+            self._requests.withdraw(request)
         kept = self._begin(order, waiting)
         return self._read(kept, order.arn, order.name)
 
@@ -107,3 +116,9 @@ class ExternalIssuer:
         csr = x509.load_pem_x509_csr(str((kept.model_extra or {})[_CSR]).encode())
         key = key_from_pem(kept.private_key.get_secret_value() if kept.private_key else "")
         return key, SigningRequest(arn, name, kept.request, self._ca_certificates, csr)
+
+
+def _certifies(secret: ManagedSecret, key: SigningKey) -> bool:
+    """Whether the secret's certificate is for this key."""
+    certificates = from_pem(secret.certificate or "")
+    return bool(certificates) and certificates[0].public_key() == key.public_key()
