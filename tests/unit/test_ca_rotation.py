@@ -128,6 +128,19 @@ def test_an_old_ca_leaves_when_no_client_version_hangs_on_it_although_it_is_awsp
     assert stack.at("AWSPREVIOUS", CA)
 
 
+def test_a_ca_that_goes_on_issuing_stays_trusted_although_nothing_hangs_on_it(stack: Stack) -> None:
+    give_notice(stack, 14)
+    old = ca_of(stack, stack.at("AWSCURRENT", CA))
+    stack.rotate(CA)
+    for _ in range(3):
+        stack.pass_time(days=4)
+        assert old in stack.reconcile().plan.anchors
+    stack.pass_time(days=4)  # the notice is over, and the overlap begins
+    stack.reconcile()
+    stack.pass_time(hours=2)
+    assert old not in stack.reconcile(force=True).plan.anchors
+
+
 # before its time ------------------------------------------------------------------------------------------------------
 
 

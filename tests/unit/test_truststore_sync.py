@@ -256,3 +256,24 @@ def test_the_object_of_an_unchanged_set_is_the_same_to_the_byte(stack: Stack) ->
     stack.reconcile()
 
     assert stack.objects()[TRUSTSTORE] == once
+
+
+def test_an_anchor_stays_while_a_version_that_was_edited_by_hand_hangs_on_it(stack: Stack) -> None:
+    stack.rotate()
+    old = pki.fingerprint(pki.from_pem(stack.value(stack.at("AWSCURRENT"))["anchor"])[0])
+    stack.rotate(CA)
+    for days in (20, 10):  # twice, so that neither AWSCURRENT nor AWSPREVIOUS is the version that was issued
+        value = stack.value(stack.at("AWSCURRENT"))
+        value["request"]["validity_days"] = days
+        stack.clients.secretsmanager.put_secret_value(SecretId=CLIENT, SecretString=json.dumps(value))
+    stack.pass_time(hours=2)
+    stack.reconcile()
+    stack.pass_time(hours=2)
+    assert old in stack.reconcile().plan.anchors
+
+    stack.rotate()
+    stack.rotate()
+    stack.pass_time(hours=2)
+    stack.reconcile()
+    stack.pass_time(hours=2)
+    assert old not in stack.reconcile().plan.anchors

@@ -63,6 +63,7 @@ class Observation:
         live: (secret name, version id) of every version that a client may hold, or that will be held next.
         issuing: likewise, of every version that a CA issues from or is about to. A CA at AWSPREVIOUS does not: it stays
             for the certificates that hang on it, and no longer.
+        in_place: those of `live` and `issuing` that are past their rotation, so that they hold a value for certain.
         managed: the anchors in the bucket, by fingerprint.
         deployed: the anchors of the truststore that is published now, by fingerprint.
         unused_since: for each anchor on its way out, since when it has been unused.
@@ -76,6 +77,7 @@ class Observation:
     static: tuple[StaticEntry, ...] = ()
     deployed: Mapping[str, x509.Certificate] = field(default_factory=dict)
     unused_since: Mapping[str, datetime] = field(default_factory=dict)
+    in_place: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +176,18 @@ def _judge_static(seen: Observation) -> tuple[dict[str, list[str]], list[LeftOut
 def _used_anchors(seen: Observation, settings: Settings) -> dict[str, list[str]]:
     """The anchors that live certificates hang on, by fingerprint, each with the versions that do."""
     used: dict[str, list[str]] = {}
+    filed = {(certificate.secret, certificate.version_id) for certificate in seen.issued}
+    edited_clients = {secret for secret, _ in (seen.live & seen.in_place) - filed}
+    edited_authorities = {secret for secret, _ in (seen.issuing & seen.in_place) - filed}
     for certificate in seen.issued:
         versions = seen.issuing if certificate.authority else seen.live
+        edited = edited_authorities if certificate.authority else edited_clients
         if (certificate.secret, certificate.version_id) in versions:
             reason = f"in use: {certificate.secret} {certificate.version_id}"
+        elif certificate.secret in edited:
+            # Somebody edited the secret by hand: its new version carries a certificate over, and none is filed for it.
+            # Which one cannot be told without reading the secret, so whatever was issued for it counts.
+            reason = f"may be in use: a version of {certificate.secret} that was edited by hand"
         elif seen.now - certificate.at < settings.recent:
             reason = f"issued lately: {certificate.secret} {certificate.version_id}"
         else:

@@ -130,6 +130,7 @@ class TruststoreSync:
             now=now,
             live=frozenset(_versions_at(descriptions, lambda label: label in HELD_LABELS)),
             issuing=frozenset(_versions_at(descriptions, lambda label: _issues(label, now))),
+            in_place=frozenset(_versions_at(descriptions, lambda label: label != AWSPENDING)),
             issued=tuple(issued),
             managed=self._read_managed({entry.anchor for entry in issued}, deployed),
             static=tuple(self._read_static()),
