@@ -104,7 +104,7 @@ class Report:
             rotations.add_row(
                 rotation.secret.rpartition("/")[2],
                 rotation.trigger,
-                f"{rotation.old_serial[:4]}… → {rotation.new_serial[:4]}…",
+                f"{rotation.old_serial[:4]}→{rotation.new_serial[:4]}",
                 f"{rotation.seconds:.2f} s",
                 *(f"{rotation.steps.get(step, 0):.2f} s" for step in Step),
             )
