@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_rotation.errors import (
@@ -436,6 +437,28 @@ def test_an_intermediate_goes_into_the_chain_whatever_the_order_of_the_file(
     assert pki.from_pem(value["anchor"]) == (partner.certificate,)
 
 
+@pytest.mark.parametrize("form", ["PEM p7b", "DER p7b"])
+def test_an_answer_may_come_as_pkcs_7(external: Stack, partner: pki.CertifiedKey, form: str) -> None:
+    wait(external, external.begin())
+    leaf = answer(partner, csr_of(external))
+    encoding = Encoding.PEM if form.startswith("PEM") else Encoding.DER
+    body = pkcs7.serialize_certificates([partner.certificate, leaf], encoding)
+    external.clients.s3.put_object(Bucket=external.bucket.name, Key="signed/answer.p7b", Body=body)
+
+    assert external.intake.run("signed/answer.p7b").refusal == ""
+
+
+def test_an_answer_may_come_as_der_if_its_ca_is_configured(external: Stack, partner: pki.CertifiedKey) -> None:
+    issuer = {"type": "external", "ca_certificates": pki.to_pem(partner.certificate)}
+    external.add_secret("stack/der", builders.client_definition(issuer=issuer))
+    with pytest.raises(WaitingForCertificateError):
+        external.step(Step.CREATE, external.begin("stack/der"), "stack/der")
+    body = answer(partner, csr_of(external)).public_bytes(Encoding.DER)
+    external.clients.s3.put_object(Bucket=external.bucket.name, Key="signed/answer.cer", Body=body)
+
+    assert external.intake.run("signed/answer.cer").refusal == ""
+
+
 def test_the_partners_ca_may_be_configured_instead_of_sent(external: Stack, partner: pki.CertifiedKey) -> None:
     issuer = {"type": "external", "ca_certificates": pki.to_pem(partner.certificate)}
     name = "stack/configured"
@@ -487,7 +510,7 @@ def test_an_answer_for_another_key_without_its_ca_or_with_no_certificate_is_refu
     assert "keys that nobody waits for" in upload(external, stranger, partner.certificate)
     assert f"the answer to a request of {CLIENT}" in upload(external, stranger, partner.certificate)
     assert "is neither in the file nor in" in upload(external, answer(partner, csr_of(external)))
-    assert "no PEM certificate" in upload(external)
+    assert "no certificate" in upload(external)
     assert external.secrets.rotations == []
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from mtls_rotation import bucket as layout
@@ -215,7 +216,7 @@ class Intake:
             What became of it. A refusal is announced, and changes nothing.
         """
         stored = self._bucket.read(key)
-        found = [it for it in bundle.parse(stored.body) if isinstance(it, x509.Certificate)] if stored else []
+        found = _certificates(stored.body) if stored else []
         request = self._awaited(found)
         if request is None:
             return self._reject(key, "", found, self._stranger(key, found))
@@ -283,7 +284,25 @@ class Intake:
         names = ", ".join(map(subject, found))
         return UnfitCertificateError(
             where=f"s3://{self._bucket.name}/{key}",
-            found=f"certificates for keys that nobody waits for ({names})" if found else "no PEM certificate",
+            found=f"certificates for keys that nobody waits for ({names})" if found else "no certificate",
             expected=f"the answer to a request of {', '.join(waiting)}" if waiting else "nothing: no request is out",
             remedy=f"Have a request under {layout.REQUESTED} signed, and upload the answer; nothing was changed.",
         )
+
+
+def _certificates(body: bytes) -> list[x509.Certificate]:
+    """The certificates in what a CA may send: PEM with anything between, PKCS #7 (.p7b) in PEM or DER, or plain DER."""
+    if found := [it for it in bundle.parse(body) if isinstance(it, x509.Certificate)]:
+        return found
+    from cryptography.hazmat.primitives.serialization import pkcs7
+
+    for read in (pkcs7.load_pem_pkcs7_certificates, pkcs7.load_der_pkcs7_certificates, _single):
+        try:
+            return list(read(body))
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+    return []
+
+
+def _single(body: bytes) -> list[x509.Certificate]:
+    return [x509.load_der_x509_certificate(body)]
