@@ -80,7 +80,10 @@ def test_a_notice_that_is_cut_short_ends_with_the_next_rotation(stack: Stack) ->
     stack.rotate(CA)
     give_notice(stack, 0)
     newest = ca_of(stack, stack.rotate(CA))
+    assert issuer_of(stack, stack.rotate()) == newest
 
+    give_notice(stack, 14)
+    stack.rotate(CA)
     assert issuer_of(stack, stack.rotate()) == newest
 
 

@@ -410,7 +410,8 @@ class Rotation:
         }
         for version, labels in description.stages.items():
             for label in sorted(labels):
-                if end_of_issuing(label) is not None and label not in running:
+                # A successor without notice issues at once, and ends every other's time.
+                if end_of_issuing(label) is not None and (label not in running or successor.use_from is None):
                     self._versions.move_label(description.arn, label, version, None)
         if successor.use_from is None:
             return
