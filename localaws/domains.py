@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ministack import app as emulator
+from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import extract_access_key_id
 from ministack.services import apigateway_v1 as store
 
-from localaws import iam
 from localaws.asgi import Answer, Handler, Headers, Query, ServiceError, json_answer
 from localaws.client_auth import Truststore, UnusableTruststoreError, parse_truststore
 from localaws.settings import LiveSettings
@@ -202,7 +203,10 @@ def _key(name: str) -> DomainKey:
 
 def _may_not_read(caller: str | None, object_arn: str, version: str | None) -> bool:
     """Whether IAM, if it is enforced, keeps the caller from the truststore; API Gateway reads it on its behalf."""
-    return iam.denial(caller, "s3:GetObjectVersion" if version else "s3:GetObject", object_arn) is not None
+    if not emulator.AUTH or not caller:
+        return False
+    action = "s3:GetObjectVersion" if version else "s3:GetObject"
+    return bool(iam_evaluator.enforce(caller, action, "s3", get_region(), resource_arn=object_arn))
 
 
 def _signed_by_this_account() -> Headers:

@@ -6,6 +6,7 @@ goes to the emulator unchanged.
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 import uuid
@@ -15,7 +16,6 @@ from typing import Any
 from localaws import secret_record
 from localaws.asgi import Answer, Handler, Headers, Query, ServiceError, json_answer
 from localaws.consistency import DelayedReads
-from localaws.paging import page
 from localaws.rotation import RotationEngine
 from localaws.secret_record import CURRENT, Secret
 
@@ -181,9 +181,9 @@ class SecretsManagerApi:
             shown = [s for s in shown if not s.deleted]
         shown = [s for s in shown if all(_passes(s, f) for f in data.get("Filters", []))]
         shown.sort(key=lambda s: (s.record["CreatedDate"], s.name), reverse=data.get("SortOrder", "desc") == "desc")
-        page_of_secrets, token = _page(shown, data)
+        page, token = _page(shown, data)
         entries = []
-        for secret in page_of_secrets:
+        for secret in page:
             stages = {vid: v["Stages"] for vid, v in secret.versions.items() if v["Stages"]}
             facts = _facts(secret) | {"SecretVersionsToStages": stages or None}
             entries.append({name: value for name, value in facts.items() if value is not None})
@@ -196,8 +196,8 @@ class SecretsManagerApi:
             for vid, v in secret.versions.items()
             if v["Stages"] or data.get("IncludeDeprecated")
         ]
-        shown, token = _page(versions, data)
-        present = [{name: value for name, value in v.items() if value is not None} for v in shown]
+        page, token = _page(versions, data)
+        present = [{name: value for name, value in v.items() if value is not None} for v in page]
         return json_answer({"ARN": secret.arn, "Name": secret.name, "Versions": present, "NextToken": token})
 
 
@@ -282,9 +282,11 @@ def _passes(secret: Secret, condition: dict[str, Any]) -> bool:
 
 def _page[T](items: list[T], data: Input) -> tuple[list[T], str | None]:
     try:
-        return page(items, min(int(data.get("MaxResults") or 100), 100), data.get("NextToken"))
+        start = int(base64.b64decode(data["NextToken"])) if data.get("NextToken") else 0
     except ValueError:
         raise ServiceError("InvalidNextTokenException", "The NextToken value is invalid.") from None
+    end = start + min(int(data.get("MaxResults") or 100), 100)
+    return items[start:end], base64.b64encode(str(end).encode()).decode() if end < len(items) else None
 
 
 def _today() -> int:

@@ -89,7 +89,7 @@ def test_each_sample_is_an_envelope_as_eventbridge_sends_it(name: str) -> None:
 def test_the_sample_of_a_request_is_what_set_secret_puts(stack: Stack, app: ModuleType) -> None:
     (record,) = sample("sync-requested")["Records"]
 
-    assert set(json.loads(record["body"])["detail"]) == {"secret_arn", "secret_name", "version_id", "anchor"}
+    assert set(json.loads(record["body"])["detail"]) == {"secret_arn", "secret_name", "version_id", "anchors"}
 
 
 def receive(stack: Stack, queue: str, *bodies: str) -> dict[str, Any]:
