@@ -9,6 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import SecretsManagerEvent, event_source
 
 from mtls_rotation.assembly import Assembly
+from mtls_rotation.errors import WaitingForCertificateError
 from mtls_rotation.rotation import RotationRequest
 from mtls_rotation.timing import Deadline
 
@@ -34,6 +35,10 @@ def handler(event: SecretsManagerEvent, context: LambdaContext) -> None:
         logger.append_keys(secret=request.secret_id, version=request.version_id, step=request.step.value)
         metrics.add_dimension(name="step", value=request.step.value)
         assembly.rotation.run(request, deadline)
+    except WaitingForCertificateError:
+        # No failure; but Secrets Manager goes on only if a step returns, and stops only if it raises.
+        metrics.add_metric(name="StepWaiting", unit=MetricUnit.Count, value=1)
+        raise
     except Exception:
         metrics.add_metric(name="StepFailed", unit=MetricUnit.Count, value=1)
         logger.exception("step failed")

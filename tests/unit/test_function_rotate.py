@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation.errors import InvalidEventError, VersionNotStagedError
+from mtls_rotation.errors import InvalidEventError, VersionNotStagedError, WaitingForCertificateError
+from tests import builders
 from tests.unit.lambda_functions import Context, load, sample
 from tests.unit.stack import CLIENT, Stack
 
@@ -52,6 +53,22 @@ def test_a_failure_is_counted_and_reaches_secrets_manager(
 
     counted = metrics(capsys.readouterr().out)
     assert (counted["step"], counted["StepFailed"]) == ("setSecret", [1.0])
+
+
+def test_waiting_for_a_certificate_stops_secrets_manager_and_counts_as_no_failure(
+    empty_stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty_stack.add_secret(CLIENT, builders.client_definition(issuer={"type": "external"}))
+    app = load("rotate", monkeypatch)
+    monkeypatch.setattr(app.assembly, "rotation", empty_stack.rotation, raising=False)
+    event = sample("rotate-create-secret", empty_stack, ClientRequestToken=empty_stack.begin())
+    with pytest.raises(WaitingForCertificateError):
+        app.handler(event, Context())
+
+    counted = metrics(capsys.readouterr().out)
+    assert counted["StepWaiting"] == [1.0]
+    assert "StepFailed" not in counted
+    assert [it["detail-type"] for it in empty_stack.heard()] == ["Certificate Signing Requested"]
 
 
 def test_an_event_that_secrets_manager_would_not_send_is_refused(stack: Stack, app: ModuleType) -> None:
