@@ -18,7 +18,8 @@ from demo.report import Refused, Report, RotationReport, TruststoreReport
 from demo.traffic import Traffic, send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, LocalAwsError
-from mtls_rotation import bucket as layout
+from mtls_rotation import layout
+from mtls_rotation.pki.certificates import to_pem
 from mtls_rotation.truststore import bundle
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Demo:
         self._s3.put_object(
             Bucket=self._bucket,
             Key=f"{layout.STATIC_ANCHORS}partner.pem",
-            Body=bundle.render([partner.certificate]),
+            Body=to_pem(partner.certificate).encode(),
         )
         await_condition(lambda: not send(self._gateway.url, client).failure, "the partner's client is accepted", 60.0)
         return round(time.monotonic() - started, 2)

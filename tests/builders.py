@@ -50,6 +50,7 @@ class Foreign:
     """A certificate that the project would not make: what partners upload, and what a gateway refuses."""
 
     common_name: str = "Foreign"
+    subject: x509.Name | None = None
     authority: bool = True
     constraints: bool = True
     usages: tuple[x509.ObjectIdentifier, ...] = ()
@@ -64,7 +65,7 @@ class Foreign:
     def make(self) -> tuple[x509.Certificate, AnyKey]:
         """The certificate and its key; self-signed unless an issuer and its key are given."""
         key = self.key or ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.common_name)])
+        name = self.subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.common_name)])
         builder = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -108,6 +109,17 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 def foreign(**settings: Any) -> x509.Certificate:
     """A certificate that the project would not make. See `Foreign` for what can be set."""
     return Foreign(**settings).make()[0]
+
+
+def authorities(length: int) -> list[x509.Certificate]:
+    """A chain of CAs, from the root downwards."""
+    certificates: list[x509.Certificate] = []
+    key: AnyKey | None = None
+    for level in range(length):
+        issuer = certificates[-1] if certificates else None
+        made, key = Foreign(common_name=f"Level {level}", signer=key, issuer=issuer).make()
+        certificates.append(made)
+    return certificates
 
 
 def server_certificate(ca: pki.CertifiedKey) -> pki.CertifiedKey:

@@ -9,19 +9,22 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
 
 from mtls_rotation.assembly import Assembly
-from mtls_rotation.errors import DomainBusyError
+from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore.requests import SyncRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from mtls_rotation.truststore.sync import SyncResult
 
 # What is left of the function's time to write results once waiting for a domain ends.
 MARGIN = 10.0
+# Seconds until a batch that failed comes again: soon, as a rotation may wait for it; later, if somebody has to act.
+SOON, LATER = 30, 600
 
 logger = Logger(service="truststore_sync")
 metrics = Metrics(namespace="MtlsRotation", service="truststore_sync")
@@ -32,7 +35,7 @@ assembly = Assembly()
 @metrics.log_metrics
 @event_source(data_class=SQSEvent)
 def handler(event: SQSEvent, context: LambdaContext) -> dict[str, Any]:
-    """Reconcile once for the whole batch. If it cannot be done now, the whole batch comes again from the queue."""
+    """Reconcile once for the whole batch. What cannot be done now comes again from the queue at the right time."""
     records = {record.message_id: record for record in event.records}
     request = SyncRequest.from_messages({message: record.body for message, record in records.items()})
     if request.unreadable:
@@ -41,17 +44,29 @@ def handler(event: SQSEvent, context: LambdaContext) -> dict[str, Any]:
     deadline = Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN))
     try:
         result = assembly.sync.run(deadline, request.named, force=request.force)
-    except DomainBusyError as busy:
-        metrics.add_metric(name="Postponed", unit=MetricUnit.Count, value=1)
-        logger.info("postponed", reason=str(busy), batch=len(records))
-        assembly.queue.postpone((record.receipt_handle for record in records.values()), busy.retry_after)
-        return _failures(records)
-    except Exception:
-        metrics.add_metric(name="SyncFailed", unit=MetricUnit.Count, value=1)
+    except Exception as error:
+        guarded = isinstance(error, TruststoreGuardError)
+        metrics.add_metric(name="PublishStopped" if guarded else "SyncFailed", unit=MetricUnit.Count, value=1)
         logger.exception("sync failed")
+        _postpone(records.values(), LATER if guarded else SOON)
         raise
     _report(result, batch=len(records))
-    return _failures(request.unreadable)
+    return _failures([*request.unreadable, *_kept(result, request, records)])
+
+
+def _kept(result: SyncResult, request: SyncRequest, records: dict[str, SQSRecord]) -> list[str]:
+    """The one message that is to come again if there is more to do. The others have nothing to add: it is published."""
+    if result.retry_after is None:
+        return []
+    one = next((message for message in records if message not in request.unreadable), None)
+    if one is None:
+        return []
+    _postpone([records[one]], result.retry_after)
+    return [one]
+
+
+def _postpone(records: Iterable[SQSRecord], seconds: int) -> None:
+    assembly.queue.postpone((record.receipt_handle for record in records), seconds)
 
 
 def _failures(messages: Iterable[str]) -> dict[str, Any]:
@@ -60,19 +75,36 @@ def _failures(messages: Iterable[str]) -> dict[str, Any]:
 
 
 def _report(result: SyncResult, batch: int) -> None:
-    plan = result.plan
-    metrics.add_metric(name="Anchors", unit=MetricUnit.Count, value=len(plan.anchors))
-    metrics.add_metric(name="AnchorsRejected", unit=MetricUnit.Count, value=sum(e.rejected for e in plan.left_out))
-    metrics.add_metric(name="TruststorePublished", unit=MetricUnit.Count, value=int(result.published))
-    metrics.add_metric(name="DomainUpdates", unit=MetricUnit.Count, value=len(result.updated_domains))
-    metrics.add_metric(name="TruststoreWarnings", unit=MetricUnit.Count, value=sum(map(len, result.warnings.values())))
+    plan, warnings = result.plan, result.warnings or {}
+    counts = {
+        "Anchors": len(plan.anchors),
+        "AnchorsRejected": sum(entry.rejected for entry in plan.left_out),
+        "TruststorePublished": int(result.published),
+        "DomainUpdates": len(result.updated),
+        "DomainsDrifted": len(result.drifted),
+        "TruststoreWarnings": sum(map(len, warnings.values())),
+        "Postponed": int(result.retry_after is not None),
+        "PublishStopped": 0,
+        "SyncFailed": 0,
+    }
+    for name, value in counts.items():
+        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
     logger.info(
         "reconciled",
         batch=batch,
         version=result.version_id,
         published=result.published,
-        updated_domains=result.updated_domains,
-        anchors={key: anchor.reasons for key, anchor in plan.anchors.items()},
-        left_out=[f"{entry.where}: {entry.subject}: {entry.reason}" for entry in plan.left_out],
-        warnings=result.warnings,
+        anchors=len(plan.anchors),
+        added={key: [str(reason) for reason in plan.anchors[key].reasons] for key in sorted(plan.added)[:_LOGGED]},
+        removed=sorted(plan.removed)[:_LOGGED],
+        left_out=[f"{it.key}, certificate {it.position}: {it.subject}: {it.reason}" for it in plan.left_out[:_LOGGED]],
+        updated=result.updated,
+        behind=result.behind,
+        drifted=result.drifted,
+        retry_after=result.retry_after,
+        warnings=warnings,
     )
+
+
+# How many anchors one log line names: it may have 256 KiB.
+_LOGGED = 100

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from demo.certificates import Authority, from_secret
 from demo.traffic import Traffic
 from demo.waiting import await_condition, await_rotation
-from mtls_rotation import bucket as layout
+from mtls_rotation import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore import bundle
 
@@ -77,7 +77,7 @@ def test_an_uploaded_anchor_is_live_without_anyones_hand(gateway: "Deployment") 
     partner = Authority.named("Partner CA")
     held = partner.client("partner", gateway.aws.front_door.server_ca_pem)
     assert not gateway.accepts(held)
-    body = b"# from our partner\r\n" + bundle.render([partner.certificate]) + b"\r\nrubbish\r\n"
+    body = b"# from our partner\r\n" + pki.to_pem(partner.certificate).encode() + b"\r\nrubbish\r\n"
     gateway.s3.put_object(Bucket=gateway.bucket, Key=f"{layout.STATIC_ANCHORS}partner.pem", Body=body)
     # One UpdateDomainName in 30 seconds is API Gateway's limit, and the CA's rotation took one just now.
     await_condition(lambda: gateway.accepts(held), "the partner's client is accepted", 60.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from threading import RLock
 from typing import Any
@@ -227,16 +227,21 @@ class Domain:
 class ApiGateway:
     """Custom domain names with mutual TLS, which moto has without UpdateDomainName.
 
-    An update takes effect when `settle` is called. Requests are checked against botocore's model of the operation.
+    An update takes effect when `settle` is called, and there is one in 30 seconds for the account. Requests are checked
+    against botocore's model of the operation.
     """
 
     class exceptions:  # noqa: N801 - the name that boto3's clients give it
         class NotFoundException(ClientError):
             pass
 
-    def __init__(self, has_object_version: Callable[[str], bool]) -> None:
+    def __init__(self, has_object_version: Callable[[str], bool], clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._updated_at: datetime | None = None
         self.domains: dict[str, Domain] = {}
         self.updates: list[tuple[str, str]] = []
+        self.update_calls = 0
+        self.retry_after: str | None = None
         self.refuse_updates: str | None = None
         self._has_object_version = has_object_version
 
@@ -260,8 +265,14 @@ class ApiGateway:
 
     def update_domain_name(self, **request: Any) -> dict[str, Any]:
         domain = self._domain("UpdateDomainName", request)
+        self.update_calls += 1
         if self.refuse_updates:
-            raise refused(self.refuse_updates, "UpdateDomainName")
+            error = refused(self.refuse_updates, "UpdateDomainName")
+            headers = {"retry-after": self.retry_after} if self.retry_after else {}
+            error.response["ResponseMetadata"] = {"HTTPHeaders": headers}  # type: ignore[typeddict-item]
+            raise error
+        if self._updated_at and self._clock() - self._updated_at < timedelta(seconds=30):
+            raise refused("TooManyRequestsException", "UpdateDomainName")
         if domain.status != "AVAILABLE":
             raise refused("ConflictException", "UpdateDomainName")
         for patch in request["patchOperations"]:
@@ -276,6 +287,7 @@ class ApiGateway:
                 case _:
                     raise refused("BadRequestException", "UpdateDomainName")
         domain.status = "UPDATING"
+        self._updated_at = self._clock()
         self.updates.append((request["domainName"], domain.version_id or ""))
         return self.get_domain_name(domainName=request["domainName"])
 

@@ -11,15 +11,16 @@ from typing import Any, cast
 from cryptography import x509
 
 from mtls_rotation.bootstrap import Bootstrap
-from mtls_rotation.bucket import MANAGED_ANCHORS, TRUSTSTORE, CertificateBucket, IssuedKey
+from mtls_rotation.bucket import CertificateBucket
 from mtls_rotation.bus import EventBus
 from mtls_rotation.issuers.registry import Issuers
 from mtls_rotation.kms import SigningKeys
+from mtls_rotation.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import Rotation, RotationRequest, Step
 from mtls_rotation.signed_certificates import Intake
 from mtls_rotation.truststore import bundle
-from mtls_rotation.truststore.domain import GatewayDomain
+from mtls_rotation.truststore.api_gateway import GatewayDomain
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
 from mtls_rotation.versions import SecretVersions
@@ -57,9 +58,9 @@ class Stack:
 
     def __post_init__(self) -> None:
         self.secrets = SecretsManager(self.clients.secretsmanager)
-        self.gateway = ApiGateway(lambda version: self.bucket.read(TRUSTSTORE, version) is not None)
+        self.gateway = ApiGateway(lambda it: self.bucket.read(TRUSTSTORE, it) is not None, lambda: self.moment)
         self.kms = Kms(self.clients.kms)
-        self.private_ca: Any = PrivateCa(self.clients.acm_pca, lambda: self.now)
+        self.private_ca: Any = PrivateCa(self.clients.acm_pca, lambda: self.moment)
         self.bucket = CertificateBucket(self.clients.s3, BUCKET)
         self.versions = SecretVersions(cast("Any", self.secrets))
         self.bus = EventBus(self.clients.events, "default")
@@ -85,7 +86,20 @@ class Stack:
 
     def expect_gateway(self) -> None:
         """The functions are told of a domain name, which need not be there."""
-        self._domains = (GatewayDomain(cast("Any", self.gateway), DOMAIN),)
+        self._domains = (self.domain(DOMAIN),)
+
+    def domain(self, name: str) -> GatewayDomain:
+        """A domain name of the fake gateway, as the functions see it."""
+        client = cast("Any", self.gateway)
+        return GatewayDomain(client, name, lambda: client)
+
+    def add_domains(self, *names: str) -> tuple[str, ...]:
+        """Further domain names, running what the first does."""
+        first = self.gateway.domains[DOMAIN]
+        for name in names:
+            self.gateway.domains[name] = Domain(first.uri, first.version_id)
+        self._domains += tuple(map(self.domain, names))
+        return names
 
     def add_secret(self, name: str, value: str | dict[str, Any] | None, *, rotates: bool = True) -> str:
         """A tagged secret; the id of its version at AWSCURRENT."""
@@ -120,7 +134,7 @@ class Stack:
             bus=self.bus,
             domains=self._domains,
             issuers=self.issuers,
-            clock=lambda: self.now,
+            clock=lambda: self.moment,
         )
 
     @property
@@ -137,7 +151,7 @@ class Stack:
     @property
     def intake(self) -> Intake:
         """What takes in certificates that somebody else signed."""
-        return Intake(versions=self.versions, bucket=self.bucket, bus=self.bus, clock=lambda: self.now)
+        return Intake(versions=self.versions, bucket=self.bucket, bus=self.bus, clock=lambda: self.moment)
 
     @property
     def sync(self) -> TruststoreSync:
@@ -146,10 +160,10 @@ class Stack:
             versions=self.versions,
             bucket=self.bucket,
             bus=self.bus,
-            domains=self._domains,
+            targets=self._domains,
             tag=(TAG, NAME),
             settings=self.settings,
-            clock=lambda: self.now,
+            clock=lambda: self.moment,
         )
 
     @property
@@ -160,8 +174,13 @@ class Stack:
             bucket=self.bucket,
             sync=self.sync,
             issuers=self.issuers,
-            clock=lambda: self.now,
+            clock=lambda: self.moment,
         )
+
+    @property
+    def moment(self) -> datetime:
+        """What the time is: `now`, and what has been slept since."""
+        return self.now + timedelta(seconds=self.time.now)
 
     def reconcile(self, **options: Any) -> SyncResult:
         """One reconcile, whose domain updates settle at once."""

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from mtls_rotation.bootstrap import SecretDefinition
-from mtls_rotation.bucket import TRUSTSTORE
 from mtls_rotation.errors import InvalidSecretError
+from mtls_rotation.layout import TRUSTSTORE
 from mtls_rotation.pki import certificates as pki
 from tests import builders
 from tests.unit.lambda_functions import Context, load, sample

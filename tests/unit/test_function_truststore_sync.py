@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import pytest
 
 from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.truststore.domain import GatewayDomain
+from mtls_rotation.truststore.api_gateway import GatewayDomain
 from tests import builders
 from tests.unit.lambda_functions import Context, load, sample
 from tests.unit.stack import BUCKET, DOMAIN, Stack
@@ -38,7 +39,8 @@ def app(stack: Stack, queue: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     stack.with_gateway()
     module = load("truststore_sync", monkeypatch, QUEUE_URL=queue, DOMAIN_NAMES=DOMAIN)
     # moto has no UpdateDomainName, so the environment's own client gives way to the fake one.
-    module.assembly.domains = (GatewayDomain(cast("Any", SettlingGateway(stack)), DOMAIN),)
+    client = cast("Any", SettlingGateway(stack))
+    module.assembly.domains = (GatewayDomain(client, DOMAIN, lambda: client),)
     return module
 
 
@@ -106,7 +108,7 @@ def receive(stack: Stack, queue: str, *bodies: str) -> dict[str, Any]:
     }
 
 
-def test_a_batch_that_meets_a_busy_domain_is_postponed_and_reported_as_failed(
+def test_of_a_batch_that_meets_a_busy_domain_one_message_comes_again_later(
     stack: Stack, app: ModuleType, queue: str
 ) -> None:
     upload_partner(stack)
@@ -115,10 +117,12 @@ def test_a_batch_that_meets_a_busy_domain_is_postponed_and_reported_as_failed(
     batch = receive(stack, queue, body, body, "rubbish")
     answer = app.handler(batch, Context())
 
-    failures = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
-    assert failures == {record["messageId"] for record in batch["Records"]}
-    assert len(failures) == 3
-    assert "Messages" not in stack.clients.sqs.receive_message(QueueUrl=queue), "they came back at once"
+    failures = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    unreadable, *kept = failures
+    assert [record["body"] for record in batch["Records"] if record["messageId"] == unreadable] == ["rubbish"]
+    assert len(kept) == 1, "one is enough to come again, the others are done"
+    coming = stack.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    assert kept[0] not in {message["MessageId"] for message in coming}, "it came back at once"
 
 
 def test_an_unreadable_message_alone_is_left_in_the_queue(stack: Stack, app: ModuleType, queue: str) -> None:
@@ -140,7 +144,31 @@ def test_a_plan_that_is_not_safe_fails_the_batch_and_is_counted(
     with pytest.raises(TruststoreGuardError):
         app.handler(sample("sync-schedule"), Context())
 
-    assert '"SyncFailed":[1.0]' in capsys.readouterr().out
+    assert '"PublishStopped":[1.0]' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("cause", ["guard", "fault"])
+def test_a_batch_that_fails_comes_again_long_before_the_queue_would_hand_it_out(
+    stack: Stack, app: ModuleType, queue: str, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    error: Exception = TruststoreGuardError(where="", found="", expected="", remedy="")
+    monkeypatch.setattr(app.assembly.sync, "run", _raiser(error if cause == "guard" else RuntimeError("a fault")))
+    postponed: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        app.assembly.queue, "postpone", lambda handles, seconds: postponed.append((len(list(handles)), seconds))
+    )
+    body = sample("sync-schedule")["Records"][0]["body"]
+    with pytest.raises(type(error) if cause == "guard" else RuntimeError):
+        app.handler(receive(stack, queue, body, body), Context())
+
+    assert postponed == [(2, 600 if cause == "guard" else 30)]
+
+
+def _raiser(error: Exception) -> Callable[..., None]:
+    def run(*_: object, **__: object) -> None:
+        raise error
+
+    return run
 
 
 def test_what_was_found_is_counted(stack: Stack, app: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,5 +177,8 @@ def test_what_was_found_is_counted(stack: Stack, app: ModuleType, capsys: pytest
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     (counted,) = [line for line in lines if "_aws" in line]
-    names = ("Anchors", "AnchorsRejected", "TruststorePublished", "DomainUpdates", "TruststoreWarnings")
-    assert [counted[name] for name in names] == [[2.0], [0.0], [1.0], [1.0], [0.0]]
+    counts = {"Anchors": 2, "TruststorePublished": 1, "DomainUpdates": 1}
+    zero = ("AnchorsRejected", "DomainsDrifted", "TruststoreWarnings", "Postponed", "PublishStopped", "SyncFailed")
+    assert {name: counted[name] for name in (*counts, *zero)} == {
+        name: [float(counts.get(name, 0))] for name in (*counts, *zero)
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from mtls_rotation.pki.certificates import fingerprint
 from mtls_rotation.truststore.bundle import Unreadable
-from mtls_rotation.truststore.plan import Issued, Observation, Settings, StaticEntry, decide
+from mtls_rotation.truststore.plan import Issued, Observation, Reason, Settings, StaticEntry, Why, decide, obsolete
 from tests import builders
 from tests.builders import NOW
 
@@ -49,14 +50,12 @@ def test_an_anchor_belongs_while_a_live_version_hangs_on_it() -> None:
     plan = decide(seen(issued(ROOTS[0], "a"), issued(ROOTS[1], "b"), live=("a",)), Settings())
 
     assert set(plan.anchors) == plan.added == {IDS[ROOTS[0]]}
-    assert plan.anchors[IDS[ROOTS[0]]].reasons == ("in use: client a",)
+    assert plan.anchors[IDS[ROOTS[0]]].reasons == (Reason(Why.IN_USE, ("client",)),)
 
 
 def test_a_version_of_the_same_id_in_another_secret_does_not_count() -> None:
     other = Issued(IDS[ROOTS[0]], "other", "a", LONG_AGO)
-    assert (
-        decide(seen(other, live=("a",)), Settings()).refusal == "an empty truststore, which would refuse every client"
-    )
+    assert not decide(seen(other, live=("a",)), Settings()).anchors
 
 
 @pytest.mark.parametrize(("age", "belongs"), [(timedelta(minutes=59), True), (timedelta(hours=1), False)])
@@ -69,13 +68,13 @@ def test_an_operators_certificate_belongs_without_anything_hanging_on_it() -> No
     partner = builders.foreign()
     plan = decide(seen(static=(StaticEntry("anchors/static/partner.pem", partner),)), Settings())
 
-    assert plan.anchors[fingerprint(partner)].reasons == ("static: anchors/static/partner.pem",)
+    assert plan.anchors[fingerprint(partner)].reasons == (Reason(Why.UPLOADED, ("anchors/static/partner.pem",)),)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (Unreadable(2, "it cannot be read"), "it cannot be read"),
+        (Unreadable("it cannot be read"), "it cannot be read"),
         (builders.foreign(not_before=NOW - timedelta(days=9), not_after=NOW - timedelta(days=1)), "it expired on"),
         (builders.foreign(authority=False, issuer=ROOTS[0]), "neither a CA nor self-signed"),
     ],
@@ -87,9 +86,55 @@ def test_an_operators_unfit_certificate_is_named_and_blocks_no_other(content: An
     assert set(plan.anchors) == {IDS[ROOTS[0]], IDS[ROOTS[1]]}
     (left_out,) = plan.left_out
     assert reason in left_out.reason
-    assert left_out.where.startswith("anchors/static/a.pem")
+    assert left_out.key == "anchors/static/a.pem"
     assert left_out.rejected
-    assert plan.refusal is None
+
+
+def test_an_operators_ca_that_is_too_far_below_its_root_is_left_out_and_the_others_are_not() -> None:
+    certificates = builders.authorities(5)
+    static = tuple(StaticEntry("anchors/static/a.pem", it, number) for number, it in enumerate(certificates, 1))
+    plan = decide(seen(static=static), Settings())
+
+    assert set(plan.anchors) == {fingerprint(certificate) for certificate in certificates[:4]}
+    (left_out,) = plan.left_out
+    assert (left_out.position, left_out.subject) == (5, "CN=Level 4")
+
+
+def test_every_reason_for_an_anchor_is_given_and_each_bundle_and_secret_once() -> None:
+    static = (StaticEntry("b.pem", ROOTS[0], 1), StaticEntry("a.pem", ROOTS[0], 1), StaticEntry("a.pem", ROOTS[0], 2))
+    observation = seen(
+        issued(ROOTS[0], "a"),
+        issued(ROOTS[0], "b"),
+        Issued(IDS[ROOTS[0]], "authority", "c", LONG_AGO, authority=True),
+        issued(ROOTS[0], "d", NOW),
+        live=("a", "b"),
+        static=static,
+    )
+    plan = decide(replace(observation, issuing=frozenset({("authority", "c")})), Settings())
+
+    assert [str(reason) for reason in plan.anchors[IDS[ROOTS[0]]].reasons] == [
+        "uploaded in a.pem, b.pem",
+        "in use by client",
+        "issues for authority",
+        "issued from lately for client",
+    ]
+
+
+def test_a_secret_of_whose_versions_nothing_is_said_keeps_all_its_anchors() -> None:
+    observation = replace(seen(issued(ROOTS[0], "a"), issued(ROOTS[1], "b")), unclear=frozenset({"client"}))
+
+    assert set(decide(observation, Settings()).anchors) == {IDS[ROOTS[0]], IDS[ROOTS[1]]}
+
+
+def test_what_no_label_names_is_forgotten_after_its_time_and_not_of_a_secret_that_is_unclear() -> None:
+    observation = seen(issued(ROOTS[0], "live"), issued(ROOTS[0], "gone"), issued(ROOTS[0], "new", NOW), live=("live",))
+    days = Settings(index_kept=timedelta(days=5))
+
+    assert [entry.version_id for entry in obsolete(observation, days)] == ["gone"]
+    assert obsolete(observation, Settings(index_kept=timedelta(days=11))) == ()
+    assert obsolete(replace(observation, unclear=frozenset({"client"})), days) == ()
+    edited = replace(observation, live=frozenset({("client", "by hand")}), in_place=frozenset({("client", "by hand")}))
+    assert obsolete(edited, days) == ()
 
 
 def test_an_anchor_that_has_become_unused_stays_for_the_overlap() -> None:
@@ -120,10 +165,11 @@ def test_an_anchor_that_is_used_again_begins_its_overlap_afresh_later() -> None:
 
 def test_an_expired_anchor_leaves_even_while_something_hangs_on_it() -> None:
     observation = seen(issued(ROOTS[0], "a"), issued(EXPIRED, "b"), live=("a", "b"), deployed=(ROOTS[0], EXPIRED))
-    plan = decide(observation, Settings(most_removed=0.1))
+    plan = decide(observation, Settings())
 
     assert plan.removed == {IDS[EXPIRED]}
-    assert plan.refusal is None, "what has expired is accepted by nobody, so the guard does not count it"
+    (left_out,) = plan.left_out
+    assert (left_out.fingerprint, left_out.rejected) == (IDS[EXPIRED], True)
 
 
 def test_an_anchor_whose_certificate_is_lost_is_reported() -> None:
@@ -131,25 +177,6 @@ def test_an_anchor_whose_certificate_is_lost_is_reported() -> None:
     (left_out,) = decide(observation, Settings()).left_out
 
     assert (left_out.fingerprint, left_out.rejected) == ("f" * 64, True)
-
-
-def test_more_than_the_share_dropped_at_once_is_refused() -> None:
-    since = {IDS[certificate]: LONG_AGO for certificate in ROOTS[1:]}
-    observation = seen(issued(ROOTS[0], "a"), live=("a",), deployed=tuple(ROOTS), unused_since=since)
-
-    assert decide(observation, Settings(most_removed=0.5)).refusal == "3 of 4 anchors dropped at once"
-    assert decide(observation, Settings(most_removed=0.75)).refusal is None
-
-
-def test_half_dropped_at_once_is_not_refused() -> None:
-    since = {IDS[ROOTS[1]]: LONG_AGO}
-    observation = seen(issued(ROOTS[0], "a"), live=("a",), deployed=tuple(ROOTS[:2]), unused_since=since)
-
-    assert decide(observation, Settings()).refusal is None
-
-
-def test_an_empty_plan_is_refused() -> None:
-    assert decide(seen(), Settings()).refusal == "an empty truststore, which would refuse every client"
 
 
 # For every world ------------------------------------------------------------------------------------------------------
@@ -162,9 +189,7 @@ VERSIONS = ("a", "b", "c", "d", "e")
 @st.composite
 def worlds(draw: st.DrawFn) -> Observation:
     """Anything that may be seen: what is listed lags behind, what is deployed may be anything."""
-    static = st.sampled_from(
-        [StaticEntry("s", ROOTS[3]), StaticEntry("s", EXPIRED), StaticEntry("s", Unreadable(0, "x"))]
-    )
+    static = st.sampled_from([StaticEntry("s", ROOTS[3]), StaticEntry("s", EXPIRED), StaticEntry("s", Unreadable("x"))])
     unused: Mapping[str, datetime] = draw(st.dictionaries(ANCHORS.map(IDS.__getitem__), AGES))
     return seen(
         *(issued(draw(ANCHORS), version, draw(AGES)) for version in draw(st.sets(st.sampled_from(VERSIONS)))),
@@ -185,12 +210,9 @@ def test_an_anchor_in_date_with_a_live_certificate_is_never_left_out(
     assert needed - {IDS[EXPIRED]} <= set(plan.anchors)
 
 
-@given(worlds(), st.floats(0, 1))
-def test_an_empty_truststore_is_never_let_through(world: Observation, share: float) -> None:
-    plan = decide(world, Settings(most_removed=share))
-
-    assert plan.anchors or plan.refusal
-    assert IDS[EXPIRED] not in plan.anchors
+@given(worlds())
+def test_an_expired_anchor_is_never_in_it(world: Observation) -> None:
+    assert IDS[EXPIRED] not in decide(world, Settings()).anchors
 
 
 @given(worlds())

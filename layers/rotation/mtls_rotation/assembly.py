@@ -6,22 +6,27 @@ The only place that reads environment variables and makes AWS clients.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
+from math import nan
 from typing import TYPE_CHECKING
 
 import boto3
+from botocore.config import Config
 
 from mtls_rotation.bucket import CertificateBucket
 from mtls_rotation.bus import EventBus
 from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.queue import SyncQueue
 from mtls_rotation.timing import utc_now
-from mtls_rotation.truststore.domain import GatewayDomain
+from mtls_rotation.truststore.api_gateway import GatewayDomain
 from mtls_rotation.versions import SecretVersions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mypy_boto3_apigateway import APIGatewayClient
 
     from mtls_rotation.bootstrap import Bootstrap
     from mtls_rotation.issuers.registry import Issuers
@@ -38,7 +43,8 @@ class Assembly:
 
     Args:
         environment: `BUCKET_NAME`, `EVENT_BUS_NAME`, `STACK_NAME`, and where there is a gateway `DOMAIN_NAMES`
-            (separated by commas); for sync also `ANCHOR_OVERLAP_HOURS` and `QUEUE_URL`.
+            (names or ARNs, separated by commas); for sync also `QUEUE_URL`, `ANCHOR_OVERLAP_HOURS`,
+            `LARGEST_REMOVAL_PERCENT` and `TRUSTSTORE_MAX_CERTIFICATES`.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ, session: boto3.Session | None = None) -> None:
@@ -63,11 +69,17 @@ class Assembly:
     @cached_property
     def domains(self) -> tuple[GatewayDomain, ...]:
         """The custom domain names; none where the stack has no gateway."""
-        names = [name.strip() for name in self._environment.get("DOMAIN_NAMES", "").split(",") if name.strip()]
+        # Names, or ARNs, which end in them.
+        entries = self._environment.get("DOMAIN_NAMES", "").split(",")
+        names = [name for entry in entries if (name := entry.strip().rpartition("/")[2])]
         if not names:
             return ()
         client = self._session.client("apigateway")
-        return tuple(GatewayDomain(client, name) for name in names)
+        return tuple(GatewayDomain(client, name, self._gateway_updates) for name in dict.fromkeys(names))
+
+    @cache  # noqa: B019 - one assembly lives as long as its process
+    def _gateway_updates(self) -> APIGatewayClient:
+        return self._session.client("apigateway", config=Config(retries={"total_max_attempts": 1}))
 
     @cached_property
     def queue(self) -> SyncQueue:
@@ -123,9 +135,13 @@ class Assembly:
             versions=self.versions,
             bucket=self.bucket,
             bus=self.bus,
-            domains=self.domains,
+            targets=self.domains,
             tag=(STACK_TAG, self._setting("STACK_NAME")),
-            settings=Settings(overlap=timedelta(hours=self._hours("ANCHOR_OVERLAP_HOURS", 1.0))),
+            settings=Settings(
+                overlap=timedelta(hours=self._number("ANCHOR_OVERLAP_HOURS", 1.0, _HOURS)),
+                most_removed=self._number("LARGEST_REMOVAL_PERCENT", 50.0, _PERCENT) / 100,
+                most_anchors=int(self._number("TRUSTSTORE_MAX_CERTIFICATES", 1000.0, _CERTIFICATES)),
+            ),
             clock=utc_now,
         )
 
@@ -149,17 +165,30 @@ class Assembly:
             )
         return value
 
-    def _hours(self, name: str, default: float) -> float:
+    def _number(self, name: str, default: float, allowed: _Range) -> float:
         text = self._environment.get(name, "")
         try:
-            hours = float(text) if text else default
+            number = float(text) if text else default
         except ValueError:
-            hours = -1.0
-        if hours < 1.0:
+            number = nan
+        if not allowed.least <= number <= allowed.most:
             raise InvalidSettingsError(
                 where=f"the function's environment, {name}",
                 found=repr(text),
-                expected="a number of hours, 1 or more: ListSecrets may be minutes behind",
+                expected=f"a number of {allowed.what}, {allowed.least:g} to {allowed.most:g}{allowed.because}",
                 remedy="Correct the template's parameter.",
             )
-        return hours
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    what: str
+    least: float
+    most: float
+    because: str = ""
+
+
+_HOURS = _Range("hours", 1, 8760, ": ListSecrets may be minutes behind")
+_PERCENT = _Range("percent", 0, 100)
+_CERTIFICATES = _Range("certificates", 1, 1_000_000)

@@ -15,7 +15,7 @@ from mtls_rotation.errors import DomainBusyError
 from mtls_rotation.issuers import Order
 from mtls_rotation.rotation import file_certificate, with_certificate
 from mtls_rotation.secret import ManagedSecret
-from mtls_rotation.truststore.domain import UPDATE_INTERVAL
+from mtls_rotation.versions import secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,12 +101,17 @@ class Bootstrap:
 
     def _reconcile(self, deadline: Deadline) -> SyncResult:
         """Publish, and move the domain if there is one; one that takes no update just now is waited for."""
-        for _ in deadline.attempts(first=5.0, longest=UPDATE_INTERVAL):
-            try:
-                return self._sync.run(deadline)
-            except DomainBusyError as error:
-                busy = error
-        raise busy
+        while True:
+            result = self._sync.run(deadline)
+            if result.retry_after is None:
+                return result
+            if deadline.remaining() <= result.retry_after:
+                raise DomainBusyError(
+                    where=f"domain name {', '.join(result.behind)}",
+                    found="no time left to wait until it takes an update",
+                    retry_after=result.retry_after,
+                )
+            deadline.sleep(result.retry_after)
 
     def _define(self, definition: SecretDefinition, request_id: str, deadline: Deadline, *, issue: bool) -> None:
         """Put the definition at AWSCURRENT if it differs; a certificate that is there stays."""
@@ -132,10 +137,3 @@ class Bootstrap:
         stored = self._versions.await_version(secret_id, version_id, deadline)
         secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
         file_certificate(self._bucket, secret, stored.name, stored.version_id)
-
-
-def secret_name(secret_id: str) -> str:
-    """The name in a secret's ARN, whose last six characters and hyphen are Secrets Manager's; a name as it is."""
-    if not secret_id.startswith("arn:"):
-        return secret_id
-    return secret_id.split(":", 6)[6].rpartition("-")[0]

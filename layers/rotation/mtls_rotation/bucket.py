@@ -1,19 +1,8 @@
-"""The bucket: which object lies under which key, and how each is read and written. Public certificates only.
-
-truststore.pem                                   what the gateway reads
-anchors/managed/<sha256>.pem                     CA certificates that rotation issues from
-anchors/static/<any name>                        bundles that operators and partners upload
-issued/<anchor sha256>/<secret>/<version id>.pem issued certificates: which version hangs on which anchor
-    (.ca.pem for a CA's own certificate)
-outside/<secret>/<version id>.pem                issued certificates that no gateway of ours is to trust
-requested/<key sha256>/<secret>.csr              what somebody else is to sign; .json beside it says what was asked for
-signed/<any name>                                what they signed, uploaded by an operator
-accepted/<key sha256>.pem                        what of that fits, for createSecret to take
-state/retiring.json                              since when each anchor that is on its way out has been unused
-"""
+"""The bucket: reads and writes its objects. Which lies where is in `layout`."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,21 +10,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from mtls_rotation.errors import SupersededError
+from mtls_rotation.layout import TRUSTSTORE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mypy_boto3_s3 import S3Client
 
-TRUSTSTORE = "truststore.pem"
-MANAGED_ANCHORS = "anchors/managed/"
-STATIC_ANCHORS = "anchors/static/"
-ISSUED = "issued/"
-OUTSIDE = "outside/"
-REQUESTED = "requested/"
-SIGNED = "signed/"
-ACCEPTED = "accepted/"
-RETIRING = "state/retiring.json"
+log = logging.getLogger(__name__)
 
 _PEM = "application/x-pem-file"
 
@@ -46,6 +28,7 @@ class Listed:
 
     key: str
     etag: str
+    size: int
     modified: datetime
 
 
@@ -56,54 +39,6 @@ class Stored:
     body: bytes
     etag: str
     version_id: str
-
-
-def managed_anchor_key(fingerprint: str) -> str:
-    """Where the CA certificate with this SHA-256 fingerprint lies."""
-    return f"{MANAGED_ANCHORS}{fingerprint}.pem"
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedKey:
-    """The key of an issued certificate: which version hangs on which anchor.
-
-    Attributes:
-        anchor: the fingerprint of a CA certificate that it hangs on, at whatever height of its chain.
-        authority: whether it is a CA's own certificate.
-    """
-
-    anchor: str
-    secret: str
-    version_id: str
-    authority: bool = False
-
-    def __str__(self) -> str:
-        return f"{ISSUED}{self.anchor}/{self.secret}/{self.version_id}{'.ca' if self.authority else ''}.pem"
-
-    @classmethod
-    def parse(cls, key: str) -> IssuedKey | None:
-        """What a key says; None if it is not one of an issued certificate. Secrets' names may hold "/"."""
-        anchor, slash, rest = key.removeprefix(ISSUED).partition("/")
-        secret, last_slash, file = rest.rpartition("/")
-        if not (key.startswith(ISSUED) and slash and last_slash and secret and file.endswith(".pem")):
-            return None
-        version = file.removesuffix(".pem")
-        return cls(anchor, secret, version.removesuffix(".ca"), authority=version.endswith(".ca"))
-
-
-def outside_key(secret: str, version_id: str) -> str:
-    """Where the certificate of a version lies that no gateway of ours is to trust."""
-    return f"{OUTSIDE}{secret}/{version_id}.pem"
-
-
-def requested_key(public_key: str, secret: str, suffix: str) -> str:
-    """Where a signing request lies, under the fingerprint of its public key; `suffix` is "csr" or "json"."""
-    return f"{REQUESTED}{public_key}/{secret}.{suffix}"
-
-
-def accepted_key(public_key: str) -> str:
-    """Where the signed certificate of a public key lies once it was found fit."""
-    return f"{ACCEPTED}{public_key}.pem"
 
 
 class CertificateBucket:
@@ -122,7 +57,7 @@ class CertificateBucket:
         """Every object under `prefix`; one call for each thousand."""
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
             for entry in page.get("Contents", []):
-                yield Listed(entry["Key"], entry["ETag"], entry["LastModified"])
+                yield Listed(entry["Key"], entry["ETag"], entry["Size"], entry["LastModified"])
 
     def read(self, key: str, version_id: str | None = None) -> Stored | None:
         """An object, or None if there is no such object or version."""
@@ -163,6 +98,23 @@ class CertificateBucket:
                 raise
             raise self._superseded(key, f"the version {previous.version_id}" if previous else "no object") from None
         return Stored(body, answer["ETag"], answer["VersionId"])
+
+    def newest(self, key: str) -> str | None:
+        """The id of an object's newest version; None if there is no such object."""
+        try:
+            return self._client.head_object(Bucket=self.name, Key=key).get("VersionId", "null")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise
+
+    def delete_all(self, keys: Sequence[str]) -> None:
+        """Delete up to a thousand objects in one call. What cannot be deleted stays, and is logged."""
+        answer = self._client.delete_objects(
+            Bucket=self.name, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        )
+        for error in answer.get("Errors", []):
+            log.warning("could not delete", extra={"key": error.get("Key"), "code": error.get("Code")})
 
     def delete(self, key: str) -> None:
         """Delete an object; nothing happens if there is none."""

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from itertools import batched
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mypy_boto3_events import EventBridgeClient
 
 SOURCE = "mtls-rotation"
 TRUSTSTORE_SYNC_REQUESTED = "Truststore Sync Requested"
 TRUSTSTORE_PUBLISHED = "Truststore Published"
 TRUSTSTORE_ANCHOR_REJECTED = "Truststore Anchor Rejected"
+TRUSTSTORE_ANCHOR_EXPIRING = "Truststore Anchor Expiring"
+TRUSTSTORE_PUBLISH_STOPPED = "Truststore Publish Stopped"
+TRUSTSTORE_DRIFT = "Truststore Drift"
 TRUSTSTORE_WARNING = "Truststore Warning"
 CLIENT_CERTIFICATE_ROTATED = "Client Certificate Rotated"
 ROTATION_FAILED = "Rotation Failed"
@@ -19,6 +26,24 @@ CERTIFICATE_AUTHORITY_EXPIRING = "Certificate Authority Expiring"
 CERTIFICATE_SIGNING_REQUESTED = "Certificate Signing Requested"
 SIGNED_CERTIFICATE_ACCEPTED = "Signed Certificate Accepted"
 SIGNED_CERTIFICATE_REJECTED = "Signed Certificate Rejected"
+
+
+# PutEvents takes ten entries in a call.
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
+_AT_ONCE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to say.
+
+    Attributes:
+        resources: ARNs that it is about.
+    """
+
+    detail_type: str
+    detail: dict[str, object]
+    resources: tuple[str, ...] = ()
 
 
 class EventBus:
@@ -29,24 +54,30 @@ class EventBus:
         self._name = name
 
     def put(self, detail_type: str, detail: dict[str, object], *resources: str) -> None:
-        """Put one event.
+        """Put one event. Raises as `put_all`."""
+        self.put_all([Event(detail_type, detail, resources)])
+
+    def put_all(self, events: Iterable[Event]) -> None:
+        """Put events, ten in a call.
 
         Raises:
-            RuntimeError: EventBridge did not take it (PutEvents answers 200 even then).
+            RuntimeError: EventBridge did not take one (PutEvents answers 200 even then).
         """
-        answer = self._client.put_events(
-            Entries=[
-                {
-                    "EventBusName": self._name,
-                    "Source": SOURCE,
-                    "DetailType": detail_type,
-                    "Detail": json.dumps(detail),
-                    "Resources": list(resources),
-                }
-            ]
-        )
-        if answer["FailedEntryCount"]:
-            entry = answer["Entries"][0]
-            raise RuntimeError(
-                f"EventBridge refused {detail_type!r}: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
+        for some in batched(events, _AT_ONCE, strict=False):
+            answer = self._client.put_events(
+                Entries=[
+                    {
+                        "EventBusName": self._name,
+                        "Source": SOURCE,
+                        "DetailType": event.detail_type,
+                        "Detail": json.dumps(event.detail),
+                        "Resources": list(event.resources),
+                    }
+                    for event in some
+                ]
             )
+            for event, entry in zip(some, answer["Entries"], strict=True):
+                if "ErrorCode" in entry:
+                    raise RuntimeError(
+                        f"EventBridge refused {event.detail_type!r}: {entry['ErrorCode']}: {entry.get('ErrorMessage')}"
+                    )

@@ -11,12 +11,13 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from mtls_rotation import bucket as layout
+from mtls_rotation import layout
 from mtls_rotation.bus import CLIENT_CERTIFICATE_ROTATED, ROTATION_FAILED, TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.early_rotation import EarlyRotation
 from mtls_rotation.errors import (
@@ -36,7 +37,7 @@ from mtls_rotation.errors import (
 from mtls_rotation.handshake import try_endpoint
 from mtls_rotation.issuers import Concluding, Discarding, HasAuthority, Order, Signer
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki.verification import refusals
+from mtls_rotation.pki.verification import refusals, signed_by
 from mtls_rotation.request import CertificateRequest
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.truststore import bundle
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from mtls_rotation.issuers import Issuer
     from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.timing import Deadline
-    from mtls_rotation.truststore.domain import GatewayDomain
+    from mtls_rotation.truststore.target import Target
     from mtls_rotation.versions import SecretDescription, SecretVersions
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class Rotation:
         versions: SecretVersions,
         bucket: CertificateBucket,
         bus: EventBus,
-        domains: Sequence[GatewayDomain],
+        domains: Sequence[Target],
         issuers: Issuers,
         clock: Callable[[], datetime],
     ) -> None:
@@ -478,7 +479,21 @@ def with_certificate(definition: ManagedSecret, issued: pki.CertifiedKey, now: d
 
 
 def file_certificate(bucket: CertificateBucket, secret: ManagedSecret, name: str, version_id: str) -> None:
-    """Make sure that the bucket holds a version's public certificate and every CA certificate that it hangs on."""
+    """Make sure that the bucket holds a version's public certificate and every CA certificate that it hangs on.
+
+    Raises:
+        RejectedCertificateError: one of the chain has not been signed by the next. What is filed under a CA is
+            taken for verified by it: the sync reads no certificates to know what hangs on what.
+    """
+    certificates, anchor = _certificates(secret)
+    for lower, upper in pairwise((*certificates, anchor) if certificates[0] != anchor else (anchor, anchor)):
+        if not signed_by(lower, upper):
+            raise RejectedCertificateError(
+                where=f"secret {name}, version {version_id}",
+                found=f"{pki.subject(lower)}, which {pki.subject(upper)} has not signed",
+                expected="a certificate with its whole chain, in order",
+                remedy="Rotate the secret anew; if it goes on, look at the issuer.",
+            )
     if not secret.gateway_trusts:
         bucket.put_once(layout.outside_key(name, version_id), secret.certificate or "")
         return

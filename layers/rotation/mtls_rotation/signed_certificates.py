@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
-from mtls_rotation import bucket as layout
+from mtls_rotation import layout
 from mtls_rotation.bus import (
     CERTIFICATE_SIGNING_REQUESTED,
     SIGNED_CERTIFICATE_ACCEPTED,

@@ -49,6 +49,13 @@ def end_of_issuing(label: str) -> datetime | None:
         return None
 
 
+def secret_name(secret_id: str) -> str:
+    """The name in a secret's ARN, whose last six characters and hyphen are Secrets Manager's; a name as it is."""
+    if not secret_id.startswith("arn:"):
+        return secret_id
+    return secret_id.split(":", 6)[-1].rpartition("-")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class SecretDescription:
     """A secret without its values.

@@ -22,6 +22,7 @@ type SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 BACKDATE = timedelta(minutes=5)
 
 
+_SHORT = 200
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -185,6 +186,12 @@ def serial(certificate: x509.Certificate) -> str:
 def subject(certificate: x509.Certificate) -> str:
     """The subject as RFC 4514 writes it."""
     return certificate.subject.rfc4514_string()
+
+
+def short_subject(certificate: x509.Certificate) -> str:
+    """The subject for an event or a comment: whoever made the certificate may have put a book into it."""
+    text = subject(certificate)
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."
 
 
 def to_pem(*certificates: x509.Certificate) -> str:

@@ -67,7 +67,7 @@ def order_chain(
         above = (
             []
             if path[-1].issuer == path[-1].subject
-            else [it for it in pool if it not in path and _signed(path[-1], it)]
+            else [it for it in pool if it not in path and signed_by(path[-1], it)]
         )
         paths += [(*path, it) for it in above]
         if not above:
@@ -76,7 +76,8 @@ def order_chain(
     return (best[1:-1], best[-1]) if len(best) > 1 else ((), None)
 
 
-def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the names chain and `issuer`'s key has signed `certificate`."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
@@ -87,7 +88,7 @@ def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 def _self_signed_problems(certificate: x509.Certificate) -> list[str]:
     """A leaf that is its own anchor: the verifier below takes no anchor that is not a CA."""
     reasons = []
-    if not _signed(certificate, certificate):
+    if not signed_by(certificate, certificate):
         reasons.append("it is its own anchor and did not sign itself")
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value

@@ -1,52 +1,108 @@
 """PEM bundles: the certificates in a text that anyone may have written, and the bytes of a truststore. Pure."""
 
+import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.pki.certificates import fingerprint, to_pem
+from mtls_rotation.pki.certificates import fingerprint, short_subject, to_pem, to_rfc3339
 
-_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+if TYPE_CHECKING:
+    from mtls_rotation.truststore.plan import Anchor
+
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+_END = b"-----END CERTIFICATE-----"
+_DER_SEQUENCE = b"\x30\x82"
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A PEM block, or a whole text, that holds no certificate.
+    """What stands where a certificate should, and is none."""
 
-    Attributes:
-        position: which block of the bundle, counted from 1; 0 for the whole.
-    """
-
-    position: int
     reason: str
 
 
 def parse(text: bytes) -> list[x509.Certificate | Unreadable]:
-    """The certificates of a bundle in their order; what is between the PEM blocks is passed over."""
-    blocks = _BLOCK.findall(text)
-    if not blocks:
-        return [Unreadable(0, "no PEM certificate in it")]
-    return [_load(block, position) for position, block in enumerate(blocks, start=1)]
+    """The certificates of a bundle in their order; what is between the PEM blocks is passed over.
+
+    A block that is no certificate hides no other. A text without a block is one `Unreadable`. Time and memory are
+    linear in the length of the text.
+    """
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes files
+        text = text.decode("utf-16", errors="replace").encode()
+    _, *blocks = text.split(_BEGIN)
+    if blocks:
+        return [_load(block) for block in blocks]
+    if text.startswith(_DER_SEQUENCE):
+        return [Unreadable("no PEM certificate in it; it looks like DER, which `openssl x509 -inform der` converts")]
+    return [Unreadable("no PEM certificate in it")]
 
 
-def render(anchors: Iterable[x509.Certificate]) -> bytes:
-    """The truststore: each certificate once, in the order of the fingerprints, so that one set has one rendering."""
-    unique = {fingerprint(anchor): anchor for anchor in anchors}
-    return to_pem(*(unique[key] for key in sorted(unique))).encode()
+def certificates(text: bytes) -> dict[str, x509.Certificate]:
+    """The certificates of a bundle by their SHA-256 fingerprints; whatever else it holds is passed over."""
+    return by_fingerprint(parse(text))
+
+
+def by_fingerprint(entries: Iterable[x509.Certificate | Unreadable]) -> dict[str, x509.Certificate]:
+    """The certificates among the entries of a bundle."""
+    return {fingerprint(entry): entry for entry in entries if isinstance(entry, x509.Certificate)}
+
+
+def render(anchors: Mapping[str, "Anchor"]) -> bytes:
+    """The truststore: in the order of the fingerprints, a comment over each certificate. One plan has one rendering."""
+    return "\n".join(f"{_comment(anchors[key])}{to_pem(anchors[key].certificate)}" for key in sorted(anchors)).encode()
 
 
 def fingerprints(text: bytes) -> frozenset[str]:
     """The SHA-256 fingerprints of the certificates in a bundle."""
-    return frozenset(fingerprint(entry) for entry in parse(text) if isinstance(entry, x509.Certificate))
+    return frozenset(certificates(text))
 
 
-def _load(block: bytes, position: int) -> x509.Certificate | Unreadable:
+def _comment(anchor: "Anchor") -> str:
+    lines = {
+        "subject": short_subject(anchor.certificate),
+        "why": "; ".join(map(str, anchor.reasons)),
+        "until": to_rfc3339(anchor.certificate.not_valid_after_utc),
+    }
+    return "".join(f"# {name}: {printable(text)}\n" for name, text in lines.items())
+
+
+def printable(text: str) -> str:
+    """A text as one line of ASCII that no parser could take for a PEM boundary, whoever chose it."""
+    line = text.encode("ascii", "backslashreplace").decode()
+    return re.sub(r"[^ -~]", lambda match: f"\\x{ord(match.group()):02x}", line).replace("-----", "----\\x2d")
+
+
+def _load(block: bytes) -> x509.Certificate | Unreadable:
+    content, end, _ = block.partition(_END)
+    if not end:
+        return Unreadable("it begins and has no END CERTIFICATE line")
     try:
-        certificate = x509.load_pem_x509_certificate(block)
+        certificate = x509.load_pem_x509_certificate(_BEGIN + content + _END)
         # Parsing is lazy: what cannot be read later is better found here.
-        _ = certificate.extensions, certificate.subject, certificate.issuer, certificate.public_key()
+        _ = certificate.extensions, certificate.subject.rfc4514_string(), certificate.issuer, certificate.public_key()
+        _ = certificate.signature_hash_algorithm, certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except Exception as error:  # noqa: BLE001 - whatever the parser makes of rubbish, the other blocks must go in
-        return Unreadable(position, f"it cannot be read as a certificate: {error}")
+        return Unreadable(printable(f"it cannot be read as a certificate: {error}"))
     return certificate
+
+
+def blocks(entries: Iterable[x509.Certificate | Unreadable]) -> Iterable[str]:
+    """Each entry as a text that `from_blocks` reads again: for the sync's own notes."""
+    for entry in entries:
+        yield f"!{entry.reason}" if isinstance(entry, Unreadable) else to_pem(entry)
+
+
+def from_blocks(texts: Iterable[str]) -> list[x509.Certificate | Unreadable]:
+    """What `blocks` wrote.
+
+    Raises:
+        ValueError: it did not write this.
+    """
+    return [
+        Unreadable(text[1:]) if text.startswith("!") else x509.load_pem_x509_certificate(text.encode())
+        for text in texts
+    ]

@@ -3,18 +3,21 @@
 An anchor belongs while a live version of a managed secret hangs on it, or while an operator's bundle holds it. What
 `ListSecrets` says may be five minutes old, so three things guard against removing too early: whatever was issued
 within `Settings.recent` is live whatever the listing says; versions that events name are counted as live; and an anchor
-that has become unused stays for `Settings.overlap` more.
+that has become unused stays for `Settings.overlap` more. docs/truststore.md explains every reason to an operator.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from cryptography import x509
 
-from mtls_rotation.pki.certificates import fingerprint, subject
+from mtls_rotation.layout import managed_anchor_key
+from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.truststore.bundle import Unreadable
-from mtls_rotation.truststore.rules import refusal
+from mtls_rotation.truststore.rules import over_long_chains, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,15 @@ class Settings:
         overlap: how long an anchor stays after it was first seen unused.
         recent: how long an issued certificate counts as live whatever the listing says.
         most_removed: the largest share of the deployed anchors that one publish may drop.
+        most_anchors: how many certificates the truststore may hold: API Gateway's quota.
+        index_kept: how long the bucket remembers a certificate at least that no label names any more.
     """
 
     overlap: timedelta = timedelta(hours=1)
     recent: timedelta = timedelta(hours=1)
     most_removed: float = 0.5
+    most_anchors: int = 1000
+    index_kept: timedelta = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +56,15 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class StaticEntry:
-    """One certificate, or one unreadable block, of a bundle under `anchors/static/`."""
+    """One certificate, or one unreadable block, of a bundle under `anchors/static/`.
+
+    Attributes:
+        position: which block of the bundle, counted from 1; 0 for the whole.
+    """
 
     key: str
     content: x509.Certificate | Unreadable
+    position: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,8 @@ class Observation:
         issuing: likewise, of every version that a CA issues from or is about to. A CA at AWSPREVIOUS does not: it stays
             for the certificates that hang on it, and no longer.
         in_place: those of `live` and `issuing` that are past their rotation, so that they hold a value for certain.
-        managed: the anchors in the bucket, by fingerprint.
+        unclear: the names of secrets that exist and of whose versions nothing is said.
+        managed: the anchors in the bucket, by fingerprint; at least those that `needed` names.
         deployed: the anchors of the truststore that is published now, by fingerprint.
         unused_since: for each anchor on its way out, since when it has been unused.
     """
@@ -73,11 +86,44 @@ class Observation:
     live: frozenset[tuple[str, str]]
     issuing: frozenset[tuple[str, str]]
     issued: tuple[Issued, ...]
-    managed: Mapping[str, x509.Certificate]
+    managed: Mapping[str, x509.Certificate] = field(default_factory=dict)
     static: tuple[StaticEntry, ...] = ()
     deployed: Mapping[str, x509.Certificate] = field(default_factory=dict)
     unused_since: Mapping[str, datetime] = field(default_factory=dict)
     in_place: frozenset[tuple[str, str]] = frozenset()
+    unclear: frozenset[str] = frozenset()
+
+
+class Why(StrEnum):
+    """Why an anchor is in the truststore."""
+
+    UPLOADED = "uploaded in"
+    IN_USE = "in use by"
+    ISSUES = "issues for"
+    UNCLEAR = "may be in use by"
+    LATELY = "issued from lately for"
+    RETIRING = "unused since"
+
+
+# How many names a reason is written out with.
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason for an anchor, with what stands behind it.
+
+    Attributes:
+        names: keys of bundles (UPLOADED), a moment (RETIRING), or names of secrets; sorted, each once.
+    """
+
+    why: Why
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.names[:_SHOWN])
+        more = len(self.names) - _SHOWN
+        return f"{self.why} {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +131,12 @@ class Anchor:
     """A certificate that belongs in the truststore, and why."""
 
     certificate: x509.Certificate
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+
+    @property
+    def retiring(self) -> bool:
+        """Whether nothing holds it any more but the overlap."""
+        return all(reason.why is Why.RETIRING for reason in self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +144,14 @@ class LeftOut:
     """A certificate that does not belong in the truststore, and why.
 
     Attributes:
-        where: the object that holds it, or "managed".
-        rejected: True for an operator's certificate that API Gateway would not take: somebody should know.
+        key: the object that holds it, or would.
+        position: which certificate of that object, counted from 1; 0 for the whole.
+        fingerprint: empty where it is no certificate.
+        rejected: True where somebody meant it to be trusted, and should know that it is not.
     """
 
-    where: str
+    key: str
+    position: int
     subject: str
     fingerprint: str
     reason: str
@@ -106,112 +160,142 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the truststore should be.
-
-    Attributes:
-        refusal: why this plan must not be published unless forced; None if it may be.
-    """
+    """What the truststore should be."""
 
     anchors: Mapping[str, Anchor]
     left_out: tuple[LeftOut, ...]
     added: frozenset[str]
     removed: frozenset[str]
     unused_since: Mapping[str, datetime]
-    refusal: str | None
 
 
 def decide(seen: Observation, settings: Settings) -> Plan:
-    """Decide what the truststore should hold."""
-    wanted, left_out = _judge_static(seen)
-    for anchor, reasons in _used_anchors(seen, settings).items():
-        certificate = seen.managed.get(anchor) or seen.deployed.get(anchor)
+    """Decide what the truststore should hold. Whether it is safe to publish is for `guards` to say."""
+    anchors, left_out = _uploaded(seen)
+    used = _used(seen, settings)
+    for key, reasons in used.items():
+        certificate = seen.managed.get(key) or seen.deployed.get(key)
         if certificate is None:
-            left_out.append(
-                LeftOut("managed", "unknown", anchor, "its certificate is not in the bucket", rejected=True)
-            )
-        elif reason := refusal(certificate, seen.now):
-            left_out.append(LeftOut("managed", subject(certificate), anchor, reason))
+            lost = "certificates hang on it, and it is not in the bucket"
+            left_out.append(LeftOut(managed_anchor_key(key), 1, "unknown", key, lost, rejected=True))
+        elif unfit := refusal(certificate, seen.now):
+            left_out.append(_managed(key, certificate, unfit, rejected=True))
         else:
-            wanted.setdefault(anchor, []).extend(reasons)
+            known = anchors.get(key)
+            anchors[key] = Anchor(certificate, (known.reasons if known else ()) + reasons)
 
     unused_since = {}
-    for anchor, certificate in seen.deployed.items():
-        if anchor in wanted or refusal(certificate, seen.now):
+    for key, certificate in seen.deployed.items():
+        if key in anchors or key in used:
             continue
-        since = seen.unused_since.get(anchor, seen.now)
-        if seen.now - since < settings.overlap:
-            unused_since[anchor] = since
-            wanted[anchor] = [f"unused since {since:%Y-%m-%d %H:%M:%S} UTC, kept for the overlap"]
+        since = seen.unused_since.get(key, seen.now)
+        if unfit := refusal(certificate, seen.now):
+            left_out.append(_managed(key, certificate, unfit))
+        elif seen.now - since < settings.overlap:
+            unused_since[key] = since
+            anchors[key] = Anchor(certificate, (Reason(Why.RETIRING, (f"{since:%Y-%m-%d %H:%M} UTC",)),))
         else:
-            left_out.append(LeftOut("managed", subject(certificate), anchor, "nothing live hangs on it"))
+            left_out.append(_managed(key, certificate, "nothing live hangs on it"))
 
-    anchors = {key: Anchor(_find(key, seen), tuple(reasons)) for key, reasons in sorted(wanted.items())}
-    removed = frozenset(seen.deployed) - frozenset(anchors)
     return Plan(
-        anchors=anchors,
-        left_out=tuple(left_out),
+        anchors=dict(sorted(anchors.items())),
+        left_out=tuple(dict.fromkeys(left_out)),
         added=frozenset(anchors) - frozenset(seen.deployed),
-        removed=removed,
+        removed=frozenset(seen.deployed) - frozenset(anchors),
         unused_since=unused_since,
-        refusal=_guard(anchors, removed, seen, settings),
     )
 
 
-def _judge_static(seen: Observation) -> tuple[dict[str, list[str]], list[LeftOut]]:
-    wanted: dict[str, list[str]] = {}
-    left_out = []
+def needed(seen: Observation, settings: Settings) -> frozenset[str]:
+    """The managed anchors whose certificates `decide` will ask for."""
+    return frozenset(_used(seen, settings))
+
+
+def hanging(seen: Observation) -> Mapping[str, frozenset[str]]:
+    """The anchors that clients need now: for each, the secrets whose certificate at AWSCURRENT or AWSPREVIOUS does."""
+    held = seen.live & seen.in_place
+    unclear = _unclear(held, seen)
+    secrets = defaultdict(set)
+    for entry in seen.issued:
+        if not entry.authority and ((entry.secret, entry.version_id) in held or entry.secret in unclear):
+            secrets[entry.anchor].add(entry.secret)
+    return {anchor: frozenset(names) for anchor, names in secrets.items()}
+
+
+def obsolete(seen: Observation, settings: Settings) -> tuple[Issued, ...]:
+    """What the bucket need not remember any more: no label names it, and it is older than `Settings.index_kept`."""
+    labelled = seen.live | seen.issuing
+    unclear = _unclear(seen.live & seen.in_place, seen) | _unclear(seen.issuing & seen.in_place, seen)
+    return tuple(
+        entry
+        for entry in seen.issued
+        if (entry.secret, entry.version_id) not in labelled
+        and entry.secret not in unclear
+        and seen.now - entry.at >= settings.index_kept
+    )
+
+
+def _uploaded(seen: Observation) -> tuple[dict[str, Anchor], list[LeftOut]]:
+    """The anchors in operators' bundles, each certificate judged by itself, and then with its chain."""
+    left_out: list[LeftOut] = []
+    fit: list[tuple[StaticEntry, str, x509.Certificate]] = []
     for entry in seen.static:
         match entry.content:
-            case Unreadable(position, reason):
-                left_out.append(LeftOut(f"{entry.key}, block {position}", "unreadable", "", reason, rejected=True))
+            case Unreadable(reason):
+                left_out.append(LeftOut(entry.key, entry.position, "unreadable", "", reason, rejected=True))
+            case certificate if unfit := refusal(certificate, seen.now):
+                left_out.append(_rejected(entry, certificate, unfit))
             case certificate:
-                key = fingerprint(certificate)
-                if unfit := refusal(certificate, seen.now):
-                    left_out.append(LeftOut(entry.key, subject(certificate), key, unfit, rejected=True))
-                else:
-                    wanted.setdefault(key, []).append(f"static: {entry.key}")
-    return wanted, left_out
+                fit.append((entry, fingerprint(certificate), certificate))
+
+    certificates = {key: certificate for _, key, certificate in fit}
+    over_long = over_long_chains((certificates | dict(seen.deployed)).values())
+    keys = defaultdict(set)
+    for entry, key, certificate in fit:
+        if too_long := over_long.get(certificate):
+            left_out.append(_rejected(entry, certificate, too_long))
+        else:
+            keys[key].add(entry.key)
+    return {
+        key: Anchor(certificates[key], (Reason(Why.UPLOADED, tuple(sorted(bundles))),)) for key, bundles in keys.items()
+    }, left_out
 
 
-def _used_anchors(seen: Observation, settings: Settings) -> dict[str, list[str]]:
-    """The anchors that live certificates hang on, by fingerprint, each with the versions that do."""
-    used: dict[str, list[str]] = {}
-    filed = {(certificate.secret, certificate.version_id) for certificate in seen.issued}
-    edited_clients = {secret for secret, _ in (seen.live & seen.in_place) - filed}
-    edited_authorities = {secret for secret, _ in (seen.issuing & seen.in_place) - filed}
-    for certificate in seen.issued:
-        versions = seen.issuing if certificate.authority else seen.live
-        edited = edited_authorities if certificate.authority else edited_clients
-        if (certificate.secret, certificate.version_id) in versions:
-            reason = f"in use: {certificate.secret} {certificate.version_id}"
-        elif certificate.secret in edited:
-            # Somebody edited the secret by hand: its new version carries a certificate over, and none is filed for it.
-            # Which one cannot be told without reading the secret, so whatever was issued for it counts.
-            reason = f"may be in use: a version of {certificate.secret} that was edited by hand"
-        elif seen.now - certificate.at < settings.recent:
-            reason = f"issued lately: {certificate.secret} {certificate.version_id}"
+def _used(seen: Observation, settings: Settings) -> dict[str, tuple[Reason, ...]]:
+    """The anchors that live certificates hang on, by fingerprint, each with the secrets whose certificates do."""
+    unclear_clients = _unclear(seen.live & seen.in_place, seen)
+    unclear_authorities = _unclear(seen.issuing & seen.in_place, seen)
+    secrets: dict[str, dict[Why, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for entry in seen.issued:
+        if (entry.secret, entry.version_id) in (seen.issuing if entry.authority else seen.live):
+            why = Why.ISSUES if entry.authority else Why.IN_USE
+        elif entry.secret in (unclear_authorities if entry.authority else unclear_clients):
+            why = Why.UNCLEAR
+        elif seen.now - entry.at < settings.recent:
+            why = Why.LATELY
         else:
             continue
-        used.setdefault(certificate.anchor, []).append(reason)
-    return used
+        secrets[entry.anchor][why].add(entry.secret)
+    return {
+        anchor: tuple(Reason(why, tuple(sorted(reasons[why]))) for why in Why if why in reasons)
+        for anchor, reasons in secrets.items()
+    }
 
 
-def _find(key: str, seen: Observation) -> x509.Certificate:
-    for source in (seen.managed, seen.deployed):
-        if key in source:
-            return source[key]
-    return next(certificate for certificate in _static_certificates(seen.static) if fingerprint(certificate) == key)
+def _unclear(in_place: Iterable[tuple[str, str]], seen: Observation) -> frozenset[str]:
+    """The secrets of which it cannot be told, without reading them, which of their certificates is in use.
+
+    Somebody edited the secret by hand: its new version carries a certificate over, and none is filed for it. Or nothing
+    is said of its versions. Whatever was issued for such a secret counts.
+    """
+    filed = {(entry.secret, entry.version_id) for entry in seen.issued}
+    return seen.unclear | {secret for secret, version in in_place if (secret, version) not in filed}
 
 
-def _static_certificates(entries: Iterable[StaticEntry]) -> Iterable[x509.Certificate]:
-    return (entry.content for entry in entries if isinstance(entry.content, x509.Certificate))
+def _managed(key: str, certificate: x509.Certificate, reason: str, *, rejected: bool = False) -> LeftOut:
+    return LeftOut(managed_anchor_key(key), 1, short_subject(certificate), key, reason, rejected)
 
 
-def _guard(anchors: Mapping[str, Anchor], removed: frozenset[str], seen: Observation, settings: Settings) -> str | None:
-    if not anchors:
-        return "an empty truststore, which would refuse every client"
-    expired = {key for key, certificate in seen.deployed.items() if seen.now > certificate.not_valid_after_utc}
-    dropped = len(removed - expired)
-    if seen.deployed and dropped > settings.most_removed * len(seen.deployed) and len(seen.deployed) > 1:
-        return f"{dropped} of {len(seen.deployed)} anchors dropped at once"
-    return None
+def _rejected(entry: StaticEntry, certificate: x509.Certificate, reason: str) -> LeftOut:
+    key = fingerprint(certificate)
+    return LeftOut(entry.key, entry.position, short_subject(certificate), key, reason, rejected=True)

@@ -3,12 +3,15 @@
 https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mutual-tls.html
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA224
+
+from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, signed_by
 
 type Rule = Callable[[x509.Certificate, datetime], str | None]
 
@@ -16,6 +19,32 @@ type Rule = Callable[[x509.Certificate, datetime], str | None]
 def refusal(certificate: x509.Certificate, now: datetime) -> str | None:
     """Why API Gateway would not take this certificate as an anchor at `now`, or None if it would."""
     return next((reason for rule in RULES if (reason := rule(certificate, now))), None)
+
+
+def over_long_chains(certificates: Iterable[x509.Certificate]) -> Mapping[x509.Certificate, str]:
+    """Which of these are too far below their root for API Gateway to accept any client of theirs, and why.
+
+    A certificate's chain is the shortest that the names of issuers lead along, upwards among `certificates`.
+    """
+    pool = set(certificates)
+    by_subject = defaultdict(list)
+    for certificate in pool:
+        by_subject[certificate.subject].append(certificate)
+    # Breadth first, downwards: from those with nothing above them, each level one further from its root.
+    height = {it: 1 for it in pool if it.issuer == it.subject or it.issuer not in by_subject}
+    below = defaultdict(list)
+    for certificate in pool - set(height):
+        below[certificate.issuer].append(certificate)
+    level = list(height)
+    while level:
+        found = {it for above in level for it in below[above.subject] if it not in height}
+        height |= dict.fromkeys(found, height[level[0]] + 1)
+        level = list(found)
+    return {
+        it: f"its chain has {levels} CAs, where API Gateway takes {MAX_CHAIN_LENGTH} at most"
+        for it, levels in height.items()
+        if levels > MAX_CHAIN_LENGTH
+    }
 
 
 def _is_in_date(certificate: x509.Certificate, now: datetime) -> str | None:
@@ -52,7 +81,7 @@ def _has_strong_key(certificate: x509.Certificate, _: datetime) -> str | None:
 
 
 def _is_authority_or_self_signed(certificate: x509.Certificate, _: datetime) -> str | None:
-    if is_authority(certificate) or certificate.issuer == certificate.subject:
+    if is_authority(certificate) or signed_by(certificate, certificate):
         return None
     return "it is neither a CA nor self-signed"
 

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from cryptography import x509
 
-from mtls_rotation import bucket as layout
-from mtls_rotation.bus import TRUSTSTORE_ANCHOR_REJECTED, TRUSTSTORE_PUBLISHED, TRUSTSTORE_WARNING
-from mtls_rotation.errors import TruststoreGuardError
-from mtls_rotation.pki.certificates import fingerprint, to_rfc3339
-from mtls_rotation.truststore import bundle
-from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING, HELD_LABELS, SecretDescription, end_of_issuing
+from mtls_rotation import layout
+from mtls_rotation.bus import (
+    TRUSTSTORE_ANCHOR_EXPIRING,
+    TRUSTSTORE_ANCHOR_REJECTED,
+    TRUSTSTORE_DRIFT,
+    TRUSTSTORE_PUBLISH_STOPPED,
+    TRUSTSTORE_PUBLISHED,
+    TRUSTSTORE_WARNING,
+)
+from mtls_rotation.errors import DomainBusyError, SupersededError, TruststoreGuardError, UnusableDomainError
+from mtls_rotation.truststore import bundle, guards, news
+from mtls_rotation.truststore.notes import AnchorObject, Notes
+from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide, needed, obsolete
+from mtls_rotation.truststore.rollout import Told, next_move
+from mtls_rotation.truststore.target import Deployed, Truststore
+from mtls_rotation.versions import (
+    AWSCURRENT,
+    AWSPENDING,
+    HELD_LABELS,
+    SecretDescription,
+    end_of_issuing,
+    secret_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from mtls_rotation.bucket import CertificateBucket, Stored
+    from cryptography import x509
+
+    from mtls_rotation.bucket import CertificateBucket, Listed, Stored
     from mtls_rotation.bus import EventBus
     from mtls_rotation.timing import Deadline
-    from mtls_rotation.truststore.domain import Deployed, GatewayDomain
+    from mtls_rotation.truststore.target import Target
     from mtls_rotation.versions import SecretVersions
 
 log = logging.getLogger(__name__)
+
+# A bundle of ten thousand certificates; more than any truststore takes.
+LARGEST_BUNDLE = 16 * 1024 * 1024
+# Seconds until a target is looked at again whose update took longer than the run.
+SETTLING = 30
+# How often a run that another overtook begins afresh by itself.
+_TRIES = 3
+# How many objects one call deletes.
+_DELETED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +62,35 @@ class SyncResult:
 
     Attributes:
         version_id: the object version of the truststore that is published now; empty where there is none to publish.
-        updated_domains: the domain names that were told to run it in this run.
-        warnings: by domain name, what API Gateway says is wrong with the truststore.
+        updated: the targets that were told to run it in this run.
+        behind: the targets that do not run it yet, for a reason that passes.
+        drifted: the targets that ran what nobody here told them to.
+        retry_after: in how many seconds a further run has something to do; None if nothing is left.
+        warnings: by target, what it says is wrong with the truststore.
     """
 
     plan: Plan
-    version_id: str
-    published: bool
-    updated_domains: tuple[str, ...]
-    warnings: Mapping[str, tuple[str, ...]]
+    version_id: str = ""
+    published: bool = False
+    updated: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
+    drifted: tuple[str, ...] = ()
+    retry_after: int | None = None
+    warnings: Mapping[str, tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What is there: the observation, and the objects that it was made from."""
+
+    seen: Observation
+    published: Stored | None
+    stored_notes: Stored | None
+    notes: Notes
 
 
 class TruststoreSync:
-    """Brings the truststore and the domains that run it in line with what is live.
+    """Brings the truststore and the targets that run it in line with what is live.
 
     Reads no secret value: which anchor a version hangs on is in the keys under `issued/`.
     """
@@ -60,7 +101,7 @@ class TruststoreSync:
         versions: SecretVersions,
         bucket: CertificateBucket,
         bus: EventBus,
-        domains: Sequence[GatewayDomain],
+        targets: Sequence[Target],
         tag: tuple[str, str],
         settings: Settings,
         clock: Callable[[], datetime],
@@ -68,7 +109,7 @@ class TruststoreSync:
         self._versions = versions
         self._bucket = bucket
         self._bus = bus
-        self._domains = domains
+        self._targets = targets
         self._tag = tag
         self._settings = settings
         self._clock = clock
@@ -77,69 +118,111 @@ class TruststoreSync:
         """Reconcile once.
 
         Args:
-            deadline: until when to wait for a domain to become AVAILABLE.
-            named: (secret ARN, version id) that events in hand name; each is asked for, as the listing may lag.
-            force: publish even what a guard refuses, except an empty truststore.
+            deadline: until when to wait for a target that was updated to settle.
+            named: (secret ARN, version id) that events in hand name; the listing may not show them yet.
+            force: publish even what a guard refuses, if it is a guard that may be forced.
 
         Raises:
-            TruststoreGuardError: the plan is not safe; nothing was changed.
-            DomainBusyError: published, but a domain takes no update now.
-            SupersededError: another reconcile published at the same time.
+            TruststoreGuardError: the plan is not safe; what is deployed was left alone.
+            UnusableDomainError: a target checks no client certificates; the others were seen to.
+            SupersededError: other reconciles kept publishing at the same time.
         """
-        published = self._bucket.read(layout.TRUSTSTORE)
-        retiring = self._bucket.read(layout.RETIRING)
-        plan = decide(self._observe(published, retiring, named), self._settings)
-        if not plan.anchors and published is None and not self._domains:
-            # A stack whose clients are all known elsewhere: there is no gateway, and nothing for one to trust.
-            return SyncResult(plan, "", published=False, updated_domains=(), warnings={})
-        if plan.refusal and not (force and plan.anchors):
-            raise TruststoreGuardError(
-                where=f"{self._bucket.truststore_uri}",
-                found=plan.refusal,
-                expected="a truststore in which every client that is accepted now stays accepted",
-                remedy="Look at what was removed; if it is meant, run the sync with force.",
-            )
-        body = bundle.render(anchor.certificate for anchor in plan.anchors.values())
-        changed = published is None or bundle.fingerprints(published.body) != frozenset(plan.anchors)
-        if changed or published is None:
-            published = self._bucket.replace(layout.TRUSTSTORE, body, published)
-            self._announce(plan, published)
-        self._remember_retiring(plan, retiring)
-        updated = self._deploy(published.version_id)
-        return SyncResult(
-            plan=plan,
-            version_id=published.version_id,
-            published=changed,
-            updated_domains=updated,
-            warnings=self._read_back(updated, deadline),
-        )
+        named = frozenset(named)
+        for _ in range(_TRIES):
+            try:
+                return self._reconcile(deadline, named, force=force)
+            except SupersededError as error:
+                log.info("begun afresh", extra={"reason": str(error)})
+                overtaken = error
+        raise overtaken
 
-    def _observe(
-        self, published: Stored | None, retiring: Stored | None, named: Iterable[tuple[str, str]]
-    ) -> Observation:
-        deployed = _by_fingerprint(bundle.parse(published.body)) if published else {}
+    def _reconcile(self, deadline: Deadline, named: frozenset[tuple[str, str]], *, force: bool) -> SyncResult:
+        looked = self._look(named)
+        plan = decide(looked.seen, self._settings)
+        if not plan.anchors and looked.published is None and not self._targets:
+            # A stack whose clients are all known elsewhere: there is no gateway, and nothing for one to trust.
+            return SyncResult(plan)
+        body = bundle.render(plan.anchors)
+        if stop := guards.stop(body, plan, looked.seen, self._settings, force=force):
+            self._give_up(stop, plan, looked)
+        published, changed = looked.published, bool(plan.added or plan.removed)
+        if published is None or changed:
+            published = self._bucket.replace(layout.TRUSTSTORE, body, looked.published)
+            changed = True
+        truststore = Truststore(self._bucket.truststore_uri, published.version_id)
+        if changed:
+            self._bus.put(TRUSTSTORE_PUBLISHED, news.published(plan, truststore))
+        self._forget(obsolete(looked.seen, self._settings))
+
+        notes = replace(looked.notes, unused_since=plan.unused_since)
+        notes = self._say(notes, self._about(plan), {TRUSTSTORE_ANCHOR_REJECTED, TRUSTSTORE_ANCHOR_EXPIRING})
+        notes = self._say(notes, (), {TRUSTSTORE_PUBLISH_STOPPED})
+        shown, unusable = self._shown()
+        result = SyncResult(plan, truststore.version_id, changed)
+        result, notes = self._deploy(result, truststore, shown, notes)
+        stored = self._remember(notes, looked.stored_notes)
+        settled = self._await_settled(result.updated, shown, deadline)
+        if any(not settled[name].settled for name in result.updated):
+            result = replace(result, retry_after=result.retry_after or SETTLING)
+        told_of = [it for it in settled.values() if it.warnings]
+        notes = self._say(notes, map(news.warnings, told_of), {TRUSTSTORE_WARNING})
+        self._remember(notes, stored)
+        if unusable:
+            raise unusable
+        return replace(result, warnings={it.name: it.warnings for it in told_of})
+
+    # looking ----------------------------------------------------------------------------------------------------------
+
+    def _look(self, named: frozenset[tuple[str, str]]) -> _Looked:
+        now = self._clock()
+        published = self._bucket.read(layout.TRUSTSTORE)
+        stored_notes = self._bucket.read(layout.SYNC_NOTES)
+        notes = Notes.parse(stored_notes.body) if stored_notes else Notes()
+        # Labels before certificates: a version that is listed has been filed before, or is about to be and named later.
         descriptions = list(self._versions.list_tagged(*self._tag))
-        descriptions += self._describe_named(sorted({arn for arn, _ in named}))
-        issued = [
+        issued = tuple(
             Issued(key.anchor, key.secret, key.version_id, entry.modified, key.authority)
             for entry in self._bucket.list(layout.ISSUED)
             if (key := layout.IssuedKey.parse(entry.key))
-        ]
-        now = self._clock()
-        return Observation(
+        )
+        descriptions += self._describe_unlisted(named, descriptions, issued, now)
+        seen = Observation(
             now=now,
             live=frozenset(_versions_at(descriptions, lambda label: label in HELD_LABELS)),
             issuing=frozenset(_versions_at(descriptions, lambda label: _issues(label, now))),
             in_place=frozenset(_versions_at(descriptions, lambda label: label != AWSPENDING)),
-            issued=tuple(issued),
-            managed=self._read_managed({entry.anchor for entry in issued}, deployed),
-            static=tuple(self._read_static()),
-            deployed=deployed,
-            unused_since=_parse_retiring(retiring),
+            unclear=frozenset(it.name for it in descriptions if not it.stages),
+            issued=issued,
+            deployed=bundle.certificates(published.body) if published else {},
+            unused_since=notes.unused_since,
         )
+        objects = self._anchor_objects(notes.objects, needed(seen, self._settings))
+        seen = replace(seen, managed=_managed(objects), static=tuple(_static(objects)))
+        return _Looked(seen, published, stored_notes, replace(notes, objects=objects))
 
-    def _describe_named(self, arns: Iterable[str]) -> Iterable[SecretDescription]:
-        """The secrets that events name. Events come for every secret of the account; others' cannot be described."""
+    def _describe_unlisted(
+        self,
+        named: Iterable[tuple[str, str]],
+        listed: Iterable[SecretDescription],
+        issued: Iterable[Issued],
+        now: datetime,
+    ) -> list[SecretDescription]:
+        """The secrets that events name and that the listing may show too late.
+
+        Events come for every secret of the account, in bursts. So a secret is asked for only if something was issued
+        for it, the listing does not show the named version, and the version is too old to count as live anyhow.
+        """
+        shown = {(it.arn, version) for it in listed for version, labels in it.stages.items() if labels & HELD_LABELS}
+        filed = {entry.secret for entry in issued}
+        recent = {(entry.secret, entry.version_id) for entry in issued if now - entry.at < self._settings.recent}
+        wanted = {
+            arn
+            for arn, version in named
+            if (arn, version) not in shown and secret_name(arn) in filed and (secret_name(arn), version) not in recent
+        }
+        return list(self._describe(sorted(wanted)))
+
+    def _describe(self, arns: Iterable[str]) -> Iterable[SecretDescription]:
         for arn in arns:
             try:
                 yield self._versions.describe(arn)
@@ -148,70 +231,129 @@ class TruststoreSync:
                     raise
                 log.info("passed over a secret that is gone or not the stack's", extra={"secret": arn})
 
-    def _read_managed(
-        self, anchors: Iterable[str], deployed: Mapping[str, x509.Certificate]
-    ) -> dict[str, x509.Certificate]:
-        """The anchors' certificates; those that are deployed are in hand already and not fetched again."""
+    def _anchor_objects(self, known: Mapping[str, AnchorObject], managed: Iterable[str]) -> dict[str, AnchorObject]:
+        """The operators' bundles and the managed anchors that are needed. What has not changed is not read again."""
+        wanted = set(map(layout.managed_anchor_key, managed))
         found = {}
-        for anchor in sorted(anchors):
-            if anchor in deployed:
-                found[anchor] = deployed[anchor]
-            elif stored := self._bucket.read(layout.managed_anchor_key(anchor)):
-                # The key is the fingerprint: whatever else the object may hold is not this anchor.
-                found |= {
-                    key: value for key, value in _by_fingerprint(bundle.parse(stored.body)).items() if key == anchor
-                }
+        for entry in self._bucket.list(layout.ANCHORS):
+            if entry.key not in wanted and not _is_bundle(entry):
+                continue
+            before = known.get(entry.key)
+            after = before if before and before.etag == entry.etag else self._read_anchors(entry)
+            if after is not None:
+                found[entry.key] = after
         return found
 
-    def _read_static(self) -> Iterable[StaticEntry]:
-        for entry in self._bucket.list(layout.STATIC_ANCHORS):
-            if stored := self._bucket.read(entry.key):
-                yield from (StaticEntry(entry.key, content) for content in bundle.parse(stored.body))
+    def _read_anchors(self, entry: Listed) -> AnchorObject | None:
+        if entry.size > LARGEST_BUNDLE:
+            too_large = f"an object of {entry.size} bytes, where a bundle may have {LARGEST_BUNDLE}"
+            return AnchorObject(entry.etag, (bundle.Unreadable(too_large),))
+        stored = self._bucket.read(entry.key)
+        return AnchorObject(stored.etag, tuple(bundle.parse(stored.body))) if stored else None
 
-    def _announce(self, plan: Plan, published: Stored) -> None:
-        detail: dict[str, object] = {
-            "truststore_uri": self._bucket.truststore_uri,
-            "version_id": published.version_id,
-            "anchors": len(plan.anchors),
-            "added": sorted(plan.added),
-            "removed": sorted(plan.removed),
-        }
-        self._bus.put(TRUSTSTORE_PUBLISHED, detail)
-        for entry in plan.left_out:
-            if entry.rejected:
-                rejected: dict[str, object] = {
-                    "where": entry.where,
-                    "subject": entry.subject,
-                    "fingerprint_sha256": entry.fingerprint,
-                    "reason": entry.reason,
-                }
-                self._bus.put(TRUSTSTORE_ANCHOR_REJECTED, rejected)
+    # publishing -------------------------------------------------------------------------------------------------------
 
-    def _remember_retiring(self, plan: Plan, stored: Stored | None) -> None:
-        if plan.unused_since != _parse_retiring(stored):
-            since = {key: to_rfc3339(moment) for key, moment in sorted(plan.unused_since.items())}
-            self._bucket.replace(layout.RETIRING, json.dumps(since, indent=1).encode(), stored)
+    def _give_up(self, stop: guards.Stop, plan: Plan, looked: _Looked) -> None:
+        """Leave everything as it is, and say so. The overlaps of anchors on their way out go on."""
+        uri = self._bucket.truststore_uri
+        notes = self._say(looked.notes, self._about(plan), {TRUSTSTORE_ANCHOR_REJECTED, TRUSTSTORE_ANCHOR_EXPIRING})
+        notes = self._say(notes, [news.stopped(stop, plan, uri)], {TRUSTSTORE_PUBLISH_STOPPED})
+        self._remember(notes, looked.stored_notes)
+        raise TruststoreGuardError(
+            where=uri,
+            found=stop.found,
+            expected="a truststore in which every client that is accepted now stays accepted",
+            remedy=stop.remedy,
+        )
 
-    def _deploy(self, version_id: str) -> tuple[str, ...]:
-        updated = []
-        for domain in self._domains:
-            current = domain.deployed()
-            if current and not _runs(current, self._bucket.truststore_uri, version_id):
-                domain.deploy(current, self._bucket.truststore_uri, version_id)
-                updated.append(domain.name)
-        return tuple(updated)
+    def _forget(self, entries: Sequence[Issued]) -> None:
+        """Take certificates out of the index that nobody can hold any more: it would grow for ever."""
+        if entries:
+            keys = [
+                str(layout.IssuedKey(it.anchor, it.secret, it.version_id, it.authority))
+                for it in entries[:_DELETED_AT_ONCE]
+            ]
+            self._bucket.delete_all(keys)
 
-    def _read_back(self, updated: Sequence[str], deadline: Deadline) -> dict[str, tuple[str, ...]]:
-        warnings = {}
-        for domain in self._domains:
-            if domain.name in updated and (shown := domain.await_settled(deadline)) and shown.warnings:
-                warnings[domain.name] = shown.warnings
-                self._bus.put(TRUSTSTORE_WARNING, {"domain_name": domain.name, "warnings": list(shown.warnings)})
-        return warnings
+    # deploying --------------------------------------------------------------------------------------------------------
 
+    def _shown(self) -> tuple[dict[str, Deployed], UnusableDomainError | None]:
+        """What each target runs, and what is wrong with one that cannot be used: it holds up no other."""
+        shown, unusable = {}, None
+        for target in self._targets:
+            try:
+                deployed = target.deployed()
+            except UnusableDomainError as error:
+                unusable = error
+                continue
+            if deployed is not None:
+                shown[target.name] = deployed
+        return shown, unusable
 
-def _runs(current: Deployed, uri: str, version_id: str) -> bool:
-    return (current.uri, current.version_id) == (uri, version_id)
+    def _deploy(
+        self, result: SyncResult, truststore: Truststore, shown: Mapping[str, Deployed], notes: Notes
+    ) -> tuple[SyncResult, Notes]:
+        """Tell the target whose turn it is; the rest is for a later run."""
+        behind = tuple(name for name, it in shown.items() if not it.runs(truststore))
+        if not behind:
+            return result, self._say(notes, (), {TRUSTSTORE_DRIFT})
+        interval = max(target.update_interval for target in self._targets)
+        now = self._clock()
+        move = next_move(shown.values(), truststore, notes.told, interval, now)
+        notes = self._say(notes, (news.drift(it, truststore) for it in move.drifted), {TRUSTSTORE_DRIFT})
+        result = replace(
+            result, behind=behind, retry_after=move.retry_after, drifted=tuple(it.name for it in move.drifted)
+        )
+        if move.update is None:
+            return result, notes
+        target = next(it for it in self._targets if it.name == move.update.name)
+        # Between the publish and here another run may have published and deployed a newer one: it must not be undone.
+        if (newest := self._bucket.newest(layout.TRUSTSTORE)) != truststore.version_id:
+            raise SupersededError(
+                where=truststore.uri,
+                found=f"the version {newest}",
+                expected=f"the version {truststore.version_id}, which this run has just published",
+                remedy="Nothing to do: it is looked at afresh and tried again.",
+            )
+        try:
+            target.deploy(move.update, truststore)
+        except DomainBusyError as busy:
+            return replace(result, retry_after=busy.retry_after), notes
+        notes = replace(notes, told={**notes.told, target.name: Told(truststore.version_id, now)})
+        left = tuple(name for name in behind if name != target.name)
+        return replace(result, behind=left, updated=(target.name,)), notes
+
+    def _await_settled(
+        self, updated: Iterable[str], shown: Mapping[str, Deployed], deadline: Deadline
+    ) -> dict[str, Deployed]:
+        """What each target shows in the end: those that were updated once they have settled, or at the deadline."""
+        settled = dict(shown)
+        for target in (it for it in self._targets if it.name in set(updated)):
+            for _ in deadline.attempts():
+                deployed = target.deployed()
+                if deployed is None or deployed.settled:
+                    break
+            if deployed is not None:
+                settled[target.name] = deployed
+        return settled
+
+    # remembering ------------------------------------------------------------------------------------------------------
+
+    def _about(self, plan: Plan) -> list[news.Statement]:
+        now = self._clock()
+        return [*news.rejections(plan, self._bucket.truststore_uri), *news.expiring(plan, now)]
+
+    def _say(self, notes: Notes, statements: Iterable[news.Statement], looked_at: set[str]) -> Notes:
+        """Put what is new on the bus. It is noted after, so that it is said twice rather than never."""
+        events, said = news.to_say(statements, notes.said, looked_at)
+        self._bus.put_all(events)
+        return replace(notes, said=said)
+
+    def _remember(self, notes: Notes, stored: Stored | None) -> Stored | None:
+        body = notes.render()
+        if stored.body == body if stored else notes == Notes():
+            return stored
+        return self._bucket.replace(layout.SYNC_NOTES, body, stored)
 
 
 def _versions_at(descriptions: Iterable[SecretDescription], counts: Callable[[str], bool]) -> Iterable[tuple[str, str]]:
@@ -227,15 +369,24 @@ def _issues(label: str, now: datetime) -> bool:
     return label in {AWSCURRENT, AWSPENDING} or (until is not None and now < until)
 
 
-def _by_fingerprint(entries: Iterable[x509.Certificate | bundle.Unreadable]) -> dict[str, x509.Certificate]:
-    return {fingerprint(entry): entry for entry in entries if isinstance(entry, x509.Certificate)}
+def _is_bundle(entry: Listed) -> bool:
+    """Whether an operator meant this object to be read: the console makes empty ones for folders."""
+    return entry.key.startswith(layout.STATIC_ANCHORS) and not entry.key.endswith("/")
 
 
-def _parse_retiring(stored: Stored | None) -> dict[str, datetime]:
-    if stored is None:
-        return {}
-    try:
-        return {key: datetime.fromisoformat(moment) for key, moment in json.loads(stored.body).items()}
-    except (ValueError, AttributeError, TypeError):
-        # Someone edited it: every anchor on its way out starts its overlap afresh, which removes nothing too early.
-        return {}
+def _managed(objects: Mapping[str, AnchorObject]) -> dict[str, x509.Certificate]:
+    """The managed anchors. The key is the fingerprint: whatever else an object may hold is not this anchor."""
+    return {
+        fingerprint: certificate
+        for key, content in objects.items()
+        for fingerprint, certificate in bundle.by_fingerprint(content.entries).items()
+        if key == layout.managed_anchor_key(fingerprint)
+    }
+
+
+def _static(objects: Mapping[str, AnchorObject]) -> Iterable[StaticEntry]:
+    for key, content in objects.items():
+        if not key.startswith(layout.STATIC_ANCHORS):
+            continue
+        for position, entry in enumerate(content.entries, start=1):
+            yield StaticEntry(key, entry, position)

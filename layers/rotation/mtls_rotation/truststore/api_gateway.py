@@ -1,51 +1,46 @@
-"""A custom domain name of API Gateway: which truststore it runs, and telling it to run another."""
+"""Custom domain names of API Gateway as targets.
+
+One name can serve REST and HTTP APIs, and either API of API Gateway manages it:
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-custom-domain-names.html
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from mtls_rotation.errors import DomainBusyError, UnusableDomainError
+from mtls_rotation.truststore.target import Deployed, Truststore
 
 if TYPE_CHECKING:
-    from mypy_boto3_apigateway import APIGatewayClient
+    from collections.abc import Callable
 
-    from mtls_rotation.timing import Deadline
+    from mypy_boto3_apigateway import APIGatewayClient
 
 AVAILABLE = "AVAILABLE"
 # One UpdateDomainName in 30 seconds for an account.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
-UPDATE_INTERVAL = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """What a domain name runs.
-
-    Attributes:
-        version_id: the S3 object version of the truststore; None if the domain names none, which is the latest.
-        warnings: what API Gateway says is wrong with certificates in it.
-    """
-
-    domain: str
-    uri: str
-    version_id: str | None
-    status: str
-    warnings: tuple[str, ...]
-
-    @property
-    def settled(self) -> bool:
-        """Whether this version is what requests are checked against, with no update under way."""
-        return self.status == AVAILABLE
+UPDATE_INTERVAL = timedelta(seconds=30)
 
 
 class GatewayDomain:
-    """One regional custom domain name with mutual TLS."""
+    """One regional custom domain name with mutual TLS.
 
-    def __init__(self, client: APIGatewayClient, name: str) -> None:
+    Args:
+        client: for reading.
+        name: the domain name.
+        updates: the client for updates, made when there is one to make. It must not try again by itself what API
+            Gateway throttled: that would use up the rate that it waits for.
+    """
+
+    update_interval = UPDATE_INTERVAL
+
+    def __init__(self, client: APIGatewayClient, name: str, updates: Callable[[], APIGatewayClient]) -> None:
         self._client = client
+        self._updates = updates
         self.name = name
 
     def deployed(self) -> Deployed | None:
@@ -66,27 +61,28 @@ class GatewayDomain:
                 expected="mutualTlsAuthentication with a truststoreUri",
                 remedy="Deploy the stack again, or set the truststore on the domain name.",
             )
+        status = answer.get("domainNameStatus", AVAILABLE)
         return Deployed(
-            domain=self.name,
+            name=self.name,
             uri=mutual_tls["truststoreUri"],
             version_id=mutual_tls.get("truststoreVersion"),
-            status=answer.get("domainNameStatus", AVAILABLE),
+            settled=status == AVAILABLE,
+            status=status,
             warnings=tuple(mutual_tls.get("truststoreWarnings", ())),
         )
 
-    def deploy(self, current: Deployed, uri: str, version_id: str) -> None:
-        """Have the domain run this version of the truststore. It takes effect when the domain is AVAILABLE again.
+    def deploy(self, current: Deployed, truststore: Truststore) -> None:
+        """Have the domain run this truststore. It takes effect when the domain is AVAILABLE again.
 
         Raises:
             DomainBusyError: an update is under way, or the account's rate is used up.
         """
-        if not current.settled:
-            raise DomainBusyError(
-                where=f"domain name {self.name}", found=f"status {current.status}", retry_after=UPDATE_INTERVAL
-            )
-        wanted = {"truststoreUri": (current.uri, uri), "truststoreVersion": (current.version_id, version_id)}
+        wanted = {
+            "truststoreUri": (current.uri, truststore.uri),
+            "truststoreVersion": (current.version_id, truststore.version_id),
+        }
         try:
-            self._client.update_domain_name(
+            self._updates().update_domain_name(
                 domainName=self.name,
                 patchOperations=[
                     {"op": "replace", "path": f"/mutualTlsAuthentication/{member}", "value": new}
@@ -100,14 +96,13 @@ class GatewayDomain:
             raise DomainBusyError(
                 where=f"domain name {self.name}",
                 found=error.response["Error"]["Code"],
-                retry_after=UPDATE_INTERVAL,
+                retry_after=_retry_after(error),
             ) from None
 
-    def await_settled(self, deadline: Deadline) -> Deployed | None:
-        """What the domain runs once its update has ended; what it shows at the deadline if it has not."""
-        shown = None
-        for _ in deadline.attempts():
-            shown = self.deployed()
-            if shown is None or shown.settled:
-                break
-        return shown
+
+def _retry_after(error: ClientError) -> int:
+    """Seconds until the next try: what API Gateway asks for, or its whole interval."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    longest = math.ceil(UPDATE_INTERVAL.total_seconds())
+    text = headers.get("retry-after", "")
+    return min(max(1, int(text)), longest) if text.isdigit() else longest

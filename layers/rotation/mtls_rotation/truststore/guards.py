@@ -1,0 +1,144 @@
+"""What must never be published, whatever was decided. Each guard looks at the very bytes that would be. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cryptography import x509
+
+from mtls_rotation.truststore import bundle
+from mtls_rotation.truststore.plan import Observation, Plan, Settings, Why, hanging
+from mtls_rotation.truststore.rules import refusal
+
+
+class Guard(StrEnum):
+    """What stopped a publish."""
+
+    EMPTY = "empty"
+    TOO_LARGE = "too-large"
+    REFUSES_A_CLIENT = "refuses-a-client"
+    DROPS_TOO_MANY = "drops-too-many"
+
+    @property
+    def may_be_forced(self) -> bool:
+        """Whether an operator may say that it is meant."""
+        return self is Guard.DROPS_TOO_MANY
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a truststore must not be published.
+
+    Attributes:
+        found: what is wrong with it, in words.
+        remedy: what an operator can do.
+    """
+
+    guard: Guard
+    found: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A truststore that is about to be published.
+
+    Attributes:
+        accepted: the certificates in its bytes that API Gateway would take now, by fingerprint.
+    """
+
+    accepted: Mapping[str, x509.Certificate]
+    plan: Plan
+    seen: Observation
+    settings: Settings
+
+
+def stop(body: bytes, plan: Plan, seen: Observation, settings: Settings, *, force: bool = False) -> Stop | None:
+    """Why `body` must not take the place of what is deployed; None if it may.
+
+    Args:
+        body: the rendered truststore. It is read again here: nothing is taken over from the plan that was rendered.
+        plan: what it was rendered from; it names the largest contributors.
+        seen: what the plan was made from.
+        settings: the limits.
+        force: let through what an operator may mean.
+    """
+    read = bundle.certificates(body)
+    accepted = {key: it for key, it in read.items() if refusal(it, seen.now) is None}
+    candidate = Candidate(accepted, plan, seen, settings)
+    stops = (found for guard in _GUARDS if (found := guard(candidate)))
+    return next((it for it in stops if not (force and it.guard.may_be_forced)), None)
+
+
+def _is_not_empty(candidate: Candidate) -> Stop | None:
+    if candidate.accepted:
+        return None
+    return Stop(
+        Guard.EMPTY,
+        "an empty truststore, which would refuse every client",
+        "Look at the secrets' tag and at the bucket: something took every anchor away at once.",
+    )
+
+
+def _is_within_the_quota(candidate: Candidate) -> Stop | None:
+    count, most = len(candidate.plan.anchors), candidate.settings.most_anchors
+    if count <= most:
+        return None
+    largest = ", ".join(f"{name} ({number})" for name, number in contributors(candidate.plan).most_common(5))
+    return Stop(
+        Guard.TOO_LARGE,
+        f"{count} certificates, where {most} are allowed; most come from {largest}",
+        "Take bundles away that nobody needs, or have API Gateway's quota and TruststoreMaxCertificates raised.",
+    )
+
+
+def _refuses_no_client(candidate: Candidate) -> Stop | None:
+    """Whoever is accepted now stays accepted.
+
+    createSecret files a certificate under each CA of its chain once it has verified that they have signed it. So a
+    certificate is accepted as long as these CAs are. A CA that the gateway does not take even now, because it is lost
+    or has expired, is no reason to hold up everyone else's: it is named among what is left out.
+    """
+    seen = candidate.seen
+    in_force = {key for key, certificate in seen.deployed.items() if refusal(certificate, seen.now) is None}
+    needed = hanging(seen)
+    lost = {key: needed[key] for key in in_force & set(needed) - set(candidate.accepted)}
+    if not lost:
+        return None
+    secrets = sorted(set().union(*lost.values()))
+    return Stop(
+        Guard.REFUSES_A_CLIENT,
+        f"a truststore that would refuse the certificate in use of {', '.join(secrets[:5])}, for want of"
+        f" {', '.join(sorted(lost))}",
+        "This is a fault in the sync itself: nothing was changed. Please report it with the function's log.",
+    )
+
+
+def _drops_no_more_than_its_share(candidate: Candidate) -> Stop | None:
+    deployed, now = candidate.seen.deployed, candidate.seen.now
+    alive = {key for key, certificate in deployed.items() if now <= certificate.not_valid_after_utc}
+    dropped = alive - set(candidate.accepted)
+    if len(deployed) < 2 or len(dropped) <= candidate.settings.most_removed * len(deployed):
+        return None
+    return Stop(
+        Guard.DROPS_TOO_MANY,
+        f"{len(dropped)} of {len(deployed)} anchors dropped at once",
+        "Look at what would be removed; if it is meant, run the sync with force.",
+    )
+
+
+def contributors(plan: Plan) -> Counter[str]:
+    """How many anchors each bundle or kind of reason brings in; one that has several counts for the first."""
+    return Counter(
+        reason.names[0] if reason.why is Why.UPLOADED else f"{reason.why} secrets"
+        for reason in (anchor.reasons[0] for anchor in plan.anchors.values())
+    )
+
+
+_GUARDS: tuple[Callable[[Candidate], Stop | None], ...] = (
+    _is_not_empty,
+    _is_within_the_quota,
+    _refuses_no_client,
+    _drops_no_more_than_its_share,
+)

@@ -1,0 +1,77 @@
+"""What the sync remembers from one run to the next, in one object. Pure.
+
+Nothing in it is the only copy of anything: without it, every anchor on its way out begins its overlap afresh, bundles
+are read again, and what was announced is announced once more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+
+from mtls_rotation.pki.certificates import to_rfc3339
+from mtls_rotation.truststore import bundle
+from mtls_rotation.truststore.rollout import Told
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorObject:
+    """An object under `anchors/` as it was read at an ETag: while it has that, it need not be read again."""
+
+    etag: str
+    entries: tuple[x509.Certificate | bundle.Unreadable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """The notes.
+
+    Attributes:
+        unused_since: for each anchor on its way out, since when it has been unused.
+        said: the statements that were announced and still hold.
+        told: by target, the truststore version it was told to run last.
+        objects: by key, the objects under `anchors/`.
+    """
+
+    unused_since: Mapping[str, datetime] = field(default_factory=dict)
+    said: frozenset[str] = frozenset()
+    told: Mapping[str, Told] = field(default_factory=dict)
+    objects: Mapping[str, AnchorObject] = field(default_factory=dict)
+
+    def render(self) -> bytes:
+        """The object's content."""
+        document = {
+            "unused_since": {key: to_rfc3339(moment) for key, moment in sorted(self.unused_since.items())},
+            "said": sorted(self.said),
+            "told": {name: [it.version_id, it.at.isoformat()] for name, it in sorted(self.told.items())},
+            "objects": {key: [it.etag, list(bundle.blocks(it.entries))] for key, it in sorted(self.objects.items())},
+        }
+        return json.dumps(document, indent=1).encode()
+
+    @classmethod
+    def parse(cls, body: bytes) -> Notes:
+        """Read the object's content; notes that somebody broke are no notes."""
+        try:
+            document = json.loads(body)
+            return cls(
+                unused_since={key: _moment(it) for key, it in document["unused_since"].items()},
+                said=frozenset(document["said"]),
+                told={name: Told(it[0], _moment(it[1])) for name, it in document["told"].items()},
+                objects={
+                    key: AnchorObject(etag, tuple(bundle.from_blocks(blocks)))
+                    for key, (etag, blocks) in document["objects"].items()
+                },
+            )
+        except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+            return cls()
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone")
+    return moment
