@@ -23,7 +23,7 @@ from hypercorn.asyncio import serve as serve_http
 from hypercorn.config import Config
 from ministack import app as emulator
 
-from localaws import cloudformation, functions, iam
+from localaws import batching, cloudformation, functions, iam
 from localaws.admin import PREFIX, Admin
 from localaws.asgi import Handler
 from localaws.clock import VirtualClock
@@ -59,6 +59,7 @@ class Server:
         self.admin = Admin(live, clock, self.rotations, ca.pem)
         handlers["secretsmanager"] = SecretsManagerApi(handlers["secretsmanager"], self.rotations, reads).handle
         handlers["apigateway"] = self.domains.handle
+        batching.install()
         cloudformation.install()
         functions.install()
         iam.install()

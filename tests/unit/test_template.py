@@ -282,3 +282,30 @@ def test_the_layer_is_built_from_the_lock() -> None:
 
 def _lines(requirements: str) -> list[str]:
     return [line.strip(" \\") for line in requirements.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def test_every_alarm_watches_a_metric_that_there_is_and_names_a_section_of_the_runbook() -> None:
+    emitted = (ROOT / "functions" / "truststore_sync" / "app.py").read_text()
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    alarms = {name: it["Properties"] for name, it in RESOURCES.items() if it["Type"] == "AWS::CloudWatch::Alarm"}
+    assert {"PublishStoppedAlarm", "SyncFailedAlarm", "SyncDeadLettersAlarm"} <= set(alarms)
+    for name, alarm in alarms.items():
+        if alarm["Namespace"] == "MtlsRotation":
+            assert f'"{alarm["MetricName"]}"' in emitted, name
+            assert alarm["Dimensions"] == [{"Name": "service", "Value": "truststore_sync"}]
+            assert 'Metrics(namespace="MtlsRotation", service="truststore_sync")' in emitted
+        (section,) = re.findall(r'docs/operations.md, "([^"]+)"', alarm["AlarmDescription"])
+        assert f"\n## {section}\n" in runbook, name
+        assert alarm["AlarmActions"] == [{"Ref": "Alarms"}], name
+
+
+def test_a_truststore_that_a_domain_may_run_is_never_expired_by_the_bucket() -> None:
+    for rule in RESOURCES["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]:
+        assert rule["Prefix"] in ("issued/", "state/")
+
+
+def test_further_domains_are_told_of_by_their_arns_and_nothing_wider() -> None:
+    named = {"SyncPolicy": "MoveFurtherDomainsToAnotherTruststore", "RotateRole": "SeeWhichTruststoreFurtherDomainsRun"}
+    for resource, sid in named.items():
+        (statement,) = [it for it in statements(resource) if it.get("Sid") == sid]
+        assert statement["Resource"] == {"Ref": "FurtherDomains"}
