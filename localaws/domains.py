@@ -1,4 +1,4 @@
-"""Custom domain names of API Gateway v1: creating and updating them, and the truststore each one serves with.
+"""Custom domain names of API Gateway: creating and updating them, and the truststore each one serves with.
 
 The rules of truststores are in ``client_auth.py``; the TLS listener that uses them is ``front_door.py``.
 """
@@ -77,6 +77,8 @@ class CustomDomains:
         """Answer one request; the signature is the emulator's for every service."""
         parts = [unquote(part) for part in path.strip("/").split("/")]
         try:
+            if (method, parts) == ("POST", ["v2", "domainnames"]):
+                return await self._create_by_v2(json.loads(body or b"{}"), headers, query)
             if parts[0] != "domainnames" or len(parts) > 2:
                 return await self._emulator(method, path, headers, body, query)
             self._settle()
@@ -115,6 +117,24 @@ class CustomDomains:
         _tidy(record, truststore)
         self._states[_key(name)] = _State(truststore)
         return json_answer(record, 201, _REST_JSON)
+
+    async def _create_by_v2(self, data: Record, headers: Headers, query: Query) -> Answer:
+        """Create a domain by the API of HTTP APIs: the same domain names, in another form."""
+        (configuration,) = data.get("domainNameConfigurations") or [{}]
+        endpoint = {"types": [configuration.get("endpointType", "REGIONAL")]}
+        record = {
+            "endpointConfiguration": endpoint,
+            "securityPolicy": configuration.get("securityPolicy", "TLS_1_2"),
+            "mutualTlsAuthentication": data.get("mutualTlsAuthentication") or {},
+        }
+        truststore = await self._checked_truststore(record, extract_access_key_id(headers, query))
+        answer = await self._emulator("POST", "/v2/domainnames", headers, json.dumps(data).encode(), query)
+        if answer[0] < 400:
+            name = data["domainName"]
+            store._domain_names[name]["domainNameStatus"] = "AVAILABLE"
+            _tidy(store._domain_names[name], truststore)
+            self._states[_key(name)] = _State(truststore)
+        return answer
 
     # -- update
 

@@ -21,6 +21,7 @@ from aiohttp.http_parser import RawRequestMessage
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from ministack.core.responses import request_scope
+from ministack.services import apigateway as http_apis
 from ministack.services import apigateway_v1 as rest_apis
 from multidict import CIMultiDict
 
@@ -217,7 +218,7 @@ def _serial_bytes(number: int) -> bytes:
 
 
 async def _forward(request: web.BaseRequest, domain: str, body: bytes) -> Answer:
-    """Find the API by the base path mappings of ``domain`` and run the request through its stage."""
+    """Find the REST or HTTP API by the mappings of ``domain`` and run the request through its stage."""
     mapping = rest_apis.resolve_base_path_mapping(domain, request.path)
     if mapping is None:
         return 403, {"x-amzn-ErrorType": "ForbiddenException"}, _FORBIDDEN
@@ -227,6 +228,11 @@ async def _forward(request: web.BaseRequest, domain: str, body: bytes) -> Answer
         path = "/" + rest
     headers = _headers_of(request, domain)
     query = parse_qs(request.query_string, keep_blank_values=True)
+    if rest_apis.find_api_scope(api_id) is None:
+        by_http_api: Answer = await http_apis.handle_execute(
+            api_id, stage, path, request.method, headers, body, query, raw_query_string=request.query_string
+        )
+        return by_http_api
     answer: Answer = await rest_apis.handle_execute(api_id, stage, request.method, path, headers, body, query)
     return answer
 

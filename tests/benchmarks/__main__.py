@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import calls, issuing
+from tests.benchmarks import calls, fleet, issuing
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "bench" / "results.json"
 
@@ -15,7 +15,15 @@ def main() -> None:
     """Run every benchmark."""
     issued, steps = issuing.measure(), calls.count()
     total = sum(sum(step.values()) for step in steps.values())
-    results = {"issuing_ec_p256": issued, "rotation_calls": steps, "rotation_calls_total": total}
+    fleets = {name: fleet.measure(size) for name, size in (("tenth", fleet.TENTH), ("full", fleet.FULL))}
+    growth = fleet.growth(fleets["tenth"], fleets["full"])
+    results = {
+        "issuing_ec_p256": issued,
+        "rotation_calls": steps,
+        "rotation_calls_total": total,
+        "sync_fleet": fleets,
+        "sync_growth": growth,
+    }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
@@ -30,6 +38,19 @@ def main() -> None:
             f"AWS calls of {step}", str(sum(made.values())), ", ".join(f"{n} {name}" for name, n in made.items())
         )
     table.add_row("AWS calls of a rotation", str(total), "the CA is trusted already")
+    for measured in fleets.values():
+        for run in fleet.RUNS:
+            took = measured[run]
+            table.add_row(
+                f"sync of {measured['secrets']} secrets, {measured['uploads']} uploads: {run.replace('_', ' ')}",
+                f"{took['calls_total']} AWS calls",
+                f"{took['seconds']} s, {took['cpu_seconds']} s of them its own, {took['peak_mib']} MiB",
+            )
+    table.add_row(
+        "growth of the sync from a tenth of the fleet to all of it",
+        f"n^{growth['cpu_exponent']}",
+        f"by processor time; n^{growth['calls_exponent']} by AWS calls",
+    )
     Console().print(table)
 
 

@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from demo.certificates import Authority, from_secret
+from demo.certificates import from_secret
 from demo.traffic import Traffic
 from demo.waiting import await_condition, await_rotation
 from mtls_rotation import layout
@@ -71,16 +71,6 @@ def test_no_request_fails_while_the_ca_is_rotated_between_two_client_rotations(g
     assert {old_ca, new_ca} <= anchors(gateway, gateway.deployed_truststore())
     assert summary.failed == 0, summary.failures
     assert summary.sent > 100
-
-
-def test_an_uploaded_anchor_is_live_without_anyones_hand(gateway: "Deployment") -> None:
-    partner = Authority.named("Partner CA")
-    held = partner.client("partner", gateway.aws.front_door.server_ca_pem)
-    assert not gateway.accepts(held)
-    body = b"# from our partner\r\n" + pki.to_pem(partner.certificate).encode() + b"\r\nrubbish\r\n"
-    gateway.s3.put_object(Bucket=gateway.bucket, Key=f"{layout.STATIC_ANCHORS}partner.pem", Body=body)
-    # One UpdateDomainName in 30 seconds is API Gateway's limit, and the CA's rotation took one just now.
-    await_condition(lambda: gateway.accepts(held), "the partner's client is accepted", 60.0)
 
 
 def test_a_further_client_secret_that_an_operator_makes_is_rotated_likewise(gateway: "Deployment") -> None:

@@ -21,10 +21,12 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore import bundle
 from tests import builders
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log, remember_what_was_issued
+from tests.integration.localaws.support import Certificate, RefusedError, fetch
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
+UPLOADED = builders.root("Partner of both domains")
 GARBAGE = "-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"
 
 
@@ -84,7 +86,7 @@ def copy_to_bucket(gateway: Deployment, file: Path, key: str) -> None:
 def request_sync(gateway: Deployment, count: int = 1) -> None:
     """So many requests at once."""
     events = sam.session(gateway.environment).client("events")
-    entry: "PutEventsRequestEntryTypeDef" = {
+    entry: PutEventsRequestEntryTypeDef = {
         "Source": "mtls-rotation",
         "DetailType": "Truststore Sync Requested",
         "Detail": "{}",
@@ -133,9 +135,28 @@ def sha1_certificate(folder: Path) -> str:
     return (folder / "weak.pem").read_text()
 
 
+def test_that_somebody_set_the_domain_back_by_hand_is_said_at_once(gateway: Deployment, heard: Heard) -> None:
+    """It is brought forward again as soon as the rate allows: the next test sees it there."""
+    newest = gateway.deployed_truststore()
+    versions = gateway.s3.list_object_versions(Bucket=gateway.bucket, Prefix=layout.TRUSTSTORE)["Versions"]
+    older = next(it["VersionId"] for it in reversed(versions) if it["VersionId"] != newest)
+    gateway.aws.configure(domain_update_interval=timedelta(0))  # the hand's update is not what is tested
+    gateway.apigateway.update_domain_name(
+        domainName=DOMAIN,
+        patchOperations=[{"op": "replace", "path": "/mutualTlsAuthentication/truststoreVersion", "value": older}],
+    )
+    gateway.aws.configure(domain_update_interval=timedelta(seconds=30))
+    assert gateway.deployed_truststore() == older
+    request_sync(gateway)
+
+    await_condition(lambda: bool(heard.details("Truststore Drift")), "the event", 20.0)
+    (said,) = heard.details("Truststore Drift")
+    assert (said["domain_name"], said["found_version_id"], said["version_id"]) == (DOMAIN, older, newest)
+
+
 def test_a_thousand_requests_at_once_are_a_handful_of_syncs_and_two_updates_at_most(gateway: Deployment) -> None:
     authorities = [Authority.named(f"Burst CA {number}") for number in range(20)]
-    bodies = [pki.to_pem(it.certificate).encode() for it in authorities]
+    bodies = [pki.to_pem(it.certificate).encode() for it in [*authorities, UPLOADED]]
     syncs = count_syncs(gateway)
     ran = [gateway.deployed_truststore()]
 
@@ -181,20 +202,33 @@ def queue_is_empty(gateway: Deployment) -> bool:
     return set(answer["Attributes"].values()) == {"0"}
 
 
-def test_a_domain_that_somebody_set_back_by_hand_is_brought_forward_again_and_that_is_said(
-    gateway: Deployment, heard: Heard
-) -> None:
-    newest = gateway.deployed_truststore()
+def test_a_domain_of_ones_own_that_serves_an_http_api_is_brought_to_the_same_truststore(gateway: Deployment) -> None:
+    """The last test of this stack: with two domains, the front door asks for the server name."""
+    name, http = "orders.e2e.example", sam.session(gateway.environment).client("apigatewayv2")
     versions = gateway.s3.list_object_versions(Bucket=gateway.bucket, Prefix=layout.TRUSTSTORE)["Versions"]
-    older = next(it["VersionId"] for it in reversed(versions) if it["VersionId"] != newest)
-    gateway.aws.configure(domain_update_interval=timedelta(0))  # the hand's update is not what is tested
-    gateway.apigateway.update_domain_name(
-        domainName=DOMAIN,
-        patchOperations=[{"op": "replace", "path": "/mutualTlsAuthentication/truststoreVersion", "value": older}],
+    newest = gateway.deployed_truststore()
+    http.create_domain_name(
+        DomainName=name,
+        DomainNameConfigurations=[{"EndpointType": "REGIONAL", "CertificateArn": "arn:aws:acm:::certificate/x"}],
+        MutualTlsAuthentication={
+            "TruststoreUri": gateway.stack.outputs["TruststoreUri"],
+            "TruststoreVersion": versions[-1]["VersionId"],
+        },
     )
-    request_sync(gateway)
-    await_condition(lambda: gateway.deployed_truststore() == newest, "the domain is brought forward", 60.0)
+    api = http.create_api(Name="orders", ProtocolType="HTTP")["ApiId"]  # with no route: it answers 404
+    http.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+    http.create_api_mapping(DomainName=name, ApiId=api, Stage="$default")
+    leaf = builders.leaf(UPLOADED)
+    client = Certificate(leaf.certificate, leaf.key)
 
-    await_condition(lambda: bool(heard.details("Truststore Drift")), "the event", 10.0)
-    (said,) = heard.details("Truststore Drift")
-    assert (said["domain_name"], said["found_version_id"], said["version_id"]) == (DOMAIN, older, newest)
+    def status(domain: str) -> int | None:
+        try:
+            return fetch(gateway.aws.front_door, domain, client)[0]
+        except RefusedError:
+            return None
+
+    assert (status(DOMAIN), status(name)) == (200, None)
+    gateway.update(FurtherDomains=f"arn:aws:apigateway:us-east-1::/domainnames/{name}")
+    await_condition(lambda: (status(DOMAIN), status(name)) == (200, 404), "both accept the client", 60.0)
+    shown = gateway.apigateway.get_domain_name(domainName=name)["mutualTlsAuthentication"]
+    assert shown["truststoreVersion"] == gateway.deployed_truststore() == newest

@@ -462,6 +462,24 @@ def test_a_domain_that_somebody_took_elsewhere_is_brought_back(gateway: Stack) -
     assert event["detail"]["found_uri"] == "s3://elsewhere/truststore.pem"
 
 
+def test_an_object_that_somebody_wrote_over_is_written_anew_and_that_is_said(
+    gateway: Stack, ca: pki.CertifiedKey
+) -> None:
+    theirs = builders.foreign(common_name="Theirs")
+    body = (pki.to_pem(ca.certificate) + pki.to_pem(theirs)).encode()
+    answer = gateway.clients.s3.put_object(Bucket=BUCKET, Key=TRUSTSTORE, Body=body)
+    result = gateway.reconcile()
+
+    assert result.published
+    assert b"# why: unused since" in gateway.objects()[TRUSTSTORE]
+    (event,) = gateway.heard("Truststore Drift")
+    assert (event["detail"]["domain_name"], event["detail"]["found_version_id"]) == ("", answer["VersionId"])
+    gateway.pass_time(hours=1)
+    gateway.reconcile()
+    assert gateway.deployed() == {pki.fingerprint(ca.certificate)}
+    assert gateway.heard("Truststore Drift") == []
+
+
 def test_a_domain_that_somebody_set_to_an_older_version_is_brought_back_and_that_is_said(gateway: Stack) -> None:
     older = gateway.gateway.domains[DOMAIN].version_id
     newer, _ = add_client_of(gateway, builders.root("Newer CA"), "stack/other")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MARK = {"written-by": "mtls-rotation"}
 _PEM = "application/x-pem-file"
 
 
@@ -34,11 +35,16 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An object's content at one version."""
+    """An object's content at one version.
+
+    Attributes:
+        ours: whether `replace` wrote it; what somebody else wrote carries no mark.
+    """
 
     body: bytes
     etag: str
     version_id: str
+    ours: bool = True
 
 
 class CertificateBucket:
@@ -68,7 +74,8 @@ class CertificateBucket:
             if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchVersion", "404"}:
                 return None
             raise
-        return Stored(answer["Body"].read(), answer["ETag"], answer.get("VersionId", "null"))
+        ours = _MARK.items() <= answer.get("Metadata", {}).items()
+        return Stored(answer["Body"].read(), answer["ETag"], answer.get("VersionId", "null"), ours)
 
     def put_once(self, key: str, pem: str) -> None:
         """Write a certificate whose key names its content; an object that is there already stays as it is.
@@ -92,7 +99,9 @@ class CertificateBucket:
         """
         condition: dict[str, Any] = {"IfMatch": previous.etag} if previous else {"IfNoneMatch": "*"}
         try:
-            answer = self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=_PEM, **condition)
+            answer = self._client.put_object(
+                Bucket=self.name, Key=key, Body=body, ContentType=_PEM, Metadata=_MARK, **condition
+            )
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict"}:
                 raise

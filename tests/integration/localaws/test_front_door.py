@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import ssl
 import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from localaws import FrontDoor, LocalAws
-from tests.integration.localaws.conftest import HELLO
+from tests.integration.localaws.conftest import HELLO, Client
 from tests.integration.localaws.support import (
     Certificate,
     RefusedError,
@@ -248,3 +249,40 @@ def test_it_sustains_a_few_hundred_requests_a_second(door: FrontDoor, domain: st
         started = time.monotonic()
         assert {ask(connection)[0] for _ in range(300)} == {200}
     assert 300 / (time.monotonic() - started) > 200
+
+
+def test_an_http_api_is_behind_the_same_door_and_one_truststore_is_updated_for_both(
+    client: Client, aws: LocalAws, truststores: Truststores, ca: Certificate, make_function: Callable[..., str]
+) -> None:
+    http, door, name = client("apigatewayv2"), aws.front_door, f"h-{uuid.uuid4().hex[:8]}.example.com"
+    api = http.create_api(Name="http", ProtocolType="HTTP")["ApiId"]
+    function = make_function(ANSWER, "apigateway.amazonaws.com")
+    integration = http.create_integration(
+        ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
+    )["IntegrationId"]
+    http.create_route(ApiId=api, RouteKey="$default", Target=f"integrations/{integration}")
+    http.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+    uri, version = truststores(ca)
+    http.create_domain_name(
+        DomainName=name,
+        DomainNameConfigurations=[{"EndpointType": "REGIONAL", "CertificateArn": "arn:aws:acm:::certificate/x"}],
+        MutualTlsAuthentication={"TruststoreUri": uri, "TruststoreVersion": version},
+    )
+    http.create_api_mapping(DomainName=name, ApiId=api, Stage="$default")
+    newcomer = make("second CA", ca=True)
+    assert fetch(door, name, ca.issue("billing")) == (200, "by HTTP API")
+    with pytest.raises(RefusedError):
+        fetch(door, name, newcomer.issue("billing"))
+
+    _, newer = truststores(ca, newcomer, key=uri.rpartition("/")[2])
+    replace = {"op": "replace", "path": "/mutualTlsAuthentication/truststoreVersion", "value": newer}
+    client("apigateway").update_domain_name(domainName=name, patchOperations=[replace])
+    wait_until(lambda: client("apigateway").get_domain_name(domainName=name)["domainNameStatus"] == "AVAILABLE")
+    assert fetch(door, name, newcomer.issue("billing")) == (200, "by HTTP API")
+    client("apigateway").delete_domain_name(domainName=name)
+
+
+ANSWER = """
+def handler(event, context):
+    return {"statusCode": 200, "body": "by HTTP API"}
+"""

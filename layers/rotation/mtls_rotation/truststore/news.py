@@ -102,7 +102,9 @@ def stopped(stop: Stop, plan: Plan, truststore_uri: str) -> Statement:
 
 
 def drift(found: Deployed, truststore: Truststore) -> Statement:
-    """That a target runs what nobody here told it to. It is brought back."""
+    """That a target runs what nobody here told it to, or that the object itself was written over (a target without a
+    name). It is brought back.
+    """
     detail: dict[str, object] = {
         "domain_name": found.name,
         "found_uri": found.uri,

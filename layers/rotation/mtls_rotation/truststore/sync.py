@@ -145,13 +145,13 @@ class TruststoreSync:
         body = bundle.render(plan.anchors)
         if stop := guards.stop(body, plan, looked.seen, self._settings, force=force):
             self._give_up(stop, plan, looked)
-        published, changed = looked.published, bool(plan.added or plan.removed)
+        published = looked.published
+        changed = published is None or not published.ours or bool(plan.added or plan.removed)
         if published is None or changed:
             published = self._bucket.replace(layout.TRUSTSTORE, body, looked.published)
-            changed = True
         truststore = Truststore(self._bucket.truststore_uri, published.version_id)
         if changed:
-            self._bus.put(TRUSTSTORE_PUBLISHED, news.published(plan, truststore))
+            self._announce(plan, truststore, looked.published)
         self._forget(obsolete(looked.seen, self._settings))
 
         notes = replace(looked.notes, unused_since=plan.unused_since)
@@ -265,6 +265,12 @@ class TruststoreSync:
             expected="a truststore in which every client that is accepted now stays accepted",
             remedy=stop.remedy,
         )
+
+    def _announce(self, plan: Plan, truststore: Truststore, replaced: Stored | None) -> None:
+        self._bus.put(TRUSTSTORE_PUBLISHED, news.published(plan, truststore))
+        if replaced and not replaced.ours:
+            written_over = Deployed("", truststore.uri, replaced.version_id)
+            self._bus.put_all([news.drift(written_over, truststore).event])
 
     def _forget(self, entries: Sequence[Issued]) -> None:
         """Take certificates out of the index that nobody can hold any more: it would grow for ever."""
