@@ -15,6 +15,7 @@ from mtls_rotation.bootstrap import SecretDefinition
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.layout import TRUSTSTORE
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.timing import utc_now
 from tests import builders
 from tests.unit.lambda_functions import Context, load, sample
 from tests.unit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
@@ -73,7 +74,8 @@ def app(new: Stack, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def run(app: ModuleType, new: Stack, server: Cloudformation, name: str, **properties: Any) -> dict[str, Any]:
-    """Send a sample payload; CloudFormation's answer."""
+    """Send a sample payload; CloudFormation's answer. What follows goes by the clock that the function has."""
+    new.now = utc_now()
     event = sample(name, new, ResponseURL=server.url)
     event["ResourceProperties"] |= properties
     app.handler(event, Context())
