@@ -10,7 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 from cryptography import x509
 
-from mtls_rotation.errors import InvalidSecretError, MtlsRotationError, NotYetVisibleError, VersionNotStagedError
+from mtls_rotation.errors import (
+    InvalidSecretError,
+    MtlsRotationError,
+    NotYetVisibleError,
+    RejectedCertificateError,
+    VersionNotStagedError,
+)
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import Step
 from tests import builders
@@ -51,6 +57,19 @@ def test_the_bucket_holds_the_public_certificate_and_its_anchor_and_no_key(stack
     assert objects[f"issued/{anchor}/{CLIENT}/{token}.pem"].decode() == stack.value(token)["certificate"]
     assert objects[f"anchors/managed/{anchor}.pem"].decode() == pki.to_pem(ca.certificate)
     assert not [key for key, body in objects.items() if b"PRIVATE" in body]
+
+
+def test_a_certificate_is_filed_only_under_a_ca_that_has_signed_it(stack: Stack, ca: pki.CertifiedKey) -> None:
+    token = stack.begin()
+    impostor = builders.root("Test CA")  # the same name, another key
+    leaf = builders.leaf(impostor)
+    wrong = pki.CertifiedKey(leaf.key, leaf.certificate, (), ca.certificate)
+    value = builders.issued_value(builders.client_definition(), wrong)
+    stack.versions.put_pending(CLIENT, token, value, None)
+    with pytest.raises(RejectedCertificateError, match="which CN=Test CA has not signed"):
+        stack.step(Step.CREATE, token)
+
+    assert not [key for key in stack.objects() if token in key]
 
 
 def test_one_token_gives_one_certificate_byte_for_byte(stack: Stack) -> None:
