@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from mtls_rotation.bootstrap import SecretDefinition
-from mtls_rotation.errors import InvalidSecretError
+from mtls_rotation.errors import DomainBusyError, InvalidSecretError
 from mtls_rotation.layout import TRUSTSTORE
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.timing import utc_now
@@ -248,3 +248,18 @@ def test_an_update_waits_for_a_domain_that_takes_no_update_just_now(new: Stack) 
     result = new.bootstrap.run(*definitions, "request-2", new.time.deadline())
     assert new.gateway.domains[DOMAIN].version_id == result.truststore_version
     assert len(new.deployed()) == 2
+
+
+def test_an_update_that_has_no_time_left_to_wait_says_so_before_the_function_is_ended(new: Stack) -> None:
+    ca, client = builders.ca_definition(), builders.client_definition()
+    definitions = (SecretDefinition(CA, ca), SecretDefinition(CLIENT, client))
+    new.bootstrap.run(*definitions, "request-1", new.time.deadline())
+    new.with_gateway()
+    partner = pki.to_pem(builders.foreign())
+    new.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())
+    new.gateway.refuse_updates = "TooManyRequestsException"
+    began = new.time.now
+    with pytest.raises(DomainBusyError, match="no time left to wait until it takes an update"):
+        new.bootstrap.run(*definitions, "request-2", new.time.deadline(100.0))
+
+    assert new.time.now - began <= 100

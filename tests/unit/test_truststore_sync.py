@@ -127,7 +127,10 @@ def test_an_unused_anchor_leaves_after_its_overlap_and_not_before(gateway: Stack
     assert json.loads(gateway.objects()[SYNC_NOTES])["unused_since"] == {}
 
 
-@pytest.mark.parametrize("broken", [b"[rubbish", b"{}", b"null", b'{"unused_since": {"%s": "2000-01-01T00:00:00"}}'])
+NAIVE = b'{"unused_since": {"%s": "2000-01-01T00:00:00"}, "said": [], "told": {}, "objects": {}}'
+
+
+@pytest.mark.parametrize("broken", [b"[rubbish", b"{}", b"null", NAIVE])
 def test_notes_that_somebody_broke_remove_nothing_early(gateway: Stack, broken: bytes) -> None:
     newer, _ = add_client_of(gateway, builders.root("Newer CA"), "stack/other")
     gateway.reconcile()
@@ -309,6 +312,18 @@ def test_a_plan_that_a_guard_refuses_leaves_everything_as_it_was(gateway: Stack)
     assert [event["detail-type"] for event in gateway.heard()] == ["Truststore Published"]
 
 
+def test_a_guard_that_stops_a_publish_again_later_says_so_again(gateway: Stack) -> None:
+    gateway.settings = Settings(most_anchors=1)
+    for _ in range(2):
+        upload(gateway, "partner.pem", pki.to_pem(builders.foreign()))
+        with pytest.raises(TruststoreGuardError, match="2 certificates, where 1 are allowed"):
+            gateway.reconcile()
+        gateway.clients.s3.delete_object(Bucket=BUCKET, Key="anchors/static/partner.pem")
+        gateway.reconcile()
+
+    assert [event["detail"]["guard"] for event in gateway.heard("Truststore Publish Stopped")] == ["too-large"] * 2
+
+
 def test_not_even_force_publishes_an_empty_truststore(empty_stack: Stack) -> None:
     empty_stack.expect_gateway()
     with pytest.raises(TruststoreGuardError, match="an empty truststore"):
@@ -359,7 +374,7 @@ def test_one_that_is_overtaken_again_and_again_gives_way(stack: Stack) -> None:
 
 def test_a_run_that_was_overtaken_before_it_deployed_takes_no_domain_back(gateway: Stack) -> None:
     add_client_of(gateway, builders.root("Newer CA"), "stack/other")
-    newest, _ = builders.root("Newest CA"), None
+    newest = builders.root("Newest CA")
     others = TruststoreSyncBeside(gateway, newest)
     gateway.reconcile()
 
@@ -383,6 +398,7 @@ class TruststoreSyncBeside:
             add_client_of(self._stack, self._authority, "stack/newest")
             self._stack.sync.run(self._stack.time.deadline())
             self._stack.gateway.settle()
+            self._stack.pass_time(seconds=31)  # so that the rate would let the first run's update through
         return self._get(**request)
 
 
@@ -497,6 +513,25 @@ def test_a_domain_that_somebody_set_to_an_older_version_is_brought_back_and_that
     assert event["detail"]["version_id"] == result.version_id
 
 
+def test_a_domain_that_is_set_back_once_more_is_said_once_more(gateway: Stack) -> None:
+    older = gateway.gateway.domains[DOMAIN].version_id
+    add_client_of(gateway, builders.root("Newer CA"), "stack/other")
+    for _ in range(3):
+        gateway.reconcile()
+        gateway.reconcile()
+        gateway.gateway.domains[DOMAIN].version_id = older
+        gateway.pass_time(seconds=30)
+
+    assert len(gateway.heard("Truststore Drift")) == 2
+
+
+def test_a_domain_that_does_not_settle_in_time_is_looked_at_again_later(gateway: Stack) -> None:
+    add_client_of(gateway, builders.root("Newer CA"), "stack/other")
+    result = gateway.sync.run(gateway.time.deadline(60.0))
+
+    assert (result.updated, result.behind, result.retry_after) == ((DOMAIN,), (), 30)
+
+
 def test_what_api_gateway_says_of_the_truststore_is_announced(gateway: Stack) -> None:
     add_client_of(gateway, builders.root("Newer CA"), "stack/other")
     gateway.gateway.domains[DOMAIN].warnings = ("a certificate has expired",)
@@ -533,6 +568,17 @@ def test_a_burst_of_events_about_what_is_seen_anyway_asks_for_no_secret_by_itsel
     stack.reconcile(named=arns)
 
     assert dict(stack.secrets.calls) == {"list_secrets": 1}
+
+
+def test_a_version_that_was_filed_a_moment_ago_counts_without_being_asked_for(gateway: Stack) -> None:
+    gateway.now = builders.NOW
+    newer, version = add_client_of(gateway, builders.root("Newer CA"), "stack/other")
+    gateway.clients.secretsmanager.untag_resource(SecretId="stack/other", TagKeys=["mtls-rotation:stack"])
+    gateway.secrets.calls.clear()
+    gateway.reconcile(named=[(gateway.secrets.record("stack/other").arn, version)])
+
+    assert newer in gateway.published()
+    assert dict(gateway.secrets.calls) == {"list_secrets": 1}
 
 
 def test_what_no_label_names_any_more_is_forgotten_after_its_time(stack: Stack) -> None:

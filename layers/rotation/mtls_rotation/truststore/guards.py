@@ -85,7 +85,7 @@ def _is_within_the_quota(candidate: Candidate) -> Stop | None:
     count, most = len(candidate.plan.anchors), candidate.settings.most_anchors
     if count <= most:
         return None
-    largest = ", ".join(f"{name} ({number})" for name, number in contributors(candidate.plan).most_common(5))
+    largest = ", ".join(f"{name} ({number})" for name, number in largest_contributors(candidate.plan).items())
     return Stop(
         Guard.TOO_LARGE,
         f"{count} certificates, where {most} are allowed; most come from {largest}",
@@ -128,12 +128,20 @@ def _drops_no_more_than_its_share(candidate: Candidate) -> Stop | None:
     )
 
 
-def contributors(plan: Plan) -> Counter[str]:
-    """How many anchors each bundle or kind of reason brings in; one that has several counts for the first."""
-    return Counter(
+def largest_contributors(plan: Plan) -> dict[str, int]:
+    """Which bundles or kinds of reason bring in most anchors, the largest first, and how many each.
+
+    An anchor that has several counts for the first.
+    """
+    counts = Counter(
         reason.names[0] if reason.why is Why.UPLOADED else f"{reason.why} secrets"
         for reason in (anchor.reasons[0] for anchor in plan.anchors.values())
     )
+    return dict(sorted(counts.items(), key=lambda it: (-it[1], it[0]))[:_NAMED])
+
+
+# How many contributors are named.
+_NAMED = 5
 
 
 _GUARDS: tuple[Callable[[Candidate], Stop | None], ...] = (

@@ -16,7 +16,7 @@ from mtls_rotation.bus import (
     Event,
 )
 from mtls_rotation.pki.certificates import short_subject, to_rfc3339
-from mtls_rotation.truststore.guards import Stop, contributors
+from mtls_rotation.truststore.guards import Stop, largest_contributors
 from mtls_rotation.truststore.plan import Plan
 from mtls_rotation.truststore.target import Deployed, Truststore
 
@@ -96,7 +96,7 @@ def stopped(stop: Stop, plan: Plan, truststore_uri: str) -> Statement:
         "anchors": len(plan.anchors),
         "added": sorted(plan.added)[:_NAMED],
         "removed": sorted(plan.removed)[:_NAMED],
-        "largest_contributors": dict(contributors(plan).most_common(5)),
+        "largest_contributors": largest_contributors(plan),
     }
     return Statement(Event(TRUSTSTORE_PUBLISH_STOPPED, detail), (stop.guard.value, stop.found))
 

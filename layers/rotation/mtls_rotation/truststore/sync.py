@@ -381,13 +381,8 @@ def _is_bundle(entry: Listed) -> bool:
 
 
 def _managed(objects: Mapping[str, AnchorObject]) -> dict[str, x509.Certificate]:
-    """The managed anchors. The key is the fingerprint: whatever else an object may hold is not this anchor."""
-    return {
-        fingerprint: certificate
-        for key, content in objects.items()
-        for fingerprint, certificate in bundle.by_fingerprint(content.entries).items()
-        if key == layout.managed_anchor_key(fingerprint)
-    }
+    """Every certificate at hand. The decision asks for an anchor by its fingerprint, so nothing can stand in for it."""
+    return bundle.by_fingerprint(entry for content in objects.values() for entry in content.entries)
 
 
 def _static(objects: Mapping[str, AnchorObject]) -> Iterable[StaticEntry]:
