@@ -1,0 +1,46 @@
+"""The documents name what the code says: operators look up the words that they are shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mtls_rotation import bus
+from mtls_rotation.truststore.guards import Guard
+from mtls_rotation.truststore.plan import Why
+
+ROOT = Path(__file__).parents[2]
+TRUSTSTORE = (ROOT / "docs" / "truststore.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+EVENTS = sorted(
+    value
+    for value in vars(bus).values()
+    if isinstance(value, str) and re.fullmatch("([A-Z][a-z]+ )+[A-Z][a-z]+", value)
+)
+
+
+@pytest.mark.parametrize("why", Why)
+def test_every_reason_for_an_anchor_is_explained(why: Why) -> None:
+    assert f"\n| `{why}`" in TRUSTSTORE
+
+
+@pytest.mark.parametrize("guard", Guard)
+def test_every_guard_is_explained_and_whether_it_can_be_forced(guard: Guard) -> None:
+    (row,) = re.findall(rf"^\| `{guard}` \|.*$", TRUSTSTORE, re.MULTILINE)
+
+    assert row.rstrip(" |").rpartition("| ")[2].startswith("yes" if guard.may_be_forced else "no")
+    assert f"`{guard}`:" in OPERATIONS
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_is_listed_for_operators_own_rules(event: str) -> None:
+    assert f"| `{event}` |" in OPERATIONS or event == bus.TRUSTSTORE_SYNC_REQUESTED
+
+
+def test_every_metric_is_listed() -> None:
+    for app in sorted((ROOT / "functions").glob("*/app.py")):
+        if "Metrics(" in app.read_text():
+            for metric in re.findall(r'(?:name=)?"([A-Z][A-Za-z]+)"[:,]', app.read_text()):
+                assert f"`{metric}`" in OPERATIONS, metric
