@@ -225,10 +225,15 @@ class History(RuleBasedStateMachine):
                     assert not refused, f"{secret.name}: {refused}"
 
     @invariant()
-    def the_truststore_is_never_empty(self) -> None:
-        """I4."""
-        assert bundle.fingerprints(self.published)
+    def the_truststore_is_never_empty_and_never_without_an_anchor_in_use(self) -> None:
+        """I4, of what is published, which the domain will run next."""
+        published = bundle.fingerprints(self.published)
+        assert published
         assert bundle.fingerprints(self.deployed)
+        for secret in (*self.world.values(), *self.deleted.values()):
+            for held in secret.held(self.now) if not secret.authority else ():
+                if self.now <= held.certificate.not_valid_after_utc:
+                    assert pki.fingerprint(held.anchor) in published, secret.name
 
     # how it is brought about ------------------------------------------------------------------------------------------
 
