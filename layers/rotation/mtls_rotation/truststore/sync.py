@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A bundle of ten thousand certificates; more than any truststore takes.
-LARGEST_BUNDLE = 16 * 1024 * 1024
+# A bundle of three thousand certificates: more than any truststore takes.
+LARGEST_BUNDLE = 4 * 1024 * 1024
 # Seconds until a target is looked at again whose update took longer than the run.
 SETTLING = 30
 # How often a run that another overtook begins afresh by itself.
