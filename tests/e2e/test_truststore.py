@@ -172,7 +172,7 @@ def test_a_thousand_requests_at_once_are_a_handful_of_syncs_and_two_updates_at_m
         for number, body in enumerate(bodies):
             gateway.s3.put_object(Bucket=gateway.bucket, Key=f"{layout.STATIC_ANCHORS}{number}.pem", Body=body)
         requests.append(pool.submit(request_sync, gateway, 500))
-        await_condition(all_deployed, "every anchor is deployed", 60.0)
+        await_condition(all_deployed, "every anchor is deployed", 90.0)
         for request in requests:
             request.result()
     await_condition(lambda: queue_is_empty(gateway), "the queue is empty", 20.0)
