@@ -1,4 +1,4 @@
-"""A server on 127.0.0.1 that asks for client certificates: what testSecret is held against."""
+"""Servers on 127.0.0.1: one that asks for client certificates, which testSecret is held against, and plain ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import socket
 import socketserver
 import ssl
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,3 +88,16 @@ class _Handler(socketserver.BaseRequestHandler):
                 secure.sendall(status.encode())
         except OSError:
             return  # refused, which the client sees for itself
+
+
+@contextmanager
+def serving[S: ThreadingHTTPServer](server: S) -> Iterator[S]:
+    """Have a plain HTTP server answer as long as the block runs."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

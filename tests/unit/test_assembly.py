@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
@@ -13,6 +12,7 @@ import pytest
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import DomainBusyError, InvalidSettingsError
 from mtls_rotation.truststore.target import Deployed, Truststore
+from tests.unit.server import serving
 
 SETTINGS = {"BUCKET_NAME": "b", "EVENT_BUS_NAME": "default", "STACK_NAME": "stack"}
 
@@ -45,13 +45,8 @@ class _TooManyRequests(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def throttling() -> Iterator[ThrottlingServer]:
-    server = ThrottlingServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(ThrottlingServer()) as server:
+        yield server
 
 
 def test_an_update_that_api_gateway_throttles_is_not_tried_again_at_once(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
@@ -18,6 +17,7 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.timing import utc_now
 from tests import builders
 from tests.unit.lambda_functions import Context, load, sample
+from tests.unit.server import serving
 from tests.unit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
 
 
@@ -45,13 +45,8 @@ class _Put(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def _cloudformation() -> Iterator[Cloudformation]:
-    server = Cloudformation()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Cloudformation()) as server:
+        yield server
 
 
 @pytest.fixture
