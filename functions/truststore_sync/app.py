@@ -75,7 +75,7 @@ def _failures(messages: Iterable[str]) -> dict[str, Any]:
 
 
 def _report(result: SyncResult, batch: int) -> None:
-    plan, warnings = result.plan, result.warnings or {}
+    plan, warnings = result.plan, result.warnings
     counts = {
         "Anchors": len(plan.anchors),
         "AnchorsRejected": sum(entry.rejected for entry in plan.left_out),

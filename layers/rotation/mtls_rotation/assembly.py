@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from math import nan
 from typing import TYPE_CHECKING
 
@@ -75,9 +75,9 @@ class Assembly:
         if not names:
             return ()
         client = self._session.client("apigateway")
-        return tuple(GatewayDomain(client, name, self._gateway_updates) for name in dict.fromkeys(names))
+        return tuple(GatewayDomain(client, name, lambda: self._gateway_updates) for name in dict.fromkeys(names))
 
-    @cache  # noqa: B019 - one assembly lives as long as its process
+    @cached_property
     def _gateway_updates(self) -> APIGatewayClient:
         return self._session.client("apigateway", config=Config(retries={"total_max_attempts": 1}))
 

@@ -59,7 +59,7 @@ class StaticEntry:
     """One certificate, or one unreadable block, of a bundle under `anchors/static/`.
 
     Attributes:
-        position: which block of the bundle, counted from 1; 0 for the whole.
+        position: which block of the bundle, counted from 1; 1 where the bundle has none.
     """
 
     key: str
@@ -145,7 +145,7 @@ class LeftOut:
 
     Attributes:
         key: the object that holds it, or would.
-        position: which certificate of that object, counted from 1; 0 for the whole.
+        position: which certificate of that object, counted from 1.
         fingerprint: empty where it is no certificate.
         rejected: True where somebody meant it to be trusted, and should know that it is not.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,7 @@ class SyncResult:
     behind: tuple[str, ...] = ()
     drifted: tuple[str, ...] = ()
     retry_after: int | None = None
-    warnings: Mapping[str, tuple[str, ...]] | None = None
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
