@@ -1,0 +1,30 @@
+"""mTLS client certificates at run time: from AWS Secrets Manager into memory, and picked up without a restart.
+
+Importing this is cheap: boto3, httpx, cryptography and ssl are imported when they are first needed.
+"""
+
+from mtls_client.certificate import ClientCertificate
+from mtls_client.errors import (
+    ExpiredCertificateError,
+    InvalidSecretError,
+    InvalidServerCaError,
+    MissingExtraError,
+    MtlsClientError,
+    NotYetValidCertificateError,
+    SecretUnavailableError,
+    UnsupportedPlatformError,
+)
+from mtls_client.status import Status
+
+__all__ = [
+    "ClientCertificate",
+    "ExpiredCertificateError",
+    "InvalidSecretError",
+    "InvalidServerCaError",
+    "MissingExtraError",
+    "MtlsClientError",
+    "NotYetValidCertificateError",
+    "SecretUnavailableError",
+    "Status",
+    "UnsupportedPlatformError",
+]

@@ -1,0 +1,164 @@
+"""A certificate with its private key, as one version of the secret holds it: read, and checked as far as that goes
+without a network.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mtls_client.errors import (
+    ExpiredCertificateError,
+    InvalidSecretError,
+    NotYetValidCertificateError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+    from mtls_client.source import SecretVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a client presents, and what it proves it with.
+
+    Attributes:
+        secret: the secret's name or ARN.
+        version_id: the version of the secret that it came from.
+        serial_number: the leaf's, lower-case hex.
+        not_before: from when on the leaf is valid, UTC.
+        not_after: until when, UTC.
+        chain: PEM of the leaf and its intermediates.
+        key: PKCS#8 PEM.
+    """
+
+    secret: str
+    version_id: str
+    serial_number: str
+    not_before: datetime
+    not_after: datetime
+    chain: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+    @property
+    def where(self) -> str:
+        """What error messages call it."""
+        return f"secret {self.secret}, version {self.version_id}"
+
+    def expired(self, now: datetime) -> bool:
+        """Whether its validity is over."""
+        return now >= self.not_after
+
+    def require_valid(self, now: datetime) -> None:
+        """See to it that the leaf is valid at this moment.
+
+        Raises:
+            NotYetValidCertificateError: not yet.
+            ExpiredCertificateError: no more.
+        """
+        if now < self.not_before:
+            raise NotYetValidCertificateError(
+                where=self.where,
+                found=f"a certificate that is valid from {self.not_before:%Y-%m-%dT%H:%M:%SZ} on",
+                expected=f"one that is valid now, at {now:%Y-%m-%dT%H:%M:%SZ}",
+                remedy="Wait, or set the clock of whichever side is wrong.",
+            )
+        if self.expired(now):
+            raise ExpiredCertificateError(
+                where=self.where,
+                found=f"a certificate that expired at {self.not_after:%Y-%m-%dT%H:%M:%SZ}",
+                expected=f"one that is valid now, at {now:%Y-%m-%dT%H:%M:%SZ}",
+                remedy="Rotate the secret.",
+            )
+
+
+def parse(secret: str, version: SecretVersion) -> Credential:
+    """Read the secret's value: JSON with `certificate`, `private_key` and, where there is one, `certificate_chain`.
+
+    Raises:
+        InvalidSecretError: something is missing or malformed, or the key is not the certificate's.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    where = f"secret {secret}, version {version.version_id}"
+    document = _or_none(json.loads, version.value)
+    if not isinstance(document, dict):
+        raise _invalid(
+            where, "a value that is no JSON object", "certificate, certificate_chain and private_key in JSON"
+        )
+    (leaf,) = _certificates(where, document, "certificate", x509.load_pem_x509_certificates, exactly_one=True)
+    chain = _certificates(where, document, "certificate_chain", x509.load_pem_x509_certificates)
+    pem = _member(where, document, "private_key").encode(errors="replace")
+    key: PrivateKeyTypes | None = _or_none(lambda data: load_pem_private_key(data, password=None), pem)
+    if key is None:
+        raise _invalid(where, "a private_key that cannot be read", "PKCS#8 PEM without a password")
+    if key.public_key() != leaf.public_key():
+        raise _invalid(
+            where, "a private_key that is not the certificate's", "the key that the certificate was made for"
+        )
+    return Credential(
+        secret=secret,
+        version_id=version.version_id,
+        serial_number=f"{leaf.serial_number:x}",
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        # Written afresh: whatever else the PEM holds, such as a second key, does not reach OpenSSL.
+        chain=b"".join(certificate.public_bytes(Encoding.PEM) for certificate in (leaf, *chain)),
+        key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+
+
+def _certificates(
+    where: str,
+    document: Mapping[str, object],
+    name: str,
+    load: Callable[[bytes], list[x509.Certificate]],
+    *,
+    exactly_one: bool = False,
+) -> list[x509.Certificate]:
+    if not exactly_one and document.get(name) in (None, ""):
+        return []
+    found = _or_none(load, _member(where, document, name).encode(errors="replace"))
+    if found is None:
+        raise _invalid(where, f"a {name} that cannot be read", "PEM")
+    if exactly_one and len(found) != 1:
+        raise _invalid(where, f"{len(found)} certificates in {name}", "the leaf alone, the others in certificate_chain")
+    return found
+
+
+def _member(where: str, document: Mapping[str, object], name: str) -> str:
+    text = document.get(name)
+    if not isinstance(text, str) or not text.strip():
+        raise _invalid(where, f"no {name}" if text in (None, "") else f"a {name} that is no text", "PEM")
+    return text
+
+
+def _or_none[Read, Text: (str, bytes)](load: Callable[[Text], Read], text: Text) -> Read | None:
+    """What was read, or None. The exception is dropped with its context: it may quote the text."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return load(text)
+    except (ValueError, TypeError, RecursionError, UnsupportedAlgorithm):
+        return None
+
+
+def _invalid(where: str, found: str, expected: str) -> InvalidSecretError:
+    return InvalidSecretError(
+        where=where,
+        found=found,
+        expected=expected,
+        remedy="Rotate the secret, or correct its value.",
+    )

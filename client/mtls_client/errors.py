@@ -1,0 +1,72 @@
+"""Every error that the client raises by itself, each with a message that says what to do.
+
+A message names things and dates, never a secret value. For the same reason no error has a cause: what json,
+cryptography or botocore raise may quote what they read.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class MtlsClientError(Exception):
+    """There is no certificate to work with, or it cannot be put to use.
+
+    Attributes:
+        retryable: True where the same call may succeed later with nobody having changed anything.
+        where: the secret, the version or the place in the program that this is about.
+        found: what was there.
+        expected: what should have been there.
+        remedy: what to do.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, *, where: str, found: str, expected: str, remedy: str) -> None:
+        self.where = where
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(f"{where}: found {found}; expected {expected}. {remedy}")
+
+    def __reduce__(self) -> tuple[Callable[[], MtlsClientError], tuple[Any, ...]]:
+        members = {"where": self.where, "found": self.found, "expected": self.expected, "remedy": self.remedy}
+        return partial(type(self), **members), ()
+
+
+class SecretUnavailableError(MtlsClientError):
+    """Secrets Manager could not be reached, refused, or does not show the version yet."""
+
+    retryable = True
+
+
+class InvalidSecretError(MtlsClientError):
+    """The secret's value is no certificate with its private key."""
+
+
+class NotYetValidCertificateError(MtlsClientError):
+    """The certificate's validity has not begun."""
+
+    retryable = True
+
+
+class ExpiredCertificateError(MtlsClientError):
+    """The newest certificate that could be had has expired."""
+
+    retryable = True
+
+
+class InvalidServerCaError(MtlsClientError):
+    """What was given as the server's CA is no PEM certificate."""
+
+
+class UnsupportedPlatformError(MtlsClientError):
+    """The platform offers no way to hand a key to OpenSSL without a disk."""
+
+
+class MissingExtraError(MtlsClientError, ImportError):
+    """A library that is an extra of this package is not installed."""
