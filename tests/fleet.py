@@ -60,13 +60,18 @@ class Fleet:
         _put(session, layout.managed_anchor_key(anchor), authority.certificate)
         name = f"{STACK}/ca/{number}"
         version = add_secret(session, name)
-        _put(session, str(layout.IssuedKey(anchor, name, version, authority=True)), authority.certificate)
+        _put(
+            session,
+            str(layout.IssuedKey(anchor, name, version, pki.serial(authority.certificate), authority=True)),
+            authority.certificate,
+        )
 
     def _add_client(self, session: boto3.Session, number: int, authority: pki.CertifiedKey) -> None:
         name = f"{STACK}/client/{number}"
         version = add_secret(session, name)
-        key = layout.IssuedKey(pki.fingerprint(authority.certificate), name, version)
-        _put(session, str(key), builders.leaf(authority).certificate)
+        leaf = builders.leaf(authority).certificate
+        key = layout.IssuedKey(pki.fingerprint(authority.certificate), name, version, pki.serial(leaf))
+        _put(session, str(key), leaf)
 
 
 # truststore.pem, the notes, the newest version of truststore.pem, two looks at a domain and its update.

@@ -17,6 +17,7 @@ from mtls_rotation.issuers.registry import Issuers
 from mtls_rotation.kms import SigningKeys
 from mtls_rotation.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.revocation.run import Revocation, RevocationResult
 from mtls_rotation.rotation import Rotation, RotationRequest, Step
 from mtls_rotation.signed_certificates import Intake
 from mtls_rotation.truststore import bundle
@@ -120,7 +121,7 @@ class Stack:
         """The public certificate and its anchor, where createSecret puts them."""
         anchor = pki.fingerprint(issued.anchor)
         self.bucket.put_once(f"{MANAGED_ANCHORS}{anchor}.pem", pki.to_pem(issued.anchor))
-        key = IssuedKey(anchor, secret, version_id, authority)
+        key = IssuedKey(anchor, secret, version_id, pki.serial(issued.certificate), authority)
         self.bucket.put_once(str(key), pki.to_pem(issued.certificate))
 
     # the engine -------------------------------------------------------------------------------------------------------
@@ -144,14 +145,35 @@ class Stack:
             self.versions,
             self.bucket,
             self.bus,
-            lambda: SigningKeys(cast("Any", self.kms), cast("Any", KeyTags(self.clients.kms)), (TAG, NAME)),
+            self._signing_keys,
             lambda: self.private_ca,
         )
+
+    def _signing_keys(self) -> SigningKeys:
+        return SigningKeys(cast("Any", self.kms), cast("Any", KeyTags(self.clients.kms)), (TAG, NAME))
 
     @property
     def intake(self) -> Intake:
         """What takes in certificates that somebody else signed."""
         return Intake(versions=self.versions, bucket=self.bucket, bus=self.bus, clock=lambda: self.moment)
+
+    @property
+    def revocation(self) -> Revocation:
+        """What makes the revocation list, the CRLs, and the rotations of what was revoked."""
+        return Revocation(
+            versions=self.versions,
+            bucket=self.bucket,
+            bus=self.bus,
+            signing_keys=self._signing_keys,
+            crl_validity=timedelta(days=7),
+            clock=lambda: self.moment,
+        )
+
+    def revoke(self, name: str, body: str | bytes) -> RevocationResult:
+        """Upload a notice, and have it taken in."""
+        content = body.encode() if isinstance(body, str) else body
+        self.clients.s3.put_object(Bucket=BUCKET, Key=f"revoked/{name}", Body=content)
+        return self.revocation.run()
 
     @property
     def sync(self) -> TruststoreSync:
@@ -234,6 +256,10 @@ class Stack:
     def certificate(self, version_id: str | None, secret: str = CLIENT) -> x509.Certificate:
         """The certificate of a version."""
         return x509.load_pem_x509_certificate(self.value(version_id, secret)["certificate"].encode())
+
+    def serial(self, version_id: str | None, secret: str = CLIENT) -> str:
+        """The serial number of a version's certificate, in hex."""
+        return pki.serial(self.certificate(version_id, secret))
 
     def objects(self) -> dict[str, bytes]:
         """Key → content of everything in the bucket."""

@@ -54,7 +54,10 @@ def test_the_bucket_holds_the_public_certificate_and_its_anchor_and_no_key(stack
 
     anchor = pki.fingerprint(ca.certificate)
     objects = stack.objects()
-    assert objects[f"issued/{anchor}/{CLIENT}/{token}.pem"].decode() == stack.value(token)["certificate"]
+    assert (
+        objects[f"issued/{anchor}/{CLIENT}/{token}.{stack.serial(token)}.pem"].decode()
+        == stack.value(token)["certificate"]
+    )
     assert objects[f"anchors/managed/{anchor}.pem"].decode() == pki.to_pem(ca.certificate)
     assert not [key for key, body in objects.items() if b"PRIVATE" in body]
 
@@ -158,7 +161,7 @@ def test_a_step_killed_after_the_value_was_put_leaves_no_gap_in_the_bucket(stack
     stack.step(Step.CREATE, token)
 
     assert stack.value(token) == put
-    issued = f"issued/{pki.fingerprint(ca.certificate)}/{CLIENT}/{token}.pem"
+    issued = f"issued/{pki.fingerprint(ca.certificate)}/{CLIENT}/{token}.{stack.serial(token)}.pem"
     assert stack.objects()[issued].decode() == put["certificate"]
 
 
@@ -172,7 +175,7 @@ def test_another_run_that_put_its_value_first_wins(stack: Stack, ca: pki.Certifi
 
     value = stack.secrets.record(CLIENT).versions[token]["secret_string"]
     assert value == winner
-    filed = stack.objects()[f"issued/{pki.fingerprint(ca.certificate)}/{CLIENT}/{token}.pem"]
+    filed = stack.objects()[f"issued/{pki.fingerprint(ca.certificate)}/{CLIENT}/{token}.{stack.serial(token)}.pem"]
     assert x509.load_pem_x509_certificate(filed) == stack.certificate(token)
 
 

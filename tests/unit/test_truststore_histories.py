@@ -266,7 +266,7 @@ class History(RuleBasedStateMachine):
         self._label(secret, secret.labels | {PENDING: version})
         self.managed[anchor] = issued.anchor
         key = (anchor, secret.name, version)
-        self.index[key] = Issued(*key, self.now, authority=secret.authority)
+        self.index[key] = Issued(*key, "5e1", self.now, authority=secret.authority)
 
     def _label(self, secret: Secret, labels: dict[str, str]) -> None:
         secret.seen_before.append((self.now - timedelta(microseconds=1), dict(secret.labels)))

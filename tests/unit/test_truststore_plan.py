@@ -21,11 +21,12 @@ from tests.builders import NOW
 ROOTS = [builders.root(f"CA {number}").certificate for number in range(4)]
 EXPIRED = builders.root("Expired CA", now=NOW - timedelta(days=400)).certificate
 LONG_AGO = NOW - timedelta(days=10)
+SERIAL = "5e1"
 IDS = {certificate: fingerprint(certificate) for certificate in (*ROOTS, EXPIRED)}
 
 
 def issued(anchor: x509.Certificate, version: str, at: datetime = LONG_AGO) -> Issued:
-    return Issued(IDS[anchor], "client", version, at)
+    return Issued(IDS[anchor], "client", version, SERIAL, at)
 
 
 def seen(
@@ -54,7 +55,7 @@ def test_an_anchor_belongs_while_a_live_version_hangs_on_it() -> None:
 
 
 def test_a_version_of_the_same_id_in_another_secret_does_not_count() -> None:
-    other = Issued(IDS[ROOTS[0]], "other", "a", LONG_AGO)
+    other = Issued(IDS[ROOTS[0]], "other", "a", SERIAL, LONG_AGO)
     assert not decide(seen(other, live=("a",)), Settings()).anchors
 
 
@@ -105,7 +106,7 @@ def test_every_reason_for_an_anchor_is_given_and_each_bundle_and_secret_once() -
     observation = seen(
         issued(ROOTS[0], "a"),
         issued(ROOTS[0], "b"),
-        Issued(IDS[ROOTS[0]], "authority", "c", LONG_AGO, authority=True),
+        Issued(IDS[ROOTS[0]], "authority", "c", SERIAL, LONG_AGO, authority=True),
         issued(ROOTS[0], "d", NOW),
         live=("a", "b"),
         static=static,
@@ -173,7 +174,7 @@ def test_an_expired_anchor_leaves_even_while_something_hangs_on_it() -> None:
 
 
 def test_an_anchor_whose_certificate_is_lost_is_reported() -> None:
-    observation = seen(Issued("f" * 64, "client", "b", LONG_AGO), issued(ROOTS[0], "a"), live=("a", "b"))
+    observation = seen(Issued("f" * 64, "client", "b", SERIAL, LONG_AGO), issued(ROOTS[0], "a"), live=("a", "b"))
     (left_out,) = decide(observation, Settings()).left_out
 
     assert (left_out.fingerprint, left_out.rejected) == ("f" * 64, True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +75,23 @@ class CertificateBucket:
             if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchVersion", "404"}:
                 return None
             raise
-        ours = _MARK.items() <= answer.get("Metadata", {}).items()
-        return Stored(answer["Body"].read(), answer["ETag"], answer.get("VersionId", "null"), ours)
+        return self._stored(answer)
+
+    def newer(self, key: str, known: Stored | None) -> Stored | None:
+        """An object, read only if it is no longer `known`; None if there is no such object."""
+        if known is None:
+            return self.read(key)
+        try:
+            answer = self._client.get_object(Bucket=self.name, Key=key, IfNoneMatch=known.etag)
+        except ClientError as error:
+            match error.response["Error"]["Code"]:
+                case "304" | "NotModified":
+                    return known
+                case "NoSuchKey" | "404":
+                    return None
+                case _:
+                    raise
+        return self._stored(answer)
 
     def put_once(self, key: str, pem: str) -> None:
         """Write a certificate whose key names its content; an object that is there already stays as it is.
@@ -91,7 +107,7 @@ class CertificateBucket:
             if error.response["Error"]["Code"] != "PreconditionFailed":
                 raise
 
-    def replace(self, key: str, body: bytes, previous: Stored | None) -> Stored:
+    def replace(self, key: str, body: bytes, previous: Stored | None, *, content_type: str = _PEM) -> Stored:
         """Write an object on the condition that it still is `previous` (None: that there is none).
 
         Raises:
@@ -100,7 +116,7 @@ class CertificateBucket:
         condition: dict[str, Any] = {"IfMatch": previous.etag} if previous else {"IfNoneMatch": "*"}
         try:
             answer = self._client.put_object(
-                Bucket=self.name, Key=key, Body=body, ContentType=_PEM, Metadata=_MARK, **condition
+                Bucket=self.name, Key=key, Body=body, ContentType=content_type, Metadata=_MARK, **condition
             )
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict"}:
@@ -128,6 +144,11 @@ class CertificateBucket:
     def delete(self, key: str) -> None:
         """Delete an object; nothing happens if there is none."""
         self._client.delete_object(Bucket=self.name, Key=key)
+
+    @staticmethod
+    def _stored(answer: GetObjectOutputTypeDef) -> Stored:
+        ours = _MARK.items() <= answer.get("Metadata", {}).items()
+        return Stored(answer["Body"].read(), answer["ETag"], answer.get("VersionId", "null"), ours)
 
     def _superseded(self, key: str, expected: str) -> SupersededError:
         return SupersededError(

@@ -26,6 +26,10 @@ CERTIFICATE_AUTHORITY_EXPIRING = "Certificate Authority Expiring"
 CERTIFICATE_SIGNING_REQUESTED = "Certificate Signing Requested"
 SIGNED_CERTIFICATE_ACCEPTED = "Signed Certificate Accepted"
 SIGNED_CERTIFICATE_REJECTED = "Signed Certificate Rejected"
+CERTIFICATE_REVOKED = "Certificate Revoked"
+REVOCATION_WITHDRAWN = "Revocation Withdrawn"
+REVOCATION_REFUSED = "Revocation Refused"
+REVOCATION_LIST_PUBLISHED = "Revocation List Published"
 
 
 # PutEvents takes ten entries in a call.

@@ -79,6 +79,12 @@ class UnfitCertificateError(MtlsRotationError):
     code = "MTLS-108"
 
 
+class UnusableNoticeError(MtlsRotationError):
+    """What was uploaded under `revoked/` names no certificate that can be revoked."""
+
+    code = "MTLS-109"
+
+
 class NotYetVisibleError(MtlsRotationError):
     """Secrets Manager has not shown a write that was made: its reads are eventually consistent."""
 

@@ -3,12 +3,16 @@
 truststore.pem                                   what the gateway reads
 anchors/managed/<sha256>.pem                     CA certificates that rotation issues from
 anchors/static/<any name>                        bundles that operators and partners upload
-issued/<anchor sha256>/<secret>/<version id>.pem issued certificates: which version hangs on which anchor
-    (.ca.pem for a CA's own certificate)
-outside/<secret>/<version id>.pem                issued certificates that no gateway of ours is to trust
+issued/<anchor sha256>/<secret>/<version id>.<serial number>.pem
+    issued certificates: which version hangs on which anchor (.ca.pem for a CA's own certificate)
+outside/<secret>/<version id>.<serial number>.pem
+    issued certificates that no gateway of ours is to trust
 requested/<key sha256>/<secret>.csr              what somebody else is to sign; .json beside it says what was asked for
 signed/<any name>                                what they signed, uploaded by an operator
 accepted/<key sha256>.pem                        what of that fits, for createSecret to take
+revoked/<any name>                               what operators revoke: certificates, or issuers and serial numbers
+revocation/list.json                             every revoked certificate, for the authorizer
+crl/<CA sha256>.crl                              the same for servers elsewhere: a CRL (RFC 5280) for each CA
 state/sync.json                                  what the truststore's sync remembers; it may be deleted at any time
 """
 
@@ -25,6 +29,8 @@ OUTSIDE = "outside/"
 REQUESTED = "requested/"
 SIGNED = "signed/"
 ACCEPTED = "accepted/"
+REVOKED = "revoked/"
+REVOCATION_LIST = "revocation/list.json"
 SYNC_NOTES = "state/sync.json"
 
 
@@ -39,31 +45,51 @@ class IssuedKey:
 
     Attributes:
         anchor: the fingerprint of a CA certificate that it hangs on, at whatever height of its chain.
+        serial_number: the certificate's, in lower-case hex, so that it is found when it is revoked.
         authority: whether it is a CA's own certificate.
     """
 
     anchor: str
     secret: str
     version_id: str
+    serial_number: str
     authority: bool = False
 
     def __str__(self) -> str:
-        return f"{ISSUED}{self.anchor}/{self.secret}/{self.version_id}{'.ca' if self.authority else ''}.pem"
+        kind = ".ca" if self.authority else ""
+        return f"{ISSUED}{self.anchor}/{self.secret}/{self.version_id}.{self.serial_number}{kind}.pem"
 
     @classmethod
     def parse(cls, key: str) -> IssuedKey | None:
         """What a key says; None if it is not one of an issued certificate. Secrets' names may hold "/"."""
-        anchor, slash, rest = key.removeprefix(ISSUED).partition("/")
-        secret, last_slash, file = rest.rpartition("/")
-        if not (key.startswith(ISSUED) and slash and last_slash and secret and file.endswith(".pem")):
+        anchor, _, rest = key.removeprefix(ISSUED).partition("/")
+        secret, _, file = rest.rpartition("/")
+        authority = file.endswith(".ca.pem")
+        version_id, _, serial = file.removesuffix(".pem").removesuffix(".ca").rpartition(".")
+        if not (key.startswith(ISSUED) and file.endswith(".pem") and secret and version_id and serial):
             return None
-        version = file.removesuffix(".pem")
-        return cls(anchor, secret, version.removesuffix(".ca"), authority=version.endswith(".ca"))
+        return cls(anchor, secret, version_id, serial, authority)
 
 
-def outside_key(secret: str, version_id: str) -> str:
-    """Where the certificate of a version lies that no gateway of ours is to trust."""
-    return f"{OUTSIDE}{secret}/{version_id}.pem"
+@dataclass(frozen=True, slots=True)
+class OutsideKey:
+    """The key of an issued certificate that no gateway of ours is to trust. Attributes as in `IssuedKey`."""
+
+    secret: str
+    version_id: str
+    serial_number: str
+
+    def __str__(self) -> str:
+        return f"{OUTSIDE}{self.secret}/{self.version_id}.{self.serial_number}.pem"
+
+    @classmethod
+    def parse(cls, key: str) -> OutsideKey | None:
+        """What a key says; None if it is none of these."""
+        secret, _, file = key.removeprefix(OUTSIDE).rpartition("/")
+        version_id, _, serial = file.removesuffix(".pem").rpartition(".")
+        if not (key.startswith(OUTSIDE) and file.endswith(".pem") and secret and version_id and serial):
+            return None
+        return cls(secret, version_id, serial)
 
 
 def requested_key(public_key: str, secret: str, suffix: str) -> str:
@@ -74,3 +100,8 @@ def requested_key(public_key: str, secret: str, suffix: str) -> str:
 def accepted_key(public_key: str) -> str:
     """Where the signed certificate of a public key lies once it was found fit."""
     return f"{ACCEPTED}{public_key}.pem"
+
+
+def crl_key(fingerprint: str) -> str:
+    """Where the certificate revocation list of the CA with this SHA-256 fingerprint lies."""
+    return f"crl/{fingerprint}.crl"

@@ -494,13 +494,15 @@ def file_certificate(bucket: CertificateBucket, secret: ManagedSecret, name: str
                 expected="a certificate with its whole chain, in order",
                 remedy="Rotate the secret anew; if it goes on, look at the issuer.",
             )
+    serial_number = pki.serial(certificates[0])
     if not secret.gateway_trusts:
-        bucket.put_once(layout.outside_key(name, version_id), secret.certificate or "")
+        outside = layout.OutsideKey(name, version_id, serial_number)
+        bucket.put_once(str(outside), secret.certificate or "")
         return
     for authority in _authorities(secret):
         fingerprint = pki.fingerprint(authority)
         bucket.put_once(layout.managed_anchor_key(fingerprint), pki.to_pem(authority))
-        key = layout.IssuedKey(fingerprint, name, version_id, authority=secret.kind == "ca")
+        key = layout.IssuedKey(fingerprint, name, version_id, serial_number, authority=secret.kind == "ca")
         bucket.put_once(str(key), secret.certificate or "")
 
 

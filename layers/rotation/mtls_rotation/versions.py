@@ -62,12 +62,14 @@ class SecretDescription:
 
     Attributes:
         stages: version id → the staging labels attached to it.
+        deleted: whether it is marked for deletion.
     """
 
     arn: str
     name: str
     rotation_enabled: bool
     stages: dict[str, frozenset[str]]
+    deleted: bool = False
 
     def version_at(self, label: str) -> str | None:
         """The id of the version that carries `label`."""
@@ -110,6 +112,7 @@ class SecretVersions:
             name=answer["Name"],
             rotation_enabled=answer.get("RotationEnabled", False),
             stages={version: frozenset(labels) for version, labels in answer.get("VersionIdsToStages", {}).items()},
+            deleted="DeletedDate" in answer,
         )
 
     def list_tagged(self, tag: str, value: str) -> Iterator[SecretDescription]:
@@ -132,6 +135,7 @@ class SecretVersions:
                         name=entry["Name"],
                         rotation_enabled=entry.get("RotationEnabled", False),
                         stages={version: frozenset(labels) for version, labels in stages.items()},
+                        deleted="DeletedDate" in entry,
                     )
 
     def current(self, secret_id: str) -> SecretVersion | None:

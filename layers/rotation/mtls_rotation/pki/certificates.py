@@ -74,7 +74,7 @@ def issue_leaf(
     builder = builder.add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id), critical=False
     )
-    return _as_client(builder, request).sign(issuer_key, _digest(issuer_key))
+    return _as_client(builder, request).sign(issuer_key, signature_digest(issuer_key))
 
 
 def issue_self_signed_leaf(request: CertificateRequest, key: SigningKey, now: datetime) -> x509.Certificate:
@@ -83,7 +83,7 @@ def issue_self_signed_leaf(request: CertificateRequest, key: SigningKey, now: da
     builder = builder.add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
     )
-    return _as_client(builder, request).sign(key, _digest(key))
+    return _as_client(builder, request).sign(key, signature_digest(key))
 
 
 def issue_root(request: CertificateRequest, key: SigningKey, now: datetime) -> x509.Certificate:
@@ -94,7 +94,7 @@ def issue_root(request: CertificateRequest, key: SigningKey, now: datetime) -> x
     builder = builder.add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
     )
-    return builder.sign(key, _digest(key))
+    return builder.sign(key, signature_digest(key))
 
 
 def signing_request(request: CertificateRequest, key: SigningKey) -> x509.CertificateSigningRequest:
@@ -104,7 +104,7 @@ def signing_request(request: CertificateRequest, key: SigningKey) -> x509.Certif
     builder = builder.add_extension(x509.ExtendedKeyUsage(names.extended_key_usages(request)), critical=False)
     if alternative := names.alternative_names(request):
         builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
-    return builder.sign(key, _digest(key))
+    return builder.sign(key, signature_digest(key))
 
 
 def _as_client(builder: x509.CertificateBuilder, request: CertificateRequest) -> x509.CertificateBuilder:
@@ -159,8 +159,8 @@ def _key_usage(
     )
 
 
-def _digest(key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384:
-    """SHA-384 for a P-384 key, as RFC 5480, section 4, pairs them; SHA-256 for every other."""
+def signature_digest(key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384:
+    """What a key signs with: SHA-384 for a P-384 key, as RFC 5480, section 4, pairs them; SHA-256 for every other."""
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
         return hashes.SHA384()
     return hashes.SHA256()

@@ -50,6 +50,7 @@ class Issued:
     anchor: str
     secret: str
     version_id: str
+    serial_number: str
     at: datetime
     authority: bool = False
 

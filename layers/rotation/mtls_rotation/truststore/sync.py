@@ -181,7 +181,7 @@ class TruststoreSync:
         # Labels before certificates: a version that is listed has been filed before, or is about to be and named later.
         descriptions = list(self._versions.list_tagged(*self._tag))
         issued = tuple(
-            Issued(key.anchor, key.secret, key.version_id, entry.modified, key.authority)
+            Issued(key.anchor, key.secret, key.version_id, key.serial_number, entry.modified, key.authority)
             for entry in self._bucket.list(layout.ISSUED)
             if (key := layout.IssuedKey.parse(entry.key))
         )
@@ -276,7 +276,7 @@ class TruststoreSync:
         """Take certificates out of the index that nobody can hold any more: it would grow for ever."""
         if entries:
             keys = [
-                str(layout.IssuedKey(it.anchor, it.secret, it.version_id, it.authority))
+                str(layout.IssuedKey(it.anchor, it.secret, it.version_id, it.serial_number, it.authority))
                 for it in entries[:_DELETED_AT_ONCE]
             ]
             self._bucket.delete_all(keys)

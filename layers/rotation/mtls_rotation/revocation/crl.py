@@ -1,0 +1,118 @@
+"""Certificate revocation lists (RFC 5280, section 5): how one is made, and when the next is due. Calls nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_rotation.pki.certificates import BACKDATE, signature_digest
+from mtls_rotation.revocation.register import Revoked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mtls_rotation.pki.certificates import SigningKey
+
+_ENTRY_REASONS = {flag.value: flag for flag in x509.ReasonFlags}
+
+
+def build(
+    ca: x509.Certificate,
+    key: SigningKey,
+    revoked: Iterable[Revoked],
+    previous: x509.CertificateRevocationList | None,
+    now: datetime,
+    validity: timedelta,
+) -> bytes:
+    """A CRL in DER, signed by `ca`'s key.
+
+    It bears what RFC 5280, section 5.2, asks for: the authority key identifier and a number that only grows. The number
+    is the time in seconds, so that it grows even where the previous list was lost.
+
+    Args:
+        ca: the CA. What `revoked` holds of CAs of another name is left out.
+        key: its private key.
+        revoked: what is revoked.
+        previous: the CRL that this one takes the place of.
+        now: when it is made, to the second.
+        validity: until the next update.
+    """
+    moment = now.astimezone(UTC).replace(microsecond=0)
+    number = max(int(moment.timestamp()), _number(previous) + 1)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(ca.subject)
+        # A server whose clock is behind would refuse every client over a list from its future.
+        .last_update(max(moment - BACKDATE, ca.not_valid_before_utc))
+        .next_update(moment + validity)
+        .add_extension(_authority_key_identifier(ca), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for entry in _entries(ca, revoked):
+        builder = builder.add_revoked_certificate(_entry(entry))
+    return builder.sign(key, signature_digest(key)).public_bytes(Encoding.DER)
+
+
+def parse(der: bytes) -> x509.CertificateRevocationList | None:
+    """A CRL that `build` made; None if it is something else."""
+    try:
+        return x509.load_der_x509_crl(der)
+    except ValueError:
+        return None
+
+
+def is_due(
+    ca: x509.Certificate, revoked: Iterable[Revoked], published: x509.CertificateRevocationList | None, now: datetime
+) -> bool:
+    """Whether a CA's CRL must be made anew: what it should say has changed, or half of its time has gone."""
+    if published is None or published.next_update_utc is None:
+        return True
+    if not published.is_signature_valid(ca.public_key()):  # type: ignore[arg-type] # a CA's key is one that signs
+        return True
+    half = published.last_update_utc + (published.next_update_utc - published.last_update_utc) / 2
+    if now >= half:
+        return True
+    wanted = {(int(it.certificate.serial_number, 16), it.at, it.reason) for it in _entries(ca, revoked)}
+    return wanted != {(it.serial_number, it.revocation_date_utc, _reason(it)) for it in published}
+
+
+def _entries(ca: x509.Certificate, revoked: Iterable[Revoked]) -> Sequence[Revoked]:
+    """Those of the CA's name. A CA that was rotated keeps its name, and both list them: serial numbers are random."""
+    name = ca.subject.rfc4514_string()
+    return sorted((it for it in revoked if it.certificate.issuer == name), key=lambda it: it.certificate)
+
+
+def _entry(revoked: Revoked) -> x509.RevokedCertificate:
+    builder = (
+        x509.RevokedCertificateBuilder()
+        .serial_number(int(revoked.certificate.serial_number, 16))
+        .revocation_date(revoked.at)
+    )
+    # "unspecified" is said by saying nothing (RFC 5280, section 5.3.1).
+    if revoked.reason != "unspecified":
+        builder = builder.add_extension(x509.CRLReason(_ENTRY_REASONS[revoked.reason]), critical=False)
+    return builder.build()
+
+
+def _reason(entry: x509.RevokedCertificate) -> str:
+    try:
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+    except x509.ExtensionNotFound:
+        return "unspecified"
+
+
+def _number(crl: x509.CertificateRevocationList | None) -> int:
+    if crl is None:
+        return 0
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return 0
+
+
+def _authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)

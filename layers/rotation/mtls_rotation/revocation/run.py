@@ -1,0 +1,322 @@
+"""One run of revocation: what operators uploaded becomes the list, the CRLs, and rotations of what was revoked.
+
+It compares what is with what should be, so it may run at any time and often. The list comes first: it is what keeps a
+revoked certificate out.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+from cryptography import x509
+
+from mtls_rotation import layout
+from mtls_rotation.bus import (
+    CERTIFICATE_REVOKED,
+    REVOCATION_LIST_PUBLISHED,
+    REVOCATION_REFUSED,
+    REVOCATION_WITHDRAWN,
+    Event,
+)
+from mtls_rotation.errors import MtlsRotationError, SupersededError, UnusableIssuerError, UnusableNoticeError
+from mtls_rotation.pki.certificates import fingerprint, key_from_pem, subject, to_rfc3339
+from mtls_rotation.revocation import crl, notices
+from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.revocation.register import Register, Revoked, Source, added, withdrawn
+from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING, RotationStart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from mtls_rotation.bucket import CertificateBucket, Listed
+    from mtls_rotation.bus import EventBus
+    from mtls_rotation.kms import SigningKeys
+    from mtls_rotation.pki.certificates import SigningKey
+    from mtls_rotation.versions import SecretVersions
+
+log = logging.getLogger(__name__)
+
+# How often a run that another overtook begins afresh by itself.
+_TRIES = 3
+_JSON, _CRL = "application/json", "application/pkix-crl"
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationResult:
+    """What one run found and did.
+
+    Attributes:
+        revoked: how many certificates are on the list.
+        added: those that were not before.
+        refused: by key, why an uploaded object does not count.
+        crls: the CAs whose CRL was made, by fingerprint.
+        rotated: the secrets whose rotation was started.
+        problems: what could not be done, in words; the next run tries again.
+    """
+
+    revoked: int
+    added: tuple[Revoked, ...]
+    refused: Mapping[str, str]
+    crls: tuple[str, ...]
+    rotated: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Authority:
+    """A CA of ours: its certificate, and the secret version that can sign for it."""
+
+    certificate: x509.Certificate
+    secret: str
+    version_id: str
+
+    @property
+    def key(self) -> str:
+        return layout.crl_key(fingerprint(self.certificate))
+
+
+@dataclass(frozen=True, slots=True)
+class _Issued:
+    """What is filed as issued: our CAs, and by the object of its certificate, who holds it."""
+
+    authorities: Sequence[layout.IssuedKey]
+    holders: Mapping[str, layout.IssuedKey | layout.OutsideKey]
+
+
+class Revocation:
+    """Brings the revocation list, the CRLs and the secrets in line with what operators uploaded under `revoked/`.
+
+    Args:
+        versions: Secrets Manager: reads CA secrets to sign, and rotates what was revoked.
+        bucket: the bucket.
+        bus: the event bus.
+        signing_keys: KMS, made when it is first needed.
+        crl_validity: from a CRL to its next update. It is renewed at half of that.
+        clock: the present moment.
+    """
+
+    def __init__(
+        self,
+        *,
+        versions: SecretVersions,
+        bucket: CertificateBucket,
+        bus: EventBus,
+        signing_keys: Callable[[], SigningKeys],
+        crl_validity: timedelta,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._versions = versions
+        self._bucket = bucket
+        self._bus = bus
+        self._signing_keys = signing_keys
+        self._crl_validity = crl_validity
+        self._clock = clock
+
+    def run(self) -> RevocationResult:
+        """Run once.
+
+        Returns:
+            What was done, and what could not be: one CA that cannot sign holds up no other.
+
+        Raises:
+            SupersededError: other runs kept writing the list at the same time.
+            ClientError: AWS refused a call for the list itself.
+        """
+        before, after = self._publish_list()
+        problems: list[str] = []
+        issued = self._issued()
+        crls = self._publish_crls(issued.authorities, after, problems)
+        rotated = self._rotate_what_was_revoked(issued.holders, after, problems)
+        return RevocationResult(
+            len(after.revoked), tuple(added(after, before)), after.refused, crls, rotated, tuple(problems)
+        )
+
+    # the list ---------------------------------------------------------------------------------------------------------
+
+    def _publish_list(self) -> tuple[Register, Register]:
+        """Write the list if it is another one, and say what changed. Before and after."""
+        for _ in range(_TRIES):
+            stored = self._bucket.read(layout.REVOCATION_LIST)
+            before = Register.parse(stored.body) if stored else Register()
+            after = Register.of(dict(self._sources(before)), before, self._clock())
+            body = after.render()
+            if stored and stored.body == body:
+                return before, after
+            try:
+                self._bucket.replace(layout.REVOCATION_LIST, body, stored, content_type=_JSON)
+            except SupersededError as error:
+                log.info("begun afresh", extra={"reason": str(error)})
+                overtaken = error
+                continue
+            self._announce(before, after)
+            return before, after
+        raise overtaken
+
+    def _sources(self, before: Register) -> Iterable[tuple[str, Source]]:
+        for entry in self._bucket.list(layout.REVOKED):
+            if entry.key.endswith("/"):
+                continue
+            known = before.sources.get(entry.key)
+            if known and known.etag == entry.etag:
+                yield entry.key, known
+            elif source := self._read(entry, known):
+                yield entry.key, source
+
+    def _read(self, entry: Listed, known: Source | None) -> Source | None:
+        """What an object says. One that cannot be used does not undo what it said before."""
+        where = f"s3://{self._bucket.name}/{entry.key}"
+        try:
+            if entry.size > notices.LARGEST_NOTICE:
+                raise UnusableNoticeError(
+                    where=where,
+                    found=f"an object of {entry.size} bytes",
+                    expected=f"no more than {notices.LARGEST_NOTICE} bytes",
+                    remedy="Upload it in parts.",
+                )
+            stored = self._bucket.read(entry.key)
+            return Source(stored.etag, notices.parse(stored.body, where)) if stored else None
+        except UnusableNoticeError as error:
+            return Source(entry.etag, known.notices if known else (), str(error))
+
+    def _announce(self, before: Register, after: Register) -> None:
+        events = [Event(CERTIFICATE_REVOKED, _detail(it)) for it in added(after, before)]
+        events += [Event(REVOCATION_WITHDRAWN, _detail(it)) for it in withdrawn(after, before)]
+        events += [
+            Event(REVOCATION_REFUSED, {"uri": f"s3://{self._bucket.name}/{key}", "message": message})
+            for key, message in after.refused.items()
+            if before.refused.get(key) != message
+        ]
+        self._bus.put_all(events)
+
+    def _issued(self) -> _Issued:
+        ours = [(it.key, layout.IssuedKey.parse(it.key)) for it in self._bucket.list(layout.ISSUED)]
+        outside = [(it.key, layout.OutsideKey.parse(it.key)) for it in self._bucket.list(layout.OUTSIDE)]
+        holders: dict[str, layout.IssuedKey | layout.OutsideKey] = {}
+        holders.update((key, it) for key, it in ours if it and not it.authority)
+        holders.update((key, it) for key, it in outside if it)
+        return _Issued([it for _, it in ours if it and it.authority], holders)
+
+    # CRLs -------------------------------------------------------------------------------------------------------------
+
+    def _publish_crls(
+        self, authorities: Sequence[layout.IssuedKey], register: Register, problems: list[str]
+    ) -> tuple[str, ...]:
+        published = []
+        for issued in authorities:
+            try:
+                authority = self._authority(issued)
+                if authority and self._publish_crl(authority, register):
+                    published.append(issued.anchor)
+            except (MtlsRotationError, ClientError) as error:
+                problems.append(f"no CRL of the CA {issued.anchor} (secret {issued.secret}): {error}")
+        return tuple(published)
+
+    def _authority(self, issued: layout.IssuedKey) -> _Authority | None:
+        """A CA that is in date, and can be: an expired one has no clients."""
+        stored = self._bucket.read(layout.managed_anchor_key(issued.anchor))
+        if stored is None:
+            return None
+        certificate = x509.load_pem_x509_certificate(stored.body)
+        if certificate.not_valid_after_utc <= self._clock():
+            return None
+        return _Authority(certificate, issued.secret, issued.version_id)
+
+    def _publish_crl(self, authority: _Authority, register: Register) -> bool:
+        ca, now = authority.certificate, self._clock()
+        revoked = register.by(subject(ca))
+        stored = self._bucket.read(authority.key)
+        previous = crl.parse(stored.body) if stored else None
+        if not crl.is_due(ca, revoked, previous, now):
+            return False
+        body = crl.build(ca, self._signing_key(authority), revoked, previous, now, self._crl_validity)
+        self._bucket.replace(authority.key, body, stored, content_type=_CRL)
+        self._bus.put(
+            REVOCATION_LIST_PUBLISHED,
+            {
+                "uri": f"s3://{self._bucket.name}/{authority.key}",
+                "issuer": subject(ca),
+                "ca_fingerprint_sha256": fingerprint(ca),
+                "revoked": len(revoked),
+                "next_update": to_rfc3339(now + self._crl_validity),
+            },
+        )
+        return True
+
+    def _signing_key(self, authority: _Authority) -> SigningKey:
+        """The CA's key, from the version of the CA secret that holds it, or from KMS."""
+        where = f"secret {authority.secret}, version {authority.version_id}"
+        version = self._versions.version(authority.secret, authority.version_id)
+        if version is None:
+            raise UnusableIssuerError(
+                where=where,
+                found="no value",
+                expected="the key of a CA that is in date",
+                remedy="Restore the secret, or rotate what hangs on this CA: it is forgotten then.",
+            )
+        secret = ManagedSecret.parse(version.value, where)
+        if secret.private_key is not None:
+            return key_from_pem(secret.private_key.get_secret_value())
+        return self._signing_keys().signing_key(secret.key_id or "", where)
+
+    # rotations --------------------------------------------------------------------------------------------------------
+
+    def _rotate_what_was_revoked(
+        self,
+        holders: Mapping[str, layout.IssuedKey | layout.OutsideKey],
+        register: Register,
+        problems: list[str],
+    ) -> tuple[str, ...]:
+        """Have every secret rotated that holds a revoked certificate at AWSCURRENT or AWSPENDING."""
+        serial_numbers = {it.serial_number for it in register.revoked}
+        held: dict[str, set[str]] = {}
+        for key, holder in holders.items():
+            # A key tells the serial number alone; the few certificates that match are looked at.
+            if holder.serial_number in serial_numbers and self._certificate_id(key) in register.revoked:
+                held.setdefault(holder.secret, set()).add(holder.version_id)
+        rotated = []
+        for secret, version_ids in sorted(held.items()):
+            try:
+                if self._rotate(secret, version_ids, problems):
+                    rotated.append(secret)
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                    continue
+                problems.append(f"secret {secret} holds a revoked certificate and is not rotated: {error}")
+        return tuple(rotated)
+
+    def _certificate_id(self, key: str) -> CertificateId | None:
+        stored = self._bucket.read(key)
+        return CertificateId.of(x509.load_pem_x509_certificate(stored.body)) if stored else None
+
+    def _rotate(self, secret: str, revoked: set[str], problems: list[str]) -> bool:
+        """Rotate a secret if what it holds is revoked. One that is still pending is given up first."""
+        description = self._versions.describe(secret)
+        if description.deleted:
+            return False
+        current, pending = description.version_at(AWSCURRENT), description.version_at(AWSPENDING)
+        if not {current, pending} & revoked:
+            return False
+        if pending is not None and pending in revoked and pending != current:
+            self._versions.drop_pending(description.arn, pending)
+        if self._versions.rotate(description.arn) is RotationStart.REFUSED:
+            problems.append(
+                f"secret {secret} holds a revoked certificate and its rotation is switched off:"
+                " switch it on, or rotate it yourself"
+            )
+            return False
+        return True
+
+
+def _detail(revoked: Revoked) -> dict[str, object]:
+    return {
+        "issuer": revoked.certificate.issuer,
+        "serial_number": revoked.certificate.serial_number,
+        "revoked_at": to_rfc3339(revoked.at),
+        "reason": revoked.reason,
+    }

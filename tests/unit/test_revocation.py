@@ -1,0 +1,423 @@
+"""Revoking is one act: an upload, from which come the list, the CRLs and the rotation of what was revoked."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from mtls_rotation import layout
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.request import KeyAlgorithm
+from mtls_rotation.revocation import crl
+from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.revocation.register import Register
+from mtls_rotation.rotation import Step
+from tests import builders
+from tests.unit.stack import BUCKET, CA, CLIENT, Stack
+
+
+def register(stack: Stack) -> Register:
+    stored = stack.bucket.read(layout.REVOCATION_LIST)
+    assert stored
+    return Register.parse(stored.body)
+
+
+def published_crl(stack: Stack, ca: x509.Certificate) -> x509.CertificateRevocationList:
+    stored = stack.bucket.read(layout.crl_key(pki.fingerprint(ca)))
+    assert stored
+    found = crl.parse(stored.body)
+    assert found is not None
+    return found
+
+
+def crl_number(found: x509.CertificateRevocationList) -> int:
+    return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def notice(certificate: x509.Certificate, **more: str) -> str:
+    identity = CertificateId.of(certificate)
+    return json.dumps({"issuer": identity.issuer, "serial_number": identity.serial_number} | more)
+
+
+def test_before_anything_is_revoked_the_list_is_there_and_every_ca_has_its_crl(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    result = stack.revocation.run()
+
+    assert result.crls == (pki.fingerprint(ca.certificate),)
+    assert not result.problems
+    assert register(stack).revoked == {}
+    found = published_crl(stack, ca.certificate)
+    assert list(found) == []
+    assert found.is_signature_valid(ca.certificate.public_key())  # type: ignore[arg-type]
+    assert found.issuer == ca.certificate.subject
+
+
+def test_a_second_run_writes_nothing(stack: Stack, ca: pki.CertifiedKey) -> None:
+    stack.revocation.run()
+    stack.heard()
+    result = stack.revocation.run()
+
+    assert result.crls == ()
+    assert stack.object_versions(layout.REVOCATION_LIST) == 1
+    assert stack.object_versions(layout.crl_key(pki.fingerprint(ca.certificate))) == 1
+    assert stack.heard() == []
+
+
+@pytest.mark.parametrize("form", ["pem", "json", "json with a certificate", "a list"])
+def test_an_uploaded_certificate_is_on_the_list_and_on_the_crl_and_its_secret_is_rotated(
+    stack: Stack, ca: pki.CertifiedKey, form: str
+) -> None:
+    token = stack.rotate()
+    leaf = stack.certificate(token)
+    bodies = {
+        "pem": f"This one was lost.\n{pki.to_pem(leaf)}",
+        "json": notice(leaf, reason="keyCompromise"),
+        "json with a certificate": json.dumps({"certificate": pki.to_pem(leaf), "reason": "superseded"}),
+        "a list": f"[{notice(leaf)}]",
+    }
+    result = stack.revoke("lost", bodies[form])
+
+    assert [it.certificate for it in result.added] == [CertificateId.of(leaf)]
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    entry = published_crl(stack, ca.certificate).get_revoked_certificate_by_serial_number(leaf.serial_number)
+    assert entry is not None
+    assert entry.revocation_date_utc == stack.moment.replace(microsecond=0)
+    assert result.rotated == (CLIENT,)
+    assert [name for name, _ in stack.secrets.rotations] == [CLIENT]
+    (event,) = stack.heard("Certificate Revoked")
+    assert event["detail"]["serial_number"] == pki.serial(leaf)
+
+
+def test_what_was_rotated_is_not_rotated_again(stack: Stack) -> None:
+    token = stack.rotate()
+    stack.revoke("lost.pem", pki.to_pem(stack.certificate(token)))
+    ((_, successor),) = stack.secrets.rotations
+    for step in Step:
+        stack.step(step, successor)
+
+    assert stack.revocation.run().rotated == ()
+    assert len(stack.secrets.rotations) == 1
+    assert stack.at("AWSPREVIOUS") == token
+
+
+def test_a_revoked_certificate_that_is_still_pending_never_becomes_current(stack: Stack) -> None:
+    first = stack.rotate()
+    pending = stack.begin()
+    stack.step(Step.CREATE, pending)
+    stack.revoke("leaked.pem", pki.to_pem(stack.certificate(pending)))
+
+    assert stack.at("AWSPENDING") != pending
+    assert stack.at("AWSCURRENT") == first
+    assert stack.secrets.rotations == [(CLIENT, stack.at("AWSPENDING"))]
+
+
+def test_a_rotation_that_is_under_way_goes_on_when_the_current_certificate_is_revoked(stack: Stack) -> None:
+    first = stack.rotate()
+    pending = stack.begin()
+    stack.step(Step.CREATE, pending)
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(first)))
+
+    assert result.rotated == (CLIENT,)
+    assert stack.secrets.rotations == [(CLIENT, pending)]
+
+
+def test_a_certificate_of_another_ca_with_the_same_serial_number_has_its_secret_left_alone(stack: Stack) -> None:
+    token = stack.rotate()
+    number = pki.serial(stack.certificate(token))
+    result = stack.revoke("elsewhere", json.dumps({"issuer": "CN=Elsewhere", "serial_number": number}))
+
+    assert len(result.added) == 1
+    assert result.rotated == ()
+
+
+def test_a_certificate_that_somebody_else_signed_is_found_too(empty_stack: Stack) -> None:
+    leaf = builders.leaf(builders.root("Partner CA"))
+    definition = builders.client_definition(issuer={"type": "external"})
+    version = empty_stack.add_secret(CLIENT, builders.issued_value(definition, leaf))
+    key = layout.OutsideKey(CLIENT, version, pki.serial(leaf.certificate))
+    empty_stack.bucket.put_once(str(key), pki.to_pem(leaf.certificate))
+    result = empty_stack.revoke("lost.pem", pki.to_pem(leaf.certificate))
+
+    assert result.rotated == (CLIENT,)
+
+
+def test_a_secret_that_cannot_be_rotated_is_a_problem_and_holds_up_no_other(stack: Stack, ca: pki.CertifiedKey) -> None:
+    token = stack.rotate()
+    other = builders.leaf(ca)
+    version = stack.add_secret("a/first", builders.issued_value(builders.client_definition(), other), rotates=False)
+    stack.file(other, "a/first", version)
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(token), other.certificate))
+
+    assert result.rotated == (CLIENT,)
+    (problem,) = result.problems
+    assert "a/first" in problem
+    assert "switched off" in problem
+
+
+def test_a_secret_that_was_deleted_is_no_problem(stack: Stack) -> None:
+    token = stack.rotate()
+    lost = pki.to_pem(stack.certificate(token))
+    stack.clients.secretsmanager.delete_secret(SecretId=CLIENT, RecoveryWindowInDays=7)
+    result = stack.revoke("lost.pem", lost)
+    assert not result.problems
+    assert result.rotated == ()
+
+    stack.clients.secretsmanager.delete_secret(SecretId=CLIENT, ForceDeleteWithoutRecovery=True)
+    assert not stack.revocation.run().problems
+
+
+def test_deleting_the_notice_withdraws_the_revocation(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("hold", notice(leaf, reason="certificateHold"))
+    stack.heard()
+    stack.clients.s3.delete_object(Bucket=BUCKET, Key="revoked/hold")
+    stack.revocation.run()
+
+    assert register(stack).revoked == {}
+    assert list(published_crl(stack, ca.certificate)) == []
+    (event,) = stack.heard("Revocation Withdrawn")
+    assert event["detail"]["serial_number"] == pki.serial(leaf)
+
+
+def test_one_keeps_the_date_of_its_revocation_when_others_come(stack: Stack, ca: pki.CertifiedKey) -> None:
+    first, second = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.revoke("first", pki.to_pem(first))
+    since = register(stack).revoked[CertificateId.of(first)].at
+    stack.pass_time(days=1)
+    stack.revoke("second", pki.to_pem(second))
+
+    dates = {it.serial_number: it.revocation_date_utc for it in published_crl(stack, ca.certificate)}
+    assert dates == {first.serial_number: since, second.serial_number: since + timedelta(days=1)}
+
+
+def test_the_crls_number_only_grows_and_its_reasons_are_told(stack: Stack, ca: pki.CertifiedKey) -> None:
+    numbers = []
+    for reason in ("keyCompromise", "unspecified", "superseded"):
+        leaf = builders.leaf(ca).certificate
+        stack.revoke(reason, notice(leaf, reason=reason))
+        found = published_crl(stack, ca.certificate)
+        numbers.append(crl_number(found))
+        entry = found.get_revoked_certificate_by_serial_number(leaf.serial_number)
+        assert entry
+        told = [it.value.reason.value for it in entry.extensions if isinstance(it.value, x509.CRLReason)]
+        assert told == ([] if reason == "unspecified" else [reason])
+    stack.clients.s3.delete_object(Bucket=BUCKET, Key=layout.crl_key(pki.fingerprint(ca.certificate)))
+    stack.pass_time(hours=1)
+    stack.revocation.run()
+    numbers.append(crl_number(published_crl(stack, ca.certificate)))
+
+    assert all(earlier < later for earlier, later in pairwise(numbers))
+
+
+def test_a_crl_is_renewed_when_half_of_its_time_has_gone(stack: Stack, ca: pki.CertifiedKey) -> None:
+    stack.revocation.run()
+    first = published_crl(stack, ca.certificate)
+    assert first.next_update_utc
+    assert first.next_update_utc == stack.moment.replace(microsecond=0) + timedelta(days=7)
+    stack.pass_time(days=3, hours=11)
+    assert stack.revocation.run().crls == ()
+    stack.pass_time(hours=2)
+    assert stack.revocation.run().crls == (pki.fingerprint(ca.certificate),)
+
+    second = published_crl(stack, ca.certificate)
+    assert second.next_update_utc
+    assert second.next_update_utc > first.next_update_utc
+    assert second.last_update_utc < first.next_update_utc
+
+
+def test_a_crl_that_somebody_else_put_there_is_replaced(stack: Stack, ca: pki.CertifiedKey) -> None:
+    impostor = builders.root("Test CA")
+    forged = crl.build(impostor.certificate, impostor.key, (), None, stack.moment, timedelta(days=7))
+    key = layout.crl_key(pki.fingerprint(ca.certificate))
+    for body in (forged, b"no CRL at all"):
+        stack.clients.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        assert stack.revocation.run().crls == (pki.fingerprint(ca.certificate),)
+        assert published_crl(stack, ca.certificate).is_signature_valid(ca.certificate.public_key())  # type: ignore[arg-type]
+
+
+def test_each_ca_of_one_name_lists_what_is_revoked_under_it(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.rotate(CA)
+    stack.revoke("lost", pki.to_pem(leaf))
+
+    after = stack.certificate(stack.at("AWSCURRENT", CA), CA)
+    assert after != ca.certificate
+    assert after.subject == ca.certificate.subject
+    for authority in (ca.certificate, after):
+        found = published_crl(stack, authority)
+        assert found.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+        assert [it.serial_number for it in found] == [leaf.serial_number]
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.EC_P384, KeyAlgorithm.RSA_2048])
+def test_a_crl_is_signed_with_the_digest_that_goes_with_the_key(algorithm: KeyAlgorithm) -> None:
+    ca = builders.root(algorithm=algorithm)
+    found = crl.parse(crl.build(ca.certificate, ca.key, (), None, builders.NOW, timedelta(days=7)))
+    assert found is not None
+    assert found.is_signature_valid(ca.certificate.public_key())  # type: ignore[arg-type]
+    assert found.signature_hash_algorithm
+    assert found.signature_hash_algorithm.name == ("sha384" if algorithm is KeyAlgorithm.EC_P384 else "sha256")
+
+
+def test_a_ca_whose_key_is_in_kms_signs_its_crl_there(empty_stack: Stack) -> None:
+    definition = builders.ca_definition(issuer={"type": "kms"})
+    empty_stack.add_secret(CA, definition)
+    version = empty_stack.rotate(CA)
+    result = empty_stack.revocation.run()
+
+    authority = empty_stack.certificate(version, CA)
+    assert result.crls == (pki.fingerprint(authority),)
+    assert published_crl(empty_stack, authority).is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+
+
+def test_a_ca_that_cannot_sign_is_a_problem_and_the_list_is_there_all_the_same(stack: Stack) -> None:
+    other = builders.root("Gone CA")
+    stack.file(other, "gone", "0" * 32, authority=True)
+    leaf = builders.leaf(other).certificate
+    result = stack.revoke("lost", pki.to_pem(leaf))
+
+    assert CertificateId.of(leaf) in register(stack).revoked
+    assert len(result.crls) == 1
+    (problem,) = result.problems
+    assert "secret gone" in problem
+
+
+def test_an_expired_ca_has_no_crl(empty_stack: Stack) -> None:
+    empty_stack.add_ca(builders.root(now=builders.NOW - timedelta(days=400), days=365))
+    result = empty_stack.revocation.run()
+
+    assert (result.crls, result.problems) == ((), ())
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "nothing": (b"", "no certificate"),
+    "a picture": (b"\x89PNG\xff\xfe", "no text"),
+    "a broken certificate": (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "cannot be read"),
+    "JSON cut off": (b'{"issuer": ', "JSON that cannot be read"),
+    "JSON too deep": (b"[" * 100_000, "JSON that cannot be read"),
+    "no issuer": (b'{"serial_number": "5e"}', "either"),
+    "an issuer that is no name": (b'{"issuer": "Example", "serial_number": "5e"}', "RFC 4514"),
+    "a serial number that is none": (b'{"issuer": "CN=Example", "serial_number": "xyz"}', "hex"),
+    "a serial number of zero": (b'{"issuer": "CN=Example", "serial_number": "00"}', "hex"),
+    "a serial number too long": (b'{"issuer": "CN=Example", "serial_number": "' + b"9" * 41 + b'"}', "40 digits"),
+    "a reason that is none": (b'{"issuer": "CN=Example", "serial_number": "5e", "reason": "lost"}', "keyCompromise"),
+    "an unknown member": (b'{"issuer": "CN=Example", "serial_number": "5e", "serial": "5e"}', "serial"),
+    "a list of texts": (b'["5e", "5f"]', "entry 1"),
+}
+
+
+@pytest.mark.parametrize(("body", "reason"), BAD.values(), ids=BAD)
+def test_an_upload_that_cannot_be_used_is_refused_once_by_name_and_revokes_nothing(
+    stack: Stack, body: bytes, reason: str
+) -> None:
+    result = stack.revoke("bad", body)
+
+    assert result.added == ()
+    (message,) = result.refused.values()
+    assert reason in message
+    assert message.startswith("MTLS-109 s3://certificates/revoked/bad")
+    (event,) = stack.heard("Revocation Refused")
+    assert event["detail"]["message"] == message
+    stack.revocation.run()
+    assert stack.heard("Revocation Refused") == []
+
+
+def test_a_ca_is_not_revoked_and_the_message_says_what_to_do(stack: Stack, ca: pki.CertifiedKey) -> None:
+    result = stack.revoke("ca.pem", pki.to_pem(builders.leaf(ca).certificate, ca.certificate))
+
+    assert result.added == ()
+    assert "Rotate the CA's secret" in str(result.refused)
+
+
+def test_a_private_key_among_the_uploads_is_called_out_and_goes_no_further(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca)
+    key = pki.key_to_pem(leaf.key)
+    result = stack.revoke("both.pem", pki.to_pem(leaf.certificate) + key)
+
+    assert "Delete the object" in result.refused["revoked/both.pem"]
+    secret = key.splitlines()[1].encode()
+    assert not [name for name, body in stack.objects().items() if secret in body and name != "revoked/both.pem"]
+
+
+def test_a_notice_that_is_overwritten_with_a_broken_one_does_not_let_the_revoked_back_in(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(leaf))
+    result = stack.revoke("lost", b"oops")
+
+    assert result.refused
+    assert CertificateId.of(leaf) in register(stack).revoked
+
+
+@pytest.mark.parametrize("written", ["5E:01:aB", "0x5e01ab", "005E01AB", " 5e 01 ab\n"])
+def test_a_serial_number_is_understood_as_tools_print_it(stack: Stack, written: str) -> None:
+    stack.revoke("it", json.dumps({"issuer": "CN=Elsewhere, O=Example", "serial_number": written}))
+
+    assert list(register(stack).revoked) == [CertificateId("CN=Elsewhere,O=Example", "5e01ab")]
+
+
+def test_an_issuers_name_may_hold_anything_that_a_name_may(stack: Stack) -> None:
+    odd = builders.root('Ümläut, "Quoted" + Plus\\Co #1')
+    leaf = builders.leaf(odd).certificate
+    stack.revoke("pem", pki.to_pem(leaf))
+    stack.revoke("json", notice(leaf))
+
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+
+
+def test_a_run_that_another_overtook_begins_afresh(stack: Stack, ca: pki.CertifiedKey) -> None:
+    mine, theirs = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/mine", Body=pki.to_pem(mine).encode())
+    run = stack.revocation
+    read = run._bucket.read
+    overtaken = iter([True])
+
+    def overtake(key: str, version_id: str | None = None) -> Any:
+        answer = read(key, version_id)
+        if key == layout.REVOCATION_LIST and next(overtaken, False):
+            stack.revoke("theirs", pki.to_pem(theirs))
+        return answer
+
+    run._bucket.read = overtake  # type: ignore[method-assign]
+    run.run()
+
+    assert set(register(stack).revoked) == {CertificateId.of(mine), CertificateId.of(theirs)}
+
+
+def test_the_list_comes_first_so_that_a_killed_run_has_kept_the_revoked_out(stack: Stack) -> None:
+    token = stack.rotate()
+    stack.revocation.run()
+
+    def killed(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    stack.secrets.before["describe_secret"] = [killed]
+    with pytest.raises(KeyboardInterrupt):
+        stack.revoke("lost", pki.to_pem(stack.certificate(token)))
+    assert register(stack).revoked
+
+    assert stack.revocation.run().rotated == (CLIENT,)
+
+
+def test_what_has_not_changed_is_not_read_again(stack: Stack, ca: pki.CertifiedKey) -> None:
+    for number in range(3):
+        stack.revoke(str(number), pki.to_pem(builders.leaf(ca).certificate))
+    read: list[str] = []
+    run = stack.revocation
+    original = run._bucket.read
+
+    def counting(key: str, version_id: str | None = None) -> Any:
+        read.append(key)
+        return original(key, version_id)
+
+    run._bucket.read = counting  # type: ignore[method-assign]
+    run.run()
+
+    assert not [key for key in read if key.startswith(layout.REVOKED)]
