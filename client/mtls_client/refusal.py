@@ -42,13 +42,14 @@ class Attempt:
         self.refused = False
         self.body_was_read = False
         self._follower = follower
-        self._opened: Any = None
+        self._opened: Any = None  # the TLS 1.3 connection that this attempt opened
 
     def __call__(self, event: str, info: dict[str, Any]) -> None:
         """The trace extension of httpcore: an event's name, and what there is to say about it."""
         match event:
             case "connection.start_tls.complete":
-                self._opened = info["return_value"].get_extra_info("ssl_object")
+                opened = info["return_value"].get_extra_info("ssl_object")
+                self._opened = opened if opened.version() == "TLSv1.3" else None
             case "connection.start_tls.failed":
                 self.refused = _says_refused(info["exception"])
             case "http11.send_request_body.started":
@@ -60,11 +61,11 @@ class Attempt:
 
 
 def _awaits_verdict(opened: Any) -> bool:
-    """Whether this attempt opened the connection, and the server may still be about to verify the certificate.
+    """Whether the server may still be about to verify the certificate that it was sent on this connection.
 
-    A server sends session tickets after it has verified the client: with one in hand, an alert is about something else.
+    It sends session tickets after it has verified the client: with one in hand, an alert is about something else.
     """
-    if opened is None or opened.version() != "TLSv1.3":
+    if opened is None:
         return False
     session = opened.session
     return session is None or not session.has_ticket
