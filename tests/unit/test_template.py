@@ -269,12 +269,15 @@ def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:
     assert RESOURCES["SyncQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
 
 
-def test_the_layer_is_built_from_the_lock() -> None:
+@pytest.mark.parametrize(
+    ("folder", "package"), [("layers/rotation", ["mtls-rotation"]), ("client", ["mtls-client", "--extra", "httpx"])]
+)
+def test_the_layers_are_built_from_the_lock(folder: str, package: list[str]) -> None:
     uv = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
     options = ["--no-dev", "--no-emit-project", "--no-emit-workspace", "--no-annotate", "--no-header"]
-    command = [uv, "export", "-q", "--frozen", "--package", "mtls-rotation", *options]
+    command = [uv, "export", "-q", "--frozen", "--package", *package, *options]
     exported = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    committed = (ROOT / "layers" / "rotation" / "requirements.txt").read_text()
+    committed = (ROOT / folder / "requirements.txt").read_text()
 
     assert _lines(committed) == _lines(exported)
     assert "==" in exported
