@@ -6,11 +6,9 @@ Which truststore a domain has is ``domains.py``'s business, which certificates m
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import socket
 import ssl
-import uuid
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -28,20 +26,18 @@ from multidict import CIMultiDict
 from localaws import client_auth, client_hello
 from localaws.asgi import Answer, Headers
 from localaws.domains import CustomDomains, ServedDomain
+from localaws.exchange import Exchange, Request, current
+from localaws.rest_endpoint import PAYLOAD_BYTES, Reply, serve
 from localaws.server_ca import ServerCa
 
 _HANDSHAKE_SECONDS = 10.0
 _POLL_SECONDS = 0.002
 _PEEK_BYTES = 16_384
-_PAYLOAD_BYTES = 10 * 1024 * 1024
 _VALIDITY = "%b %e %H:%M:%S %Y GMT"
 _UNRECOGNIZED_NAME = bytes([21, 3, 3, 0, 2, 2, 112])  # a fatal TLS alert
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length"}
-_FORBIDDEN = b'{"message":"Forbidden"}'
+_JSON = ("Content-Type", "application/json")
+_FORBIDDEN = Reply(403, [_JSON, ("x-amzn-ErrorType", "ForbiddenException")], b'{"message":"Forbidden"}')
 logger = logging.getLogger("localaws.front_door")
-
-# The client certificate and domain of the request being answered, for the events that functions get.
-request_origin: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("request_origin", default=None)
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class _Visit:
 
     domain: ServedDomain
     refusal: str | None
-    origin: dict[str, Any]
+    certificate: dict[str, Any] | None
 
 
 class FrontDoor:
@@ -157,24 +153,21 @@ class FrontDoor:
             visit = self._visits[tls] = _visit(self._by_context[tls.context].domain, tls)
         if visit.refusal is not None:
             logger.info("refused a client certificate for %s: %s", visit.domain.name, visit.refusal)
-            return _response(403, {"x-amzn-ErrorType": "ForbiddenException"}, _FORBIDDEN)
-        body = await request.read()
+            return _response(_FORBIDDEN)
+        body = await _body(request)
         with request_scope(visit.domain.account_id, visit.domain.region):
-            token = request_origin.set(visit.origin)
             try:
-                return _response(*await _forward(request, visit.domain.name, body))
+                return _response(await _forward(request, visit, body))
             except Exception:
                 logger.exception("no answer to %s %s", request.method, request.path)
-                return _response(500, {}, b'{"message":"Internal server error"}')
-            finally:
-                request_origin.reset(token)
+                return _response(Reply(500, [_JSON], b'{"message":"Internal server error"}'))
 
 
 def _request(
     message: RawRequestMessage, payload: StreamReader, protocol: Any, writer: Any, task: asyncio.Task[None]
 ) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_PAYLOAD_BYTES)
+    return web.BaseRequest(message, payload, protocol, writer, task, loop)
 
 
 async def _asked_for(connection: socket.socket) -> str | None:
@@ -192,11 +185,10 @@ async def _asked_for(connection: socket.socket) -> str | None:
 
 
 def _visit(domain: ServedDomain, tls: ssl.SSLObject) -> _Visit:
-    origin: dict[str, Any] = {"domainName": domain.name}
     if domain.truststore is None:
-        return _Visit(domain, None, origin)
+        return _Visit(domain, None, None)
     chain = [x509.load_der_x509_certificate(der) for der in tls.get_verified_chain()]
-    return _Visit(domain, client_auth.refusal(chain), origin | {"clientCert": _client_certificate(chain[0])})
+    return _Visit(domain, client_auth.refusal(chain), _client_certificate(chain[0]))
 
 
 def _client_certificate(leaf: x509.Certificate) -> dict[str, Any]:
@@ -217,42 +209,73 @@ def _serial_bytes(number: int) -> bytes:
     return number.to_bytes(number.bit_length() // 8 + 1)
 
 
-async def _forward(request: web.BaseRequest, domain: str, body: bytes) -> Answer:
-    """Find the REST or HTTP API by the mappings of ``domain`` and run the request through its stage."""
-    mapping = rest_apis.resolve_base_path_mapping(domain, request.path)
+async def _body(request: web.BaseRequest) -> bytes:
+    """Read the body, and no more of it than is needed to see that it is too large."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk if len(body) <= PAYLOAD_BYTES else b""
+    return bytes(body)
+
+
+async def _forward(request: web.BaseRequest, visit: _Visit, body: bytes) -> Reply:
+    """Find the REST or HTTP API by the mappings of the domain and run the request through its stage."""
+    domain = visit.domain.name
+    whole, _, raw_query = request.raw_path.partition("?")
+    mapping = rest_apis.resolve_base_path_mapping(domain, whole)
     if mapping is None:
-        return 403, {"x-amzn-ErrorType": "ForbiddenException"}, _FORBIDDEN
+        return _FORBIDDEN
     api_id, stage, path = mapping
     if not stage:  # a mapping without a stage leaves it to the first part of the path
         stage, _, rest = path.lstrip("/").partition("/")
         path = "/" + rest
-    headers = _headers_of(request, domain)
-    query = parse_qs(request.query_string, keep_blank_values=True)
+    sent = Request(
+        method=request.method,
+        path=path,
+        query=raw_query,
+        headers=tuple(request.headers.items()),
+        source_ip=request.remote or "127.0.0.1",
+        protocol=f"HTTP/{request.version.major}.{request.version.minor}",
+    )
+    # What a function gets as its path has the base path of the mapping in it.
+    exchange = Exchange(sent, api_id, stage, domain, whole, whole, client_certificate=visit.certificate)
+    query = parse_qs(raw_query, keep_blank_values=True)
+
+    async def run(headers: Headers) -> Answer:
+        answer: Answer = await rest_apis.handle_execute(api_id, stage, request.method, path, headers, body, query)
+        return answer
+
     if rest_apis.find_api_scope(api_id) is None:
-        by_http_api: Answer = await http_apis.handle_execute(
-            api_id, stage, path, request.method, headers, body, query, raw_query_string=request.query_string
+        return await _by_http_api(exchange, body, query)
+    return await serve(exchange, body, run)
+
+
+async def _by_http_api(exchange: Exchange, body: bytes, query: dict[str, list[str]]) -> Reply:
+    request = exchange.request
+    forwarded = {"host": exchange.domain_name, "x-forwarded-for": request.source_ip}
+    headers = request.joined_headers() | forwarded | {"x-forwarded-proto": "https", "x-forwarded-port": "443"}
+    token = current.set(exchange)
+    try:
+        status, answered, content = await http_apis.handle_execute(
+            exchange.api_id,
+            exchange.stage,
+            http_apis.decode_http_api_path(request.path),
+            request.method,
+            headers,
+            body,
+            query,
+            raw_query_string=request.query,
         )
-        return by_http_api
-    answer: Answer = await rest_apis.handle_execute(api_id, stage, request.method, path, headers, body, query)
-    return answer
+    finally:
+        current.reset(token)
+    lines = [
+        (name, str(value))
+        for name, values in answered.items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
+    return Reply(status, lines, bytes(content))
 
 
-def _headers_of(request: web.BaseRequest, domain: str) -> Headers:
-    headers: Headers = {}
-    for name, value in request.headers.items():
-        key = name.lower()
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    headers["host"] = domain
-    headers["x-forwarded-for"] = request.remote or "127.0.0.1"
-    headers["x-forwarded-proto"], headers["x-forwarded-port"] = "https", "443"
-    return headers
-
-
-def _response(status: int, headers: Headers, body: Any) -> web.Response:
-    sent: CIMultiDict[str] = CIMultiDict()
-    for name, value in headers.items():
-        if name.lower() not in _HOP_BY_HOP:
-            sent.extend((name, str(item)) for item in (value if isinstance(value, list) else [value]))
-    sent.setdefault("Content-Type", "application/json")
-    sent.setdefault("x-amzn-RequestId", str(uuid.uuid4()))
-    return web.Response(status=status, headers=sent, body=bytes(body))
+def _response(reply: Reply) -> web.Response:
+    # No Content-Length but that of the body: what a function said about it is not for this connection.
+    lines = [(name, value) for name, value in reply.headers if name.lower() != "content-length"]
+    return web.Response(status=reply.status, headers=CIMultiDict(lines), body=reply.body)

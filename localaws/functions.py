@@ -1,35 +1,181 @@
-"""What events of functions behind a custom domain carry beyond the emulator's: the domain, the client certificate."""
+"""How functions behind an API are told of a request, and what of their answers API Gateway takes.
+
+The rules of answers are in ``proxy_answers.py``.
+"""
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
-from ministack.services import apigateway_v1
+from ministack.services import apigateway, apigateway_v1
 
-from localaws.front_door import request_origin
+from localaws import proxy_answers
+from localaws.exchange import TOO_LARGE, Exchange, current
 
+type Json = dict[str, Any]
 type _Invoke = Callable[..., Awaitable[Any]]
+
+# Lambda's quota for a synchronous request.
+_REQUEST_BYTES = 6 * 1024 * 1024
+_NOT_FORWARDED = {
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+_IDENTITY = (
+    "accessKey",
+    "accountId",
+    "caller",
+    "cognitoAuthenticationProvider",
+    "cognitoAuthenticationType",
+    "cognitoIdentityId",
+    "cognitoIdentityPoolId",
+    "principalOrgId",
+    "user",
+    "userArn",
+)
 
 
 def install() -> None:
-    """Put the request's origin into every event that the REST API data plane hands to a function.
+    """Complete every event that the data planes hand to a function, and judge every answer.
 
-    The emulator has no registry for this, so its two invoking functions are wrapped.
+    The emulator has no registry for this, so its functions that invoke, and the one that reads a proxy integration's
+    answer, are wrapped.
     """
-    apigateway_v1._call_lambda_raw = _with_origin(apigateway_v1._call_lambda_raw)
-    apigateway_v1._invoke_authorizer_lambda = _with_origin(apigateway_v1._invoke_authorizer_lambda)
+    apigateway_v1._call_lambda_raw = _told(apigateway_v1._call_lambda_raw)
+    apigateway_v1._invoke_authorizer_lambda = _authorizing(apigateway_v1._invoke_authorizer_lambda)
+    apigateway_v1._lambda_proxy_response = _judged(apigateway_v1._lambda_proxy_response)
+    apigateway.run_reentrant = _told_of_the_certificate(apigateway.run_reentrant)
 
 
-def _with_origin(invoke: _Invoke) -> _Invoke:
-    async def invoke_with_origin(target: Any, event: dict[str, Any], *rest: Any, **named: Any) -> Any:
-        origin = request_origin.get()
-        context = event.get("requestContext")
-        if origin is not None and context is not None:
-            context["domainName"] = origin["domainName"]
-            context["domainPrefix"] = origin["domainName"].partition(".")[0]
-            if "clientCert" in origin:
-                context["identity"]["clientCert"] = origin["clientCert"]
-        return await invoke(target, event, *rest, **named)
+def _told(invoke: _Invoke) -> _Invoke:
+    async def invoke_integration(target: Any, event: Json, *rest: Any, **named: Any) -> Any:
+        exchange = current.get()
+        if exchange is None:
+            return await invoke(target, event, *rest, **named)
+        complete(event, exchange)
+        exchange.context = event["requestContext"]
+        if len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()) > _REQUEST_BYTES:
+            exchange.failure = TOO_LARGE
+            return None, TOO_LARGE.message
+        started = time.monotonic()
+        answer = await invoke(target, event, *rest, **named)
+        exchange.integration |= {"latency": round((time.monotonic() - started) * 1000), "integrationStatus": 200}
+        return answer
 
-    return invoke_with_origin
+    return invoke_integration
+
+
+def _authorizing(invoke: _Invoke) -> _Invoke:
+    async def invoke_authorizer(authorizer: Json, event: Json, *rest: Any) -> Any:
+        exchange = current.get()
+        if exchange is None:
+            return await invoke(authorizer, event, *rest)
+        if "requestContext" in event:  # an authorizer of the type TOKEN gets the token alone
+            complete(event, exchange)
+            exchange.context = event["requestContext"]
+        result = await invoke(authorizer, event, *rest)
+        answer = (result or {}).get("body")
+        if isinstance(answer, dict) and not (result or {}).get("error"):
+            exchange.authorizer = apigateway_v1._stringify_context(answer.get("context"))
+            if answer.get("principalId"):
+                exchange.authorizer["principalId"] = str(answer["principalId"])
+        return result
+
+    return invoke_authorizer
+
+
+def _judged(read: Callable[[Json], Any]) -> Callable[[Json], Any]:
+    def read_answer(result: Json) -> Any:
+        exchange = current.get()
+        if exchange is None or result.get("throttle"):
+            return read(result)
+        try:
+            answer = proxy_answers.judged(result)
+        except proxy_answers.RefusedAnswerError as error:
+            exchange.failure = error.failure
+            exchange.integration["error"] = str(error)
+            return None, str(error)
+        exchange.integration["status"] = answer["statusCode"]
+        exchange.answered_headers = frozenset(name.lower() for name in answer["multiValueHeaders"])
+        return answer, None
+
+    return read_answer
+
+
+def _told_of_the_certificate(run: _Invoke) -> _Invoke:
+    async def run_with_certificate(function: Any, *arguments: Any, **named: Any) -> Any:
+        exchange = current.get()
+        event = arguments[1] if len(arguments) > 1 else None
+        if exchange is not None and isinstance(event, dict) and "requestContext" in event:
+            context = event["requestContext"]
+            context |= _domain(exchange)
+            if exchange.client_certificate is not None:
+                context["authentication"] = {"clientCert": exchange.client_certificate}
+        return await run(function, *arguments, **named)
+
+    return run_with_certificate
+
+
+def complete(event: Json, exchange: Exchange) -> None:
+    """Put into an event of a REST API what the client really sent and how it came in."""
+    event.pop("version", None)  # a member of events of HTTP APIs only
+    headers = forwarded_headers(exchange)
+    query = parse_qs(exchange.request.query, keep_blank_values=True)
+    event |= {
+        "path": exchange.event_path,
+        "headers": {name: values[-1] for name, values in headers.items()},
+        "multiValueHeaders": headers,
+        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+        "multiValueQueryStringParameters": query or None,
+    }
+    if event.get("pathParameters"):
+        event["pathParameters"] = {name: unquote(value) for name, value in event["pathParameters"].items()}
+    context = event["requestContext"]
+    context |= _domain(exchange) | {
+        "path": exchange.stage_path,
+        "protocol": exchange.request.protocol,
+        "requestId": exchange.request_id,
+        "extendedRequestId": exchange.extended_request_id,
+        "requestTime": exchange.received_at.strftime("%d/%b/%Y:%H:%M:%S +0000"),
+        "requestTimeEpoch": int(exchange.received_at.timestamp() * 1000),
+    }
+    identity = dict.fromkeys(_IDENTITY) | context.get("identity", {}) | {"sourceIp": exchange.request.source_ip}
+    if exchange.client_certificate is not None:
+        identity["clientCert"] = exchange.client_certificate
+    context["identity"] = identity
+
+
+def forwarded_headers(exchange: Exchange) -> dict[str, list[str]]:
+    """Return the headers of events: those of the client, spelled as it did, and those that API Gateway adds."""
+    headers: dict[str, list[str]] = {}
+    spelled: dict[str, str] = {}
+    for name, value in exchange.request.headers:
+        if name.lower() not in _NOT_FORWARDED:
+            headers.setdefault(spelled.setdefault(name.lower(), name), []).append(value)
+    through = [*exchange.request.values("x-forwarded-for"), exchange.request.source_ip]
+    added = {
+        "Host": exchange.domain_name,
+        "X-Amzn-Trace-Id": "".join(exchange.request.values("x-amzn-trace-id")[-1:]) or f"Root={exchange.trace_id}",
+        "X-Forwarded-For": ", ".join(through),
+        "X-Forwarded-Port": "443",
+        "X-Forwarded-Proto": "https",
+    }
+    for name, value in added.items():
+        headers.pop(spelled.get(name.lower(), name), None)
+        headers[name] = [value]
+    return headers
+
+
+def _domain(exchange: Exchange) -> Json:
+    return {"domainName": exchange.domain_name, "domainPrefix": exchange.domain_name.partition(".")[0]}

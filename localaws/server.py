@@ -23,7 +23,7 @@ from hypercorn.asyncio import serve as serve_http
 from hypercorn.config import Config
 from ministack import app as emulator
 
-from localaws import batching, cloudformation, functions, iam
+from localaws import batching, cloudformation, default_endpoint, functions, gateway_responses, iam
 from localaws.admin import PREFIX, Admin
 from localaws.asgi import Handler
 from localaws.clock import VirtualClock
@@ -62,6 +62,7 @@ class Server:
         batching.install()
         cloudformation.install()
         functions.install()
+        gateway_responses.install()
         iam.install()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +75,9 @@ class Server:
             if self._is_closed(scope):
                 headers = {"Content-Type": "application/json", "x-amzn-ErrorType": "ForbiddenException"}
                 await _send(send, (403, headers, _FORBIDDEN))
+                return
+            if default_endpoint.target(scope) is not None:
+                await default_endpoint.answer(scope, await _body(receive), send)
                 return
             scope = scope | {"headers": [*scope["headers"], _OVER_TLS]}
         await emulator.app(scope, receive, send)

@@ -270,7 +270,7 @@ def test_an_http_api_is_behind_the_same_door_and_one_truststore_is_updated_for_b
     )
     http.create_api_mapping(DomainName=name, ApiId=api, Stage="$default")
     newcomer = make("second CA", ca=True)
-    assert fetch(door, name, ca.issue("billing")) == (200, "by HTTP API")
+    assert fetch(door, name, ca.issue("billing")) == (200, "by HTTP API for CN=billing")
     with pytest.raises(RefusedError):
         fetch(door, name, newcomer.issue("billing"))
 
@@ -278,11 +278,12 @@ def test_an_http_api_is_behind_the_same_door_and_one_truststore_is_updated_for_b
     replace = {"op": "replace", "path": "/mutualTlsAuthentication/truststoreVersion", "value": newer}
     client("apigateway").update_domain_name(domainName=name, patchOperations=[replace])
     wait_until(lambda: client("apigateway").get_domain_name(domainName=name)["domainNameStatus"] == "AVAILABLE")
-    assert fetch(door, name, newcomer.issue("billing")) == (200, "by HTTP API")
+    assert fetch(door, name, newcomer.issue("billing")) == (200, "by HTTP API for CN=billing")
     client("apigateway").delete_domain_name(domainName=name)
 
 
 ANSWER = """
 def handler(event, context):
-    return {"statusCode": 200, "body": "by HTTP API"}
+    certificate = event["requestContext"]["authentication"]["clientCert"]
+    return {"statusCode": 200, "body": f"by HTTP API for {certificate['subjectDN']}"}
 """
