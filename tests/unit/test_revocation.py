@@ -372,6 +372,18 @@ def test_an_issuers_name_may_hold_anything_that_a_name_may(stack: Stack) -> None
     assert list(register(stack).revoked) == [CertificateId.of(leaf)]
 
 
+@pytest.mark.parametrize("body", [b"oops", b"[]", b'{"sources": {"a": {}}, "revoked": []}'])
+def test_a_list_that_somebody_has_broken_is_made_anew_from_the_notices(
+    stack: Stack, ca: pki.CertifiedKey, body: bytes
+) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(leaf))
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=body)
+    stack.revocation.run()
+
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+
+
 def test_a_run_that_another_overtook_begins_afresh(stack: Stack, ca: pki.CertifiedKey) -> None:
     mine, theirs = builders.leaf(ca).certificate, builders.leaf(ca).certificate
     stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/mine", Body=pki.to_pem(mine).encode())

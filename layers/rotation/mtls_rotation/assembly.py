@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 
     from mypy_boto3_apigateway import APIGatewayClient
 
+    from mtls_rotation.authorizer.allow_list import AllowList
     from mtls_rotation.bootstrap import Bootstrap
     from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.kms import SigningKeys
+    from mtls_rotation.live_document import LiveDocument
+    from mtls_rotation.revocation.check import RevocationCheck
+    from mtls_rotation.revocation.run import Revocation
     from mtls_rotation.rotation import Rotation
     from mtls_rotation.signed_certificates import Intake
     from mtls_rotation.truststore.sync import TruststoreSync
@@ -44,7 +48,9 @@ class Assembly:
     Args:
         environment: `BUCKET_NAME`, `EVENT_BUS_NAME`, `STACK_NAME`, and where there is a gateway `DOMAIN_NAMES`
             (names or ARNs, separated by commas); for sync also `QUEUE_URL`, `ANCHOR_OVERLAP_HOURS`,
-            `LARGEST_REMOVAL_PERCENT` and `TRUSTSTORE_MAX_CERTIFICATES`.
+            `LARGEST_REMOVAL_PERCENT` and `TRUSTSTORE_MAX_CERTIFICATES`; for revocation `CRL_VALIDITY_DAYS`; for the
+            authorizer `REVOCATION_TTL_SECONDS`, `WHEN_REVOCATION_IS_UNKNOWN` ("deny" or "allow"), and where there is an
+            allow-list `ALLOW_LIST` or `ALLOW_LIST_PARAMETER`.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ, session: boto3.Session | None = None) -> None:
@@ -110,6 +116,49 @@ class Assembly:
         from mtls_rotation.signed_certificates import Intake
 
         return Intake(versions=self.versions, bucket=self.bucket, bus=self.bus, clock=utc_now)
+
+    @cached_property
+    def revocation(self) -> Revocation:
+        """What makes the revocation list, the CRLs, and the rotations of what was revoked."""
+        from mtls_rotation.revocation.run import Revocation
+
+        return Revocation(
+            versions=self.versions,
+            bucket=self.bucket,
+            bus=self.bus,
+            signing_keys=self._signing_keys,
+            crl_validity=timedelta(days=self._number("CRL_VALIDITY_DAYS", 7.0, _DAYS)),
+            clock=utc_now,
+        )
+
+    @cached_property
+    def revocation_check(self) -> RevocationCheck:
+        """What is revoked, as the authorizer asks it: a request waits for the answer."""
+        from mtls_rotation.revocation.check import RevocationCheck
+
+        config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
+        bucket = CertificateBucket(self._session.client("s3", config=config), self._setting("BUCKET_NAME"))
+        return RevocationCheck(
+            bucket,
+            timedelta(seconds=self._number("REVOCATION_TTL_SECONDS", 60.0, _SECONDS)),
+            fail_open=self._environment.get("WHEN_REVOCATION_IS_UNKNOWN", "deny") == "allow",
+        )
+
+    @cached_property
+    def allow_list(self) -> LiveDocument[AllowList] | None:
+        """The allow-list, where there is one."""
+        from mtls_rotation.live_document import LiveDocument, from_parameter
+
+        text = self._environment.get("ALLOW_LIST", "")
+        parameter = self._environment.get("ALLOW_LIST_PARAMETER", "")
+        if not text and not parameter:
+            return None
+
+        from mtls_rotation.authorizer.allow_list import AllowList
+
+        where = f"parameter {parameter} of Systems Manager" if parameter else "the template's parameter AllowList"
+        read = from_parameter(parameter) if parameter else lambda: text
+        return LiveDocument(read, lambda it: AllowList.parse(it, where))
 
     @cached_property
     def rotation(self) -> Rotation:
@@ -190,5 +239,7 @@ class _Range:
 
 
 _HOURS = _Range("hours", 1, 8760, ": ListSecrets may be minutes behind")
+_DAYS = _Range("days", 1, 365)
+_SECONDS = _Range("seconds", 1, 3600)
 _PERCENT = _Range("percent", 0, 100)
 _CERTIFICATES = _Range("certificates", 1, 1_000_000)

@@ -134,6 +134,13 @@ class WaitingForCertificateError(MtlsRotationError):
     retryable = True
 
 
+class RevocationUnknownError(MtlsRotationError):
+    """The revocation list could not be read for longer than it may be relied on, so nobody can be let in."""
+
+    code = "MTLS-208"
+    retryable = True
+
+
 class TruststoreGuardError(MtlsRotationError):
     """The truststore that was planned is not safe to publish. What is deployed was left alone."""
 

@@ -143,7 +143,7 @@ class Revocation:
         """Write the list if it is another one, and say what changed. Before and after."""
         for _ in range(_TRIES):
             stored = self._bucket.read(layout.REVOCATION_LIST)
-            before = Register.parse(stored.body) if stored else Register()
+            before = _parsed(stored.body) if stored else Register()
             after = Register.of(dict(self._sources(before)), before, self._clock())
             body = after.render()
             if stored and stored.body == body:
@@ -311,6 +311,15 @@ class Revocation:
             )
             return False
         return True
+
+
+def _parsed(body: bytes) -> Register:
+    """The list that is there. One that somebody has broken is made anew from the notices; only the dates are lost."""
+    try:
+        return Register.parse(body)
+    except ValueError as error:
+        log.warning("the revocation list is made anew", extra={"reason": str(error)})
+        return Register()
 
 
 def _detail(revoked: Revoked) -> dict[str, object]:

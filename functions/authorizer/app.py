@@ -1,0 +1,43 @@
+"""The authorizer: API Gateway's request in, a policy out that lets it in or keeps it out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.data_classes import event_source
+from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event import APIGatewayAuthorizerRequestEvent
+
+from mtls_rotation.assembly import Assembly
+from mtls_rotation.authorizer.decision import decide
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger(service="authorizer")
+assembly = Assembly()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@event_source(data_class=APIGatewayAuthorizerRequestEvent)
+def handler(event: APIGatewayAuthorizerRequestEvent, context: LambdaContext) -> dict[str, Any]:
+    """Decide about one request. Where it cannot be decided, raise: API Gateway then answers 503 by the template."""
+    certificate = event.request_context.identity.client_cert
+    pem = certificate.client_cert_pem if certificate else None
+    try:
+        decision = decide(pem, event.http_method, event.path, assembly.revocation_check.revoked, assembly.allow_list)
+    except Exception:
+        _count("AuthorizationFailed")
+        logger.exception("not decided")
+        raise
+    if decision.denial:
+        _count("RequestDenied")
+        request = {"method": event.http_method, "path": event.path}
+        logger.warning("denied", extra={"reason": decision.denial, "caller": decision.context} | request)
+    return decision.response(event.method_arn)
+
+
+def _count(name: str) -> None:
+    with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="MtlsRotation") as metric:
+        metric.add_dimension(name="service", value="authorizer")

@@ -1,0 +1,49 @@
+"""The revocation function: an upload, a new CA or the hour in, one run out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent, event_source
+
+from mtls_rotation.assembly import Assembly
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger(service="revocation")
+metrics = Metrics(namespace="MtlsRotation", service="revocation")
+assembly = Assembly()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+@event_source(data_class=EventBridgeEvent)
+def handler(event: EventBridgeEvent, context: LambdaContext) -> None:
+    """Run once, whatever the event was: what is there counts, and not what is said of it."""
+    try:
+        result = assembly.revocation.run()
+    except Exception:
+        metrics.add_metric(name="RevocationFailed", unit=MetricUnit.Count, value=1)
+        logger.exception("revocation failed")
+        raise
+    counts = {
+        "CertificatesRevoked": result.revoked,
+        "RevocationsRefused": len(result.refused),
+        "RevocationListsPublished": len(result.crls),
+        "RevocationFailed": len(result.problems),
+    }
+    for name, value in counts.items():
+        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    if result.problems:
+        logger.error("not all could be done", problems=result.problems)
+    logger.info(
+        "revocation done",
+        trigger=event.detail_type,
+        added=[str(it.certificate) for it in result.added],
+        refused=result.refused,
+        crls=result.crls,
+        rotated=result.rotated,
+    )

@@ -1,0 +1,74 @@
+"""The caller's certificate, as API Gateway hands it over, and what is told of it. Calls nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from mtls_rotation.revocation.identity import CertificateId
+
+# API Gateway hands on no more than some kilobytes of context; a certificate may have a thousand names.
+_MOST_NAMES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who called.
+
+    Attributes:
+        subject: as RFC 4514 writes it.
+        names: the subject alternative names, each with its kind before it: `dns:`, `uri:`, `email:` or `ip:`.
+        fingerprint: SHA-256 of the certificate, lower-case hex.
+    """
+
+    certificate: CertificateId
+    subject: str
+    names: tuple[str, ...]
+    fingerprint: str
+
+    @classmethod
+    def from_pem(cls, pem: str) -> Caller:
+        """Read the certificate.
+
+        Raises:
+            ValueError: it is none that can be read.
+        """
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        return cls(
+            CertificateId.of(certificate),
+            certificate.subject.rfc4514_string(),
+            tuple(_names(certificate)),
+            certificate.fingerprint(hashes.SHA256()).hex(),
+        )
+
+    def context(self) -> dict[str, str]:
+        """What the backend is told in `requestContext.authorizer`. API Gateway passes texts, numbers and booleans."""
+        return {
+            "subject": self.subject,
+            "issuer": self.certificate.issuer,
+            "serialNumber": self.certificate.serial_number,
+            "fingerprintSha256": self.fingerprint,
+            "subjectAlternativeNames": json.dumps(self.names[:_MOST_NAMES]),
+        }
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    found = []
+    for name in names:
+        match name:
+            case x509.DNSName():
+                found.append(f"dns:{name.value.lower()}")
+            case x509.UniformResourceIdentifier():
+                found.append(f"uri:{name.value}")
+            case x509.RFC822Name():
+                found.append(f"email:{name.value}")
+            case x509.IPAddress():
+                found.append(f"ip:{name.value}")
+    return found

@@ -1,0 +1,86 @@
+"""A document that operators may change while functions run: the route table and the allow-list.
+
+It stands in a parameter of the template, or in one of Systems Manager, which Powertools reads and keeps for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError
+
+from mtls_rotation.errors import InvalidSettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+# How long Powertools keeps a parameter, in seconds.
+KEPT = 60
+
+
+class LiveDocument[T]:
+    """The newest usable form of a document. One that cannot be used, or not be had, leaves the one before in place.
+
+    Args:
+        read: gives the text as it is now.
+        parse: makes of it what it says.
+    """
+
+    def __init__(self, read: Callable[[], str], parse: Callable[[str], T]) -> None:
+        self._read = read
+        self._parse = parse
+        self._text: str | None = None
+        self._value: T | None = None
+        self._problem: InvalidSettingsError | None = None
+
+    def __call__(self) -> T:
+        """The document.
+
+        Raises:
+            InvalidSettingsError: it cannot be used, and none before it could.
+        """
+        try:
+            text = self._read()
+        except (InvalidSettingsError, BotoCoreError) as error:
+            if self._value is None:
+                raise
+            log.warning("the document before stays in place", extra={"reason": str(error)})
+            return self._value
+        if text != self._text:
+            self._text, self._problem = text, None
+            try:
+                self._value = self._parse(text)
+            except InvalidSettingsError as error:
+                self._problem = error
+                log.exception("the document before stays in place")
+        if self._value is None:
+            raise self._problem or AssertionError("a document neither read nor refused")
+        return self._value
+
+
+def from_parameter(name: str) -> Callable[[], str]:
+    """Reads a parameter of Systems Manager, no more often than once in `KEPT` seconds.
+
+    The reader raises:
+        InvalidSettingsError: there is no such parameter, or none that the function may read.
+    """
+    from aws_lambda_powertools.utilities.parameters import SSMProvider
+    from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+
+    provider = SSMProvider()
+
+    def read() -> str:
+        try:
+            return str(provider.get(name, max_age=KEPT))
+        except GetParameterError as error:
+            raise InvalidSettingsError(
+                where=f"parameter {name} of Systems Manager",
+                found=str(error),
+                expected="a parameter of the type String that the function may read",
+                remedy="Create it, or correct the template's parameter that names it.",
+            ) from None
+
+    return read

@@ -1,0 +1,111 @@
+"""The revocation list as the authorizer asks it: kept in memory, never older than its time to live."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mtls_rotation.errors import RevocationUnknownError
+from mtls_rotation.layout import REVOCATION_LIST
+from mtls_rotation.revocation.identity import CertificateId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from mtls_rotation.bucket import CertificateBucket, Stored
+
+log = logging.getLogger(__name__)
+
+# Seconds until a list that could not be read is asked for again: S3 may be slow to fail, and requests wait for it.
+_PAUSE = 1.0
+
+
+class RevocationCheck:
+    """Knows which certificates are revoked.
+
+    The list is asked for again when half of its time has gone, so that one failure does no harm. It costs a read only
+    if it has changed.
+
+    Args:
+        bucket: where the list lies.
+        ttl: how old what is known may be. A revocation counts after that at the latest.
+        fail_open: what to do once it is older. True: go on with what was known last. False: refuse to answer.
+        monotonic: a clock in seconds.
+    """
+
+    def __init__(
+        self,
+        bucket: CertificateBucket,
+        ttl: timedelta,
+        *,
+        fail_open: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bucket = bucket
+        self._ttl = ttl.total_seconds()
+        self._fail_open = fail_open
+        self._monotonic = monotonic
+        self._stored: Stored | None = None
+        self._revoked: frozenset[CertificateId] = frozenset()
+        self._as_of: float | None = None
+        self._not_before = 0.0
+
+    def revoked(self) -> frozenset[CertificateId]:
+        """The revoked certificates.
+
+        Raises:
+            RevocationUnknownError: what is known is too old, and `fail_open` is False.
+        """
+        now = self._monotonic()
+        problem = self._refresh(now) if self._is_due(now) else ""
+        if self._as_of is not None and now - self._as_of <= self._ttl:
+            return self._revoked
+        where = f"s3://{self._bucket.name}/{REVOCATION_LIST}"
+        if self._fail_open:
+            log.error("the revocation list is too old, and is relied on all the same", extra={"list": where})
+            return self._revoked
+        raise RevocationUnknownError(
+            where=where,
+            found=problem or "a list that could not be read a moment ago",
+            expected=f"the revocation list, read within the last {self._ttl:g} s",
+            remedy="It is asked for again with the next request. If it goes on, look at S3 and at the function's role;"
+            " the revocation function writes a list that is missing.",
+        )
+
+    def _is_due(self, now: float) -> bool:
+        return now >= self._not_before and (self._as_of is None or now - self._as_of >= self._ttl / 2)
+
+    def _refresh(self, now: float) -> str:
+        """Ask for the list. What is wrong, in words; empty if nothing."""
+        try:
+            stored = self._bucket.newer(REVOCATION_LIST, self._stored)
+            if stored is None:
+                problem = "no such object"
+            else:
+                if stored is not self._stored:
+                    self._revoked, self._stored = parse(stored.body), stored
+                # As of when it was asked for: what was revoked while the answer came may not be in it.
+                self._as_of = now
+                return ""
+        except (ClientError, BotoCoreError, ValueError) as error:
+            problem = str(error)
+        self._not_before = now + min(_PAUSE, self._ttl / 10)
+        log.warning("the revocation list could not be read", extra={"reason": problem})
+        return problem
+
+
+def parse(body: bytes) -> frozenset[CertificateId]:
+    """Which certificates a list holds, as `Register.render` writes it.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    try:
+        return frozenset(CertificateId(it["issuer"], it["serial_number"]) for it in json.loads(body)["revoked"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no revocation list: {error!r}") from None
