@@ -33,8 +33,8 @@ def handler(event: APIGatewayAuthorizerRequestEvent, context: LambdaContext) -> 
         raise
     if decision.denial:
         _count("RequestDenied")
-        request = {"method": event.http_method, "path": event.path}
-        logger.warning("denied", extra={"reason": decision.denial, "caller": decision.context} | request)
+        logger.append_keys(method=event.http_method, path=event.path, caller=decision.context)
+        logger.warning("denied", reason=decision.denial)
     return decision.response(event.method_arn)
 
 

@@ -19,7 +19,7 @@ from tests.unit.lambda_functions import Context, load, sample
 from tests.unit.stack import Stack
 
 SPIFFE = "spiffe://example.com/billing"
-NAMES = {
+NAMES: dict[str, Any] = {
     "dns_names": ["Billing.example.com"],
     "uris": [SPIFFE],
     "emails": ["team@example.com"],

@@ -44,14 +44,16 @@ def test_an_upload_is_taken_in_and_counted(
 
 
 def test_what_cannot_be_done_is_counted_and_said(
-    stack: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stack: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     stack.file(builders.root("Gone CA"), "gone", "0" * 32, authority=True)
     app = load("revocation", monkeypatch)
     app.handler(sample("revocation-schedule"), Context())
-    out = capsys.readouterr().out
-    assert counts(out)["RevocationFailed"] == 1
-    assert "secret gone" in out
+    assert counts(capsys.readouterr().out)["RevocationFailed"] == 1
+    assert [it for it in caplog.records if "secret gone" in str(getattr(it, "problems", ""))]
 
     fails = load("revocation", monkeypatch, CRL_VALIDITY_DAYS="0")
     with pytest.raises(InvalidSettingsError, match="CRL_VALIDITY_DAYS"):
