@@ -1,6 +1,7 @@
 """CloudFormation resource types: those that the emulator lacks, and those where it departs from AWS.
 
-Each goes through the same API rules as a request would. What an OpenAPI body says is in ``openapi.py``.
+Each goes through the same API rules as a request would. What an OpenAPI body says is in ``openapi.py``; stages and the
+associations of web ACLs have modules of their own.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import time
 from typing import Any, Protocol
 
 from ministack import app as emulator
-from ministack.services.cloudformation import provisioners, stacks
+from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import stacks as operations
 
-from localaws import openapi
+from localaws import openapi, stages, web_acl_associations
 
 type Properties = dict[str, Any]
 type Provisioned = tuple[str, dict[str, Any]]
@@ -22,6 +24,8 @@ _SECRET_TYPE = "AWS::SecretsManager::Secret"  # noqa: S105
 _SCHEDULE_TYPE = "AWS::SecretsManager::RotationSchedule"
 _DOMAIN_TYPE = "AWS::ApiGateway::DomainName"
 _API_TYPE = "AWS::ApiGateway::RestApi"
+_ON_WORKER_THREADS = (_SCHEDULE_TYPE, _DOMAIN_TYPE, _API_TYPE, stages.TYPE, web_acl_associations.TYPE)
+_ACTIONS_OF = {"secretsmanager": "secretsmanager", "wafv2": "AWSWAF_20190729"}
 
 
 class Call(Protocol):
@@ -42,10 +46,10 @@ class CallFailedError(ValueError):
 
 
 def call_service(service: str, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Call a service of the emulator; for Secrets Manager, ``path`` is the action."""
+    """Call a service of the emulator; where it has actions and no paths, ``path`` is the action."""
     headers: dict[str, str] = {}
-    if service == "secretsmanager":
-        headers, path = {"x-amz-target": f"secretsmanager.{path}"}, "/"
+    if service in _ACTIONS_OF:
+        headers, path = {"x-amz-target": f"{_ACTIONS_OF[service]}.{path}"}, "/"
     handler = emulator.SERVICE_HANDLERS[service]
     status, answered, raw = emulator.call_service_handler_sync(
         handler, method, path, headers, json.dumps(body).encode(), {}
@@ -82,9 +86,11 @@ def install() -> None:
     }
     provisioners._REPLACING_PROPERTIES[_SCHEDULE_TYPE] = ("SecretId",)
     openapi.install()
+    stages.install(call_service)
+    web_acl_associations.install(call_service)
     # Types that call services have to leave the event loop; the emulator has a fixed list for that, no registry.
-    listed = stacks._runs_on_worker_thread
-    stacks._runs_on_worker_thread = lambda name: name in (_SCHEDULE_TYPE, _DOMAIN_TYPE, _API_TYPE) or listed(name)
+    listed = operations._runs_on_worker_thread
+    operations._runs_on_worker_thread = lambda name: name in _ON_WORKER_THREADS or listed(name)
 
 
 # -- AWS::SecretsManager::RotationSchedule

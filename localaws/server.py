@@ -34,6 +34,7 @@ from localaws.rotation import RotationEngine
 from localaws.secrets_api import SecretsManagerApi
 from localaws.server_ca import ServerCa
 from localaws.settings import LiveSettings, Settings
+from localaws.stage_logging import StageLogging
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -58,7 +59,7 @@ class Server:
         self.front_door = FrontDoor(front_door_socket, self.domains, ca)
         self.admin = Admin(live, clock, self.rotations, ca.pem)
         handlers["secretsmanager"] = SecretsManagerApi(handlers["secretsmanager"], self.rotations, reads).handle
-        handlers["apigateway"] = self.domains.handle
+        handlers["apigateway"] = StageLogging(self.domains.handle).handle
         batching.install()
         cloudformation.install()
         functions.install()

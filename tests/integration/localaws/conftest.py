@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import http.client
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
 from botocore.config import Config
 
 from localaws import LocalAws
-from tests.integration.localaws.support import Certificate, make, wait_until, zipped
+from tests.integration.localaws.support import Answered, Certificate, connected, make, send, wait_until, zipped
 
 # Does what a rotation function does; a tag `fail` names the step that is to go wrong.
 _ROTATOR = """
@@ -38,9 +41,21 @@ import json
 def handler(event, context):
     return {"statusCode": 200, "body": json.dumps(event["requestContext"])}
 """
+# Answers what the query's `answer` says, or else the event.
+_TOLD = """
+import json
+def handler(event, context):
+    told = (event["queryStringParameters"] or {}).get("answer")
+    if told == "large":
+        return {"statusCode": 200, "body": "x" * (6 * 1024 * 1024 + 100)}
+    return json.loads(told) if told else {"statusCode": 200, "body": json.dumps(event)}
+"""
 HELLO = '{"message": "Hello, mTLS!"}'
 
 type Client = Callable[[str], Any]
+type Json = dict[str, Any]
+type Deploy = Callable[..., Json]
+type Ask = Callable[..., Answered]
 
 
 @pytest.fixture(scope="session")
@@ -210,3 +225,87 @@ def make_domain(gateway: Any, api_id: str) -> Iterator[Callable[..., str]]:
     yield create
     for name in made:
         gateway.delete_domain_name(domainName=name)
+
+
+@pytest.fixture(scope="session")
+def proxy_api(gateway: Any, make_function: Callable[..., str]) -> str:
+    """A REST API like the one of a proxy: ANY /proxy/{route}/{path+}, every media type binary."""
+    function = make_function(_TOLD, "apigateway.amazonaws.com")
+    identity: str = gateway.create_rest_api(name="proxy", binaryMediaTypes=["*/*"])["id"]
+    parent = gateway.get_resources(restApiId=identity)["items"][0]["id"]
+    for part in ("proxy", "{route}", "{path+}"):
+        parent = gateway.create_resource(restApiId=identity, parentId=parent, pathPart=part)["id"]
+    of = {"restApiId": identity, "resourceId": parent, "httpMethod": "ANY"}
+    gateway.put_method(**of, authorizationType="NONE")
+    uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{function}/invocations"
+    gateway.put_integration(**of, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+    gateway.create_deployment(restApiId=identity, stageName="live")
+    return identity
+
+
+@pytest.fixture(scope="module")
+def proxy_domain(
+    gateway: Any, proxy_api: str, truststores: Callable[..., tuple[str, str]], ca: Certificate
+) -> Iterator[str]:
+    name, (uri, version) = f"p-{uuid.uuid4().hex[:8]}.example.com", truststores(ca)
+    gateway.create_domain_name(
+        domainName=name,
+        endpointConfiguration={"types": ["REGIONAL"]},
+        securityPolicy="TLS_1_2",
+        regionalCertificateArn="arn:aws:acm:::certificate/x",
+        mutualTlsAuthentication={"truststoreUri": uri, "truststoreVersion": version},
+    )
+    gateway.create_base_path_mapping(domainName=name, restApiId=proxy_api, stage="live")
+    gateway.create_base_path_mapping(domainName=name, basePath="base", restApiId=proxy_api, stage="live")
+    yield name
+    gateway.delete_domain_name(domainName=name)
+
+
+@pytest.fixture(params=["front door", "default endpoint"])
+def ask(
+    request: pytest.FixtureRequest, aws: LocalAws, proxy_api: str, proxy_domain: str, ca: Certificate
+) -> Iterator[Ask]:
+    """Send a request through one of the two doors of the API."""
+    if request.param == "front door":
+        with connected(aws.front_door, proxy_domain, ca.issue("billing")) as connection:
+            yield lambda method, path, *rest: send(connection, method, path, *rest)
+    else:
+        plain = http.client.HTTPConnection(urlsplit(aws.endpoint_url).netloc, timeout=20)
+        yield lambda method, path, *rest: send(plain, method, f"/_aws/execute-api/{proxy_api}/live{path}", *rest)
+        plain.close()
+
+
+@pytest.fixture
+def deploy(client: Callable[[str], Any]) -> Iterator[Deploy]:
+    """Create or update the test's stack from its resources, and return its outputs: a Ref of each resource."""
+    stacks = client("cloudformation")
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    exists = False
+
+    def run(expected: str = "COMPLETE", **resources: Json) -> Json:
+        nonlocal exists
+        outputs = {key: {"Value": {"Ref": key}} for key in resources}
+        body = json.dumps({"Resources": resources, "Outputs": outputs})
+        (stacks.update_stack if exists else stacks.create_stack)(StackName=name, TemplateBody=body)
+        exists = True
+
+        def finished() -> Any:
+            (stack,) = stacks.describe_stacks(StackName=name)["Stacks"]
+            return None if stack["StackStatus"].endswith("IN_PROGRESS") else stack
+
+        stack = wait_until(finished, timeout=40)
+        events = stacks.describe_stack_events(StackName=name)["StackEvents"]
+        reasons = [event.get("ResourceStatusReason", "") for event in events]
+        assert stack["StackStatus"].endswith(expected), (stack["StackStatus"], reasons)
+        assert ("ROLLBACK" in stack["StackStatus"]) == ("ROLLBACK" in expected), reasons
+        found = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        return found | {"reasons": "\n".join(reasons)}
+
+    yield run
+    stacks.delete_stack(StackName=name)
+    wait_until(lambda: not _exists(stacks, name), timeout=40)
+
+
+def _exists(stacks: Any, name: str) -> bool:
+    summaries = stacks.list_stacks()["StackSummaries"]
+    return any(s["StackName"] == name and s["StackStatus"] != "DELETE_COMPLETE" for s in summaries)

@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from localaws import FrontDoor
+
+type Lines = list[tuple[str, str]]
+type Answered = tuple[int, http.client.HTTPMessage, bytes]
 
 
 def wait_until[T](condition: Callable[[], T], timeout: float = 15.0) -> T:
@@ -155,6 +158,24 @@ def ask(connection: http.client.HTTPConnection, path: str = "/") -> tuple[int, s
     connection.request("GET", path)
     response = connection.getresponse()
     return response.status, response.read().decode()
+
+
+def send(
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    headers: Sequence[tuple[str, str]] = (),
+    body: bytes = b"",
+) -> Answered:
+    """Send a request exactly as it is given."""
+    connection.putrequest(method, target, skip_accept_encoding=True)
+    for name, value in headers:
+        connection.putheader(name, value)
+    if body:
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body or None)
+    response = connection.getresponse()
+    return response.status, response.headers, response.read()
 
 
 def zipped(source: str) -> bytes:

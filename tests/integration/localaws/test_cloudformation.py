@@ -1,56 +1,16 @@
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from localaws import LocalAws
-from tests.integration.localaws.conftest import HELLO
-from tests.integration.localaws.support import Certificate, fetch, make, wait_until
-
-type Json = dict[str, Any]
-type Deploy = Callable[..., Json]
+from tests.integration.localaws.conftest import HELLO, Deploy, Json
+from tests.integration.localaws.support import Certificate, fetch, make
 
 _ENDPOINT = {"disableExecuteApiEndpoint": True}
-
-
-@pytest.fixture
-def deploy(client: Callable[[str], Any]) -> Iterator[Deploy]:
-    """Create or update the test's stack from its resources, and return its outputs: a Ref of each resource."""
-    stacks = client("cloudformation")
-    name = f"t-{uuid.uuid4().hex[:8]}"
-    exists = False
-
-    def run(expected: str = "COMPLETE", **resources: Json) -> Json:
-        nonlocal exists
-        outputs = {key: {"Value": {"Ref": key}} for key in resources}
-        body = json.dumps({"Resources": resources, "Outputs": outputs})
-        (stacks.update_stack if exists else stacks.create_stack)(StackName=name, TemplateBody=body)
-        exists = True
-
-        def finished() -> Any:
-            (stack,) = stacks.describe_stacks(StackName=name)["Stacks"]
-            return None if stack["StackStatus"].endswith("IN_PROGRESS") else stack
-
-        stack = wait_until(finished, timeout=40)
-        events = stacks.describe_stack_events(StackName=name)["StackEvents"]
-        reasons = [event.get("ResourceStatusReason", "") for event in events]
-        assert stack["StackStatus"].endswith(expected), (stack["StackStatus"], reasons)
-        assert ("ROLLBACK" in stack["StackStatus"]) == ("ROLLBACK" in expected), reasons
-        found = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-        return found | {"reasons": "\n".join(reasons)}
-
-    yield run
-    stacks.delete_stack(StackName=name)
-    wait_until(lambda: not _exists(stacks, name), timeout=40)
-
-
-def _exists(stacks: Any, name: str) -> bool:
-    summaries = stacks.list_stacks()["StackSummaries"]
-    return any(s["StackName"] == name and s["StackStatus"] != "DELETE_COMPLETE" for s in summaries)
 
 
 def secret(**properties: Any) -> Json:

@@ -3,91 +3,14 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import uuid
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 
 from localaws import LocalAws
-from tests.integration.localaws.support import Certificate, connected
-
-# Answers what the query's `answer` says, or else the event.
-_FUNCTION = """
-import json
-def handler(event, context):
-    told = (event["queryStringParameters"] or {}).get("answer")
-    if told == "large":
-        return {"statusCode": 200, "body": "x" * (6 * 1024 * 1024 + 100)}
-    return json.loads(told) if told else {"statusCode": 200, "body": json.dumps(event)}
-"""
-
-type Lines = list[tuple[str, str]]
-type Answered = tuple[int, http.client.HTTPMessage, bytes]
-type Ask = Callable[..., Answered]
-
-
-@pytest.fixture(scope="module")
-def api(gateway: Any, make_function: Callable[..., str]) -> str:
-    """A REST API like the one of a proxy: ANY /proxy/{route}/{path+}, every media type binary."""
-    function = make_function(_FUNCTION, "apigateway.amazonaws.com")
-    identity: str = gateway.create_rest_api(name="proxy", binaryMediaTypes=["*/*"])["id"]
-    parent = gateway.get_resources(restApiId=identity)["items"][0]["id"]
-    for part in ("proxy", "{route}", "{path+}"):
-        parent = gateway.create_resource(restApiId=identity, parentId=parent, pathPart=part)["id"]
-    of = {"restApiId": identity, "resourceId": parent, "httpMethod": "ANY"}
-    gateway.put_method(**of, authorizationType="NONE")
-    uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{function}/invocations"
-    gateway.put_integration(**of, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
-    gateway.create_deployment(restApiId=identity, stageName="live")
-    return identity
-
-
-@pytest.fixture(scope="module")
-def domain(gateway: Any, api: str, truststores: Callable[..., tuple[str, str]], ca: Certificate) -> Iterator[str]:
-    name, (uri, version) = f"p-{uuid.uuid4().hex[:8]}.example.com", truststores(ca)
-    gateway.create_domain_name(
-        domainName=name,
-        endpointConfiguration={"types": ["REGIONAL"]},
-        securityPolicy="TLS_1_2",
-        regionalCertificateArn="arn:aws:acm:::certificate/x",
-        mutualTlsAuthentication={"truststoreUri": uri, "truststoreVersion": version},
-    )
-    gateway.create_base_path_mapping(domainName=name, restApiId=api, stage="live")
-    gateway.create_base_path_mapping(domainName=name, basePath="base", restApiId=api, stage="live")
-    yield name
-    gateway.delete_domain_name(domainName=name)
-
-
-def send(
-    connection: http.client.HTTPConnection,
-    method: str,
-    target: str,
-    headers: Sequence[tuple[str, str]] = (),
-    body: bytes = b"",
-) -> Answered:
-    """Send a request exactly as it is given."""
-    connection.putrequest(method, target, skip_accept_encoding=True)
-    for name, value in headers:
-        connection.putheader(name, value)
-    if body:
-        connection.putheader("Content-Length", str(len(body)))
-    connection.endheaders(body or None)
-    response = connection.getresponse()
-    return response.status, response.headers, response.read()
-
-
-@pytest.fixture(params=["front door", "default endpoint"])
-def ask(request: pytest.FixtureRequest, aws: LocalAws, api: str, domain: str, ca: Certificate) -> Iterator[Ask]:
-    """Send a request through one of the two doors of the API."""
-    if request.param == "front door":
-        with connected(aws.front_door, domain, ca.issue("billing")) as connection:
-            yield lambda method, path, *rest: send(connection, method, path, *rest)
-    else:
-        plain = http.client.HTTPConnection(urlsplit(aws.endpoint_url).netloc, timeout=20)
-        yield lambda method, path, *rest: send(plain, method, f"/_aws/execute-api/{api}/live{path}", *rest)
-        plain.close()
+from tests.integration.localaws.conftest import Ask
+from tests.integration.localaws.support import Answered, Certificate, Lines, connected, send
 
 
 def event_of(answered: Answered) -> dict[str, Any]:
@@ -107,19 +30,21 @@ def test_the_path_stays_as_the_client_encoded_it(ask: Ask) -> None:
     assert event["pathParameters"] == {"route": "a/b", "path": "ü x/y%z"}
 
 
-def test_the_default_endpoint_by_its_host_keeps_the_path_encoded(aws: LocalAws, api: str) -> None:
+def test_the_default_endpoint_by_its_host_keeps_the_path_encoded(aws: LocalAws, proxy_api: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(aws.endpoint_url).netloc, timeout=20)
     connection.putrequest("GET", "/live/proxy/a/b%2Fc", skip_host=True)
-    connection.putheader("Host", f"{api}.execute-api.127.0.0.1")
+    connection.putheader("Host", f"{proxy_api}.execute-api.127.0.0.1")
     connection.endheaders()
     event = json.loads(connection.getresponse().read())
     connection.close()
     assert (event["path"], event["requestContext"]["path"]) == ("/proxy/a/b%2Fc", "/live/proxy/a/b%2Fc")
-    assert event["requestContext"]["domainName"] == f"{api}.execute-api.us-east-1.amazonaws.com"
+    assert event["requestContext"]["domainName"] == f"{proxy_api}.execute-api.us-east-1.amazonaws.com"
 
 
-def test_behind_a_base_path_the_path_of_an_event_begins_with_it(aws: LocalAws, domain: str, ca: Certificate) -> None:
-    with connected(aws.front_door, domain, ca.issue("billing")) as connection:
+def test_behind_a_base_path_the_path_of_an_event_begins_with_it(
+    aws: LocalAws, proxy_domain: str, ca: Certificate
+) -> None:
+    with connected(aws.front_door, proxy_domain, ca.issue("billing")) as connection:
         event = event_of(send(connection, "GET", "/base/proxy/a/b"))
     assert (event["path"], event["requestContext"]["path"]) == ("/base/proxy/a/b", "/base/proxy/a/b")
     assert event["pathParameters"] == {"route": "a", "path": "b"}
