@@ -24,7 +24,7 @@ from mtls_rotation.truststore.api_gateway import GatewayDomain
 from mtls_rotation.versions import SecretVersions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_apigateway import APIGatewayClient
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.kms import SigningKeys
     from mtls_rotation.live_document import LiveDocument
+    from mtls_rotation.proxy.forwarding import Forwarding
     from mtls_rotation.revocation.check import RevocationCheck
     from mtls_rotation.revocation.run import Revocation
     from mtls_rotation.rotation import Rotation
@@ -50,7 +51,8 @@ class Assembly:
             (names or ARNs, separated by commas); for sync also `QUEUE_URL`, `ANCHOR_OVERLAP_HOURS`,
             `LARGEST_REMOVAL_PERCENT` and `TRUSTSTORE_MAX_CERTIFICATES`; for revocation `CRL_VALIDITY_DAYS`; for the
             authorizer `REVOCATION_TTL_SECONDS`, `WHEN_REVOCATION_IS_UNKNOWN` ("deny" or "allow"), and where there is an
-            allow-list `ALLOW_LIST` or `ALLOW_LIST_PARAMETER`.
+            allow-list `ALLOW_LIST` or `ALLOW_LIST_PARAMETER`; for the proxy `ROUTES` or `ROUTES_PARAMETER`,
+            `CLIENT_SECRET` and `CERTIFICATE_CHECK_SECONDS`.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ, session: boto3.Session | None = None) -> None:
@@ -147,18 +149,40 @@ class Assembly:
     @cached_property
     def allow_list(self) -> LiveDocument[AllowList] | None:
         """The allow-list, where there is one."""
-        from mtls_rotation.live_document import LiveDocument, from_parameter
-
-        text = self._environment.get("ALLOW_LIST", "")
-        parameter = self._environment.get("ALLOW_LIST_PARAMETER", "")
-        if not text and not parameter:
+        if not self._environment.get("ALLOW_LIST") and not self._environment.get("ALLOW_LIST_PARAMETER"):
             return None
 
         from mtls_rotation.authorizer.allow_list import AllowList
 
-        where = f"parameter {parameter} of Systems Manager" if parameter else "the template's parameter AllowList"
-        read = from_parameter(parameter) if parameter else lambda: text
-        return LiveDocument(read, lambda it: AllowList.parse(it, where))
+        return self._document("ALLOW_LIST", "AllowList", AllowList.parse)
+
+    @cached_property
+    def forwarding(self) -> Forwarding:
+        """What sends requests on over mutual TLS."""
+        from mtls_client import ClientCertificate
+        from mtls_rotation.proxy.forwarding import Forwarding
+        from mtls_rotation.proxy.routes import RouteTable
+
+        check_every = timedelta(seconds=self._number("CERTIFICATE_CHECK_SECONDS", 60.0, _SECONDS))
+        certificates: dict[str, ClientCertificate] = {}
+
+        def certificate(secret: str | None) -> ClientCertificate:
+            name = secret or self._setting("CLIENT_SECRET")
+            if name not in certificates:
+                certificates[name] = ClientCertificate(name, check_every=check_every)
+            return certificates[name]
+
+        return Forwarding(self._document("ROUTES", "ProxyRoutes", RouteTable.parse), certificate)
+
+    def _document[T](self, name: str, parameter: str, parse: Callable[[str, str], T]) -> LiveDocument[T]:
+        """A document in the environment variable `name`, or in the parameter that `name`_PARAMETER names."""
+        from mtls_rotation.live_document import LiveDocument, from_parameter
+
+        stored = self._environment.get(f"{name}_PARAMETER", "")
+        if stored:
+            return LiveDocument(from_parameter(stored), lambda it: parse(it, f"parameter {stored} of Systems Manager"))
+        text = self._setting(name)
+        return LiveDocument(lambda: text, lambda it: parse(it, f"the template's parameter {parameter}"))
 
     @cached_property
     def rotation(self) -> Rotation:

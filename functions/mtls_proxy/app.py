@@ -1,0 +1,50 @@
+"""The mTLS proxy: API Gateway's request in, the upstream's answer out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent, event_source
+
+from mtls_rotation.assembly import Assembly
+from mtls_rotation.errors import InvalidSettingsError
+from mtls_rotation.proxy import problems
+from mtls_rotation.proxy.api_gateway import answered, incoming, refused
+from mtls_rotation.proxy.problems import NoAnswerError
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from mtls_rotation.proxy.problems import Problem
+
+# What is left of the function's time to answer for an upstream that did not.
+MARGIN = 1.0
+
+logger = Logger(service="mtls_proxy")
+assembly = Assembly()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@event_source(data_class=APIGatewayProxyEvent)
+def handler(event: APIGatewayProxyEvent, context: LambdaContext) -> dict[str, Any]:
+    """Forward one request."""
+    seconds = max(0.1, context.get_remaining_time_in_millis() / 1000 - MARGIN)
+    request = incoming(event)
+    logger.append_keys(method=request.method, path=request.path)
+    try:
+        return answered(assembly.forwarding.send(request, seconds))
+    except NoAnswerError as error:
+        return _refused(error.problem, event, context)
+    except InvalidSettingsError:
+        logger.exception("no route table")
+        return _refused(problems.MISCONFIGURED, event, context)
+
+
+def _refused(problem: Problem, event: APIGatewayProxyEvent, context: LambdaContext) -> dict[str, Any]:
+    logger.warning("refused", code=problem.code, status=problem.status.value)
+    name = "UpstreamFailed" if problem.status >= 500 else "RequestRefused"
+    with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="MtlsRotation") as metric:
+        metric.add_dimension(name="service", value="mtls_proxy")
+    return refused(problem, event.http_method, context.aws_request_id)

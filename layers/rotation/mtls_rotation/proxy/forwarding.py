@@ -1,0 +1,188 @@
+"""Sends a request to its route's upstream over mutual TLS, and brings back the answer or says why there is none."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+
+from mtls_client import MtlsClientError
+from mtls_rotation.proxy import paths, problems
+from mtls_rotation.proxy.headers import UnusableHeaderError, incoming, outgoing
+from mtls_rotation.proxy.problems import NoAnswerError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mtls_client import ClientCertificate
+    from mtls_rotation.proxy.routes import Route, RouteTable
+
+log = logging.getLogger(__name__)
+
+# A function's answer may have 6 MiB, a body in base64 takes a third more, and headers want room too.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LARGEST_ANSWER = (6 * 1024 * 1024 - 128 * 1024) * 3 // 4
+_NO_BODY = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request as it came in.
+
+    Attributes:
+        path: as the caller sent it, from "/proxy/" on, percent-encodings included.
+        query: names and values, decoded.
+        headers: each name with all its values.
+        client: the caller's address.
+        host: whom the caller asked.
+    """
+
+    method: str
+    path: str
+    query: Sequence[tuple[str, str]]
+    headers: Mapping[str, Sequence[str]]
+    body: bytes
+    client: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, list[str]]
+    body: bytes
+
+
+class Forwarding:
+    """Forwards requests. One instance serves every invocation, and keeps its connections from one to the next.
+
+    Args:
+        table: gives the route table.
+        certificate: gives the client certificate in a secret; None for the stack's own.
+    """
+
+    def __init__(self, table: Callable[[], RouteTable], certificate: Callable[[str | None], ClientCertificate]) -> None:
+        self._table = table
+        self._certificate = certificate
+        self._transports: dict[tuple[str | None, str | None], httpx.BaseTransport] = {}
+
+    def send(self, request: Incoming, seconds: float) -> Answer:
+        """Forward one request.
+
+        Args:
+            request: what came in.
+            seconds: how long it may take, if the route does not say less.
+
+        Raises:
+            NoAnswerError: there is no answer from upstream.
+            InvalidSettingsError: there is no route table.
+        """
+        try:
+            name, rest = paths.split(request.path)
+        except paths.UnusablePathError as error:
+            raise NoAnswerError(problems.unusable_request(str(error))) from None
+        route = self._table().routes.get(name)
+        if route is None:
+            raise NoAnswerError(problems.unknown_route(name))
+        if request.method not in route.methods:
+            raise NoAnswerError(problems.method_not_allowed(request.method, route.methods))
+        seconds = min(seconds, route.timeout)
+        outgoing_request = _made(request, rest, route, seconds)
+        return self._sent(outgoing_request, route, seconds)
+
+    def _sent(self, request: httpx.Request, route: Route, seconds: float) -> Answer:
+        deadline = time.monotonic() + seconds
+        try:
+            response = self._transport(route).handle_request(request)
+            try:
+                body = b"" if request.method == "HEAD" else _read(response, deadline, seconds)
+            finally:
+                response.close()
+        except (httpx.TransportError, MtlsClientError) as error:
+            log.warning("no answer from upstream", exc_info=error)
+            raise NoAnswerError(_problem(error, seconds)) from None
+        # An answer to HEAD, a 204 and a 304 have no body (RFC 9110, section 6.4.1), whatever an upstream sends.
+        has_body = request.method != "HEAD" and response.status_code not in _NO_BODY
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]
+        return Answer(
+            response.status_code,
+            incoming(headers, route.response_headers, has_body=has_body),
+            body if has_body else b"",
+        )
+
+    def _transport(self, route: Route) -> httpx.BaseTransport:
+        key = (route.client_secret, route.server_ca)
+        if key not in self._transports:
+            self._transports[key] = self._certificate(route.client_secret).httpx_transport(route.server_ca)
+        return self._transports[key]
+
+
+def _made(request: Incoming, rest: str, route: Route, seconds: float) -> httpx.Request:
+    """The request for the upstream, whose origin is the route's and nobody else's."""
+    try:
+        target = paths.target(route.upstream, rest, request.query)
+        headers = outgoing(
+            request.headers,
+            route.request_headers,
+            client=request.client,
+            host=request.host,
+            forwarded=route.forwarded,
+        )
+    except (paths.UnusablePathError, UnusableHeaderError) as error:
+        raise NoAnswerError(problems.unusable_request(str(error))) from None
+    timeout = {
+        "connect": min(route.connect_timeout, seconds),
+        "read": seconds,
+        "write": seconds,
+        "pool": seconds,
+    }
+    made = httpx.Request(
+        request.method,
+        httpx.URL(route.upstream),
+        headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        content=request.body or None,
+        # The target as bytes: httpx would put percent-encodings into a form of its own.
+        extensions={"timeout": timeout, "target": target},
+    )
+    if made.method in {"GET", "HEAD", "OPTIONS", "DELETE"} and not request.body:
+        made.headers.pop("content-length", None)
+    return made
+
+
+def _read(response: httpx.Response, deadline: float, seconds: float) -> bytes:
+    """The body as it was sent, still in its content coding."""
+    body = bytearray()
+    for chunk in response.iter_raw():
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            raise NoAnswerError(problems.answer_too_large(LARGEST_ANSWER))
+        if time.monotonic() > deadline:
+            raise NoAnswerError(problems.too_slow(seconds))
+    return bytes(body)
+
+
+def _problem(error: Exception, seconds: float) -> Problem:
+    """What the caller is told of an error."""
+    if isinstance(error, MtlsClientError):
+        return problems.NO_CERTIFICATE
+    if isinstance(error, httpx.TimeoutException):
+        return problems.too_slow(seconds)
+    if tls := next((it for it in _causes(error) if isinstance(it, ssl.SSLError)), None):
+        if isinstance(tls, ssl.SSLCertVerificationError):
+            return problems.BAD_SERVER_CERTIFICATE
+        return problems.REFUSED_CERTIFICATE if "_ALERT_" in (tls.reason or "") else problems.TLS_FAILED
+    return problems.UNREACHABLE if isinstance(error, httpx.ConnectError) else problems.BROKEN_ANSWER
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
