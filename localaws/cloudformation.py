@@ -288,7 +288,7 @@ def _domain_attributes(domain: dict[str, Any]) -> dict[str, Any]:
 def create_api(logical_id: str, properties: Properties, stack_name: str) -> Provisioned:
     """As the emulator does, then with what it leaves out of the body and the properties."""
     body = properties.get("Body")
-    prepared = properties | {"EndpointConfiguration": _endpoint(properties)}
+    prepared = _named_as_the_api_does(properties)
     if isinstance(body, dict):
         prepared["Body"] = openapi.prepared(body)
     api_id, attributes = _emulated_api.create(logical_id, prepared, stack_name)
@@ -304,9 +304,17 @@ def update_api(
         imported, _ = create_api(logical_id or physical_id, new, stack_name)
         openapi.overwrite(physical_id, imported)
         old = old | {"Body": new.get("Body")}
-    configured = [part | {"EndpointConfiguration": _endpoint(part)} for part in (old, new)]
+    configured = [_named_as_the_api_does(part) for part in (old, new)]
     provisioned: Provisioned = _emulated_api.update(physical_id, *configured, stack_name, logical_id)
     return provisioned
+
+
+def _named_as_the_api_does(properties: Properties) -> Properties:
+    """Return the properties with the endpoint configuration of the API, and media types without ``~1`` for a slash."""
+    named = properties | {"EndpointConfiguration": _endpoint(properties)}
+    if "BinaryMediaTypes" in properties:
+        named["BinaryMediaTypes"] = [name.replace("~1", "/") for name in properties["BinaryMediaTypes"]]
+    return named
 
 
 def _endpoint(properties: Properties) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Exchange:
     Attributes:
         stage_path: ``requestContext.path``: with the stage, or the base path of a custom domain.
         event_path: ``path`` of events: without the stage, with the base path of a custom domain.
+        deployed: the definition that the stage serves.
         context: the ``requestContext`` that a function got.
         authorizer: what an authorizer answered as its context, in strings.
         failure: set where this side of the emulator finds that API Gateway has to answer itself.
@@ -80,6 +81,7 @@ class Exchange:
     stage_path: str
     event_path: str
     client_certificate: dict[str, Any] | None = None
+    deployed: dict[str, Any] | None = None
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     extended_request_id: str = field(default_factory=lambda: f"{secrets.token_urlsafe(11)}=")
     trace_id: str = field(default_factory=lambda: f"1-{int(time.time()):08x}-{secrets.token_hex(12)}")

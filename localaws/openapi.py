@@ -1,7 +1,8 @@
 """What an OpenAPI definition of a REST API says, where the emulator's import leaves it out.
 
 The emulator takes paths, methods, authorizers, and the type and URI of an integration. The rest of an integration,
-``x-amazon-apigateway-any-method`` and the endpoint configuration are put in here through the API's own calls.
+``x-amazon-apigateway-any-method``, ``x-amazon-apigateway-auth`` and the endpoint configuration are put in here through
+the API's own calls.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 type Json = dict[str, Any]
 
 _ANY = "x-amazon-apigateway-any-method"
+_AUTH = "x-amazon-apigateway-auth"
+_AUTHORIZER = "x-amazon-apigateway-authorizer"
 _INTEGRATION = "x-amazon-apigateway-integration"
 _ENDPOINT = "x-amazon-apigateway-endpoint-configuration"
 _BINARY = "x-amazon-apigateway-binary-media-types"
@@ -52,13 +55,13 @@ def complete(call: Call, api_id: str, properties: Json) -> None:
     _settings(call, api_id, properties, body)
     for response_type, response in (body.get(_GATEWAY_RESPONSES) or {}).items():
         call("apigateway", "PUT", f"/restapis/{api_id}/gatewayresponses/{response_type}", response)
+    _authorizers(call, api_id, body)
     ids = {resource["path"]: resource["id"] for resource in apigateway_v1._resources[api_id].values()}
     for path, item in (body.get("paths") or {}).items():
         for verb, operation in item.items():
-            integration = (operation or {}).get(_INTEGRATION) if verb.lower() in _VERBS else None
-            if integration:
+            if verb.lower() in _VERBS:
                 method = f"/restapis/{api_id}/resources/{ids[path.rstrip('/') or '/']}/methods/{verb.upper()}"
-                _integration(call, method, integration)
+                _operation(call, method, operation or {})
 
 
 def overwrite(api_id: str, imported: str) -> None:
@@ -91,6 +94,28 @@ def _settings(call: Call, api_id: str, properties: Json, body: Json) -> None:
     operations = [{"op": "replace", "path": path, "value": value} for path, value in settings.items()]
     if operations:
         call("apigateway", "PATCH", f"/restapis/{quote(api_id)}", {"patchOperations": operations})
+
+
+def _authorizers(call: Call, api_id: str, body: Json) -> None:
+    """Take away the identity source that the import makes up for authorizers of the type REQUEST without one."""
+    schemes = body.get("securityDefinitions") or (body.get("components") or {}).get("securitySchemes") or {}
+    ids = {
+        authorizer["name"]: authorizer["id"] for authorizer in apigateway_v1._authorizers_v1.get(api_id, {}).values()
+    }
+    for name, scheme in schemes.items():
+        authorizer = scheme.get(_AUTHORIZER) or {}
+        if name in ids and authorizer.get("type") == "request" and not authorizer.get("identitySource"):
+            operations = [{"op": "replace", "path": "/identitySource", "value": ""}]
+            call("apigateway", "PATCH", f"/restapis/{api_id}/authorizers/{ids[name]}", {"patchOperations": operations})
+
+
+def _operation(call: Call, method: str, operation: Json) -> None:
+    if _INTEGRATION in operation:
+        _integration(call, method, operation[_INTEGRATION])
+    if _AUTH in operation:
+        authorization = str(operation[_AUTH].get("type", "NONE")).upper()
+        operations = [{"op": "replace", "path": "/authorizationType", "value": authorization}]
+        call("apigateway", "PATCH", method, {"patchOperations": operations})
 
 
 def _integration(call: Call, method: str, integration: Json) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from localaws import access_log, gateway_responses
+from localaws import access_log, deployments, gateway_responses
 from localaws.asgi import Answer, Headers
 from localaws.exchange import Exchange, current
 
@@ -30,6 +30,7 @@ class Reply:
 
 async def serve(exchange: Exchange, body: bytes, run: Callable[[Headers], Awaitable[Answer]]) -> Reply:
     """Answer ``exchange`` with what ``run`` answers, given the headers that the emulator goes by."""
+    exchange.deployed = deployments.definition_of(exchange.api_id, exchange.stage)
     token = current.set(exchange)
     try:
         if len(body) > PAYLOAD_BYTES:

@@ -23,7 +23,7 @@ from hypercorn.asyncio import serve as serve_http
 from hypercorn.config import Config
 from ministack import app as emulator
 
-from localaws import batching, cloudformation, default_endpoint, functions, gateway_responses, iam
+from localaws import batching, cloudformation, default_endpoint, deployments, functions, gateway_responses, iam
 from localaws.admin import PREFIX, Admin
 from localaws.asgi import Handler
 from localaws.clock import VirtualClock
@@ -62,6 +62,7 @@ class Server:
         handlers["apigateway"] = StageLogging(self.domains.handle).handle
         batching.install()
         cloudformation.install()
+        deployments.install()
         functions.install()
         gateway_responses.install()
         iam.install()

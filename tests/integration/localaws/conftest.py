@@ -277,16 +277,26 @@ def ask(
 
 @pytest.fixture
 def deploy(client: Callable[[str], Any]) -> Iterator[Deploy]:
-    """Create or update the test's stack from its resources, and return its outputs: a Ref of each resource."""
+    """Create or update the test's stack from its resources, and return its outputs: a Ref of each resource.
+
+    What a template has besides resources goes under ``beside``.
+    """
     stacks = client("cloudformation")
     name = f"t-{uuid.uuid4().hex[:8]}"
     exists = False
 
-    def run(expected: str = "COMPLETE", **resources: Json) -> Json:
+    def run(
+        expected: str = "COMPLETE", beside: Json | None = None, parameters: Json | None = None, **resources: Json
+    ) -> Json:
         nonlocal exists
         outputs = {key: {"Value": {"Ref": key}} for key in resources}
-        body = json.dumps({"Resources": resources, "Outputs": outputs})
-        (stacks.update_stack if exists else stacks.create_stack)(StackName=name, TemplateBody=body)
+        body = json.dumps((beside or {}) | {"Resources": resources, "Outputs": outputs})
+        (stacks.update_stack if exists else stacks.create_stack)(
+            StackName=name,
+            TemplateBody=body,
+            Capabilities=["CAPABILITY_AUTO_EXPAND"],
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in (parameters or {}).items()],
+        )
         exists = True
 
         def finished() -> Any:
