@@ -25,6 +25,8 @@ def trusting(server_ca: str | None) -> ssl.SSLContext:
     import ssl
 
     try:
+        if server_ca == "":
+            raise ValueError("it is empty")  # which ssl would take for the system's
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=server_ca)
     except (ssl.SSLError, ValueError) as error:
         raise InvalidServerCaError(

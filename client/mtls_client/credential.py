@@ -84,7 +84,6 @@ def parse(secret: str, version: SecretVersion) -> Credential:
     Raises:
         InvalidSecretError: something is missing or malformed, or the key is not the certificate's.
     """
-    from cryptography import x509
     from cryptography.hazmat.primitives.serialization import (
         Encoding,
         NoEncryption,
@@ -98,8 +97,14 @@ def parse(secret: str, version: SecretVersion) -> Credential:
         raise _invalid(
             where, "a value that is no JSON object", "certificate, certificate_chain and private_key in JSON"
         )
-    (leaf,) = _certificates(where, document, "certificate", x509.load_pem_x509_certificates, exactly_one=True)
-    chain = _certificates(where, document, "certificate_chain", x509.load_pem_x509_certificates)
+    leaves = _certificates(where, "certificate", _member(where, document, "certificate"))
+    if len(leaves) != 1:
+        found = f"{len(leaves)} certificates in certificate"
+        raise _invalid(where, found, "the leaf alone, and the others in certificate_chain")
+    (leaf,) = leaves
+    chain = []
+    if document.get("certificate_chain") is not None:
+        chain = _certificates(where, "certificate_chain", _member(where, document, "certificate_chain"))
     pem = _member(where, document, "private_key").encode(errors="replace")
     key: PrivateKeyTypes | None = _or_none(lambda data: load_pem_private_key(data, password=None), pem)
     if key is None:
@@ -120,28 +125,21 @@ def parse(secret: str, version: SecretVersion) -> Credential:
     )
 
 
-def _certificates(
-    where: str,
-    document: Mapping[str, object],
-    name: str,
-    load: Callable[[bytes], list[x509.Certificate]],
-    *,
-    exactly_one: bool = False,
-) -> list[x509.Certificate]:
-    if not exactly_one and document.get(name) in (None, ""):
+def _certificates(where: str, name: str, pem: str) -> list[x509.Certificate]:
+    from cryptography import x509
+
+    if not pem.strip():
         return []
-    found = _or_none(load, _member(where, document, name).encode(errors="replace"))
+    found = _or_none(x509.load_pem_x509_certificates, pem.encode(errors="replace"))
     if found is None:
-        raise _invalid(where, f"a {name} that cannot be read", "PEM")
-    if exactly_one and len(found) != 1:
-        raise _invalid(where, f"{len(found)} certificates in {name}", "the leaf alone, the others in certificate_chain")
+        raise _invalid(where, f"a {name} that cannot be read", "certificates in PEM")
     return found
 
 
 def _member(where: str, document: Mapping[str, object], name: str) -> str:
     text = document.get(name)
-    if not isinstance(text, str) or not text.strip():
-        raise _invalid(where, f"no {name}" if text in (None, "") else f"a {name} that is no text", "PEM")
+    if not isinstance(text, str):
+        raise _invalid(where, f"no {name}" if text is None else f"a {name} that is no text", "PEM")
     return text
 
 
