@@ -96,6 +96,12 @@ class Forwarding:
         outgoing_request = _made(request, rest, route, seconds)
         return self._sent(outgoing_request, route, seconds)
 
+    def close(self) -> None:
+        """End every connection. For tests: a function's connections end with its execution environment."""
+        for transport in self._transports.values():
+            transport.close()
+        self._transports.clear()
+
     def _sent(self, request: httpx.Request, route: Route, seconds: float) -> Answer:
         deadline = time.monotonic() + seconds
         try:
