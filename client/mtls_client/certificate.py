@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 # What an httpx.Client does not hand on to a transport that it is given: to take it in silence would be to ignore it.
-_TRANSPORT_OPTIONS = frozenset({"transport", "verify", "cert", "trust_env", "http1", "http2", "proxy"})
+_TRANSPORT_OPTIONS = frozenset({"transport", "verify", "cert", "http1", "http2", "proxy"})
 
 
 class ClientCertificate:
@@ -100,16 +100,13 @@ class ClientCertificate:
         try:
             from mtls_client.transport import ClientCertificateTransport
         except ImportError:
-            missing = True
-        else:
-            return ClientCertificateTransport(self._keeper, server_ca, limits)
-        assert missing  # noqa: S101
-        raise MissingExtraError(
-            where="httpx_transport",
-            found="no httpx",
-            expected="the extra 'httpx'",
-            remedy="Install mtls-client[httpx].",
-        )
+            raise MissingExtraError(
+                where="httpx_transport",
+                found="no httpx",
+                expected="the extra 'httpx'",
+                remedy="Install mtls-client[httpx].",
+            ) from None
+        return ClientCertificateTransport(self._keeper, server_ca, limits)
 
     def httpx_client(self, *, base_url: str = "", server_ca: str | None = None, **options: Any) -> httpx.Client:
         """An `httpx.Client` on `httpx_transport`.
@@ -117,7 +114,8 @@ class ClientCertificate:
         Args:
             base_url: as httpx takes it.
             server_ca: see `ssl_context`.
-            options: any other of `httpx.Client`, but for those that make up a transport. `limits` is one of them.
+            options: any other of `httpx.Client`, `limits` among them, but none that says how connections are made. No
+                proxy is used, whatever the environment says.
 
         Raises:
             TypeError: an option would have no effect on this transport.

@@ -40,23 +40,24 @@ def trusting(server_ca: str | None) -> ssl.SSLContext:
 
 
 def presenting(credential: Credential, server_ca: str | None) -> ssl.SSLContext:
-    """A client context that presents the certificate.
+    """A client context that presents the certificate. See `trusting` and `load`."""
+    context = trusting(server_ca)
+    load(credential, context)
+    return context
 
-    OpenSSL loads a key from a file only, so the file is an anonymous one in memory: it has no name in any file system
-    and is gone when it is closed (memfd_create(2)).
 
-    Args:
-        credential: the certificate and its key.
-        server_ca: see `trusting`.
+def load(credential: Credential, context: ssl.SSLContext) -> None:
+    """Hand the certificate and its key to OpenSSL.
+
+    It loads a key from a file only, so the file is an anonymous one in memory: it has no name in any file system and is
+    gone when it is closed (memfd_create(2)).
 
     Raises:
         InvalidSecretError: OpenSSL does not take the certificate or the key.
-        InvalidServerCaError: the server's CA is no PEM.
         UnsupportedPlatformError: there are no files in memory.
     """
     import ssl
 
-    context = trusting(server_ca)
     if not hasattr(os, "memfd_create"):
         raise _unsupported("no memfd_create")
     try:
@@ -67,9 +68,9 @@ def presenting(credential: Credential, server_ca: str | None) -> ssl.SSLContext:
     except ssl.SSLError as error:
         refusal = error.reason or "for no given reason"
     except OSError as error:
-        raise _unsupported(f"a memfd that fails with '{error.strerror}'") from None
+        raise _unsupported(f"a file in memory that fails with '{error.strerror}'") from None
     else:
-        return context
+        return
     raise InvalidSecretError(
         where=credential.where,
         found=f"a certificate or key that OpenSSL does not take ({refusal})",

@@ -187,12 +187,10 @@ class Keeper:
         try:
             credential = parse(self._source.secret, version)
             credential.require_valid(self._clock())
-            identity = Identity(credential)
-            identity.prepare_as(self.newest)
+            return Identity(credential, self.newest)
         except InvalidSecretError as error:
             self._unusable = version.version_id, copy.copy(error)  # a version's value never changes
             raise
-        return identity
 
     def _adopt(self, identity: Identity) -> None:
         credential = identity.credential

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mtls_client.errors import InvalidSecretError, MissingExtraError, SecretUnavailableError
+from mtls_client.errors import InvalidSecretError, MissingExtraError, MtlsClientError, SecretUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,7 @@ _CURRENT = "AWSCURRENT"
 # A check is made by a request that is on its way, so it must end soon. Seconds.
 _CONNECT_TIMEOUT = 2
 _READ_TIMEOUT = 5
+_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +107,12 @@ class SecretsManagerSource:
         self._made = None
 
     def _ask(self, operation: str, call: Callable[[SecretsManagerClient], Any]) -> Any:
-        client = self._client()
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
-            return call(client)
-        except ClientError as error:
-            answer = error.response.get("Error", {})
-            found = f"{answer.get('Code', 'an error')} ({answer.get('Message', 'no message')})"
-        except BotoCoreError as error:
-            found = type(error).__name__  # its text may quote the answer
+            return call(self._client())
+        except MtlsClientError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the last good certificate is to serve
+            found = _in_words(error)
         raise self._unavailable(operation, found)
 
     def _unavailable(self, operation: str, found: str) -> SecretUnavailableError:
@@ -138,25 +135,32 @@ class SecretsManagerSource:
         try:
             import boto3
             from botocore.config import Config
-            from botocore.exceptions import BotoCoreError
         except ImportError:
-            boto3 = None  # type: ignore[assignment]
-        if boto3 is None:
             raise MissingExtraError(
                 where=f"secret {self.secret}",
                 found="no boto3",
                 expected="the extra 'boto3'",
                 remedy="Install mtls-client[boto3], or hand in a client.",
-            )
-        region = self.secret.split(":")[3] if self.secret.startswith("arn:") else None
+            ) from None
         config = Config(
             connect_timeout=_CONNECT_TIMEOUT,
             read_timeout=_READ_TIMEOUT,
-            retries={"mode": "standard", "total_max_attempts": 2},
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         )
-        try:
-            # A session of our own: boto3's default one must not be used by two threads at once.
-            return boto3.session.Session().client("secretsmanager", region_name=region, config=config)
-        except BotoCoreError as error:
-            found = f"{type(error).__name__}: {error}"  # nothing was read yet
-        raise self._unavailable("the AWS configuration", found)
+        # A session of our own: boto3's default one must not be used by two threads at once.
+        return boto3.session.Session().client("secretsmanager", region_name=_region(self.secret), config=config)
+
+
+def _region(secret: str) -> str | None:
+    """The region in an ARN; None for a name."""
+    parts = secret.split(":")
+    return parts[3] if parts[0] == "arn" and len(parts) > 3 else None
+
+
+def _in_words(error: Exception) -> str:
+    """What AWS says when it refuses; of any other error the type alone, as its text may quote the answer."""
+    response = getattr(error, "response", None)
+    refusal = response.get("Error") if isinstance(response, dict) else None
+    if not refusal:
+        return type(error).__name__
+    return f"{refusal.get('Code', 'an error')} ({refusal.get('Message', 'no message')})"

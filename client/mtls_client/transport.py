@@ -28,10 +28,11 @@ class ClientCertificateTransport(httpx.BaseTransport):
     """
 
     def __init__(self, keeper: Keeper, server_ca: str | None, limits: httpx.Limits | None) -> None:
-        trusting(server_ca)  # so that a mistake shows here, and not in the first request
+        if server_ca is not None:
+            trusting(server_ca)  # so that a mistake shows here, and not in the first request
         self._keeper = keeper
         self._server_ca = server_ca
-        self._limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)
+        self._limits = limits
         self._lock = threading.Lock()
         self._pool: _Pool | None = None
         self._draining: set[_Pool] = set()
@@ -123,9 +124,12 @@ class ClientCertificateTransport(httpx.BaseTransport):
 class _Pool:
     """The connections that were made with one identity, and how many requests are under way on them."""
 
-    def __init__(self, identity: Identity, server_ca: str | None, limits: httpx.Limits) -> None:
+    def __init__(self, identity: Identity, server_ca: str | None, limits: httpx.Limits | None) -> None:
+        context = identity.context(server_ca)
         self.identity = identity
-        self.connections = httpx.HTTPTransport(verify=identity.context(server_ca), limits=limits)
+        self.connections = (
+            httpx.HTTPTransport(context) if limits is None else httpx.HTTPTransport(context, limits=limits)
+        )
         self.in_flight = 0
 
     def close(self) -> None:

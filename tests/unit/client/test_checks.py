@@ -56,19 +56,19 @@ def test_an_unchanged_secret_costs_one_describe_for_each_interval(
     certificate: ClientCertificate, secrets: SecretsManager, first: CertifiedKey, clock: Clock
 ) -> None:
     certificate.ssl_context()
-    for _ in range(10):
+    for _ in range(5):
         clock.advance(AN_INTERVAL)
-        for _ in range(20):
+        for _ in range(3):
             certificate.ssl_context()
-    assert secrets.calls == {"GetSecretValue": 1, "DescribeSecret": 10}
+    assert secrets.calls == {"GetSecretValue": 1, "DescribeSecret": 5}
 
 
 def test_within_the_interval_nothing_is_asked(
     certificate: ClientCertificate, secrets: SecretsManager, first: CertifiedKey, clock: Clock
 ) -> None:
     certificate.ssl_context()
-    for _ in range(60):
-        clock.advance(INTERVAL / 61)
+    for _ in range(10):
+        clock.advance(INTERVAL / 11)
         certificate.ssl_context()
     assert secrets.calls == {"GetSecretValue": 1}
 
@@ -158,8 +158,8 @@ def test_threads_that_come_first_together_share_one_read(
 
 @pytest.mark.parametrize(
     "failure",
-    [throttled(), EndpointConnectionError(endpoint_url="https://secretsmanager.test")],
-    ids=["throttled", "away"],
+    [throttled(), EndpointConnectionError(endpoint_url="https://secretsmanager.test"), OSError()],
+    ids=["throttled", "away", "odd"],
 )
 def test_a_failed_check_keeps_the_last_good_certificate_and_says_so(
     failure: Exception,
@@ -177,9 +177,7 @@ def test_a_failed_check_keeps_the_last_good_certificate_and_says_so(
     status = certificate.status()
     assert status.failures == 1
     assert status.last_error is not None
-    assert (
-        type(failure).__name__.removesuffix("Error") in status.last_error or "ThrottlingException" in status.last_error
-    )
+    assert type(failure).__name__ in status.last_error or "ThrottlingException" in status.last_error
     (record,) = (it for it in caplog.records if it.levelno == logging.WARNING)
     assert "stays in use" in record.getMessage()
     assert certificate.refresh() is False
