@@ -56,6 +56,7 @@ class Failure:
 
 TOO_LARGE = Failure("REQUEST_TOO_LARGE", "Request Too Long", "BadRequestException")
 BAD_GATEWAY = Failure("DEFAULT_5XX", "Internal server error", "InternalServerErrorException", 502)
+TIMED_OUT = Failure("INTEGRATION_TIMEOUT", "Endpoint request timed out", "InternalServerErrorException")
 NOT_BASE64 = Failure("API_CONFIGURATION_ERROR", "Internal server error", "InternalServerErrorException")
 
 

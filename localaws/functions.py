@@ -5,22 +5,25 @@ The rules of answers are in ``proxy_answers.py``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import apigateway, apigateway_v1
 
-from localaws import proxy_answers
-from localaws.exchange import TOO_LARGE, Exchange, current
+from localaws import function_policies, proxy_answers
+from localaws.exchange import TIMED_OUT, TOO_LARGE, Exchange, current
 
 type Json = dict[str, Any]
 type _Invoke = Callable[..., Awaitable[Any]]
 
 # Lambda's quota for a synchronous request.
 _REQUEST_BYTES = 6 * 1024 * 1024
+_invocations: set[asyncio.Future[Any]] = set()
 _NOT_FORWARDED = {
     "connection",
     "content-length",
@@ -68,10 +71,20 @@ def _told(invoke: _Invoke) -> _Invoke:
         if len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()) > _REQUEST_BYTES:
             exchange.failure = TOO_LARGE
             return None, TOO_LARGE.message
+        integration = _integration(exchange)
+        if not (integration.get("credentials") or _may_invoke(target, *_sources(exchange))):
+            return None, "API Gateway may not invoke the function."
         started = time.monotonic()
-        answer = await invoke(target, event, *rest, **named)
-        exchange.integration |= {"latency": round((time.monotonic() - started) * 1000), "integrationStatus": 200}
-        return answer
+        invocation = asyncio.ensure_future(invoke(target, event, *rest, **named))
+        _invocations.add(invocation)  # it goes on, whether it is waited for or not
+        invocation.add_done_callback(_invocations.discard)
+        done, _ = await asyncio.wait({invocation}, timeout=integration["timeoutInMillis"] / 1000)
+        exchange.integration["latency"] = round((time.monotonic() - started) * 1000)
+        if not done:
+            exchange.failure = TIMED_OUT
+            return None, TIMED_OUT.message
+        exchange.integration["integrationStatus"] = 200
+        return invocation.result()
 
     return invoke_integration
 
@@ -84,6 +97,10 @@ def _authorizing(invoke: _Invoke) -> _Invoke:
         if "requestContext" in event:  # an authorizer of the type TOKEN gets the token alone
             complete(event, exchange)
             exchange.context = event["requestContext"]
+        target = apigateway_v1._extract_lambda_ref_from_integration_uri(authorizer.get("authorizerUri", ""))
+        source = f"{_api_arn(exchange)}/authorizers/{authorizer['id']}"
+        if not (authorizer.get("authorizerCredentials") or _may_invoke(target, source)):
+            return None
         result = await invoke(authorizer, event, *rest)
         answer = (result or {}).get("body")
         if isinstance(answer, dict) and not (result or {}).get("error"):
@@ -175,6 +192,27 @@ def forwarded_headers(exchange: Exchange) -> dict[str, list[str]]:
         headers.pop(spelled.get(name.lower(), name), None)
         headers[name] = [value]
     return headers
+
+
+def _integration(exchange: Exchange) -> Json:
+    resource = apigateway_v1._resources.get(exchange.api_id)[exchange.context["resourceId"]]
+    methods = resource["resourceMethods"]
+    integration: Json = (methods.get(exchange.request.method) or methods["ANY"])["methodIntegration"]
+    return integration
+
+
+def _sources(exchange: Exchange) -> list[str]:
+    """Return what API Gateway may call the source of an invocation: AWS does not say how it names ANY."""
+    path = exchange.context["resourcePath"]
+    return [f"{_api_arn(exchange)}/{exchange.stage}/{verb}{path}" for verb in (exchange.request.method, "ANY")]
+
+
+def _api_arn(exchange: Exchange) -> str:
+    return f"arn:aws:execute-api:{get_region()}:{get_account_id()}:{exchange.api_id}"
+
+
+def _may_invoke(target: str, *sources: str) -> bool:
+    return ":function:" not in target or function_policies.allows(target, "apigateway.amazonaws.com", *sources)
 
 
 def _domain(exchange: Exchange) -> Json:

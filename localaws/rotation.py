@@ -6,7 +6,6 @@ The rules of versions and labels are in ``secret_record.py``, those of schedules
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import json
 import logging
 import time
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 from ministack.core.responses import request_scope
 
-from localaws import schedules, secret_record
+from localaws import function_policies, schedules, secret_record
 from localaws.asgi import Answer, Handler, ServiceError, json_answer
 from localaws.clock import VirtualClock
 from localaws.consistency import DelayedReads
@@ -260,27 +259,12 @@ class RotationEngine:
 
 def require_invocable(function_arn: str, secret_arn: str) -> None:
     """Raise AWS's error unless the function's policy lets Secrets Manager invoke it for this secret."""
-    from ministack.services import lambda_svc
-
-    policy = lambda_svc.function_policy_for_arn(function_arn)
-    statements = policy[0]["Statement"] if policy else []
-    if not any(_allows(statement, secret_arn) for statement in statements):
+    if not function_policies.allows(function_arn, "secretsmanager.amazonaws.com", secret_arn):
         raise ServiceError(
             "AccessDeniedException",
             "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants "
             "access to the principal secretsmanager.amazonaws.com.",
         )
-
-
-def _allows(statement: dict[str, Any], secret_arn: str) -> bool:
-    principal = statement.get("Principal")
-    service = principal.get("Service") if isinstance(principal, dict) else principal
-    if service not in ("secretsmanager.amazonaws.com", "*"):
-        return False
-    condition = statement.get("Condition", {})
-    source_arn = condition.get("ArnLike", {}).get("AWS:SourceArn", "*")
-    account = condition.get("StringEquals", {}).get("AWS:SourceAccount", secret_arn.split(":")[4])
-    return fnmatch.fnmatchcase(secret_arn, source_arn) and bool(account == secret_arn.split(":")[4])
 
 
 def _rotation_answer(secret: Secret, version_id: str | None) -> Answer:

@@ -247,3 +247,33 @@ def test_a_stage_throttles_and_logs_with_what_its_authorizer_said(
         return [json.loads(event["message"])[:3] for event in events] if len(events) > 1 else None
 
     assert wait_until(logged) == [["200", "client", "7"], ["429", "client", "7"]]
+
+
+def test_a_function_that_api_gateway_may_not_invoke_is_a_configuration_error(
+    deploy: Deploy, gateway_of: Gateway, request_to: RequestTo, make_function: Callable[..., str]
+) -> None:
+    elsewhere = "arn:aws:execute-api:us-east-1:123456789012:00000000/*"
+    closed = make_function(_ECHO), make_function(_ECHO, "apigateway.amazonaws.com", SourceArn=elsewhere)
+    open_to_one = "arn:aws:execute-api:us-east-1:123456789012:*/live/GET/open/*"
+    functions = [*closed, make_function(_ECHO, "apigateway.amazonaws.com", SourceArn=open_to_one)]
+    paths = ("/none", "/elsewhere", "/open/{name}")
+    further = {
+        path: {
+            "x-amazon-apigateway-any-method": {
+                "x-amazon-apigateway-integration": {"type": "aws_proxy", "httpMethod": "POST", "uri": uri(function)}
+            }
+        }
+        for path, function in zip(paths, functions, strict=True)
+    }
+    api_id = deploy(beside=_SAM, **gateway_of(further=further))["Api"]
+    assert [request_to(api_id, path)[0] for path in ("/none", "/elsewhere", "/open/x")] == [500, 500, 200]
+
+
+def test_an_integration_is_waited_for_as_long_as_it_says(
+    deploy: Deploy, gateway_of: Gateway, request_to: RequestTo, make_function: Callable[..., str]
+) -> None:
+    slow = make_function("import time\ndef handler(event, context):\n    time.sleep(5)", "apigateway.amazonaws.com")
+    integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": uri(slow), "timeoutInMillis": 50}
+    further = {"/slow": {"get": {"x-amazon-apigateway-integration": integration}}}
+    status, _, body = request_to(deploy(beside=_SAM, **gateway_of(further=further))["Api"], "/slow")
+    assert (status, json.loads(body)) == (504, {"message": "Endpoint request timed out"})
