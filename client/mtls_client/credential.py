@@ -109,7 +109,10 @@ def parse(secret: str, version: SecretVersion) -> Credential:
     key: PrivateKeyTypes | None = _or_none(lambda data: load_pem_private_key(data, password=None), pem)
     if key is None:
         raise _invalid(where, "a private_key that cannot be read", "PKCS#8 PEM without a password")
-    if key.public_key() != leaf.public_key():
+    public_key = _or_none(type(leaf).public_key, leaf)
+    if public_key is None:
+        raise _invalid(where, "a certificate for a key of an unknown kind", "RSA, EC or Ed25519")
+    if key.public_key() != public_key:
         raise _invalid(
             where, "a private_key that is not the certificate's", "the key that the certificate was made for"
         )
@@ -143,12 +146,12 @@ def _member(where: str, document: Mapping[str, object], name: str) -> str:
     return text
 
 
-def _or_none[Read, Text: (str, bytes)](load: Callable[[Text], Read], text: Text) -> Read | None:
-    """What was read, or None. The exception is dropped with its context: it may quote the text."""
+def _or_none[Given, Read](read: Callable[[Given], Read], given: Given) -> Read | None:
+    """What was read, or None. The exception is dropped with its context: it may quote what was given."""
     from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
-        return load(text)
+        return read(given)
     except (ValueError, TypeError, RecursionError, UnsupportedAlgorithm):
         return None
 

@@ -130,18 +130,16 @@ class Keeper:
 
     def _check(self, *, refused: bool = False) -> None:
         """Ask, and note how it went. An error is kept, not raised: the last good identity serves."""
-        failures = self.last_check.failures if self.last_check else 0
-        error: MtlsClientError | None = None
-        due = None
         try:
             due = self._ask(refused=refused)
-        except MtlsClientError as raised:
-            error = raised.with_traceback(None)  # whose frames hold the secret
+        except MtlsClientError as error:
+            self._note_failure(copy.copy(error))  # without the traceback, whose frames hold the secret
+        else:
+            self.last_check = Check(at=self._clock(), due=due)
+
+    def _note_failure(self, error: MtlsClientError) -> None:
         now = self._clock()
-        if due is not None:
-            self.last_check = Check(at=now, due=due)
-            return
-        failures += 1
+        failures = (self.last_check.failures if self.last_check else 0) + 1
         valid = self._usable(now)
         due = self._schedule.after_failure(now, failures, certificate_is_valid=valid)
         self.last_check = Check(at=now, due=due, failures=failures, error=error)
@@ -151,38 +149,27 @@ class Keeper:
     def _ask(self, *, refused: bool) -> datetime:
         """Ask which version is current, and take it over if it is another; returns when to ask again."""
         held = self.newest
-        version_id = None
-        if held is not None:
-            version_id = self._source.current_version()
-            now = self._clock()
-            if version_id == held.credential.version_id:
-                self._succession.settle()
-                return self._schedule.after_success(now, held.credential.not_after)
-            # With nothing to lose there is nothing to doubt.
-            doubtful = not refused and not held.credential.expired(now)
-            if doubtful and self._succession.is_older(version_id) and (until := self._doubt(version_id, now)):
-                return until
-            if self._unusable and self._unusable[0] == version_id:
-                raise copy.copy(self._unusable[1])
-        else:
-            doubtful = False
-        identity = self._read(version_id)
+        if held is None:
+            return self._take_over(self._read())
+        named = self._source.current_version()
         now = self._clock()
-        credential = identity.credential
-        if held is not None and doubtful and credential.not_before < held.credential.not_before:
-            self._succession.note_older(credential.version_id)
-            if until := self._doubt(credential.version_id, now):
+        if named == held.credential.version_id:
+            self._succession.settle()
+            return self._schedule.after_success(now, held.credential.not_after)
+        if refused or held.credential.expired(now):  # with nothing to lose there is nothing to doubt
+            return self._take_over(self._read(named))
+        if self._succession.is_older(named) and (until := self._succession.doubt(named, now)):
+            return until
+        identity = self._read(named)
+        if identity.credential.not_before < held.credential.not_before:
+            self._succession.note_older(named)
+            if until := self._succession.doubt(named, now):
                 return until
-        self._adopt(identity)
-        return self._schedule.after_success(now, credential.not_after)
+        return self._take_over(identity)
 
-    def _doubt(self, version_id: str, now: datetime) -> datetime | None:
-        until = self._succession.doubt(version_id, now)
-        if until:
-            logger.info("Version %s is older than the one in use; believed if it is still named later.", version_id)
-        return until
-
-    def _read(self, version_id: str | None) -> Identity:
+    def _read(self, version_id: str | None = None) -> Identity:
+        if self._unusable and self._unusable[0] == version_id:
+            raise copy.copy(self._unusable[1])
         version = self._source.read(version_id)
         try:
             credential = parse(self._source.secret, version)
@@ -192,9 +179,9 @@ class Keeper:
             self._unusable = version.version_id, copy.copy(error)  # a version's value never changes
             raise
 
-    def _adopt(self, identity: Identity) -> None:
-        credential = identity.credential
-        self._succession.take_over(credential.version_id, self.newest.credential.version_id if self.newest else None)
+    def _take_over(self, identity: Identity) -> datetime:
+        credential, former = identity.credential, self.newest
+        self._succession.take_over(credential.version_id, former.credential.version_id if former else None)
         self._unusable = None
         self.newest = identity
         logger.info(
@@ -203,6 +190,7 @@ class Keeper:
             credential.version_id,
             credential.not_after,
         )
+        return self._schedule.after_success(self._clock(), credential.not_after)
 
 
 def utc_now() -> datetime:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mtls_client.errors import InvalidSecretError, MissingExtraError, MtlsClientError, SecretUnavailableError
+from mtls_client.forking import renew_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +69,7 @@ class SecretsManagerSource:
         self.secret = secret
         self._given = client
         self._made: SecretsManagerClient | None = None
+        renew_after_fork(self)
 
     def current_version(self) -> str:
         """See `Source`. One DescribeSecret."""
@@ -103,7 +105,7 @@ class SecretsManagerSource:
             made.close()
 
     def after_fork(self) -> None:
-        """Forget the connections that the parent process goes on using."""
+        """See `forking`. The connections that were made are the parent's."""
         self._made = None
 
     def _ask(self, operation: str, call: Callable[[SecretsManagerClient], Any]) -> Any:

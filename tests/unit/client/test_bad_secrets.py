@@ -37,6 +37,9 @@ WEAK = CertifiedKey(
     key=WEAK_KEY, certificate=builders.foreign(key=WEAK_KEY), chain=(), anchor=builders.foreign(key=WEAK_KEY)
 )
 
+_CURVES = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030106")  # P-256 and prime239v3
+UNKNOWN_CURVE = ssl.DER_cert_to_PEM_cert(ISSUED.certificate.public_bytes(serialization.Encoding.DER).replace(*_CURVES))
+
 BAD: dict[str, tuple[str | bytes, str]] = {
     "cut off": (GOOD[:-20], "no JSON object"),
     "a list": (f"[{GOOD}]", "no JSON object"),
@@ -58,6 +61,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "a broken certificate": (value_of(ISSUED, certificate="-----BEGIN"), "certificate that cannot be read"),
     "the key for a certificate": (value_of(ISSUED, certificate=key_to_pem(ISSUED.key)), "cannot be read"),
     "two certificates": (value_of(ISSUED, certificate=to_pem(ISSUED.certificate, ISSUED.anchor)), "2 certificates"),
+    "an unknown curve": (value_of(ISSUED, certificate=UNKNOWN_CURVE), "a key of an unknown kind"),
     "a broken chain": (value_of(ISSUED, certificate_chain="-----BEGIN"), "certificate_chain that cannot be read"),
     "a chain that is a list": (value_of(ISSUED, certificate_chain=[]), "certificate_chain that is no text"),
     "a key too weak for OpenSSL": (value_of(WEAK), "KEY_TOO_SMALL"),
