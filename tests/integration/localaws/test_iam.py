@@ -4,9 +4,14 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
+import httpx
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from localaws import LocalAws
@@ -36,11 +41,11 @@ def root(strict: LocalAws) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def allowed(strict: LocalAws, root: Callable[[str], Any]) -> As:
-    """Act as a new user who may do what is named, and nothing else."""
+def new_user(root: Callable[[str], Any]) -> Callable[..., tuple[str, str]]:
+    """Make a user who may do what is named, and nothing else, and return the user's access key."""
     iam = root("iam")
 
-    def act(*statements: tuple[str, str]) -> Callable[[str], Any]:
+    def make_user(*statements: tuple[str, str]) -> tuple[str, str]:
         name = f"user-{len(iam.list_users()['Users'])}"
         iam.create_user(UserName=name)
         document = {
@@ -49,9 +54,15 @@ def allowed(strict: LocalAws, root: Callable[[str], Any]) -> As:
         }
         iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(document))
         key = iam.create_access_key(UserName=name)["AccessKey"]
-        return session(strict, key["AccessKeyId"], key["SecretAccessKey"])
+        return key["AccessKeyId"], key["SecretAccessKey"]
 
-    return act
+    return make_user
+
+
+@pytest.fixture
+def allowed(strict: LocalAws, new_user: Callable[..., tuple[str, str]]) -> As:
+    """Act as a new user who may do what is named, and nothing else."""
+    return lambda *statements: session(strict, *new_user(*statements))
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +136,37 @@ def test_a_batch_call_of_sqs_needs_the_action_of_the_single_call(root: Callable[
     assert allowed(("sqs:SendMessage", "*"))("sqs").send_message_batch(QueueUrl=url, Entries=entries)["Successful"]
     with pytest.raises(ClientError, match="AccessDenied"):
         allowed(("sqs:ReceiveMessage", "*"))("sqs").send_message_batch(QueueUrl=url, Entries=entries)
+
+
+@pytest.fixture(scope="module")
+def signed_api(root: Callable[[str], Any]) -> str:
+    """A REST API with a mock at /inside/{path+}, for signed requests only."""
+    gateway = root("apigateway")
+    api_id: str = gateway.create_rest_api(name="signed")["id"]
+    parent = gateway.get_resources(restApiId=api_id)["items"][0]["id"]
+    for part in ("inside", "{path+}"):
+        parent = gateway.create_resource(restApiId=api_id, parentId=parent, pathPart=part)["id"]
+    of = {"restApiId": api_id, "resourceId": parent, "httpMethod": "GET"}
+    gateway.put_method(**of, authorizationType="AWS_IAM")
+    gateway.put_integration(**of, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'})
+    gateway.create_deployment(restApiId=api_id, stageName="live")
+    return api_id
+
+
+def test_the_default_endpoint_takes_signed_requests_of_those_who_may_invoke_it(
+    strict: LocalAws, new_user: Callable[..., tuple[str, str]], signed_api: str
+) -> None:
+    arn = f"arn:aws:execute-api:us-east-1:123456789012:{signed_api}/live/GET/inside/*"
+    may, may_not = new_user(("execute-api:Invoke", arn)), new_user(("s3:GetObject", "*"))
+    url = f"{strict.endpoint_url}/_aws/execute-api/{signed_api}/live/inside/a%2Fb/%C3%BC?x=1&y=%20"
+
+    def status(key: tuple[str, str], sent_to: str = url) -> int:
+        signed = AWSRequest("GET", url, headers={"Host": urlsplit(url).netloc})
+        SigV4Auth(Credentials(*key), "execute-api", "us-east-1").add_auth(signed)
+        return httpx.get(sent_to, headers=dict(signed.headers), trust_env=False).status_code
+
+    assert status(may) == 200
+    assert status(may_not) == 403
+    assert status((may[0], may_not[1])) == 403
+    assert status(may, sent_to=url.replace("a%2Fb", "other")) == 403
+    assert httpx.get(url, trust_env=False).status_code == 403
