@@ -23,7 +23,7 @@ from ministack.services import apigateway as http_apis
 from ministack.services import apigateway_v1 as rest_apis
 from multidict import CIMultiDict
 
-from localaws import client_auth, client_hello
+from localaws import client_auth, client_hello, door_authorization
 from localaws.asgi import Answer, Headers
 from localaws.domains import CustomDomains, ServedDomain
 from localaws.exchange import Exchange, Request, current
@@ -241,6 +241,9 @@ async def _forward(request: web.BaseRequest, visit: _Visit, body: bytes) -> Repl
     query = parse_qs(raw_query, keep_blank_values=True)
 
     async def run(headers: Headers) -> Answer:
+        refused = door_authorization.refusal(exchange, whole, headers, body)
+        if refused is not None:
+            return refused
         answer: Answer = await rest_apis.handle_execute(api_id, stage, request.method, path, headers, body, query)
         return answer
 

@@ -78,7 +78,7 @@ def _told(invoke: _Invoke) -> _Invoke:
         invocation = asyncio.ensure_future(invoke(target, event, *rest, **named))
         _invocations.add(invocation)  # it goes on, whether it is waited for or not
         invocation.add_done_callback(_invocations.discard)
-        done, _ = await asyncio.wait({invocation}, timeout=integration["timeoutInMillis"] / 1000)
+        done, _ = await asyncio.wait({invocation}, timeout=int(integration["timeoutInMillis"] or 29_000) / 1000)
         exchange.integration["latency"] = round((time.monotonic() - started) * 1000)
         if not done:
             exchange.failure = TIMED_OUT

@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from localaws import LocalAws
-from tests.integration.localaws.support import make
+from tests.integration.localaws.support import connected, make
 
 type As = Callable[..., Callable[[str], Any]]
 _DOMAIN = "api.example.com"
@@ -170,3 +170,26 @@ def test_the_default_endpoint_takes_signed_requests_of_those_who_may_invoke_it(
     assert status((may[0], may_not[1])) == 403
     assert status(may, sent_to=url.replace("a%2Fb", "other")) == 403
     assert httpx.get(url, trust_env=False).status_code == 403
+
+
+def test_the_front_door_takes_signed_requests_of_those_who_may_invoke_the_method(
+    strict: LocalAws, root: Callable[[str], Any], new_user: Callable[..., tuple[str, str]], signed_api: str
+) -> None:
+    name, gateway = "signed.example.com", root("apigateway")
+    gateway.create_domain_name(domainName=name, endpointConfiguration={"types": ["REGIONAL"]})
+    gateway.create_base_path_mapping(domainName=name, basePath="base", restApiId=signed_api, stage="live")
+    arn = f"arn:aws:execute-api:us-east-1:123456789012:{signed_api}/live/GET/inside/*"
+    may, may_not = new_user(("execute-api:Invoke", arn)), new_user(("s3:GetObject", "*"))
+    path = "/base/inside/a%2Fb?x=1"
+
+    def status(key: tuple[str, str] | None) -> int:
+        signed = AWSRequest("GET", f"https://{name}{path}", headers={"Host": name})
+        if key is not None:
+            SigV4Auth(Credentials(*key), "execute-api", "us-east-1").add_auth(signed)
+        with connected(strict.front_door, name) as connection:
+            connection.request("GET", path, headers=dict(signed.headers))
+            return connection.getresponse().status
+
+    assert status(may) == 200
+    assert [status(key) for key in (may_not, (may[0], may_not[1]), None)] == [403, 403, 403]
+    gateway.delete_domain_name(domainName=name)
