@@ -8,7 +8,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomResourceEvent, event_source
 
 from mtls_rotation.assembly import Assembly
-from mtls_rotation.custom_resource import Answer, definitions, send
+from mtls_rotation.custom_resource import Answer, definitions, documents, removes_data, secrets, send
+from mtls_rotation.live_document import from_parameter
 from mtls_rotation.timing import Deadline
 
 if TYPE_CHECKING:
@@ -34,9 +35,13 @@ def handler(event: CloudFormationCustomResourceEvent, context: LambdaContext) ->
 
 
 def _run(event: CloudFormationCustomResourceEvent, deadline: Deadline) -> Answer:
+    properties = event.resource_properties
     if event.request_type == "Delete":
-        # The secrets and the bucket are the template's own resources, kept or deleted by their deletion policies.
+        # The template keeps the secrets and the bucket. Where they are to go too, this is who can empty the bucket.
+        if removes_data(properties):
+            assembly.removal.run(secrets(properties), deadline)
         return Answer.succeeded({})
-    ca, client = definitions(event.resource_properties)
+    documents(properties, lambda name: from_parameter(name)())
+    ca, client = definitions(properties)
     result = assembly.bootstrap.run(ca, client, event.request_id, deadline)
     return Answer.succeeded({"TruststoreUri": result.truststore_uri, "TruststoreVersion": result.truststore_version})

@@ -196,6 +196,7 @@ class Stack:
             bucket=self.bucket,
             sync=self.sync,
             issuers=self.issuers,
+            revocation=self.revocation,
             clock=lambda: self.moment,
         )
 

@@ -41,6 +41,6 @@ def test_every_event_is_listed_for_operators_own_rules(event: str) -> None:
 
 def test_every_metric_is_listed() -> None:
     for app in sorted((ROOT / "functions").glob("*/app.py")):
-        if "Metrics(" in app.read_text():
-            for metric in re.findall(r'(?:name=)?"([A-Z][A-Za-z]+)"[:,]', app.read_text()):
+        if "aws_lambda_powertools.metrics" in app.read_text():
+            for metric in re.findall(r'(?:name=|_count\()?"([A-Z][A-Za-z]+)"(?:[:,)]| if )', app.read_text()):
                 assert f"`{metric}`" in OPERATIONS, metric

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mtls_rotation.kms import SigningKeys
     from mtls_rotation.live_document import LiveDocument
     from mtls_rotation.proxy.forwarding import Forwarding
+    from mtls_rotation.removal import Removal
     from mtls_rotation.revocation.check import RevocationCheck
     from mtls_rotation.revocation.run import Revocation
     from mtls_rotation.rotation import Rotation
@@ -176,13 +177,14 @@ class Assembly:
 
     def _document[T](self, name: str, parameter: str, parse: Callable[[str, str], T]) -> LiveDocument[T]:
         """A document in the environment variable `name`, or in the parameter that `name`_PARAMETER names."""
-        from mtls_rotation.live_document import LiveDocument, from_parameter
+        from mtls_rotation.live_document import LiveDocument, from_parameter, plain
 
         stored = self._environment.get(f"{name}_PARAMETER", "")
         if stored:
             return LiveDocument(from_parameter(stored), lambda it: parse(it, f"parameter {stored} of Systems Manager"))
+        where = f"the template's parameter {parameter}"
         text = self._setting(name)
-        return LiveDocument(lambda: text, lambda it: parse(it, f"the template's parameter {parameter}"))
+        return LiveDocument(lambda: text, lambda it: parse(plain(it, where), where))
 
     @cached_property
     def rotation(self) -> Rotation:
@@ -224,8 +226,20 @@ class Assembly:
         from mtls_rotation.bootstrap import Bootstrap
 
         return Bootstrap(
-            versions=self.versions, bucket=self.bucket, sync=self.sync, issuers=self.issuers, clock=utc_now
+            versions=self.versions,
+            bucket=self.bucket,
+            sync=self.sync,
+            issuers=self.issuers,
+            revocation=self.revocation,
+            clock=utc_now,
         )
+
+    @cached_property
+    def removal(self) -> Removal:
+        """What deletes the stack's data."""
+        from mtls_rotation.removal import Removal
+
+        return Removal(self._session.client("s3"), self._session.client("secretsmanager"), self._setting("BUCKET_NAME"))
 
     def _setting(self, name: str) -> str:
         value = self._environment.get(name, "")

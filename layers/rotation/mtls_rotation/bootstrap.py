@@ -1,4 +1,4 @@
-"""What must be there before the rest of the stack can be: the secrets' definitions, the first CA, the first truststore.
+"""What must be there before the rest of the stack can be: the secrets' definitions, the first CA, truststore and lists.
 
 API Gateway makes a domain name with mutual TLS only if the truststore exists already, and rotation needs a definition
 and a CA. The custom resource runs this on every create and update of the stack.
@@ -7,6 +7,7 @@ and a CA. The custom resource runs this on every create and update of the stack.
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
     from mtls_rotation.bucket import CertificateBucket
     from mtls_rotation.issuers.registry import Issuers
+    from mtls_rotation.revocation.run import Revocation
     from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
     from mtls_rotation.versions import SecretVersions
+
+log = logging.getLogger(__name__)
 
 # Issuers whose client certificates bring the truststore its anchor, with no CA secret beside them.
 ISSUED_AT_ONCE = frozenset({"acm-pca", "self-signed"})
@@ -63,12 +67,14 @@ class Bootstrap:
         bucket: CertificateBucket,
         sync: TruststoreSync,
         issuers: Issuers,
+        revocation: Revocation,
         clock: Callable[[], datetime],
     ) -> None:
         self._versions = versions
         self._bucket = bucket
         self._sync = sync
         self._issuers = issuers
+        self._revocation = revocation
         self._clock = clock
 
     def run(
@@ -97,6 +103,9 @@ class Bootstrap:
             self._define(ca, request_id, deadline, issue=True)
         self._define(client, request_id, deadline, issue=kinds[-1] in ISSUED_AT_ONCE)
         result = self._reconcile(deadline)
+        # The authorizer lets nobody in without a list. What else it could not do, the function's alarm tells.
+        for problem in self._revocation.run().problems:
+            log.error("revocation: %s", problem)
         return BootstrapResult(self._bucket.truststore_uri, result.version_id)
 
     def _reconcile(self, deadline: Deadline) -> SyncResult:

@@ -10,10 +10,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mtls_rotation.authorizer.allow_list import AllowList
 from mtls_rotation.bootstrap import SecretDefinition
 from mtls_rotation.errors import InvalidSettingsError
+from mtls_rotation.live_document import plain
+from mtls_rotation.proxy.routes import RouteTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomResourceEvent
 
 # CloudFormation refuses an answer of more than 4,096 bytes.
@@ -77,6 +82,34 @@ def definitions(properties: dict[str, Any]) -> tuple[SecretDefinition | None, Se
         **({"endpoint": endpoint} if endpoint else {}),
     }
     return _ca(properties, endpoint), SecretDefinition(client_secret, client)
+
+
+def documents(properties: dict[str, Any], read: Callable[[str], str]) -> None:
+    """Look at the allow-list and the route table, which other functions will read.
+
+    Args:
+        properties: the resource's.
+        read: gives a parameter of Systems Manager.
+
+    Raises:
+        InvalidSettingsError: one of them cannot be used.
+    """
+    for name, parse in (("AllowList", AllowList.parse), ("ProxyRoutes", RouteTable.parse)):
+        if stored := properties.get(f"{name}Parameter"):
+            parse(read(stored), f"parameter {stored} of Systems Manager")
+        elif text := properties.get(name):
+            where = f"the template's parameter {name}"
+            parse(plain(text, where), where)
+
+
+def secrets(properties: dict[str, Any]) -> list[str]:
+    """The stack's own secrets, by ARN."""
+    return [secret for name in ("CaSecret", "ClientSecret") if (secret := properties.get(name))]
+
+
+def removes_data(properties: dict[str, Any]) -> bool:
+    """Whether the bucket and the secrets are to go with the stack."""
+    return properties.get("OnDelete") == "delete"
 
 
 def _ca(properties: dict[str, Any], endpoint: dict[str, Any] | None) -> SecretDefinition | None:

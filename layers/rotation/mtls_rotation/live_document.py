@@ -5,6 +5,7 @@ It stands in a parameter of the template, or in one of Systems Manager, which Po
 
 from __future__ import annotations
 
+import base64
 import logging
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,25 @@ class LiveDocument[T]:
         if self._value is None:
             raise self._problem or AssertionError("a document neither read nor refused")
         return self._value
+
+
+def plain(text: str, where: str) -> str:
+    """A document as the template's parameter has it: as it is, or in base64, which no shell takes apart.
+
+    Raises:
+        InvalidSettingsError: it is neither.
+    """
+    if text.lstrip().startswith("{"):
+        return text
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        raise InvalidSettingsError(
+            where=where,
+            found=f"{text[:40]!r}",
+            expected="a JSON object, or the base64 of one (`base64 -w0 FILE`)",
+            remedy="Correct the parameter in the deploy command.",
+        ) from None
 
 
 def from_parameter(name: str) -> Callable[[], str]:
