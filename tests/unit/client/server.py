@@ -78,6 +78,17 @@ class PartnerApi(ThreadingHTTPServer):
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         self.context = context
 
+    def hold_the_verdict(self) -> threading.Event:
+        """From the next connection on, look at no client's certificate before this is set."""
+        verdict = threading.Event()
+
+        def wait(_: Any, direction: str, _version: Any, _content: Any, message: Any, _data: bytes) -> None:
+            if direction == "read" and getattr(message, "name", "") == "CERTIFICATE":
+                verdict.wait(10)
+
+        self.context._msg_callback = wait  # type: ignore[attr-defined]
+        return verdict
+
     def count(self, serial_number: str, difference: int) -> None:
         with self.changed:
             self.connections[serial_number] += difference

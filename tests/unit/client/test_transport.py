@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_client import ClientCertificate, ExpiredCertificateError, SecretUnavailableError
+from mtls_client.identity import Identity
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from tests import builders
 from tests.unit.client.conftest import AN_INTERVAL, Clock, leaks, serial_of
@@ -80,7 +81,7 @@ class TestTakingANewVersion:
         assert serials(api) == [serial_of(first), serial_of(second)]
         assert api.await_closed(serial_of(first))
 
-    def test_a_response_that_is_given_up_lets_its_connections_go(
+    def test_a_response_that_is_given_up_and_closed_twice_takes_no_other_with_it(
         self,
         http: httpx.Client,
         api: PartnerApi,
@@ -89,14 +90,45 @@ class TestTakingANewVersion:
         first: CertifiedKey,
         ca: CertifiedKey,
     ) -> None:
-        with http.stream("GET", "/stream") as response:
+        with http.stream("GET", "/stream") as response, http.stream("GET", "/stream") as other:
             secrets.rotate(value_of(builders.leaf(ca)))
             certificate.refresh()
             http.get("/").raise_for_status()
-            response.close()
-            response.close()
+            for _ in range(2):
+                response.stream.close()  # type: ignore[union-attr]
             api.gate.set()
+            assert other.read() == b"firstsecond"
         assert api.await_closed(serial_of(first))
+
+    def test_a_request_that_was_overtaken_by_a_rotation_does_not_bring_the_old_pool_back(
+        self,
+        http: httpx.Client,
+        api: PartnerApi,
+        certificate: ClientCertificate,
+        secrets: SecretsManager,
+        first: CertifiedKey,
+        ca: CertifiedKey,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        second = builders.leaf(ca)
+        current = certificate._keeper.current
+
+        def overtaken() -> Identity:
+            identity = current()
+            monkeypatch.undo()
+            secrets.rotate(value_of(second))
+            certificate.refresh()
+            http.get("/quick").raise_for_status()
+            return identity
+
+        http.get("/").raise_for_status()
+        monkeypatch.setattr(certificate._keeper, "current", overtaken)
+        http.get("/slow").raise_for_status()
+        assert [(it.path, it.serial_number) for it in api.received] == [
+            ("/", serial_of(first)),
+            ("/quick", serial_of(second)),
+            ("/slow", serial_of(second)),
+        ]
 
     def test_under_load_none_fails_and_none_begins_with_an_older_one(
         self,
@@ -380,15 +412,21 @@ class TestARefusedHandshake:
         self, http: httpx.Client, api: PartnerApi, secrets: SecretsManager, second: CertifiedKey, tls: ssl.TLSVersion
     ) -> None:
         secrets.rotate(value_of(second))
-        chunks = iter([b"on", b"ce"])
-        if tls is ssl.TLSVersion.TLSv1_2:
-            assert http.post("/", content=chunks).content == b"once"
-        else:
-            with pytest.raises(httpx.ReadError, match="ALERT_UNKNOWN_CA") as raised:
-                http.post("/", content=chunks)
-            assert "can be read only once" in "".join(raised.value.__notes__)
-            assert not api.received
-            assert http.get("/").is_success  # the newer one is in use all the same
+        if tls is ssl.TLSVersion.TLSv1_2:  # whose handshake ends with the verdict
+            assert http.post("/", content=iter([b"on", b"ce"])).content == b"once"
+            return
+        verdict = api.hold_the_verdict()
+
+        def once() -> Iterator[bytes]:
+            yield b"on"
+            verdict.set()
+            yield b"ce"
+
+        with pytest.raises(httpx.ReadError, match="ALERT_UNKNOWN_CA") as raised:
+            http.post("/", content=once())
+        assert "can be read only once" in "".join(raised.value.__notes__)
+        assert not api.received
+        assert http.get("/").is_success  # the newer one is in use all the same
 
     @pytest.mark.parametrize("end", ["reset", "close", "reset in the handshake"])
     def test_is_not_seen_in_a_connection_that_just_ends(
