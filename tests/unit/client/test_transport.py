@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import ssl
 import threading
 from collections.abc import Iterator
@@ -230,6 +231,7 @@ class TestTakingANewVersion:
         certificate._keeper._asking.acquire()  # as another thread might hold it
         child = os.fork()
         if not child:  # pragma: no cover - another process
+            signal.alarm(20)  # should it wait for that thread, which is not there
             try:
                 certificate.refresh()
                 os._exit(0 if http.get("/child").is_success else 1)
