@@ -23,15 +23,20 @@ from demo.traffic import send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 from mtls_rotation import layout
+from tests import builders
 from tests.conformance import Chain
 from tests.issued import remember_chain
+from tests.upstream import Upstream, upstream
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 DOMAIN = "api.e2e.example"
+ROUTES = "/e2e/routes"
+REVOCATION_TTL = 3
 
 
 @dataclass
@@ -54,6 +59,10 @@ class Deployment:
     @cached_property
     def apigateway(self) -> "APIGatewayClient":
         return sam.session(self.environment).client("apigateway")
+
+    @cached_property
+    def logs(self) -> "CloudWatchLogsClient":
+        return sam.session(self.environment).client("logs")
 
     @property
     def client(self) -> str:
@@ -107,6 +116,20 @@ class Deployment:
         domain = self.apigateway.get_domain_name(domainName=DOMAIN)
         return domain["mutualTlsAuthentication"]["truststoreVersion"]
 
+    def published(self) -> tuple[x509.Certificate, ...]:
+        """The CAs in the truststore: what a partner who follows our CAs trusts."""
+        body = self.s3.get_object(Bucket=self.bucket, Key=layout.TRUSTSTORE)["Body"].read()
+        return tuple(x509.load_pem_x509_certificates(body))
+
+    def access_log(self) -> list[dict[str, str]]:
+        """The lines of the gateway's access log so far."""
+        group, lines = self.stack.outputs["GatewayLogs"], []
+        for stream in self.logs.describe_log_streams(logGroupName=group)["logStreams"]:
+            pages = self.logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])
+            # API Gateway escapes nothing, so a line about a path with a backslash is no JSON.
+            lines += [json.loads(event["message"]) for event in pages["events"] if "\\" not in event["message"]]
+        return lines
+
     def accepts(self, held: Held) -> bool:
         return not send(self.url, held).failure
 
@@ -117,10 +140,30 @@ def built() -> None:
 
 
 @pytest.fixture(scope="session")
-def gateway(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The stack with a gateway, its first certificate made."""
+def partner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    """A partner's API that asks for client certificates. Its server certificate is by a CA of its own."""
+    identity = builders.server_certificate(builders.root("Partner's server CA"))
+    with upstream(identity, tmp_path_factory.mktemp("partner")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The stack with a gateway, its first certificate made, and the partner's API behind its proxy."""
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True) as aws:
-        made = on_gateway.deploy(aws, "e2e-gateway", DOMAIN)
+        route = {"upstream": f"{partner.url}/v2", "server_ca": partner.ca, "timeout": 10}
+        sam.session(sealed(os.environ, aws.environment())).client("ssm").put_parameter(
+            Name=ROUTES, Type="String", Value=json.dumps({"routes": {"billing": route}})
+        )
+        made = on_gateway.deploy(
+            aws,
+            "e2e-gateway",
+            DOMAIN,
+            ProxyRoutesParameter=ROUTES,
+            ProxyCallers="both",
+            ProxyCertificateCheckSeconds="1",
+            RevocationTtlSeconds=str(REVOCATION_TTL),
+        )
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         yield deployment
         remember_what_was_issued(deployment)

@@ -36,7 +36,8 @@ def test_the_bucket_holds_the_public_certificate_of_every_version_and_never_a_ke
     anchor = pki.fingerprint(pki.from_pem(secret["anchor"])[0])
     version = end_to_end.labels(end_to_end.client)["AWSCURRENT"]
     name = f"{end_to_end.stack.name}/client"
-    assert bodies[str(layout.IssuedKey(anchor, name, version, secret["serial_number"]))].decode() == secret["certificate"]
+    filed = str(layout.IssuedKey(anchor, name, version, secret["serial_number"]))
+    assert bodies[filed].decode() == secret["certificate"]
     assert layout.managed_anchor_key(anchor) in bodies
     assert not [key for key, body in bodies.items() if b"PRIVATE KEY" in body]
 

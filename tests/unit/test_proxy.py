@@ -23,6 +23,7 @@ from mtls_rotation.proxy.forwarding import LARGEST_ANSWER, Answer, Forwarding, I
 from mtls_rotation.proxy.problems import NoAnswerError, Problem
 from mtls_rotation.proxy.routes import RouteTable
 from tests import builders
+from tests.nasty import NASTY_PATHS, ODD_PATHS
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
 from tests.unit.lambda_functions import Context, load, sample
 from tests.unit.stack import CLIENT, Stack
@@ -330,40 +331,14 @@ def test_an_answer_without_a_body_stays_without(proxy: Proxy, status: str) -> No
 
 # only where it is listed ----------------------------------------------------------------------------------------------
 
-NASTY_PATHS = [
-    "/proxy/billing/../admin",
-    "/proxy/billing/..",
-    "/proxy/billing/.",
-    "/proxy/billing/a/./b",
-    "/proxy/billing/a/../../b",
-    "/proxy/billing/%2e%2e/admin",
-    "/proxy/billing/%2E%2E%2Fadmin",
-    "/proxy/billing/..%2fadmin",
-    "/proxy/billing/.%2e/admin",
-    "/proxy/billing/%252e%252e/admin",
-    "/proxy/billing/%25252e%25252e/admin",
-    "/proxy/billing/..;/admin",
-    "/proxy/billing/..;x=1/admin",
-    "/proxy/billing/a%3b../admin;..",
-    "/proxy/billing/..%5cadmin",
-    "/proxy/billing/..\\admin",
-    "/proxy/billing/\\\\evil.example\\x",
-    "/proxy/billing/x%0d%0aHost:%20evil.example",
-    "/proxy/billing/x%0ay",
-    "/proxy/billing/x%00y",
-    "/proxy/billing/x%250d%250ay",
+# What no gateway would hand on as one request line, or not as a path under /proxy/.
+NASTIER_PATHS = (
     "/proxy/billing/x\r\nHost: evil.example",
     "/proxy/billing/x y",
     "/proxy/billing/x HTTP/1.1",
     "/proxy/billing/x?y=1",
     "/proxy/billing/x#y",
-    "/proxy/billing/%",
-    "/proxy/billing/%zz",
-    "/proxy/billing/%2",
     "/proxy/billing/ü",
-    "/proxy/billing/<script>",
-    "/proxy/billing/%20../",
-    "/proxy/billing/%2e%2e%20/",
     "/proxy",
     "/proxy/",
     "//proxy/billing/x",
@@ -371,27 +346,15 @@ NASTY_PATHS = [
     "proxy/billing/x",
     "https://evil.example/proxy/billing/x",
     "",
-]
+)
 
 
-@pytest.mark.parametrize("path", NASTY_PATHS)
+@pytest.mark.parametrize("path", [*NASTY_PATHS, *NASTIER_PATHS])
 def test_a_path_that_might_lead_elsewhere_reaches_nobody(proxy: Proxy, path: str) -> None:
     problem = proxy.problem(path)
 
     assert (problem.status, problem.code) == (400, "unusable-request")
     assert proxy.server.received == []
-
-
-ODD_PATHS = [
-    ("/proxy/billing/@evil.example/x", "/v2/@evil.example/x"),
-    ("/proxy/billing//evil.example/x", "/v2//evil.example/x"),
-    ("/proxy/billing/https://evil.example/x", "/v2/https://evil.example/x"),
-    ("/proxy/billing/user:pass@evil.example:443/x", "/v2/user:pass@evil.example:443/x"),
-    ("/proxy/billing/%2F%2Fevil.example/x", "/v2/%2F%2Fevil.example/x"),
-    ("/proxy/billing/%40evil.example", "/v2/%40evil.example"),
-    ("/proxy/billing/:8443/x", "/v2/:8443/x"),
-    ("/proxy/billing/%3Fx=1%23y", "/v2/%3Fx=1%23y"),
-]
 
 
 @pytest.mark.parametrize("base", ["/v2", ""])

@@ -111,7 +111,7 @@ class Forwarding:
             finally:
                 response.close()
         except (httpx.TransportError, MtlsClientError) as error:
-            log.warning("no answer from upstream", exc_info=error)
+            log.warning("no answer from upstream: %s: %s", type(error).__name__, error)
             raise NoAnswerError(_problem(error, seconds)) from None
         # An answer to HEAD, a 204 and a 304 have no body (RFC 9110, section 6.4.1), whatever an upstream sends.
         has_body = request.method != "HEAD" and response.status_code not in _NO_BODY
