@@ -201,9 +201,7 @@ def update_domain(physical_id: str, old: Properties, new: Properties, stack_name
     What the template did not change is left as it is, a truststore version that was set since included.
     """
     if new.get("DomainName") != physical_id:
-        provisioned = create_domain("", new, stack_name)
-        provisioners._delete_predecessor(delete_domain, physical_id, old)
-        return provisioned
+        return create_domain("", new, stack_name)  # a replacement: the engine deletes the old one in its cleanup
     before, after = _flat(_domain_request(old)), _flat(_domain_request(new))
     operations = [{"op": "replace", "path": p, "value": v} for p, v in after.items() if before.get(p) != v]
     operations += [{"op": "remove", "path": path} for path in before.keys() - after.keys()]

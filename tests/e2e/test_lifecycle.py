@@ -1,0 +1,144 @@
+"""A gateway's whole life: deployed from nothing, updated, moved to another domain name, and deleted with its data."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from demo import gateway as on_gateway
+from demo import sam
+from demo.waiting import await_condition
+from localaws import LocalAws
+from mtls_rotation import layout
+from mtls_rotation.pki import certificates as pki
+from tests import builders
+from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log
+
+if TYPE_CHECKING:
+    from demo.certificates import Held
+
+MOVED = "moved.e2e.example"
+
+
+@pytest.fixture(scope="module")
+def life(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A stack as it is on the day that it is made. The tests of this file run in order on it."""
+    # The rate of domain updates is not what is tried here.
+    rate = {"domain_update_interval": timedelta(seconds=1)}
+    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **rate) as aws:
+        made = on_gateway.deploy(aws, "e2e-life", DOMAIN)
+        yield await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
+
+
+def client(deployment: Deployment, service: str) -> Any:
+    return sam.session(deployment.environment).client(service)  # type: ignore[call-overload]
+
+
+def get(deployment: Deployment, held: Held, path: str = "") -> httpx.Response:
+    with httpx.Client(verify=held.context, trust_env=False, timeout=20.0) as http:
+        return http.get(f"{deployment.url}{path}")
+
+
+def newest_truststore(deployment: Deployment) -> str:
+    return deployment.s3.head_object(Bucket=deployment.bucket, Key=layout.TRUSTSTORE)["VersionId"]
+
+
+def test_the_first_deploy_makes_all_that_it_takes_in_one_go(life: Deployment) -> None:
+    greeting = get(life, life.held())
+
+    assert (greeting.status_code, greeting.json()) == (200, {"message": "Hello, mTLS!"})
+    assert life.deployed_truststore() == newest_truststore(life)
+    revoked = life.s3.get_object(Bucket=life.bucket, Key=layout.REVOCATION_LIST)["Body"].read()
+    assert json.loads(revoked)["revoked"] == []
+    assert get(life, life.held(), "proxy/billing/x").status_code == 403
+
+
+def test_an_update_takes_parts_away_and_adds_others_and_never_sets_the_truststore_back(life: Deployment) -> None:
+    first = life.deployed_truststore()
+    partner = builders.root("Partner of this life")
+    key = f"{layout.STATIC_ANCHORS}partner.pem"
+    life.s3.put_object(Bucket=life.bucket, Key=key, Body=pki.to_pem(partner.certificate).encode())
+    await_condition(lambda: life.deployed_truststore() != first, "the partner is trusted", 60.0)
+    newest = life.deployed_truststore()
+    acl = client(life, "wafv2").create_web_acl(
+        Name="guard",
+        Scope="REGIONAL",
+        DefaultAction={"Allow": {}},
+        VisibilityConfig={"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "guard"},
+    )["Summary"]["ARN"]
+    routes = json.dumps({"routes": {"billing": {"upstream": "https://127.0.0.1:1", "connect_timeout": 1}}})
+    life.update(
+        Authorizer="disabled",
+        ProxyRoutes=base64.b64encode(routes.encode()).decode(),
+        ProxyCallers="mtls",
+        WebAclArn=acl,
+        ThrottlingRateLimit="77",
+        OnDelete="delete",
+    )
+
+    assert life.deployed_truststore() == newest == newest_truststore(life)
+    functions = {it["FunctionName"] for it in client(life, "lambda").list_functions()["Functions"]}
+    assert not [name for name in functions if "Authorizer" in name]
+    assert get(life, life.held()).status_code == 200
+    answer = get(life, life.held(), "proxy/billing/x")
+    assert (answer.status_code, answer.headers["content-type"]) == (502, "application/problem+json")
+    (api,) = client(life, "apigateway").get_rest_apis()["items"]
+    stage = client(life, "apigateway").get_stage(restApiId=api["id"], stageName="live")
+    assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 77
+    stage_arn = f"arn:aws:apigateway:us-east-1::/restapis/{api['id']}/stages/live"
+    assert client(life, "wafv2").get_web_acl_for_resource(ResourceArn=stage_arn)["WebACL"]["ARN"] == acl
+
+
+def test_a_table_that_cannot_be_used_fails_the_update_in_words_and_changes_nothing(life: Deployment) -> None:
+    before = life.deployed_truststore()
+    broken = base64.b64encode(b'{"routes": {"billing": {"upstream": "http://plain.example"}}}').decode()
+    with pytest.raises(sam.SamError):
+        sam.deploy(life.stack.name, life.parameters | {"OnDelete": "delete", "ProxyRoutes": broken}, life.environment)
+
+    events = client(life, "cloudformation").describe_stack_events(StackName=life.stack.name)["StackEvents"]
+    reasons = [str(it.get("ResourceStatusReason")) for it in events if it["LogicalResourceId"] == "Bootstrap"]
+    assert [it for it in reasons if "MTLS-107 the template's parameter ProxyRoutes: found an unusable routes" in it]
+    assert get(life, life.held()).status_code == 200
+    assert life.deployed_truststore() == before
+
+
+def test_the_domain_name_may_be_replaced(life: Deployment) -> None:
+    life.update(DomainName=MOVED, OnDelete="delete")
+
+    shown = client(life, "apigateway").get_domain_name(domainName=MOVED)
+    assert shown["mutualTlsAuthentication"]["truststoreVersion"] == newest_truststore(life)
+    domains = [it["domainName"] for it in client(life, "apigateway").get_domain_names()["items"]]
+    assert domains == [MOVED]
+    assert get(life, life.held()).status_code == 200
+
+
+def test_deleting_the_stack_ends_and_takes_its_data_with_it_as_it_was_told(life: Deployment) -> None:
+    delete(life)
+
+    buckets = {it["Name"] for it in life.s3.list_buckets()["Buckets"]}
+    assert life.bucket not in buckets
+    for secret in (life.client, life.ca):
+        assert "DeletedDate" in life.secrets.describe_secret(SecretId=secret)
+    assert client(life, "apigateway").get_domain_names().get("items", []) == []
+
+
+def delete(deployment: Deployment) -> None:
+    """Delete the stack, and wait until it is gone."""
+    stacks = client(deployment, "cloudformation")
+    name = stacks.describe_stacks(StackName=deployment.stack.name)["Stacks"][0]["StackId"]
+    stacks.delete_stack(StackName=name)
+    seen: list[str] = []
+
+    def is_over() -> bool:
+        seen.append(stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
+        return not seen[-1].endswith("IN_PROGRESS")
+
+    await_condition(is_over, "the stack is deleted", 60.0)
+    events = stacks.describe_stack_events(StackName=name)["StackEvents"] if seen[-1] != "DELETE_COMPLETE" else []
+    assert seen[-1] == "DELETE_COMPLETE", [it.get("ResourceStatusReason") for it in events][:10]
