@@ -8,12 +8,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Any, cast
 
+import boto3
 import pytest
 
 from mtls_rotation.bootstrap import SecretDefinition
-from mtls_rotation.errors import DomainBusyError, InvalidSecretError
-from mtls_rotation.layout import TRUSTSTORE
+from mtls_rotation.errors import DomainBusyError, InvalidSecretError, OutOfTimeError
+from mtls_rotation.layout import REVOCATION_LIST, TRUSTSTORE, crl_key
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.removal import Removal
+from mtls_rotation.revocation import crl
 from mtls_rotation.timing import utc_now
 from tests import builders
 from tests.unit.lambda_functions import Context, load, sample
@@ -99,6 +102,18 @@ def test_the_first_run_makes_all_that_the_stack_needs_to_go_on(
     )
 
 
+def test_the_first_run_makes_the_lists_that_the_authorizer_and_servers_elsewhere_read(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(app, new, cloudformation, "bootstrap-create")
+
+    ca = new.certificate(new.at("AWSCURRENT", CA), CA)
+    assert json.loads(new.objects()[REVOCATION_LIST])["revoked"] == []
+    found = crl.parse(new.objects()[crl_key(pki.fingerprint(ca))])
+    assert found is not None
+    assert found.is_signature_valid(ca.public_key())  # type: ignore[arg-type]
+
+
 def test_the_answer_is_what_cloudformation_asks_for(
     new: Stack, app: ModuleType, cloudformation: Cloudformation
 ) -> None:
@@ -178,6 +193,11 @@ def test_a_bad_definition_writes_nothing_of_either_secret(new: Stack, broken: st
         ({"ClientDnsNames": ["-bad-"]}, "a DNS name"),
         ({"EndpointUrl": "https://a.example", "EndpointServerCa": "%%%"}, "a PEM file in base64"),
         ({"EndpointUrl": "https://a.example", "EndpointServerCa": "eA=="}, "the PEM of one CA certificate"),
+        ({"AllowList": '{"routes": {"GET /": ["billing"]}}'}, "the template's parameter AllowList: found an unusable"),
+        ({"ProxyRoutes": '{"routes": {"a": {"upstream": "http://a.example"}}}'}, "parameter ProxyRoutes: found an"),
+        ({"ProxyRoutes": "eyJyb3V0ZXMiOiB7fX0="}, "parameter ProxyRoutes: found an unusable routes"),
+        ({"ProxyRoutes": "no base64!"}, "the base64 of one"),
+        ({"AllowListParameter": "/not/there"}, "parameter /not/there of Systems Manager: found"),
     ],
 )
 def test_a_failure_is_answered_with_its_reason(
@@ -198,6 +218,48 @@ def test_delete_succeeds_and_touches_nothing(new: Stack, app: ModuleType, cloudf
 
     assert answer["Status"] == "SUCCESS"
     assert new.snapshot() == before
+
+
+def test_a_document_of_systems_manager_is_looked_at_before_anything_is_made(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    ssm = boto3.client("ssm", region_name="us-east-1")
+    routes = {"routes": {"billing": {"upstream": "https://api.partner.example"}}}
+    ssm.put_parameter(Name="/mtls/routes", Type="String", Value="{}")
+    refused = run(app, new, cloudformation, "bootstrap-create", ProxyRoutesParameter="/mtls/routes")
+    assert refused["Status"] == "FAILED"
+    assert "parameter /mtls/routes of Systems Manager: found an unusable routes" in refused["Reason"]
+    assert new.objects() == {}
+
+    ssm.put_parameter(Name="/mtls/routes", Type="String", Value=json.dumps(routes), Overwrite=True)
+    answer = run(app, new, cloudformation, "bootstrap-create", ProxyRoutesParameter="/mtls/routes")
+    assert answer["Status"] == "SUCCESS"
+
+
+def test_delete_takes_the_data_with_it_where_that_was_asked_for(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(app, new, cloudformation, "bootstrap-create")
+    new.clients.s3.delete_object(Bucket=BUCKET, Key=TRUSTSTORE)
+    for _ in range(2):
+        answer = run(app, new, cloudformation, "bootstrap-delete", OnDelete="delete")
+        assert answer["Status"] == "SUCCESS", answer["Reason"]
+
+    assert new.clients.s3.list_buckets()["Buckets"] == []
+    for name in (CA, CLIENT):
+        assert "DeletedDate" in new.clients.secretsmanager.describe_secret(SecretId=name)
+
+
+def test_a_bucket_with_more_than_can_be_deleted_in_the_time_is_emptied_by_the_next_try(new: Stack) -> None:
+    for number in range(3):
+        new.clients.s3.put_object(Bucket=BUCKET, Key=f"revoked/{number}", Body=b"x")
+    removal = Removal(new.clients.s3, new.clients.secretsmanager, BUCKET)
+    with pytest.raises(OutOfTimeError, match="Delete the stack again"):
+        removal.run([CA], new.time.deadline(0.0))
+    assert new.objects()
+
+    removal.run([CA], new.time.deadline())
+    assert new.clients.s3.list_buckets()["Buckets"] == []
 
 
 def test_delete_succeeds_where_nothing_was_ever_made(

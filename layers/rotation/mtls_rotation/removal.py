@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 # The shortest that Secrets Manager takes. Until then a secret can be restored, and its name is taken.
 RECOVERY_DAYS = 7
-_GONE = frozenset({"NoSuchBucket", "ResourceNotFoundException"})
+# InvalidRequestException: it is marked for deletion already.
+_GONE = frozenset({"NoSuchBucket", "ResourceNotFoundException", "InvalidRequestException"})
 
 
 class Removal:
