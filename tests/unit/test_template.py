@@ -13,6 +13,8 @@ from typing import Any
 import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
 import pytest
 
+from mtls_rotation import bus
+
 ROOT = Path(__file__).parents[2]
 TEMPLATE: dict[str, Any] = json.loads(json.dumps(cfnlint.decode.cfn_yaml.load(str(ROOT / "template.yaml"))))
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
@@ -326,3 +328,85 @@ def test_further_domains_are_told_of_by_their_arns_and_nothing_wider() -> None:
     for resource, sid in named.items():
         (statement,) = [it for it in statements(resource) if it.get("Sid") == sid]
         assert statement["Resource"] == {"Ref": "FurtherDomains"}
+
+
+def test_the_authorizer_may_read_the_revocation_list_and_nothing_that_is_secret() -> None:
+    allowed = {
+        (action, json.dumps(statement["Resource"]))
+        for statement in policies_of("AuthorizerFunction")
+        for action in listed(statement["Action"])
+        if not action.startswith("logs:") and action != "sts:AssumeRole"
+    }
+    assert allowed == {
+        ("s3:GetObject", json.dumps({"Fn::Sub": "${Bucket.Arn}/revocation/list.json"})),
+        (
+            "ssm:GetParameter",
+            json.dumps(
+                {"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${AllowListParameter}"}
+            ),
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("function", "tag", "value"),
+    [
+        ("RevocationFunction", "aws:ResourceTag/mtls-rotation:kind", "ca"),
+        ("MtlsProxyFunction", "aws:ResourceTag/mtls-rotation:proxy", "allowed"),
+    ],
+)
+def test_a_function_reads_the_values_of_secrets_that_are_marked_for_it(function: str, tag: str, value: str) -> None:
+    reading = [it for it in policies_of(function) if READS_VALUES & {a.lower() for a in listed(it["Action"])}]
+
+    assert [it["Condition"]["StringEquals"][tag] for it in reading] == [value]
+    marked = "CaSecret" if value == "ca" else "ClientSecret"
+    assert value in json.dumps(RESOURCES[marked]["Properties"]["Tags"])
+
+
+def test_the_authorizers_answer_for_one_caller_is_not_kept_for_another() -> None:
+    (authorizer,) = found(TEMPLATE, "x-amazon-apigateway-authorizer")
+    assert authorizer["type"] == "request"
+    assert authorizer["authorizerResultTtlInSeconds"] == 0
+
+
+def test_every_operation_of_the_gateway_asks_the_authorizer_and_every_one_of_the_proxy_a_signature() -> None:
+    by_certificate = {"Fn::If": ["HasAuthorizer", [{"clientCertificate": []}], []]}
+    for api, security in (("GatewayApi", by_certificate), ("ProxyApi", [{"signature": []}])):
+        paths = RESOURCES[api]["Properties"]["DefinitionBody"]["paths"]
+        operations = [*found(paths, "get"), *found(paths, "x-amazon-apigateway-any-method")]
+        assert [it["security"] for it in operations] == [security] * len(operations)
+        assert len(list(found(paths, "x-amazon-apigateway-integration"))) == len(operations) >= 2
+
+
+@pytest.mark.parametrize("api", ["GatewayApi", "ProxyApi"])
+def test_every_request_leaves_a_line_that_says_whose_it_was(api: str) -> None:
+    line = json.loads(RESOURCES[api]["Properties"]["AccessLogSetting"]["Format"])
+
+    assert line["subject"] == "$context.identity.clientCert.subjectDN"
+    assert line["serialNumber"] == "$context.identity.clientCert.serialNumber"
+    assert line["denial"] == "$context.authorizer.denial"
+    assert RESOURCES[api]["Properties"]["MethodSettings"][0]["ThrottlingRateLimit"] == {"Ref": "ThrottlingRateLimit"}
+
+
+def test_what_conditions_change_in_an_api_is_deployed() -> None:
+    for name, resource in RESOURCES.items():
+        if resource["Type"] == "AWS::Serverless::Api" and list(
+            found(resource["Properties"]["DefinitionBody"], "Fn::If")
+        ):
+            assert resource["Properties"]["AlwaysDeploy"] is True, name
+
+
+def test_revocation_hears_of_uploads_of_new_cas_and_of_the_hour() -> None:
+    events = {name: it["Properties"] for name, it in RESOURCES["RevocationFunction"]["Properties"]["Events"].items()}
+    sample = json.loads((ROOT / "events" / "revocation-notice.json").read_text())
+    uploads, new_ca = events["Notice"]["Pattern"], events["NewCa"]["Pattern"]
+
+    assert sample["detail-type"] in uploads["detail-type"]
+    assert "Object Deleted" in uploads["detail-type"]
+    assert sample["detail"]["object"]["key"].startswith(uploads["detail"]["object"]["key"][0]["prefix"])
+    assert new_ca == {
+        "source": [bus.SOURCE],
+        "detail-type": [bus.CLIENT_CERTIFICATE_ROTATED],
+        "detail": {"kind": ["ca"]},
+    }
+    assert events["Hourly"]["Schedule"] == "rate(1 hour)"
