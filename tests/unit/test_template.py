@@ -349,14 +349,17 @@ def test_the_authorizer_may_read_the_revocation_list_and_nothing_that_is_secret(
 
 
 @pytest.mark.parametrize(
-    ("function", "tag", "value"),
+    ("policies", "tag", "value"),
     [
-        ("RevocationFunction", "aws:ResourceTag/mtls-rotation:kind", "ca"),
-        ("MtlsProxyFunction", "aws:ResourceTag/mtls-rotation:proxy", "allowed"),
+        (("RevocationRole", "RevocationPolicy"), "aws:ResourceTag/mtls-rotation:kind", "ca"),
+        (("MtlsProxyRole",), "aws:ResourceTag/mtls-rotation:proxy", "allowed"),
     ],
 )
-def test_a_function_reads_the_values_of_secrets_that_are_marked_for_it(function: str, tag: str, value: str) -> None:
-    reading = [it for it in policies_of(function) if READS_VALUES & {a.lower() for a in listed(it["Action"])}]
+def test_a_function_reads_the_values_of_secrets_that_are_marked_for_it(
+    policies: tuple[str, ...], tag: str, value: str
+) -> None:
+    granted = [statement for policy in policies for statement in statements(policy)]
+    reading = [it for it in granted if READS_VALUES & {a.lower() for a in listed(it["Action"])}]
 
     assert [it["Condition"]["StringEquals"][tag] for it in reading] == [value]
     marked = "CaSecret" if value == "ca" else "ClientSecret"
@@ -389,11 +392,11 @@ def test_every_request_leaves_a_line_that_says_whose_it_was(api: str) -> None:
 
 
 def test_what_conditions_change_in_an_api_is_deployed() -> None:
-    for name, resource in RESOURCES.items():
-        if resource["Type"] == "AWS::Serverless::Api" and list(
-            found(resource["Properties"]["DefinitionBody"], "Fn::If")
-        ):
-            assert resource["Properties"]["AlwaysDeploy"] is True, name
+    apis = [it["Properties"] for it in RESOURCES.values() if it["Type"] == "AWS::Serverless::Api"]
+    conditional = [it for it in apis if list(found(it["DefinitionBody"], "Fn::If"))]
+
+    assert conditional
+    assert all(it["AlwaysDeploy"] is True for it in conditional)
 
 
 def test_revocation_hears_of_uploads_of_new_cas_and_of_the_hour() -> None:
