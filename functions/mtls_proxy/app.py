@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent, event_source
 
@@ -26,7 +27,7 @@ logger = Logger(service="mtls_proxy")
 assembly = Assembly()
 
 
-@logger.inject_lambda_context(clear_state=True)
+@logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.API_GATEWAY_REST)
 @event_source(data_class=APIGatewayProxyEvent)
 def handler(event: APIGatewayProxyEvent, context: LambdaContext) -> dict[str, Any]:
     """Forward one request."""
@@ -36,15 +37,15 @@ def handler(event: APIGatewayProxyEvent, context: LambdaContext) -> dict[str, An
     try:
         return answered(assembly.forwarding.send(request, seconds))
     except NoAnswerError as error:
-        return _refused(error.problem, event, context)
+        return _refused(error.problem, event)
     except InvalidSettingsError:
         logger.exception("no route table")
-        return _refused(problems.MISCONFIGURED, event, context)
+        return _refused(problems.MISCONFIGURED, event)
 
 
-def _refused(problem: Problem, event: APIGatewayProxyEvent, context: LambdaContext) -> dict[str, Any]:
+def _refused(problem: Problem, event: APIGatewayProxyEvent) -> dict[str, Any]:
     logger.warning("refused", code=problem.code, status=problem.status.value)
     name = "UpstreamFailed" if problem.status >= 500 else "RequestRefused"
     with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="MtlsRotation") as metric:
         metric.add_dimension(name="service", value="mtls_proxy")
-    return refused(problem, event.http_method, context.aws_request_id)
+    return refused(problem, event.http_method, event.request_context.request_id)

@@ -689,7 +689,7 @@ def test_the_function_answers_for_an_upstream_that_does_not(
     document = json.loads(base64.b64decode(came_back["body"]))
     assert document["type"] == "urn:mtls-rotation:problem:certificate-refused"
     assert document["status"] == 502
-    assert document["instance"].endswith(Context().aws_request_id)
+    assert document["instance"].endswith(sample("proxy")["requestContext"]["requestId"])
     assert "UpstreamFailed" in capsys.readouterr().out
 
     assert deployed(httpMethod="HEAD")["body"] == ""
