@@ -108,7 +108,11 @@ def test_a_rotation_that_fails_leaves_what_is_in_use_alone(gateway: "Deployment"
     assert gateway.labels(gateway.client)["AWSCURRENT"] == version
     assert gateway.accepts(gateway.held())
 
+    # As the runbook has it: a corrected value, and the label off the version that failed.
     gateway.secrets.put_secret_value(SecretId=gateway.client, SecretString=json.dumps(value))
+    gateway.secrets.update_secret_version_stage(
+        SecretId=gateway.client, VersionStage="AWSPENDING", RemoveFromVersionId=failing
+    )
 
 
 def test_a_stack_update_changes_the_request_and_keeps_the_certificate(gateway: "Deployment") -> None:

@@ -12,9 +12,10 @@ from mtls_rotation.authorizer.allow_list import AllowList
 from mtls_rotation.authorizer.caller import Caller
 from mtls_rotation.authorizer.decision import Decision, decide
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
+from mtls_rotation.live_document import LiveDocument
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation.identity import CertificateId
-from tests import builders
+from tests import builders, odd
 from tests.unit.lambda_functions import Context, load, sample
 from tests.unit.stack import Stack
 
@@ -84,7 +85,17 @@ def test_the_same_serial_number_of_another_ca_is_not_revoked(leaf: x509.Certific
     assert decided(leaf, revoked=elsewhere).denial == ""
 
 
-@pytest.mark.parametrize("pem", [None, "", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"])
+@pytest.mark.parametrize(
+    "pem",
+    [
+        None,
+        "",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+        odd.of_version_4(),
+        odd.with_a_long_name(),
+    ],
+    ids=["none", "empty", "broken", "version 4", "a long name"],
+)
 def test_a_caller_without_a_certificate_that_can_be_read_is_kept_out(pem: str | None) -> None:
     assert decide(pem, "GET", "/", frozenset, None).denial in {"no-certificate", "unreadable"}
 
@@ -149,6 +160,26 @@ def test_the_allow_list_holds_for_its_routes(leaf: x509.Certificate, path: str, 
     assert decided(leaf, path, routes=routes).denial == denial
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["//orders", "/orders//x", "/a/../orders", "/a/./b", "/a\\b", "/a;b", "/a%2Fb", "/a%5Cb", "/a%3Bb", "/a%2eb",
+     "/a%25b", "/a%00", "/a%1F", "/a%7F", "/a/.."],
+)  # fmt: skip
+def test_a_path_that_two_readers_might_take_for_two_is_denied_even_where_all_else_is_allowed(
+    leaf: x509.Certificate, path: str
+) -> None:
+    assert decided(leaf, path, routes={"GET /admin": ["dns:x.example"]}, otherwise="allow").denial == "not-allowed"
+    assert decided(leaf, path, routes={"* /**": ["*"]}).denial == "not-allowed"
+
+
+def test_a_slash_at_the_end_leads_round_no_route(leaf: x509.Certificate) -> None:
+    routes = {"* /admin": ["dns:x.example"], "GET /p/*": ["*"], "* /**": ["dns:x.example"]}
+    assert decided(leaf, "/admin/", routes=routes, otherwise="allow").denial == "not-allowed"
+    assert decided(leaf, "/p/x/", routes=routes).denial == ""
+    assert decided(leaf, "/p/", routes=routes).denial == "not-allowed"
+    assert decided(leaf, "/", routes={"GET /": ["*"]}).denial == ""
+
+
 def test_the_first_route_that_fits_decides(leaf: x509.Certificate) -> None:
     routes = {"GET /orders/secret": ["dns:other.example.com"], "GET /orders/**": ["*"]}
     assert decided(leaf, "/orders/secret", routes=routes).denial == "not-allowed"
@@ -192,6 +223,15 @@ def test_a_certificate_with_hundreds_of_names_fits_into_the_context(ca: pki.Cert
     assert len(caller.names) == 90
     assert len(json.dumps(caller.context())) < 4096
     assert decided(many, routes={"GET /": ["dns:host-89.example.com"]}).denial == ""
+    long = builders.leaf(ca, uris=[f"https://example.com/{number}/{'x' * 1000}" for number in range(20)]).certificate
+    assert len(json.dumps(Caller.from_pem(pki.to_pem(long)).context())) < 8192
+
+
+def test_a_certificate_whose_names_cannot_be_read_has_none_and_is_kept_out_for_nothing_else(
+    leaf: x509.Certificate,
+) -> None:
+    assert decide(odd.twice_extended(), "GET", "/", frozenset, None).denial == ""
+    assert Caller.from_pem(odd.twice_extended()).names == ()
 
 
 def test_the_function_answers_api_gateway(
@@ -242,6 +282,24 @@ def test_the_function_reads_an_allow_list_of_systems_manager_and_keeps_the_last_
     assert effect(app.handler(event, Context())) == "Deny"
     write('{"routes": {"GET /": ["*"]}}')
     assert effect(app.handler(event, Context())) == "Allow"
+
+
+def test_a_parameter_that_cannot_be_read_is_not_asked_for_by_each_request() -> None:
+    asked: list[int] = []
+    clock = [0.0]
+
+    def read() -> str:
+        asked.append(1)
+        if len(asked) > 1:
+            raise InvalidSettingsError(where="", found="", expected="", remedy="")
+        return "text"
+
+    document = LiveDocument(read, str.upper, lambda: clock[0])
+    assert [document() for _ in range(100)] == ["TEXT"] * 100
+    assert len(asked) == 2
+    clock[0] = 10.0
+    document()
+    assert len(asked) == 3
 
 
 def test_the_function_raises_where_it_cannot_tell_so_that_nobody_is_let_in(

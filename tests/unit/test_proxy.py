@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class Proxy:
         client: Any = self.secrets
         self.certificate = ClientCertificate(SECRET, client=client, check_every=self.check_every)
         self.forwarding = Forwarding(lambda: RouteTable.parse("{}", "the test"), lambda _: self.certificate)
+        self.wall = 0.0
         self.use()
 
     def close(self) -> None:
@@ -54,7 +56,9 @@ class Proxy:
         self.close()
         self.route = {"upstream": f"{self.server.url}/v2", "server_ca": self.server.ca} | self.route | route
         text = json.dumps({"routes": {"billing": self.route}})
-        self.forwarding = Forwarding(lambda: RouteTable.parse(text, "the test"), lambda _: self.certificate)
+        self.forwarding = Forwarding(
+            lambda: RouteTable.parse(text, "the test"), lambda _: self.certificate, lambda: self.wall
+        )
 
     def send(self, path: str = "/proxy/billing/orders", method: str = "GET", **members: Any) -> Answer:
         defaults: dict[str, Any] = {
@@ -422,6 +426,31 @@ def test_no_header_leads_elsewhere_or_hides_a_second_request(proxy: Proxy, heade
     assert len(proxy.server.received) == 1
 
 
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Host"])
+def test_no_header_overrides_the_method_or_the_path(proxy: Proxy, name: str) -> None:
+    assert proxy.received(headers={name: ["/admin"]}).all(name.lower()) == []
+
+
+@pytest.mark.parametrize("way", ['for="evil', 'for="a\\', "for=a;", "=x", "for=a, ,", "for=a b", "x" * 5000])
+def test_a_way_before_that_is_not_well_formed_does_not_swallow_what_is_added(proxy: Proxy, way: str) -> None:
+    received = proxy.received(headers={"Forwarded": [way], "Via": ["1.1 x (unclosed"]})
+
+    assert received.all("forwarded") == ['for=198.51.100.7;host="api.example.com";proto=https']
+    assert received.all("via") == ["1.1 mtls-rotation"]
+
+
+def test_the_signature_of_a_presigned_request_goes_no_further(proxy: Proxy) -> None:
+    query = [("X-Amz-Signature", "s"), ("x-amz-security-token", "t"), ("X-Amz-Date", "d"), ("page", "2")]
+    assert proxy.received(query=query).target == "/v2/orders?page=2"
+
+
+@pytest.mark.parametrize("encoded", ["%25" + "25" * 10 + "2e", "%" + "25" * 2000 + "2e"])
+def test_a_path_that_is_encoded_many_times_over_is_refused_in_no_time(proxy: Proxy, encoded: str) -> None:
+    began = time.process_time()
+    assert proxy.problem("/proxy/billing/" + "a/" * 1000 + encoded).code == "unusable-request"
+    assert time.process_time() - began < 0.5
+
+
 def test_a_host_that_is_none_is_not_repeated_to_the_upstream(proxy: Proxy) -> None:
     assert proxy.received(host='x";for=1').all("forwarded") == ["for=198.51.100.7;proto=https"]
 
@@ -505,6 +534,44 @@ def test_an_upstream_that_says_nothing_is_a_504(proxy: Proxy) -> None:
     assert "0.2 s" in problem.detail
 
 
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_an_upstream_that_answers_byte_by_byte_is_a_504_when_the_time_is_over(proxy: Proxy, part: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        dripping = threading.Thread(target=drip, args=(listener, proxy.server.context, part), daemon=True)
+        dripping.start()
+        proxy.use(upstream=f"https://127.0.0.1:{listener.getsockname()[1]}", timeout=0.6)
+        assert (proxy.problem().status, proxy.problem().code) == (504, "upstream-timeout")
+        proxy.close()
+        dripping.join(10)
+
+
+def drip(listener: socket.socket, context: ssl.SSLContext, part: str) -> None:
+    """Answer two requests, each a byte every 50 ms for two seconds, as long as the client stays."""
+    for _ in range(2):
+        plain, _ = listener.accept()
+        try:
+            with context.wrap_socket(plain, server_side=True) as secure:
+                secure.recv(4096)
+                if part == "body":
+                    secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                for byte in b"HTTP/1.1 200 OK\r\nX-Slow: 1\r\nX-More: 2\r\n":
+                    secure.sendall(bytes([byte]))
+                    threading.Event().wait(0.05)
+        except OSError:
+            continue
+
+
+def test_the_time_that_is_left_counts_where_it_is_less_than_the_routes(proxy: Proxy) -> None:
+    gate = threading.Event()
+    proxy.server.answering = lambda _: (gate.wait(10) and b"") or b""
+    request = Incoming("GET", "/proxy/billing/x", (), {}, b"", "198.51.100.7", "api.example.com")
+    try:
+        with pytest.raises(NoAnswerError, match=r"within 0\.3 s"):
+            proxy.forwarding.send(request, 0.3)
+    finally:
+        gate.set()
+
+
 def test_an_upstream_that_does_not_even_shake_hands_is_a_504(proxy: Proxy) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         proxy.use(upstream=f"https://127.0.0.1:{silent.getsockname()[1]}", connect_timeout=0.2)
@@ -525,6 +592,22 @@ def test_an_upstream_that_breaks_off_is_a_502_and_is_not_asked_twice(proxy: Prox
 
     assert (problem.status, problem.code) == (502, "upstream-protocol")
     assert len(proxy.server.received) == 1
+
+
+@pytest.mark.parametrize("status", ["999 Odd", "600 Odd"])
+def test_a_status_that_api_gateway_would_not_take_is_a_502(proxy: Proxy, status: str) -> None:
+    proxy.server.answering = answer(status)
+    assert (proxy.problem().status, proxy.problem().code) == (502, "upstream-protocol")
+
+
+def test_a_header_of_the_answer_that_breaks_a_line_does_not_come_back(proxy: Proxy) -> None:
+    proxy.server.answering = answer("200 OK", ("X-Good", "1"), ("X-Tab", "a\tb"))
+    assert set(proxy.send().headers) == {"x-good", "x-tab", "via"}
+
+
+def test_a_header_that_is_renamed_to_one_that_is_set_is_there_once(proxy: Proxy) -> None:
+    proxy.use(request_headers={"rename": {"X-A": "X-B"}, "set": {"X-B": "set"}})
+    assert proxy.received(headers={"X-A": ["a"], "X-B": ["b"]}).all("x-b") == ["set"]
 
 
 def test_an_answer_that_fits_into_no_functions_answer_is_a_502(proxy: Proxy) -> None:
@@ -566,6 +649,16 @@ def test_connections_are_kept_from_one_request_to_the_next(proxy: Proxy) -> None
     assert proxy.server.connections == 1
 
 
+def test_connections_that_an_environment_kept_while_it_was_frozen_are_not_used_again(proxy: Proxy) -> None:
+    proxy.send()
+    proxy.wall += 10
+    proxy.send()
+    assert proxy.server.connections == 1
+    proxy.wall += 600
+    proxy.send()
+    assert proxy.server.connections == 2
+
+
 def test_a_rotation_is_picked_up_by_itself(proxy: Proxy, ca: pki.CertifiedKey) -> None:
     with closing(Proxy(proxy.server, proxy.secrets, check_every=timedelta(microseconds=1))) as eager:
         before = eager.received().serial_number
@@ -602,6 +695,12 @@ BAD: dict[str, tuple[Any, str]] = {
     "no routes": ({"routes": {}}, "routes"),
     "plain HTTP": ({"upstream": "http://a.example"}, "https"),
     "no host": ({"upstream": "https:///x"}, "https"),
+    "an empty label": ({"upstream": "https://a..example"}, "https"),
+    "a label too long": ({"upstream": f"https://{'a' * 64}.example"}, "https"),
+    "a CA that only looks like one": (
+        {"upstream": "https://a.example", "server_ca": "-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----"},
+        "PEM",
+    ),
     "a user": ({"upstream": "https://u:p@a.example"}, "https"),
     "a query": ({"upstream": "https://a.example/?x=1"}, "https"),
     "an empty query": ({"upstream": "https://a.example/?"}, "https"),

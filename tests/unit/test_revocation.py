@@ -13,11 +13,12 @@ from cryptography import x509
 from mtls_rotation import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.request import KeyAlgorithm
-from mtls_rotation.revocation import crl
+from mtls_rotation.revocation import crl, notices
 from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.rotation import Step
-from tests import builders
+from tests import builders, odd
+from tests.unit.fakes import refused
 from tests.unit.stack import BUCKET, CA, CLIENT, Stack
 
 
@@ -309,9 +310,21 @@ BAD: dict[str, tuple[Any, str]] = {
     "a reason that is none": (b'{"issuer": "CN=Example", "serial_number": "5e", "reason": "lost"}', "keyCompromise"),
     "an unknown member": (b'{"issuer": "CN=Example", "serial_number": "5e", "serial": "5e"}', "serial"),
     "a list of texts": (b'["5e", "5f"]', "entry 1"),
+    "a SHA-1 fingerprint": (
+        b'{"issuer": "CN=Test CA", "serial_number": "' + b"ff" * 20 + b'"}',
+        "A fingerprint is none",
+    ),
+    "a certificate of version 4": (odd.of_version_4().encode(), "InvalidVersion"),
+    "a certificate with the serial number 0": (odd.numbered(0).encode(), "no CRL can hold"),
+    "a certificate with a negative serial number": (odd.numbered(-5).encode(), "no CRL can hold"),
 }
 
 
+# The library warns of serial numbers that a later version will not read.
+tolerant = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+
+
+@tolerant
 @pytest.mark.parametrize(("body", "reason"), BAD.values(), ids=BAD)
 def test_an_upload_that_cannot_be_used_is_refused_once_by_name_and_revokes_nothing(
     stack: Stack, body: bytes, reason: str
@@ -326,6 +339,159 @@ def test_an_upload_that_cannot_be_used_is_refused_once_by_name_and_revokes_nothi
     assert event["detail"]["message"] == message
     stack.revocation.run()
     assert stack.heard("Revocation Refused") == []
+
+
+@tolerant
+@pytest.mark.parametrize("body", [it[0] for it in BAD.values()], ids=BAD)
+def test_an_upload_that_cannot_be_used_holds_up_no_other(stack: Stack, ca: pki.CertifiedKey, body: bytes) -> None:
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/a-bad-one", Body=body)
+    leaf = builders.leaf(ca).certificate
+    result = stack.revoke("good", pki.to_pem(leaf))
+
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert result.crls == (pki.fingerprint(ca.certificate),)
+    assert not result.problems
+
+
+def test_a_certificate_that_is_odd_but_has_a_name_and_a_number_is_revoked_like_any_other(stack: Stack) -> None:
+    pem = odd.twice_extended()
+    stack.revoke("odd", pem)
+    assert list(register(stack).revoked) == [CertificateId.of(x509.load_pem_x509_certificate(pem.encode()))]
+
+
+def test_an_upload_that_may_not_be_read_is_tried_again_and_holds_up_no_other(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    locked, leaf = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/locked", Body=pki.to_pem(locked).encode())
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/good", Body=pki.to_pem(leaf).encode())
+    run = stack.revocation
+    read = run._bucket.read
+
+    def denied(key: str, version_id: str | None = None) -> Any:
+        if key == "revoked/locked":
+            raise refused("AccessDenied", "GetObject")
+        return read(key, version_id)
+
+    run._bucket.read = denied  # type: ignore[method-assign]
+    result = run.run()
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert "AccessDenied" in result.refused["revoked/locked"]
+
+    run._bucket.read = read  # type: ignore[method-assign]
+    run.run()
+    assert set(register(stack).revoked) == {CertificateId.of(leaf), CertificateId.of(locked)}
+
+
+def test_a_folder_that_the_console_made_is_no_notice(stack: Stack) -> None:
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/", Body=b"")
+    assert stack.revocation.run().refused == {}
+
+
+def test_an_upload_that_is_too_large_is_not_read(stack: Stack) -> None:
+    result = stack.revoke("huge", b"x" * (notices.LARGEST_NOTICE + 1))
+    assert "16777217 bytes" in result.refused["revoked/huge"]
+
+
+def test_a_refusal_is_not_said_again_when_something_else_changes(stack: Stack, ca: pki.CertifiedKey) -> None:
+    stack.revoke("bad", b"oops")
+    stack.heard()
+    stack.revoke("good", pki.to_pem(builders.leaf(ca).certificate))
+
+    assert stack.heard("Revocation Refused") == []
+
+
+@pytest.mark.parametrize("issuer", ["O=Example,CN=Test CA", "CN=test ca", "CN=Other CA"])
+def test_a_name_that_no_trusted_ca_has_is_a_problem_once(stack: Stack, issuer: str) -> None:
+    result = stack.revoke("it", json.dumps({"issuer": issuer, "serial_number": "5e01"}))
+
+    (problem,) = result.problems
+    assert f"{CertificateId(issuer, '5e01')} was revoked, and no CA that is trusted here has that name" in problem
+    assert stack.revocation.run().problems == ()
+
+
+def test_a_name_that_a_partners_ca_in_the_truststore_has_is_none(stack: Stack) -> None:
+    partner = builders.root("Partner CA")
+    body = pki.to_pem(partner.certificate).encode()
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/partner.pem", Body=body)
+    stack.reconcile()
+
+    assert not stack.revoke("it", notice(builders.leaf(partner).certificate)).problems
+
+
+def test_one_secret_that_cannot_be_rotated_now_holds_up_no_other(stack: Stack, ca: pki.CertifiedKey) -> None:
+    token = stack.rotate()
+    other = builders.leaf(ca)
+    version = stack.add_secret("a/first", builders.issued_value(builders.client_definition(), other))
+    stack.file(other, "a/first", version)
+    stack.secrets.refuse_describe["a/first"] = "InternalServiceError"
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(token), other.certificate))
+
+    assert result.rotated == (CLIENT,)
+    assert ["a/first" in problem for problem in result.problems] == [True]
+
+
+def test_a_revoked_version_that_is_current_and_pending_at_once_is_rotated_and_keeps_its_labels(stack: Stack) -> None:
+    token = stack.rotate()
+    stack.secrets.record(CLIENT).versions[token]["version_stages"].append("AWSPENDING")
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(token)))
+
+    assert result.rotated == (CLIENT,)
+    assert stack.at("AWSCURRENT") == token
+
+
+def test_of_two_notices_for_one_certificate_the_reason_that_says_more_counts(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("a", notice(leaf, reason="keyCompromise"))
+    stack.revoke("b", pki.to_pem(leaf))
+    stack.revoke("c", notice(leaf, reason="superseded"))
+
+    assert register(stack).revoked[CertificateId.of(leaf)].reason == "keyCompromise"
+
+
+def test_a_second_run_with_a_reason_on_the_crl_writes_nothing(stack: Stack, ca: pki.CertifiedKey) -> None:
+    stack.revoke("it", notice(builders.leaf(ca).certificate, reason="keyCompromise"))
+    assert stack.revocation.run().crls == ()
+    assert stack.revoke("it", notice(builders.leaf(ca).certificate, reason="superseded")).crls
+
+
+def test_a_changed_reason_alone_makes_another_crl(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("it", notice(leaf))
+    assert stack.revoke("it", notice(leaf, reason="superseded")).crls == (pki.fingerprint(ca.certificate),)
+
+
+def test_a_notice_as_windows_writes_it_is_read(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("it", notice(leaf).encode("utf-8-sig"))
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+
+
+def test_a_server_whose_clock_is_behind_finds_the_crl_in_date_and_whose_it_is(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    stack.pass_time(days=1)
+    stack.revocation.run()
+    found = published_crl(stack, ca.certificate)
+    key_id = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.key_identifier
+
+    assert found.last_update_utc == stack.moment.replace(microsecond=0) - timedelta(minutes=5)
+    assert found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier == key_id
+    fresh = builders.root(now=stack.moment)
+    young = crl.parse(crl.build(fresh.certificate, fresh.key, (), None, stack.moment, timedelta(days=7)))
+    assert young is not None
+    assert young.last_update_utc >= fresh.certificate.not_valid_before_utc
+
+
+def test_a_hundred_notices_at_once_are_taken_in_by_one_run(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaves = [builders.leaf(ca).certificate for _ in range(100)]
+    for number, leaf in enumerate(leaves):
+        stack.clients.s3.put_object(Bucket=BUCKET, Key=f"revoked/{number}", Body=pki.to_pem(leaf).encode())
+    stack.revocation.run()
+
+    assert set(register(stack).revoked) == set(map(CertificateId.of, leaves))
 
 
 def test_a_ca_is_not_revoked_and_the_message_says_what_to_do(stack: Stack, ca: pki.CertifiedKey) -> None:

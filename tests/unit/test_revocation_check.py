@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from botocore.exceptions import ConnectTimeoutError
 from mtls_rotation import layout
 from mtls_rotation.errors import RevocationUnknownError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.revocation.check import RevocationCheck
+from mtls_rotation.revocation.check import Moment, RevocationCheck
 from mtls_rotation.revocation.identity import CertificateId
 from tests import builders
 from tests.unit.fakes import refused
@@ -28,7 +27,9 @@ class Asked:
 
     stack: Stack
     now: float = 1000.0
+    frozen: float = 0.0
     broken: Exception | None = None
+    takes: float = 0.0
     answers: list[bool] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -39,14 +40,18 @@ class Asked:
                 self.answers.append(False)
                 raise self.broken
             found = newer(key, known)
+            self.now += self.takes
             self.answers.append(found is not known)
             return found
 
         self.stack.bucket.newer = counted  # type: ignore[method-assign]
 
     def check(self, *, fail_open: bool = False) -> RevocationCheck:
-        clock: Callable[[], float] = lambda: self.now  # noqa: E731
-        return RevocationCheck(self.stack.bucket, timedelta(seconds=TTL), fail_open=fail_open, monotonic=clock)
+        return RevocationCheck(self.stack.bucket, timedelta(seconds=TTL), fail_open=fail_open, clock=self.clock)
+
+    def clock(self) -> Moment:
+        """The monotonic clock does not count the seconds for which the environment was frozen."""
+        return Moment(self.now, 1_790_000_000 + self.now + self.frozen)
 
 
 @pytest.fixture
@@ -107,6 +112,35 @@ def test_by_choice_the_last_list_serves_beyond_its_time(asked: Asked, ca: pki.Ce
     asked.now += 10 * TTL
 
     assert check.revoked() == {certificate}
+
+
+def test_time_for_which_the_environment_was_frozen_counts(asked: Asked, ca: pki.CertifiedKey) -> None:
+    check = asked.check()
+    check.revoked()
+    certificate = revoke(asked.stack, ca)
+    asked.frozen += 600
+
+    assert check.revoked() == {certificate}
+
+
+def test_a_clock_that_was_set_back_makes_nothing_younger(asked: Asked, ca: pki.CertifiedKey) -> None:
+    check = asked.check()
+    check.revoked()
+    certificate = revoke(asked.stack, ca)
+    asked.frozen -= 600
+
+    assert check.revoked() == {certificate}
+
+
+def test_the_list_is_as_old_as_the_request_for_it(asked: Asked) -> None:
+    asked.takes = TTL
+    check = asked.check()
+    check.revoked()
+    asked.takes, asked.broken = 0.0, refused("SlowDown", "GetObject")
+    asked.now += 1
+
+    with pytest.raises(RevocationUnknownError):
+        check.revoked()
 
 
 def test_a_failing_s3_is_not_asked_for_each_request(asked: Asked) -> None:

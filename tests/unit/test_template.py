@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -364,6 +365,23 @@ def test_a_function_reads_the_values_of_secrets_that_are_marked_for_it(
     assert [it["Condition"]["StringEquals"][tag] for it in reading] == [value]
     marked = "CaSecret" if value == "ca" else "ClientSecret"
     assert value in json.dumps(RESOURCES[marked]["Properties"]["Tags"])
+
+
+def test_whatever_updates_the_domain_has_the_bootstrap_run_before_so_that_its_truststore_is_never_set_back() -> None:
+    domain, revision = RESOURCES["GatewayDomain"], "GatewayDomainRevision"
+    conditions = [name for name in found(domain, "Fn::If") for name in name[:1]]
+    decided_by = [TEMPLATE["Conditions"][name] for name in [*conditions, domain["Condition"]]]
+    made_of = [RESOURCES["GatewayCertificate"]["Properties"]]
+    changing = {name for part in (domain, *decided_by, *made_of) for name in found(part, "Ref")} & set(
+        TEMPLATE["Parameters"]
+    )
+    properties = RESOURCES["Bootstrap"]["Properties"]
+
+    assert changing >= {"DomainName", "CertificateArn", "HostedZoneId"}
+    assert changing <= {name for name in found(properties, "Ref") if isinstance(name, str)}
+    # A change of the resource in the template itself: its revision goes with it.
+    form = hashlib.sha256(json.dumps(domain, sort_keys=True).encode()).hexdigest()[:12]
+    assert (properties[revision], form) == ("1", "8231b37ad994"), f"raise {revision}, and note its new form here"
 
 
 def test_the_authorizers_answer_for_one_caller_is_not_kept_for_another() -> None:

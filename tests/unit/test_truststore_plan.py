@@ -242,3 +242,13 @@ def test_a_plan_that_was_published_changes_nothing_when_it_is_made_again(world: 
     )
 
     assert (again.added, again.removed, again.unused_since) == (frozenset(), frozenset(), plan.unused_since)
+
+
+def test_a_ca_is_remembered_as_long_as_a_client_certificate_hangs_on_it() -> None:
+    """Its CRL must go on, although no label names its own version any more."""
+    long_ago = NOW - timedelta(days=90)
+    ca = Issued(IDS[ROOTS[0]], "authority", "c", SERIAL, long_ago, authority=True)
+    held = issued(ROOTS[0], "a", long_ago)
+
+    assert obsolete(seen(ca, held, live=("a",)), Settings()) == ()
+    assert set(obsolete(seen(ca, held, live=()), Settings())) == {ca, held}

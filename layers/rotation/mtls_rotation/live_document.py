@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import logging
+import time
 from typing import TYPE_CHECKING
 
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from mtls_rotation.errors import InvalidSettingsError
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # How long Powertools keeps a parameter, in seconds.
 KEPT = 60
+# Seconds until a parameter that could not be read is asked for again: requests wait for it.
+_PAUSE = 10.0
 
 
 class LiveDocument[T]:
@@ -28,11 +32,16 @@ class LiveDocument[T]:
     Args:
         read: gives the text as it is now.
         parse: makes of it what it says.
+        monotonic: a clock in seconds.
     """
 
-    def __init__(self, read: Callable[[], str], parse: Callable[[str], T]) -> None:
+    def __init__(
+        self, read: Callable[[], str], parse: Callable[[str], T], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._read = read
         self._parse = parse
+        self._monotonic = monotonic
+        self._not_before = 0.0
         self._text: str | None = None
         self._value: T | None = None
         self._problem: InvalidSettingsError | None = None
@@ -43,11 +52,14 @@ class LiveDocument[T]:
         Raises:
             InvalidSettingsError: it cannot be used, and none before it could.
         """
+        if self._value is not None and self._monotonic() < self._not_before:
+            return self._value
         try:
             text = self._read()
         except (InvalidSettingsError, BotoCoreError) as error:
             if self._value is None:
                 raise
+            self._not_before = self._monotonic() + _PAUSE
             log.warning("the document before stays in place", extra={"reason": str(error)})
             return self._value
         if text != self._text:
@@ -90,7 +102,8 @@ def from_parameter(name: str) -> Callable[[], str]:
     from aws_lambda_powertools.utilities.parameters import SSMProvider
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-    provider = SSMProvider()
+    config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
+    provider = SSMProvider(boto_config=config)
 
     def read() -> str:
         try:

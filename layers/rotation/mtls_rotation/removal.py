@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # The shortest that Secrets Manager takes. Until then a secret can be restored, and its name is taken.
 RECOVERY_DAYS = 7
+# Seconds to let a function end that still writes.
+_SETTLING = 1.0
 # InvalidRequestException: it is marked for deletion already.
 _GONE = frozenset({"NoSuchBucket", "ResourceNotFoundException", "InvalidRequestException"})
 
@@ -46,12 +48,24 @@ class Removal:
         for secret in secrets:
             self._delete_secret(secret)
         try:
-            self._empty(deadline)
-            self._s3.delete_bucket(Bucket=self._bucket)
+            self._delete_bucket(deadline)
         except ClientError as error:
             if error.response["Error"]["Code"] not in _GONE:
                 raise
         log.info("removed", extra={"bucket": self._bucket})
+
+    def _delete_bucket(self, deadline: Deadline) -> None:
+        """Delete it when it is empty. The stack's other functions hear of what is deleted, and may yet write."""
+        while True:
+            self._empty(deadline)
+            try:
+                self._s3.delete_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "BucketNotEmpty":
+                    raise
+                deadline.sleep(_SETTLING)
+            else:
+                return
 
     def _delete_secret(self, secret: str) -> None:
         try:

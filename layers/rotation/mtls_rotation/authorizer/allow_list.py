@@ -100,11 +100,12 @@ class AllowList(BaseModel):
 
 
 def segments(path: str) -> tuple[str, ...] | None:
-    """A path's segments, decoded; None if it is ambiguous."""
+    """A path's segments, decoded; None if it is ambiguous. A slash at the end says nothing: API Gateway ignores it."""
     if not path.startswith("/") or _AMBIGUOUS.search(path):
         return None
+    plain = path.removesuffix("/")
     try:
-        return tuple(unquote(part, errors="strict") for part in path[1:].split("/"))
+        return tuple(unquote(part, errors="strict") for part in plain.split("/")[1:])
     except UnicodeDecodeError:
         return None
 

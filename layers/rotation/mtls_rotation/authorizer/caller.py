@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives import hashes
 
 from mtls_rotation.revocation.identity import CertificateId
 
-# API Gateway hands on no more than some kilobytes of context; a certificate may have a thousand names.
+# API Gateway hands on no more than some kilobytes of context; a certificate may have a thousand names, and long ones.
 _MOST_NAMES = 50
+_MOST_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,21 @@ class Caller:
         """Read the certificate.
 
         Raises:
-            ValueError: it is none that can be read.
+            ValueError: it is none that can be read, or has a subject or issuer of more than 2,048 bytes.
         """
-        certificate = x509.load_pem_x509_certificate(pem.encode())
-        return cls(
-            CertificateId.of(certificate),
-            certificate.subject.rfc4514_string(),
-            tuple(_names(certificate)),
-            certificate.fingerprint(hashes.SHA256()).hex(),
-        )
+        try:
+            certificate = x509.load_pem_x509_certificate(pem.encode())
+            caller = cls(
+                CertificateId.of(certificate),
+                certificate.subject.rfc4514_string(),
+                tuple(_names(certificate)),
+                certificate.fingerprint(hashes.SHA256()).hex(),
+            )
+        except Exception as error:  # noqa: BLE001 - the library has a kind for each thing that may be wrong with one
+            raise ValueError(f"a certificate that cannot be read ({type(error).__name__})") from None
+        if max(len(caller.subject.encode()), len(caller.certificate.issuer.encode())) > _MOST_BYTES:
+            raise ValueError("a certificate with a name of more than 2,048 bytes")
+        return caller
 
     def context(self) -> dict[str, str]:
         """What the backend is told in `requestContext.authorizer`. API Gateway passes texts, numbers and booleans."""
@@ -51,14 +58,23 @@ class Caller:
             "issuer": self.certificate.issuer,
             "serialNumber": self.certificate.serial_number,
             "fingerprintSha256": self.fingerprint,
-            "subjectAlternativeNames": json.dumps(self.names[:_MOST_NAMES]),
+            "subjectAlternativeNames": json.dumps(self._names_that_fit()),
         }
+
+    def _names_that_fit(self) -> list[str]:
+        fit, size = [], 0
+        for name in self.names[:_MOST_NAMES]:
+            size += len(name.encode())
+            if size > _MOST_BYTES:
+                break
+            fit.append(name)
+        return fit
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except Exception:  # noqa: BLE001 - no names, or none that the library knows: then nothing is allowed by one
         return []
     found = []
     for name in names:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
-from mtls_client import MtlsClientError
+from mtls_client import MtlsClientError, refusal
 from mtls_rotation.proxy import paths, problems
 from mtls_rotation.proxy.headers import UnusableHeaderError, incoming, outgoing
 from mtls_rotation.proxy.problems import NoAnswerError, Problem
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 # A function's answer may have 6 MiB, a body in base64 takes a third more, and headers want room too.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 LARGEST_ANSWER = (6 * 1024 * 1024 - 128 * 1024) * 3 // 4
+# Seconds after which connections are not used again. They are kept for the requests of a busy environment.
+_LONGEST_IDLE = 20.0
+# One invocation at a time; the others are exchanges that were given up and have not noticed yet.
+_MOST_EXCHANGES = 16
 _NO_BODY = frozenset({204, 304})
 
 
@@ -65,12 +70,20 @@ class Forwarding:
     Args:
         table: gives the route table.
         certificate: gives the client certificate in a secret; None for the stack's own.
+        wall_clock: seconds, on a clock that goes on while the execution environment is frozen.
     """
 
-    def __init__(self, table: Callable[[], RouteTable], certificate: Callable[[str | None], ClientCertificate]) -> None:
+    def __init__(
+        self,
+        table: Callable[[], RouteTable],
+        certificate: Callable[[str | None], ClientCertificate],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._table = table
         self._certificate = certificate
-        self._transports: dict[tuple[str | None, str | None], httpx.BaseTransport] = {}
+        self._wall_clock = wall_clock
+        self._transports: dict[_Destination, _Kept] = {}
+        self._exchanges = ThreadPoolExecutor(_MOST_EXCHANGES, thread_name_prefix="exchange")
 
     def send(self, request: Incoming, seconds: float) -> Answer:
         """Forward one request.
@@ -98,21 +111,24 @@ class Forwarding:
 
     def close(self) -> None:
         """End every connection. For tests: a function's connections end with its execution environment."""
-        for transport in self._transports.values():
-            transport.close()
+        for kept in self._transports.values():
+            kept.transport.close()
         self._transports.clear()
 
     def _sent(self, request: httpx.Request, route: Route, seconds: float) -> Answer:
-        deadline = time.monotonic() + seconds
         try:
-            response = self._transport(route).handle_request(request)
-            try:
-                body = b"" if request.method == "HEAD" else _read(response, deadline, seconds)
-            finally:
-                response.close()
+            # In a thread of its own: each of httpx's time-outs is for one read, and an upstream may send byte by byte.
+            response, body = self._exchanges.submit(_exchange, self._transport(route), request).result(seconds)
+        except TimeoutError:
+            log.warning("no answer from upstream within %g s", seconds)
+            self._give_up(route)
+            raise NoAnswerError(problems.too_slow(seconds)) from None
         except (httpx.TransportError, MtlsClientError) as error:
             log.warning("no answer from upstream: %s: %s", type(error).__name__, error)
             raise NoAnswerError(_problem(error, seconds)) from None
+        if not 200 <= response.status_code < 600:
+            log.warning("the upstream answered with the status %d", response.status_code)
+            raise NoAnswerError(problems.BROKEN_ANSWER)
         # An answer to HEAD, a 204 and a 304 have no body (RFC 9110, section 6.4.1), whatever an upstream sends.
         has_body = request.method != "HEAD" and response.status_code not in _NO_BODY
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]
@@ -123,10 +139,46 @@ class Forwarding:
         )
 
     def _transport(self, route: Route) -> httpx.BaseTransport:
-        key = (route.client_secret, route.server_ca)
-        if key not in self._transports:
-            self._transports[key] = self._certificate(route.client_secret).httpx_transport(route.server_ca)
-        return self._transports[key]
+        now = self._wall_clock()
+        destination = _Destination(route.client_secret, route.server_ca)
+        kept = self._transports.get(destination)
+        if kept is not None and not 0 <= now - kept.used_at <= _LONGEST_IDLE:
+            # The environment was frozen meanwhile, it may be: then the upstream has closed what looks open here.
+            self._give_up(route)
+            kept = None
+        transport = kept.transport if kept else self._certificate(route.client_secret).httpx_transport(route.server_ca)
+        self._transports[destination] = _Kept(transport, now)
+        return transport
+
+    def _give_up(self, route: Route) -> None:
+        """Close a route's connections; the next request makes others."""
+        kept = self._transports.pop(_Destination(route.client_secret, route.server_ca), None)
+        if kept is not None:
+            kept.transport.close()
+
+
+class _Destination(NamedTuple):
+    """What connections are kept apart by; the pool itself keeps the upstreams apart."""
+
+    client_secret: str | None
+    server_ca: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A transport with its connections, and when it was used last."""
+
+    transport: httpx.BaseTransport
+    used_at: float
+
+
+def _exchange(transport: httpx.BaseTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+    """Send, and read the answer to its end."""
+    response = transport.handle_request(request)
+    try:
+        return response, b"" if request.method == "HEAD" else _read(response)
+    finally:
+        response.close()
 
 
 def _made(request: Incoming, rest: str, route: Route, seconds: float) -> httpx.Request:
@@ -161,15 +213,13 @@ def _made(request: Incoming, rest: str, route: Route, seconds: float) -> httpx.R
     return made
 
 
-def _read(response: httpx.Response, deadline: float, seconds: float) -> bytes:
+def _read(response: httpx.Response) -> bytes:
     """The body as it was sent, still in its content coding."""
     body = bytearray()
     for chunk in response.iter_raw():
         body += chunk
         if len(body) > LARGEST_ANSWER:
             raise NoAnswerError(problems.answer_too_large(LARGEST_ANSWER))
-        if time.monotonic() > deadline:
-            raise NoAnswerError(problems.too_slow(seconds))
     return bytes(body)
 
 
@@ -182,7 +232,8 @@ def _problem(error: Exception, seconds: float) -> Problem:
     if tls := next((it for it in _causes(error) if isinstance(it, ssl.SSLError)), None):
         if isinstance(tls, ssl.SSLCertVerificationError):
             return problems.BAD_SERVER_CERTIFICATE
-        return problems.REFUSED_CERTIFICATE if "_ALERT_" in (tls.reason or "") else problems.TLS_FAILED
+        alert = (tls.reason or "").partition("_ALERT_")[2]
+        return problems.REFUSED_CERTIFICATE if alert in refusal.ALERTS else problems.TLS_FAILED
     return problems.UNREACHABLE if isinstance(error, httpx.ConnectError) else problems.BROKEN_ANSWER
 
 

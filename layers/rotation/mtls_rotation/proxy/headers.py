@@ -35,8 +35,22 @@ PSEUDONYM = "mtls-rotation"
 _AMAZONS = re.compile(r"x-amzn?-", re.IGNORECASE)
 _SIGNATURE = re.compile(r"AWS4-", re.IGNORECASE)
 _FORWARDED_FOR = frozenset({"x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-host"})
+# By which some servers take another method or path than the request line has. A route's policy may set them.
+_OVERRIDES = frozenset(
+    {"x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"}
+)
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+# RFC 7239, section 4, and RFC 9110, section 7.6.3, without comments. Each quantifier gives nothing back, so that a
+# line is read once whatever is in it.
+_PAIR = r'[!#$%&\'*+\-.^_`|~0-9A-Za-z]++=(?:[!#$%&\'*+\-.^_`|~0-9A-Za-z]++|"(?:[^"\\\x00-\x1f]|\\[\x20-\x7e])*+")'
+_ELEMENT = rf"{_PAIR}(?:\s*+;\s*+{_PAIR})*+"
+_HOP = r"[A-Za-z0-9./]++\s++[A-Za-z0-9._:\[\]-]++"
+_WAYS = {
+    "forwarded": re.compile(rf"{_ELEMENT}(?:\s*+,\s*+{_ELEMENT})*+"),
+    "via": re.compile(rf"{_HOP}(?:\s*+,\s*+{_HOP})*+"),
+}
+_LONGEST_WAY = 4096
 _NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?")
 
 
@@ -73,7 +87,7 @@ def outgoing(
     for name, value in headers:
         if not is_name(name) or not is_value(value):
             raise UnusableHeaderError(f"the header {name[:40]!r} has characters that no header may have (RFC 9110)")
-    before = {"forwarded": _joined(headers, "forwarded"), "via": _joined(headers, "via")}
+    before = {"forwarded": _well_formed(headers, "forwarded"), "via": _well_formed(headers, "via")}
     passed = [(name, value) for name, value in _end_to_end(headers) if not _is_gateways(name, value)]
     passed = _by_policy(passed, policy)
     if forwarded:
@@ -92,7 +106,7 @@ def incoming(received: Iterable[tuple[str, str]], policy: HeaderPolicy, *, has_b
             upstream's length stands, as it does in an answer to HEAD.
     """
     headers = list(received)
-    via = ", ".join(filter(None, [_joined(headers, "via"), f"1.1 {PSEUDONYM}"]))
+    via = ", ".join(filter(None, [_well_formed(headers, "via"), f"1.1 {PSEUDONYM}"]))
     own = {"via", "content-length"} if has_body else {"via"}
     passed = [(name, value) for name, value in _end_to_end(headers) if name.lower() not in own and is_value(value)]
     answer: dict[str, list[str]] = {}
@@ -111,7 +125,7 @@ def _end_to_end(headers: Sequence[tuple[str, str]]) -> Headers:
 
 def _is_gateways(name: str, value: str) -> bool:
     lower = name.lower()
-    if lower in GATEWAYS_OWN | _FORWARDED_FOR or _AMAZONS.match(name):
+    if lower in GATEWAYS_OWN | _FORWARDED_FOR | _OVERRIDES or _AMAZONS.match(name):
         return True
     return lower == "authorization" and bool(_SIGNATURE.match(value))
 
@@ -131,9 +145,13 @@ def _by_policy(headers: Headers, policy: HeaderPolicy) -> Headers:
     return [*((name, value) for name, value in kept if name.lower() not in taken), *policy.set.items()]
 
 
-def _joined(headers: Iterable[tuple[str, str]], wanted: str) -> str:
-    """A list-valued header as one line (RFC 9110, section 5.3)."""
-    return ", ".join(value for name, value in headers if name.lower() == wanted and value.strip())
+def _well_formed(headers: Iterable[tuple[str, str]], wanted: str) -> str:
+    """A list-valued header as one line (RFC 9110, section 5.3).
+
+    Empty where it is not well formed: what is added behind an open quotation mark would be part of the quotation.
+    """
+    line = ", ".join(value for name, value in headers if name.lower() == wanted and value.strip())
+    return line if len(line) <= _LONGEST_WAY and _WAYS[wanted].fullmatch(line) else ""
 
 
 def _forwarded(client: str, host: str) -> str:

@@ -18,6 +18,10 @@ PREFIX = "/proxy/"
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 # Where a reader may end a segment: some take a backslash for a slash, and what follows ";" for a parameter.
 _ENDS = re.compile(r"[/\\;]")
+# What a presigned request says of its signature: whoever has it can make the same request.
+_SIGNATURE = re.compile(r"x-amz-", re.IGNORECASE)
+# How often a path may be decoded until nothing is left to decode. Nothing in use needs more.
+_MOST_DECODINGS = 3
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -48,7 +52,7 @@ def target(upstream: str, rest: str, query: Iterable[tuple[str, str]] = ()) -> b
     Args:
         upstream: the upstream's URL, of which the path is put before.
         rest: the caller's path behind the route's name, percent-encoded as it was sent.
-        query: names and values, decoded, in order.
+        query: names and values, decoded, in order. Those of a caller's AWS signature are left out.
 
     Raises:
         UnusablePathError: the rest might lead out of the upstream's path, or is no path.
@@ -56,7 +60,9 @@ def target(upstream: str, rest: str, query: Iterable[tuple[str, str]] = ()) -> b
     if problem := _problem(rest):
         raise UnusablePathError(problem)
     path = (urlsplit(upstream).path + rest) or "/"
-    encoded = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query)
+    encoded = "&".join(
+        f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query if not _SIGNATURE.match(name)
+    )
     return f"{path}?{encoded}".encode("ascii") if encoded else path.encode("ascii")
 
 
@@ -70,7 +76,7 @@ def _problem(path: str) -> str:
     if not _PATH.fullmatch(path):
         return "the path holds characters that must be percent-encoded (RFC 3986, section 3.3)"
     # Some readers decode twice. No name that is in use anywhere decodes to dots or control characters.
-    while True:
+    for _ in range(_MOST_DECODINGS):
         if _CONTROL.search(path):
             return "the path holds control characters"
         if any(segment.strip() in {".", ".."} for segment in _ENDS.split(path)):
@@ -79,3 +85,4 @@ def _problem(path: str) -> str:
         if decoded == path:
             return ""
         path = decoded
+    return "the path holds percent-encodings of percent-encodings"

@@ -9,6 +9,7 @@ import re
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
+from cryptography import x509
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mtls_rotation.errors import InvalidSettingsError
@@ -19,7 +20,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # API Gateway waits no longer for a function: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 _LONGEST = 28.0
 _ROUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
 
 
 def _name(text: str) -> str:
@@ -65,7 +67,11 @@ def _value(text: str) -> str:
 
 
 def _pem(text: str) -> str:
-    if not re.search(r"-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----", text, re.DOTALL):
+    try:
+        found = x509.load_pem_x509_certificates(text.encode())
+    except ValueError:
+        found = []
+    if not found:
         raise ValueError("the PEM of one CA certificate or more")
     return text
 

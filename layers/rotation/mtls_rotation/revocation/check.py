@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,6 +27,29 @@ log = logging.getLogger(__name__)
 _PAUSE = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment on two clocks, in seconds, neither of which can be trusted alone in an environment that may be frozen.
+
+    Attributes:
+        monotonic: never goes back, but may stand still while the environment is frozen.
+        wall: goes on, but may be set.
+    """
+
+    monotonic: float
+    wall: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        """This one."""
+        return cls(time.monotonic(), time.time())
+
+    def since(self, earlier: Moment) -> float:
+        """Seconds since an earlier moment, by whichever clock says more; for ever if the wall clock was set back."""
+        by_wall = self.wall - earlier.wall
+        return max(self.monotonic - earlier.monotonic, by_wall) if by_wall >= 0 else inf
+
+
 class RevocationCheck:
     """Knows which certificates are revoked.
 
@@ -34,8 +59,9 @@ class RevocationCheck:
     Args:
         bucket: where the list lies.
         ttl: how old what is known may be. A revocation counts after that at the latest.
-        fail_open: what to do once it is older. True: go on with what was known last. False: refuse to answer.
-        monotonic: a clock in seconds.
+        fail_open: what to do once it is older. True: go on with what was known last, if anything. False: refuse to
+            answer.
+        clock: the present moment.
     """
 
     def __init__(
@@ -44,16 +70,16 @@ class RevocationCheck:
         ttl: timedelta,
         *,
         fail_open: bool = False,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], Moment] = Moment.now,
     ) -> None:
         self._bucket = bucket
         self._ttl = ttl.total_seconds()
         self._fail_open = fail_open
-        self._monotonic = monotonic
+        self._clock = clock
         self._stored: Stored | None = None
         self._revoked: frozenset[CertificateId] = frozenset()
-        self._as_of: float | None = None
-        self._not_before = 0.0
+        self._as_of: Moment | None = None
+        self._failed_at: Moment | None = None
 
     def revoked(self) -> frozenset[CertificateId]:
         """The revoked certificates.
@@ -61,9 +87,9 @@ class RevocationCheck:
         Raises:
             RevocationUnknownError: what is known is too old, and `fail_open` is False.
         """
-        now = self._monotonic()
+        now = self._clock()
         problem = self._refresh(now) if self._is_due(now) else ""
-        if self._as_of is not None and now - self._as_of <= self._ttl:
+        if self._as_of is not None and now.since(self._as_of) <= self._ttl:
             return self._revoked
         where = f"s3://{self._bucket.name}/{REVOCATION_LIST}"
         if self._fail_open:
@@ -77,10 +103,12 @@ class RevocationCheck:
             " the revocation function writes a list that is missing.",
         )
 
-    def _is_due(self, now: float) -> bool:
-        return now >= self._not_before and (self._as_of is None or now - self._as_of >= self._ttl / 2)
+    def _is_due(self, now: Moment) -> bool:
+        if self._failed_at is not None and now.since(self._failed_at) < min(_PAUSE, self._ttl / 10):
+            return False
+        return self._as_of is None or now.since(self._as_of) >= self._ttl / 2
 
-    def _refresh(self, now: float) -> str:
+    def _refresh(self, now: Moment) -> str:
         """Ask for the list. What is wrong, in words; empty if nothing."""
         try:
             stored = self._bucket.newer(REVOCATION_LIST, self._stored)
@@ -90,11 +118,11 @@ class RevocationCheck:
                 if stored is not self._stored:
                     self._revoked, self._stored = parse(stored.body), stored
                 # As of when it was asked for: what was revoked while the answer came may not be in it.
-                self._as_of = now
+                self._as_of, self._failed_at = now, None
                 return ""
         except (ClientError, BotoCoreError, ValueError) as error:
             problem = str(error)
-        self._not_before = now + min(_PAUSE, self._ttl / 10)
+        self._failed_at = now
         log.warning("the revocation list could not be read", extra={"reason": problem})
         return problem
 

@@ -32,8 +32,9 @@ Reason = Literal[
     "certificateHold",
     "privilegeWithdrawn",
 ]
-# Twenty octets (RFC 5280, section 4.1.2.2).
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")
+# Twenty octets with the sign (RFC 5280, section 4.1.2.2): what a CRL can hold.
+_BEYOND = 1 << 159
 # Ten thousand certificates: nobody revokes more by one object.
 LARGEST_NOTICE = 16 * 1024 * 1024
 
@@ -76,10 +77,13 @@ def parse(body: bytes, where: str) -> tuple[Notice, ...]:
 def _from_pem(text: str, where: str) -> Sequence[CertificateId]:
     try:
         certificates = from_pem(text)
-    except ValueError as error:
-        raise _unusable(where, f"what cannot be read as PEM certificates ({error})") from None
+        identities = [CertificateId.of(it) for it in certificates]
+    except Exception as error:  # noqa: BLE001 - the library has a kind for each thing that may be wrong with one
+        raise _unusable(where, f"what cannot be read as PEM certificates ({type(error).__name__}: {error})") from None
     if not certificates:
         raise _unusable(where, "no certificate")
+    if odd := next((it for it in certificates if not 0 < it.serial_number < _BEYOND), None):
+        raise _unusable(where, f"a certificate with the serial number {odd.serial_number}, which no CRL can hold")
     for certificate in certificates:
         if _is_ca(certificate):
             raise UnusableNoticeError(
@@ -88,13 +92,13 @@ def _from_pem(text: str, where: str) -> Sequence[CertificateId]:
                 expected="certificates of clients: a CA is not revoked but taken out of the truststore",
                 remedy="Rotate the CA's secret, then the clients'. The CA leaves the truststore when its overlap ends.",
             )
-    return [CertificateId.of(it) for it in certificates]
+    return identities
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except Exception:  # noqa: BLE001 - a certificate whose extensions cannot be read is no CA for anybody
         return False
 
 
@@ -110,8 +114,11 @@ def _issuer(text: str) -> str:
 def _serial_number(text: str) -> str:
     """Hex as openssl and browsers print it: upper or lower case, with colons or blanks, with leading zeros."""
     plain = re.sub(r"[:\s]", "", text).lower().removeprefix("0x")
-    if not _SERIAL.fullmatch(plain) or not int(plain, 16):
-        raise ValueError("a serial number in hex, of up to 40 digits (RFC 5280, section 4.1.2.2)")
+    if not _SERIAL.fullmatch(plain) or not 0 < int(plain, 16) < _BEYOND:
+        raise ValueError(
+            "a serial number in hex, of up to 40 digits and below 2^159 (RFC 5280, section 4.1.2.2)."
+            " A fingerprint is none"
+        )
     return f"{int(plain, 16):x}"
 
 

@@ -7,11 +7,12 @@ revoked certificate out.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
 from mtls_rotation import layout
@@ -22,12 +23,13 @@ from mtls_rotation.bus import (
     REVOCATION_WITHDRAWN,
     Event,
 )
-from mtls_rotation.errors import MtlsRotationError, SupersededError, UnusableIssuerError, UnusableNoticeError
+from mtls_rotation.errors import SupersededError, UnusableIssuerError, UnusableNoticeError
 from mtls_rotation.pki.certificates import fingerprint, key_from_pem, subject, to_rfc3339
 from mtls_rotation.revocation import crl, notices
 from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.register import Register, Revoked, Source, added, withdrawn
 from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.truststore import bundle
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING, RotationStart
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 
 # How often a run that another overtook begins afresh by itself.
 _TRIES = 3
+# How many notices are read at once: a whole fleet may be revoked in one go.
+_AT_ONCE = 16
 _JSON, _CRL = "application/json", "application/pkix-crl"
 
 
@@ -131,6 +135,7 @@ class Revocation:
         before, after = self._publish_list()
         problems: list[str] = []
         issued = self._issued()
+        problems += self._strangers(issued, after, before)
         crls = self._publish_crls(issued.authorities, after, problems)
         rotated = self._rotate_what_was_revoked(issued.holders, after, problems)
         return RevocationResult(
@@ -159,18 +164,23 @@ class Revocation:
         raise overtaken
 
     def _sources(self, before: Register) -> Iterable[tuple[str, Source]]:
+        unread = []
         for entry in self._bucket.list(layout.REVOKED):
-            if entry.key.endswith("/"):
-                continue
             known = before.sources.get(entry.key)
             if known and known.etag == entry.etag:
                 yield entry.key, known
-            elif source := self._read(entry, known):
-                yield entry.key, source
+            elif not entry.key.endswith("/"):
+                unread.append((entry, known))
+        if unread:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for (entry, _), source in zip(unread, pool.map(lambda it: self._read(*it), unread), strict=True):
+                    if source:
+                        yield entry.key, source
 
     def _read(self, entry: Listed, known: Source | None) -> Source | None:
-        """What an object says. One that cannot be used does not undo what it said before."""
+        """What an object says. One that cannot be used does not undo what it said before, and holds up no other."""
         where = f"s3://{self._bucket.name}/{entry.key}"
+        before = known.notices if known else ()
         try:
             if entry.size > notices.LARGEST_NOTICE:
                 raise UnusableNoticeError(
@@ -182,7 +192,10 @@ class Revocation:
             stored = self._bucket.read(entry.key)
             return Source(stored.etag, notices.parse(stored.body, where)) if stored else None
         except UnusableNoticeError as error:
-            return Source(entry.etag, known.notices if known else (), str(error))
+            return Source(entry.etag, before, str(error))
+        except (ClientError, BotoCoreError) as error:
+            # Without its ETag, so that it is tried again: a permission may be mended, or an archive restored.
+            return Source("", before, f"{where} cannot be read: {error}")
 
     def _announce(self, before: Register, after: Register) -> None:
         events = [Event(CERTIFICATE_REVOKED, _detail(it)) for it in added(after, before)]
@@ -202,6 +215,26 @@ class Revocation:
         holders.update((key, it) for key, it in outside if it)
         return _Issued([it for _, it in ours if it and it.authority], holders)
 
+    def _strangers(self, issued: _Issued, after: Register, before: Register) -> Iterable[str]:
+        """What was revoked just now under a name that no CA here has: it may be misspelt, and revoke nobody."""
+        new = list(added(after, before))
+        if not new:
+            return
+        known = {certificate.subject.rfc4514_string() for certificate in self._trusted(issued.authorities)}
+        serial_numbers = {holder.serial_number for holder in issued.holders.values()}
+        for revoked in new:
+            if revoked.certificate.issuer not in known and revoked.certificate.serial_number not in serial_numbers:
+                yield (
+                    f"{revoked.certificate} was revoked, and no CA that is trusted here has that name: is it written as"
+                    " RFC 4514 has it, the most specific part first? Better upload the certificate itself"
+                )
+
+    def _trusted(self, authorities: Sequence[layout.IssuedKey]) -> Iterable[x509.Certificate]:
+        """Our own CAs, and every one in the truststore."""
+        for key in (layout.TRUSTSTORE, *(layout.managed_anchor_key(it.anchor) for it in authorities)):
+            if stored := self._bucket.read(key):
+                yield from (it for it in bundle.parse(stored.body) if isinstance(it, x509.Certificate))
+
     # CRLs -------------------------------------------------------------------------------------------------------------
 
     def _publish_crls(
@@ -213,7 +246,7 @@ class Revocation:
                 authority = self._authority(issued)
                 if authority and self._publish_crl(authority, register):
                     published.append(issued.anchor)
-            except (MtlsRotationError, ClientError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one CA holds up no other
                 problems.append(f"no CRL of the CA {issued.anchor} (secret {issued.secret}): {error}")
         return tuple(published)
 
@@ -277,15 +310,20 @@ class Revocation:
         held: dict[str, set[str]] = {}
         for key, holder in holders.items():
             # A key tells the serial number alone; the few certificates that match are looked at.
-            if holder.serial_number in serial_numbers and self._certificate_id(key) in register.revoked:
-                held.setdefault(holder.secret, set()).add(holder.version_id)
+            if holder.serial_number not in serial_numbers:
+                continue
+            try:
+                if self._certificate_id(key) in register.revoked:
+                    held.setdefault(holder.secret, set()).add(holder.version_id)
+            except Exception as error:  # noqa: BLE001 - as below
+                problems.append(f"{key} cannot be read: {error}")
         rotated = []
         for secret, version_ids in sorted(held.items()):
             try:
                 if self._rotate(secret, version_ids, problems):
                     rotated.append(secret)
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one secret holds up no other
+                if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ResourceNotFoundException":
                     continue
                 problems.append(f"secret {secret} holds a revoked certificate and is not rotated: {error}")
         return tuple(rotated)

@@ -224,16 +224,21 @@ def hanging(seen: Observation) -> Mapping[str, frozenset[str]]:
 
 
 def obsolete(seen: Observation, settings: Settings) -> tuple[Issued, ...]:
-    """What the bucket need not remember any more: no label names it, and it is older than `Settings.index_kept`."""
+    """What the bucket need not remember any more: no label names it, and it is older than `Settings.index_kept`.
+
+    A CA is remembered as long as a client certificate hangs on it: its CRL must go on.
+    """
     labelled = seen.live | seen.issuing
     unclear = _unclear(seen.live & seen.in_place, seen) | _unclear(seen.issuing & seen.in_place, seen)
-    return tuple(
+    forgotten = [
         entry
         for entry in seen.issued
         if (entry.secret, entry.version_id) not in labelled
         and entry.secret not in unclear
         and seen.now - entry.at >= settings.index_kept
-    )
+    ]
+    remembered = {entry.anchor for entry in set(seen.issued).difference(forgotten) if not entry.authority}
+    return tuple(entry for entry in forgotten if not entry.authority or entry.anchor not in remembered)
 
 
 def _uploaded(seen: Observation) -> tuple[dict[str, Anchor], list[LeftOut]]:
