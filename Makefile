@@ -22,7 +22,7 @@ demo: setup  ## Deploy to the embedded local AWS and rotate a live certificate u
 	$(PYTHON) -m demo
 
 test: setup  ## Run every test: unit, integration, end to end
-	$(PYTHON) -m pytest
+	$(PYTHON) -m tests
 
 lint: setup  ## Check style, types, the template and the lock
 	$(UV) lock --check --quiet

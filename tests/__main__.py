@@ -1,0 +1,47 @@
+"""`make test`: every test, in three runs at once. Those on a deployed stack wait for much of their time.
+
+Each run ends with the test that looks at every certificate that was issued in it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from demo import sam
+from demo.gateway import architecture
+from tests.e2e import ALREADY_BUILT
+
+# What waits most is together: API Gateway takes an update of a domain every 30 seconds.
+WAITING = ["tests/e2e/test_issuers.py", "tests/e2e/test_truststore.py"]
+RUNS = {
+    "unit and integration": ["tests/unit", "tests/integration"],
+    "end to end, the truststore and the issuers": WAITING,
+    "end to end, all else": ["tests/e2e", *(f"--ignore={file}" for file in WAITING)],
+}
+LAST = "tests/test_every_certificate.py"
+
+
+def main() -> int:
+    """Run both, show each as a whole when it has ended, and fail if one fails."""
+    sam.build(architecture())
+    with ThreadPoolExecutor(len(RUNS)) as pool:
+        ended = [pool.submit(run, name, tests) for name, tests in RUNS.items()]
+        return int(max(it.result() for it in as_completed(ended)) != 0)
+
+
+def run(name: str, tests: list[str]) -> int:
+    """Run some tests, and show what pytest said when it has ended. Its exit status."""
+    command = [sys.executable, "-m", "pytest", "-q", *tests, LAST, *sys.argv[1:]]
+    environment = os.environ | {ALREADY_BUILT: "1"}
+    finished = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    print(f"{name}:\n{finished.stdout}", flush=True)
+    return finished.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
