@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Requests a second that are aimed at, of both applications together, and how often each looks for a new certificate.
 RATE = 70.0
 LOOKS_EVERY = 0.5
+# Which certificate each thread of the applications presents. Each waits for its answer before it sends again.
+APPLICATIONS = ("AWSCURRENT",) * 6 + ("AWSPREVIOUS",) * 2
 TIMEOUT = 10.0
 
 
@@ -73,15 +75,14 @@ class Traffic:
         self._stopping = threading.Event()
         self._requests: list[Request] = []
         self._held: dict[str, Held] = {}
-        self._threads = ThreadPoolExecutor(thread_name_prefix="application")
+        self._threads = ThreadPoolExecutor(len(APPLICATIONS) + 1, thread_name_prefix="application")
         self._running: list[Future[None]] = []
 
     def start(self) -> None:
         """Send the first requests."""
         self._refresh()
         self._running = [self._threads.submit(self._look)] + [
-            self._threads.submit(self._run, label, share)
-            for label, share in (("AWSCURRENT", 0.5), ("AWSCURRENT", 0.25), ("AWSPREVIOUS", 0.25))
+            self._threads.submit(self._run, label) for label in APPLICATIONS
         ]
 
     def stop(self) -> Summary:
@@ -117,8 +118,8 @@ class Traffic:
             if '"certificate"' in value:
                 self._held[label] = from_secret(value, self._server_ca)
 
-    def _run(self, label: str, share: float) -> None:
-        interval = 1 / (RATE * share)
+    def _run(self, label: str) -> None:
+        interval = len(APPLICATIONS) / RATE
         began = time.monotonic()
         for count in itertools.count():
             if self._stopping.wait(max(0.0, began + count * interval - time.monotonic())):
