@@ -15,7 +15,7 @@ from rich.console import Console
 from demo import gateway, sam
 from demo.certificates import Authority, Held
 from demo.report import Refused, Report, RotationReport, TruststoreReport
-from demo.traffic import Traffic, send
+from demo.traffic import RATE, Traffic, send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, LocalAwsError
 from mtls_rotation import layout
@@ -140,7 +140,8 @@ class Demo:
 
     def _breathe(self, traffic: Traffic) -> None:
         until = time.monotonic() + BREATHER
-        await_condition(lambda: time.monotonic() > until, "traffic", BREATHER * 2)
+        enough = traffic.sent + int(RATE * BREATHER / 2)
+        await_condition(lambda: time.monotonic() > until and traffic.sent > enough, "traffic", BREATHER * 10)
         console.print(f"  [dim]{traffic.sent} requests sent, {traffic.failed} failed[/]")
 
     # truststore -------------------------------------------------------------------------------------------------------
