@@ -85,6 +85,19 @@ class Deployment:
         """Deploy again with parameters changed."""
         self.stack = sam.deploy(self.stack.name, self.parameters | parameters, self.environment)
 
+    def delete(self) -> None:
+        """Delete the stack, and wait until it is gone."""
+        stacks = sam.session(self.environment).client("cloudformation")
+        name = stacks.describe_stacks(StackName=self.stack.name)["Stacks"][0]["StackId"]
+        stacks.delete_stack(StackName=name)
+
+        def status() -> str:
+            return stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+
+        await_condition(lambda: not status().endswith("IN_PROGRESS"), "the stack is deleted", 60.0)
+        reasons = [it.get("ResourceStatusReason") for it in stacks.describe_stack_events(StackName=name)["StackEvents"]]
+        assert status() == "DELETE_COMPLETE", reasons[:10]
+
     def labels(self, secret: str) -> dict[str, str]:
         """Staging label → version id."""
         stages = self.secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]

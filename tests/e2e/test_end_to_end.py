@@ -42,10 +42,20 @@ def test_the_bucket_holds_the_public_certificate_of_every_version_and_never_a_ke
     assert not [key for key, body in bodies.items() if b"PRIVATE KEY" in body]
 
 
-def test_the_secrets_may_be_encrypted_with_a_key_of_the_stacks_own(end_to_end: Deployment) -> None:
+def test_the_secrets_may_be_encrypted_with_a_key_of_the_stacks_own_and_outlive_the_stack(
+    end_to_end: Deployment,
+) -> None:
     parameters = {"Architecture": architecture(), "EncryptionKey": "customer"}
     stack = sam.deploy("e2e-key", parameters, end_to_end.environment)
     encrypted = await_first_rotation(Deployment(end_to_end.aws, stack, end_to_end.environment, parameters))
     described = encrypted.secrets.describe_secret(SecretId=encrypted.client)
     assert ":key/" in described["KmsKeyId"]
-    assert encrypted.value(encrypted.client)["certificate"]
+    value = encrypted.value(encrypted.client)
+    assert value["certificate"]
+
+    # Deleting the stack keeps what may be in use.
+    encrypted.await_rest(encrypted.client)
+    encrypted.delete()
+    assert encrypted.value(encrypted.client)["serial_number"] == value["serial_number"]
+    assert "DeletedDate" not in encrypted.secrets.describe_secret(SecretId=encrypted.ca)
+    assert encrypted.s3.list_objects_v2(Bucket=encrypted.bucket, Prefix=layout.ISSUED)["Contents"]

@@ -119,26 +119,10 @@ def test_the_domain_name_may_be_replaced(life: Deployment) -> None:
 
 
 def test_deleting_the_stack_ends_and_takes_its_data_with_it_as_it_was_told(life: Deployment) -> None:
-    delete(life)
+    life.delete()
 
     buckets = {it["Name"] for it in life.s3.list_buckets()["Buckets"]}
     assert life.bucket not in buckets
     for secret in (life.client, life.ca):
         assert "DeletedDate" in life.secrets.describe_secret(SecretId=secret)
     assert client(life, "apigateway").get_domain_names().get("items", []) == []
-
-
-def delete(deployment: Deployment) -> None:
-    """Delete the stack, and wait until it is gone."""
-    stacks = client(deployment, "cloudformation")
-    name = stacks.describe_stacks(StackName=deployment.stack.name)["Stacks"][0]["StackId"]
-    stacks.delete_stack(StackName=name)
-    seen: list[str] = []
-
-    def is_over() -> bool:
-        seen.append(stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
-        return not seen[-1].endswith("IN_PROGRESS")
-
-    await_condition(is_over, "the stack is deleted", 60.0)
-    events = stacks.describe_stack_events(StackName=name)["StackEvents"] if seen[-1] != "DELETE_COMPLETE" else []
-    assert seen[-1] == "DELETE_COMPLETE", [it.get("ResourceStatusReason") for it in events][:10]

@@ -262,6 +262,23 @@ def test_a_bucket_with_more_than_can_be_deleted_in_the_time_is_emptied_by_the_ne
     assert new.clients.s3.list_buckets()["Buckets"] == []
 
 
+def test_a_bucket_that_another_function_writes_to_meanwhile_is_emptied_again(
+    new: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = iter(["revocation/list.json", "crl/late.crl"])
+    delete_bucket = new.clients.s3.delete_bucket
+
+    def delete(**request: Any) -> Any:
+        if key := next(late, None):
+            new.clients.s3.put_object(Bucket=BUCKET, Key=key, Body=b"late")
+        return delete_bucket(**request)
+
+    monkeypatch.setattr(new.clients.s3, "delete_bucket", delete)
+    Removal(new.clients.s3, new.clients.secretsmanager, BUCKET).run([], new.time.deadline())
+
+    assert new.clients.s3.list_buckets()["Buckets"] == []
+
+
 def test_delete_succeeds_where_nothing_was_ever_made(
     new: Stack, app: ModuleType, cloudformation: Cloudformation
 ) -> None:

@@ -518,7 +518,27 @@ def test_an_upstream_that_speaks_no_tls_is_a_502(proxy: Proxy) -> None:
 
         threading.Thread(target=serve, daemon=True).start()
         proxy.use(upstream=f"https://127.0.0.1:{plain.getsockname()[1]}")
-        assert (proxy.problem().status, proxy.problem().code)[0] == 502
+        problem = proxy.problem()
+
+    assert (problem.status, problem.code) == (502, "upstream-tls")
+
+
+def test_an_upstream_with_which_no_handshake_is_possible_is_a_502_of_its_own(proxy: Proxy) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(
+                    bytes.fromhex("15030300020246")
+                )  # the alert protocol_version (RFC 8446, section 6.2)
+
+        threading.Thread(target=refuse, daemon=True).start()
+        proxy.use(upstream=f"https://127.0.0.1:{listener.getsockname()[1]}")
+        problem = proxy.problem()
+
+    assert (problem.status, problem.code) == (502, "upstream-tls")
 
 
 def test_an_upstream_that_says_nothing_is_a_504(proxy: Proxy) -> None:
@@ -537,15 +557,16 @@ def test_an_upstream_that_says_nothing_is_a_504(proxy: Proxy) -> None:
 @pytest.mark.parametrize("part", ["headers", "body"])
 def test_an_upstream_that_answers_byte_by_byte_is_a_504_when_the_time_is_over(proxy: Proxy, part: str) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        dripping = threading.Thread(target=drip, args=(listener, proxy.server.context, part), daemon=True)
+        left: list[OSError] = []
+        dripping = threading.Thread(target=drip, args=(listener, proxy.server.context, part, left), daemon=True)
         dripping.start()
         proxy.use(upstream=f"https://127.0.0.1:{listener.getsockname()[1]}", timeout=0.6)
         assert (proxy.problem().status, proxy.problem().code) == (504, "upstream-timeout")
-        proxy.close()
         dripping.join(10)
+    assert len(left) == 2, "a connection that was given up stayed open"
 
 
-def drip(listener: socket.socket, context: ssl.SSLContext, part: str) -> None:
+def drip(listener: socket.socket, context: ssl.SSLContext, part: str, left: list[OSError]) -> None:
     """Answer two requests, each a byte every 50 ms for two seconds, as long as the client stays."""
     for _ in range(2):
         plain, _ = listener.accept()
@@ -557,8 +578,8 @@ def drip(listener: socket.socket, context: ssl.SSLContext, part: str) -> None:
                 for byte in b"HTTP/1.1 200 OK\r\nX-Slow: 1\r\nX-More: 2\r\n":
                     secure.sendall(bytes([byte]))
                     threading.Event().wait(0.05)
-        except OSError:
-            continue
+        except OSError as error:
+            left.append(error)
 
 
 def test_the_time_that_is_left_counts_where_it_is_less_than_the_routes(proxy: Proxy) -> None:
@@ -601,7 +622,7 @@ def test_a_status_that_api_gateway_would_not_take_is_a_502(proxy: Proxy, status:
 
 
 def test_a_header_of_the_answer_that_breaks_a_line_does_not_come_back(proxy: Proxy) -> None:
-    proxy.server.answering = answer("200 OK", ("X-Good", "1"), ("X-Tab", "a\tb"))
+    proxy.server.answering = answer("200 OK", ("X-Good", "1"), ("X-Tab", "a\tb"), ("X-Bad", "a\x01b"))
     assert set(proxy.send().headers) == {"x-good", "x-tab", "via"}
 
 

@@ -431,7 +431,7 @@ def test_one_secret_that_cannot_be_rotated_now_holds_up_no_other(stack: Stack, c
     assert ["a/first" in problem for problem in result.problems] == [True]
 
 
-def test_a_revoked_version_that_is_current_and_pending_at_once_is_rotated_and_keeps_its_labels(stack: Stack) -> None:
+def test_a_revoked_version_that_is_current_and_pending_at_once_is_rotated_and_stays_current(stack: Stack) -> None:
     token = stack.rotate()
     stack.secrets.record(CLIENT).versions[token]["version_stages"].append("AWSPENDING")
     result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(token)))

@@ -340,7 +340,7 @@ class Revocation:
         current, pending = description.version_at(AWSCURRENT), description.version_at(AWSPENDING)
         if not {current, pending} & revoked:
             return False
-        if pending is not None and pending in revoked and pending != current:
+        if pending is not None and pending in revoked:
             self._versions.drop_pending(description.arn, pending)
         if self._versions.rotate(description.arn) is RotationStart.REFUSED:
             problems.append(
