@@ -569,6 +569,51 @@ def test_a_run_that_another_overtook_begins_afresh(stack: Stack, ca: pki.Certifi
     assert set(register(stack).revoked) == {CertificateId.of(mine), CertificateId.of(theirs)}
 
 
+def test_a_run_that_has_fallen_behind_does_not_undo_the_crl_of_a_newer_one(stack: Stack, ca: pki.CertifiedKey) -> None:
+    mine, theirs = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/mine", Body=pki.to_pem(mine).encode())
+    run = stack.revocation
+    read = run._bucket.read
+    overtaken = iter([True])
+
+    def overtake(key: str, version_id: str | None = None) -> Any:
+        # The list is written by now; the other run ends before this one comes to the CRL.
+        if key.startswith("crl/") and next(overtaken, False):
+            stack.revoke("theirs", pki.to_pem(theirs))
+        return read(key, version_id)
+
+    run._bucket.read = overtake  # type: ignore[method-assign]
+    result = run.run()
+
+    listed = {it.serial_number for it in published_crl(stack, ca.certificate)}
+    assert listed == {mine.serial_number, theirs.serial_number}
+    assert CertificateId.of(mine) in {it.certificate for it in result.added}
+    assert not result.problems
+
+
+def test_two_runs_that_make_the_same_crl_at_once_end_with_the_newer_list_on_it(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    mine, theirs = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/mine", Body=pki.to_pem(mine).encode())
+    run = stack.revocation
+    newest = run._bucket.newest
+    overtaken = iter([True])
+
+    def overtake(key: str) -> Any:
+        found = newest(key)
+        if next(overtaken, False):  # between the look at the list and the write
+            stack.revoke("theirs", pki.to_pem(theirs))
+        return found
+
+    run._bucket.newest = overtake  # type: ignore[method-assign]
+    result = run.run()
+
+    listed = {it.serial_number for it in published_crl(stack, ca.certificate)}
+    assert listed == {mine.serial_number, theirs.serial_number}
+    assert not result.problems
+
+
 def test_the_list_comes_first_so_that_a_killed_run_has_kept_the_revoked_out(stack: Stack) -> None:
     token = stack.rotate()
     stack.revocation.run()

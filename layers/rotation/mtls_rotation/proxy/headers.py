@@ -132,17 +132,14 @@ def _is_gateways(name: str, value: str) -> bool:
 
 def _by_policy(headers: Headers, policy: HeaderPolicy) -> Headers:
     dropped = {name.lower() for name in policy.drop}
-    renamed = {old.lower(): new for old, new in policy.rename.items()}
+    names = {old.lower(): new for old, new in policy.rename.items()}
+    kept = [(name, value) for name, value in headers if name.lower() not in dropped]
+    renamed = [(names[name.lower()], value) for name, value in kept if name.lower() in names]
+    # A header gives way to one that takes its name.
+    taken = {*names, *(name.lower() for name, _ in renamed)}
+    passed = [*((name, value) for name, value in kept if name.lower() not in taken), *renamed]
     overridden = {name.lower() for name in policy.set}
-    # A header that another takes the name of gives way to it.
-    overridden |= {renamed[name.lower()].lower() for name, _ in headers if name.lower() in renamed}
-    kept = [
-        (renamed.get(name.lower(), name), value)
-        for name, value in headers
-        if name.lower() not in dropped and (name.lower() in renamed or name.lower() not in overridden)
-    ]
-    taken = {name.lower() for name in policy.set}
-    return [*((name, value) for name, value in kept if name.lower() not in taken), *policy.set.items()]
+    return [*((name, value) for name, value in passed if name.lower() not in overridden), *policy.set.items()]
 
 
 def _well_formed(headers: Iterable[tuple[str, str]], wanted: str) -> str:

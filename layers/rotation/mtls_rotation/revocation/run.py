@@ -93,6 +93,14 @@ class _Issued:
     holders: Mapping[str, layout.IssuedKey | layout.OutsideKey]
 
 
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """The list as it lies in the bucket."""
+
+    register: Register
+    version_id: str
+
+
 class Revocation:
     """Brings the revocation list, the CRLs and the secrets in line with what operators uploaded under `revoked/`.
 
@@ -132,36 +140,41 @@ class Revocation:
             SupersededError: other runs kept writing the list at the same time.
             ClientError: AWS refused a call for the list itself.
         """
-        before, after = self._publish_list()
-        problems: list[str] = []
-        issued = self._issued()
-        problems += self._strangers(issued, after, before)
-        crls = self._publish_crls(issued.authorities, after, problems)
-        rotated = self._rotate_what_was_revoked(issued.holders, after, problems)
-        return RevocationResult(
-            len(after.revoked), tuple(added(after, before)), after.refused, crls, rotated, tuple(problems)
-        )
-
-    # the list ---------------------------------------------------------------------------------------------------------
-
-    def _publish_list(self) -> tuple[Register, Register]:
-        """Write the list if it is another one, and say what changed. Before and after."""
+        first: Register | None = None
         for _ in range(_TRIES):
-            stored = self._bucket.read(layout.REVOCATION_LIST)
-            before = _parsed(stored.body) if stored else Register()
-            after = Register.of(dict(self._sources(before)), before, self._clock())
-            body = after.render()
-            if stored and stored.body == body:
-                return before, after
             try:
-                self._bucket.replace(layout.REVOCATION_LIST, body, stored, content_type=_JSON)
+                before, published = self._publish_list()
+                first = first or before
+                return self._follow(first, published)
             except SupersededError as error:
                 log.info("begun afresh", extra={"reason": str(error)})
                 overtaken = error
-                continue
-            self._announce(before, after)
-            return before, after
         raise overtaken
+
+    def _follow(self, before: Register, published: _Published) -> RevocationResult:
+        """What follows from the list: CRLs and rotations."""
+        register = published.register
+        problems: list[str] = []
+        issued = self._issued()
+        crls = self._publish_crls(issued.authorities, published, problems)
+        rotated = self._rotate_what_was_revoked(issued.holders, register, problems)
+        new = tuple(added(register, before))
+        problems += self._strangers(issued, new)
+        return RevocationResult(len(register.revoked), new, register.refused, crls, rotated, tuple(problems))
+
+    # the list ---------------------------------------------------------------------------------------------------------
+
+    def _publish_list(self) -> tuple[Register, _Published]:
+        """Write the list if it is another one, and say what changed. What it was before, and what it is."""
+        stored = self._bucket.read(layout.REVOCATION_LIST)
+        before = _parsed(stored.body) if stored else Register()
+        after = Register.of(dict(self._sources(before)), before, self._clock())
+        body = after.render()
+        if stored and stored.body == body:
+            return before, _Published(after, stored.version_id)
+        written = self._bucket.replace(layout.REVOCATION_LIST, body, stored, content_type=_JSON)
+        self._announce(before, after)
+        return before, _Published(after, written.version_id)
 
     def _sources(self, before: Register) -> Iterable[tuple[str, Source]]:
         unread = []
@@ -215,9 +228,8 @@ class Revocation:
         holders.update((key, it) for key, it in outside if it)
         return _Issued([it for _, it in ours if it and it.authority], holders)
 
-    def _strangers(self, issued: _Issued, after: Register, before: Register) -> Iterable[str]:
+    def _strangers(self, issued: _Issued, new: Sequence[Revoked]) -> Iterable[str]:
         """What was revoked just now under a name that no CA here has: it may be misspelt, and revoke nobody."""
-        new = list(added(after, before))
         if not new:
             return
         known = {certificate.subject.rfc4514_string() for certificate in self._trusted(issued.authorities)}
@@ -238,17 +250,19 @@ class Revocation:
     # CRLs -------------------------------------------------------------------------------------------------------------
 
     def _publish_crls(
-        self, authorities: Sequence[layout.IssuedKey], register: Register, problems: list[str]
+        self, authorities: Sequence[layout.IssuedKey], published: _Published, problems: list[str]
     ) -> tuple[str, ...]:
-        published = []
+        made = []
         for issued in authorities:
             try:
                 authority = self._authority(issued)
-                if authority and self._publish_crl(authority, register):
-                    published.append(issued.anchor)
+                if authority and self._publish_crl(authority, published):
+                    made.append(issued.anchor)
+            except SupersededError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one CA holds up no other
                 problems.append(f"no CRL of the CA {issued.anchor} (secret {issued.secret}): {error}")
-        return tuple(published)
+        return tuple(made)
 
     def _authority(self, issued: layout.IssuedKey) -> _Authority | None:
         """A CA that is in date, and can be: an expired one has no clients."""
@@ -260,14 +274,28 @@ class Revocation:
             return None
         return _Authority(certificate, issued.secret, issued.version_id)
 
-    def _publish_crl(self, authority: _Authority, register: Register) -> bool:
+    def _publish_crl(self, authority: _Authority, published: _Published) -> bool:
+        """Make a CA's CRL if it is due; whether it was.
+
+        Raises:
+            SupersededError: another run has written a newer list or CRL, which must not be undone by an older one.
+        """
         ca, now = authority.certificate, self._clock()
-        revoked = register.by(subject(ca))
+        revoked = published.register.by(subject(ca))
         stored = self._bucket.read(authority.key)
         previous = crl.parse(stored.body) if stored else None
         if not crl.is_due(ca, revoked, previous, now):
             return False
         body = crl.build(ca, self._signing_key(authority), revoked, previous, now, self._crl_validity)
+        # After the CRL was read, and before it is replaced on the condition that it is still that one: whoever writes a
+        # newer list now will find this CRL, and whoever has done so is found here.
+        if (newest := self._bucket.newest(layout.REVOCATION_LIST)) != published.version_id:
+            raise SupersededError(
+                where=f"s3://{self._bucket.name}/{layout.REVOCATION_LIST}",
+                found=f"the version {newest}",
+                expected=f"the version {published.version_id}, which the CRL was made from",
+                remedy="Nothing to do: it is looked at afresh and tried again.",
+            )
         self._bucket.replace(authority.key, body, stored, content_type=_CRL)
         self._bus.put(
             REVOCATION_LIST_PUBLISHED,
