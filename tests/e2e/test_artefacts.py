@@ -6,6 +6,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import yaml
 
 from demo import sam
 
@@ -23,21 +24,34 @@ def runtime(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "function", ["RotateFunction", "TruststoreSyncFunction", "BootstrapFunction", "SignedCertificateFunction"]
-)
-def test_a_function_finds_all_that_it_imports_in_the_layer(built: None, runtime: Path, function: str) -> None:
-    layer = BUILT / "RotationLayer" / "python"
+# What each function makes of its parts, beside importing its handler.
+PARTS = {
+    "RotateFunction": "from mtls_rotation import handshake; parts.rotation",
+    "TruststoreSyncFunction": "parts.sync, parts.queue",
+    "BootstrapFunction": "import urllib3; parts.bootstrap, parts.removal",
+    "SignedCertificateFunction": "parts.intake",
+    "RevocationFunction": "parts.revocation",
+    "AuthorizerFunction": "parts.revocation_check, parts.allow_list()",
+    "MtlsProxyFunction": "parts.forwarding",
+}
+LAYERS = {"MtlsProxyFunction": ("RotationLayer", "ClientLayer")}
+
+
+@pytest.mark.parametrize("function", PARTS)
+def test_a_function_finds_all_that_it_imports_in_its_layers(built: None, runtime: Path, function: str) -> None:
+    layers = [str(BUILT / layer / "python") for layer in LAYERS.get(function, ("RotationLayer",))]
     program = (
-        f"import sys; sys.path[:0] = {[str(BUILT / function), str(layer), str(runtime)]!r}\n"
-        "import app; from mtls_rotation import assembly, bootstrap, handshake, rotation; import urllib3\n"
-        "parts = app.assembly; parts.rotation, parts.sync, parts.bootstrap, parts.queue\n"
+        f"import sys; sys.path[:0] = {[str(BUILT / function), *layers, str(runtime)]!r}\n"
+        f"import app; parts = app.assembly; {PARTS[function]}\n"
     )
     environment = {
         "BUCKET_NAME": "b",
         "EVENT_BUS_NAME": "default",
         "STACK_NAME": "s",
         "DOMAIN_NAMES": "api.example.com",
+        "ALLOW_LIST": '{"routes": {"GET /": ["*"]}}',
+        "ROUTES": '{"routes": {"billing": {"upstream": "https://api.partner.example"}}}',
+        "CLIENT_SECRET": "mtls/billing",
         "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/q",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
@@ -57,3 +71,15 @@ def test_the_layer_holds_no_second_boto3(built: None) -> None:
     packages = {entry.name for entry in (BUILT / "RotationLayer" / "python").iterdir()}
     assert not packages & {"boto3", "botocore"}
     assert {"mtls_rotation", "cryptography", "pydantic", "aws_lambda_powertools"} <= packages
+
+
+def test_the_clients_layer_is_whole_by_itself(built: None) -> None:
+    packages = {entry.name for entry in (BUILT / "ClientLayer" / "python").iterdir()}
+    assert not packages & {"boto3", "botocore", "mtls_rotation"}
+    assert {"mtls_client", "cryptography", "httpx"} <= packages
+
+
+def test_what_is_deployed_has_no_yaml_aliases(built: None) -> None:
+    """CloudFormation takes none; `sam build` writes them out."""
+    template = (BUILT / "template.yaml").read_text()
+    assert not [event for event in yaml.parse(template) if isinstance(event, yaml.AliasEvent)]

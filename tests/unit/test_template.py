@@ -14,7 +14,7 @@ from typing import Any
 import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
 import pytest
 
-from mtls_rotation import bus
+from mtls_rotation import bus, layout
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE: dict[str, Any] = json.loads(json.dumps(cfnlint.decode.cfn_yaml.load(str(ROOT / "template.yaml"))))
@@ -431,3 +431,5 @@ def test_revocation_hears_of_uploads_of_new_cas_and_of_the_hour() -> None:
         "detail": {"kind": ["ca"]},
     }
     assert events["Hourly"]["Schedule"] == "rate(1 hour)"
+    assert events["ListDeleted"]["Pattern"]["detail-type"] == ["Object Deleted"]
+    assert events["ListDeleted"]["Pattern"]["detail"]["object"]["key"] == [layout.REVOCATION_LIST]
