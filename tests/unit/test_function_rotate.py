@@ -49,7 +49,7 @@ def test_a_failure_is_counted_and_reaches_secrets_manager(
     stack: Stack, app: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(VersionNotStagedError):
-        app.handler(sample("rotate-set-secret", stack), Context(seconds=10.2))
+        app.handler(sample("rotate-set-secret", stack), Context(seconds=11.5))
 
     counted = metrics(capsys.readouterr().out)
     assert (counted["step"], counted["StepFailed"]) == ("setSecret", [1.0])

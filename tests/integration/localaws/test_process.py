@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -196,7 +197,11 @@ def test_the_emulator_itself_runs_without_the_callers_settings(aws: LocalAws) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_in_the_foreground_it_prints_what_another_shell_needs_and_ends_on_a_signal(number: signal.Signals) -> None:
-    with subprocess.Popen([sys.executable, "-m", "localaws"], cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
+    # A shell has what it starts in the background ignore Ctrl-C, and so may have whoever runs these tests.
+    heed = functools.partial(signal.signal, number, signal.SIG_DFL)
+    with subprocess.Popen(
+        [sys.executable, "-m", "localaws"], cwd=_ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=heed
+    ) as process:
         assert process.stdout is not None
         said: list[str] = []
         while not any(line.startswith("Log:") for line in said):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
@@ -82,7 +84,7 @@ class Forwarding:
         self._table = table
         self._certificate = certificate
         self._wall_clock = wall_clock
-        self._transports: dict[_Destination, _Kept] = {}
+        self._lines: dict[_Destination, _Line] = {}
         self._exchanges = ThreadPoolExecutor(_MOST_EXCHANGES, thread_name_prefix="exchange")
 
     def send(self, request: Incoming, seconds: float) -> Answer:
@@ -111,17 +113,22 @@ class Forwarding:
 
     def close(self) -> None:
         """End every connection. For tests: a function's connections end with its execution environment."""
-        for kept in self._transports.values():
-            kept.transport.close()
-        self._transports.clear()
+        for line in self._lines.values():
+            line.transport.close()
+        self._lines.clear()
 
     def _sent(self, request: httpx.Request, route: Route, seconds: float) -> Answer:
+        destination = _Destination(route.client_secret, route.server_ca)
         try:
+            line = self._line(destination)
             # In a thread of its own: each of httpx's time-outs is for one read, and an upstream may send byte by byte.
-            response, body = self._exchanges.submit(_exchange, self._transport(route), request).result(seconds)
+            exchange = self._exchanges.submit(line.exchange, request)
+            response, body = exchange.result(seconds)
         except TimeoutError:
             log.warning("no answer from upstream within %g s", seconds)
-            self._give_up(route)
+            del self._lines[destination]
+            line.hang_up()
+            exchange.add_done_callback(lambda _: line.transport.close())
             raise NoAnswerError(problems.too_slow(seconds)) from None
         except (httpx.TransportError, MtlsClientError) as error:
             log.warning("no answer from upstream: %s: %s", type(error).__name__, error)
@@ -138,23 +145,18 @@ class Forwarding:
             body if has_body else b"",
         )
 
-    def _transport(self, route: Route) -> httpx.BaseTransport:
+    def _line(self, destination: _Destination) -> _Line:
         now = self._wall_clock()
-        destination = _Destination(route.client_secret, route.server_ca)
-        kept = self._transports.get(destination)
-        if kept is not None and not 0 <= now - kept.used_at <= _LONGEST_IDLE:
+        line = self._lines.get(destination)
+        if line is not None and not 0 <= now - line.used_at <= _LONGEST_IDLE:
             # The environment was frozen meanwhile, it may be: then the upstream has closed what looks open here.
-            self._give_up(route)
-            kept = None
-        transport = kept.transport if kept else self._certificate(route.client_secret).httpx_transport(route.server_ca)
-        self._transports[destination] = _Kept(transport, now)
-        return transport
-
-    def _give_up(self, route: Route) -> None:
-        """Close a route's connections; the next request makes others."""
-        kept = self._transports.pop(_Destination(route.client_secret, route.server_ca), None)
-        if kept is not None:
-            kept.transport.close()
+            line.transport.close()
+            line = None
+        if line is None:
+            certificate = self._certificate(destination.client_secret)
+            line = self._lines[destination] = _Line(certificate.httpx_transport(destination.server_ca))
+        line.used_at = now
+        return line
 
 
 class _Destination(NamedTuple):
@@ -164,21 +166,42 @@ class _Destination(NamedTuple):
     server_ca: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A transport with its connections, and when it was used last."""
+class _Line:
+    """A transport, with the sockets that it has opened.
 
-    transport: httpx.BaseTransport
-    used_at: float
+    Attributes:
+        used_at: when it was used last, in seconds.
+    """
 
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        self.transport = transport
+        self.used_at = 0.0
+        self._sockets: list[socket.socket] = []
 
-def _exchange(transport: httpx.BaseTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
-    """Send, and read the answer to its end."""
-    response = transport.handle_request(request)
-    try:
-        return response, b"" if request.method == "HEAD" else _read(response)
-    finally:
-        response.close()
+    def exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        """Send, and read the answer to its end."""
+        request.extensions["trace"] = self._hear
+        response = self.transport.handle_request(request)
+        try:
+            return response, b"" if request.method == "HEAD" else _read(response)
+        finally:
+            response.close()
+
+    def hang_up(self) -> None:
+        """End what is under way in another thread, which then closes its connection itself.
+
+        To close it from here would be wrong: OpenSSL would go on reading from the number of a file that is another by
+        then.
+        """
+        for opened in self._sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+    def _hear(self, event: str, info: dict[str, Any]) -> None:
+        """Hear of httpcore's trace events (https://www.encode.io/httpcore/extensions/#trace)."""
+        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+            still_open = [it for it in self._sockets if it.fileno() != -1]
+            self._sockets = [*still_open, info["return_value"].get_extra_info("socket")]
 
 
 def _made(request: Incoming, rest: str, route: Route, seconds: float) -> httpx.Request:
