@@ -58,10 +58,11 @@ def test_no_request_fails_while_the_ca_is_rotated_between_two_client_rotations(g
     traffic = Traffic(gateway.secrets, gateway.client, gateway.url, gateway.aws.front_door.server_ca_pem)
     traffic.start()
     try:
-        gateway.rotate(gateway.client, within=10.0)
+        await_condition(lambda: traffic.sent > 100, "requests under way", 60.0)
+        gateway.rotate(gateway.client, within=60.0)
         gateway.rotate(gateway.ca, within=60.0)
         new_ca = pki.fingerprint(pki.from_pem(gateway.value(gateway.ca)["certificate"])[0])
-        gateway.rotate(gateway.client, within=10.0)
+        gateway.rotate(gateway.client, within=60.0)
         sent = traffic.sent
         await_condition(lambda: traffic.sent > sent + 100, "requests with the new CA's certificate", 20.0)
     finally:

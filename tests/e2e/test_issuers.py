@@ -55,9 +55,10 @@ def test_no_request_fails_while_a_ca_in_kms_is_rotated_and_its_successor_has_a_k
     traffic = Traffic(kms_gateway.secrets, kms_gateway.client, kms_gateway.url, server_ca)
     traffic.start()
     try:
-        kms_gateway.rotate(kms_gateway.client, within=10.0)
+        await_condition(lambda: traffic.sent > 100, "requests under way", 60.0)
+        kms_gateway.rotate(kms_gateway.client, within=60.0)
         kms_gateway.rotate(kms_gateway.ca, within=60.0)
-        kms_gateway.rotate(kms_gateway.client, within=10.0)
+        kms_gateway.rotate(kms_gateway.client, within=60.0)
         sent = traffic.sent
         await_condition(lambda: traffic.sent > sent + 100, "requests with the new CA's certificate", 20.0)
     finally:
@@ -79,6 +80,7 @@ def test_no_request_fails_while_a_certificate_that_is_its_own_anchor_is_rotated(
         traffic = Traffic(pinned.secrets, pinned.client, pinned.url, aws.front_door.server_ca_pem)
         traffic.start()
         try:
+            await_condition(lambda: traffic.sent > 100, "requests under way", 60.0)
             for _ in range(2):
                 pinned.rotate(pinned.client, within=60.0)
         finally:
