@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socketserver
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from cryptography import x509
 
 from mtls_rotation.pki.certificates import key_to_pem, serial, to_pem
+from tests.serving import serving
 
 if TYPE_CHECKING:
     from mtls_rotation.pki.certificates import CertifiedKey
@@ -140,12 +140,5 @@ def _read(stream: _Readable, peer: str) -> Received | None:
 @contextmanager
 def upstream(identity: CertifiedKey, folder: Path) -> Iterator[Upstream]:
     """One that answers as long as the block runs."""
-    server = Upstream(identity, folder)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with serving(Upstream(identity, folder)) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -6,9 +6,6 @@ import socket
 import socketserver
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,16 +85,3 @@ class _Handler(socketserver.BaseRequestHandler):
                 secure.sendall(status.encode())
         except OSError:
             return  # refused, which the client sees for itself
-
-
-@contextmanager
-def serving[S: ThreadingHTTPServer](server: S) -> Iterator[S]:
-    """Have a plain HTTP server answer as long as the block runs."""
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

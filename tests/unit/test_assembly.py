@@ -12,7 +12,7 @@ import pytest
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import DomainBusyError, InvalidSettingsError
 from mtls_rotation.truststore.target import Deployed, Truststore
-from tests.unit.server import serving
+from tests.serving import serving
 
 SETTINGS = {"BUCKET_NAME": "b", "EVENT_BUS_NAME": "default", "STACK_NAME": "stack"}
 

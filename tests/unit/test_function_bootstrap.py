@@ -19,8 +19,8 @@ from mtls_rotation.removal import Removal
 from mtls_rotation.revocation import crl
 from mtls_rotation.timing import utc_now
 from tests import builders
+from tests.serving import serving
 from tests.unit.lambda_functions import Context, load, sample
-from tests.unit.server import serving
 from tests.unit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
 
 

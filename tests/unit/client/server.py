@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from mtls_rotation.pki.certificates import key_to_pem, serial, to_pem
+from tests.serving import serving
 
 if TYPE_CHECKING:
     from mtls_rotation.pki.certificates import CertifiedKey
@@ -179,13 +180,8 @@ def _reset(connection: socket.socket) -> None:
 @contextmanager
 def partner_api(identity: CertifiedKey, folder: Path) -> Iterator[PartnerApi]:
     """One that answers as long as the block runs."""
-    server = PartnerApi(identity, folder)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.gate.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(PartnerApi(identity, folder)) as server:
+        try:
+            yield server
+        finally:
+            server.gate.set()

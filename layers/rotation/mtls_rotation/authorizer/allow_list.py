@@ -10,13 +10,15 @@ The first route that fits decides. In a path `*` stands for one segment, and `**
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import unquote
 
 from cryptography import x509
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from mtls_rotation.errors import InvalidSettingsError
+from mtls_rotation.operators_document import OperatorsDocument
 
 if TYPE_CHECKING:
     from mtls_rotation.authorizer.caller import Caller
@@ -50,10 +52,29 @@ def _name(text: str) -> str:
     return text
 
 
-class AllowList(BaseModel):
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A route of the list, as it is compared."""
+
+    method: str
+    path: tuple[str, ...]
+    names: frozenset[str]
+
+    def fits(self, method: str, asked: tuple[str, ...]) -> bool:
+        pattern = self.path
+        if pattern and pattern[-1] == "**":
+            pattern, asked = pattern[:-1], asked[: len(pattern) - 1]
+        return (
+            self.method in ("*", method)
+            and len(pattern) == len(asked)
+            and all(want in ("*", have) for want, have in zip(pattern, asked, strict=True))
+        )
+
+
+class AllowList(OperatorsDocument):
     """Who may ask for what."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    called = "allow-list"
 
     routes: Annotated[
         dict[Annotated[str, AfterValidator(_route)], tuple[Annotated[str, AfterValidator(_name)], ...]],
@@ -61,24 +82,11 @@ class AllowList(BaseModel):
     ]
     otherwise: Literal["allow", "deny"] = "deny"
 
-    @classmethod
-    def parse(cls, text: str, where: str) -> AllowList:
-        """Read an allow-list.
-
-        Raises:
-            InvalidSettingsError: it is no JSON, or says something that cannot be held to.
-        """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            location = " → ".join(str(part) for part in problem["loc"] if part != "[key]")
-            raise InvalidSettingsError(
-                where=where,
-                found=f"an unusable {location}" if location else "no allow-list",
-                expected=str(problem["msg"]).removeprefix("Value error, "),
-                remedy="Correct it; docs/gateway.md shows one. Until then the one before holds, if there was one.",
-            ) from None
+    @cached_property
+    def _rules(self) -> tuple[_Rule, ...]:
+        """The routes in order, taken apart once and not with each request."""
+        parts = ((route.partition(" "), names) for route, names in self.routes.items())
+        return tuple(_Rule(method, segments(path) or (), frozenset(names)) for (method, _, path), names in parts)
 
     def allows(self, caller: Caller, method: str, path: str) -> bool:
         """Whether a caller may ask for this.
@@ -92,10 +100,9 @@ class AllowList(BaseModel):
         asked = segments(path)
         if asked is None:
             return False
-        for route, names in self.routes.items():
-            wanted_method, _, pattern = route.partition(" ")
-            if wanted_method in ("*", method) and _fits(segments(pattern) or (), asked):
-                return "*" in names or not {f"subject:{caller.subject}", *caller.names}.isdisjoint(names)
+        rule = next((rule for rule in self._rules if rule.fits(method, asked)), None)
+        if rule is not None:
+            return "*" in rule.names or not rule.names.isdisjoint((f"subject:{caller.subject}", *caller.names))
         return self.otherwise == "allow"
 
 
@@ -108,9 +115,3 @@ def segments(path: str) -> tuple[str, ...] | None:
         return tuple(unquote(part, errors="strict") for part in plain.split("/")[1:])
     except UnicodeDecodeError:
         return None
-
-
-def _fits(pattern: tuple[str, ...], asked: tuple[str, ...]) -> bool:
-    if pattern and pattern[-1] == "**":
-        pattern, asked = pattern[:-1], asked[: len(pattern) - 1]
-    return len(pattern) == len(asked) and all(want in ("*", have) for want, have in zip(pattern, asked, strict=True))

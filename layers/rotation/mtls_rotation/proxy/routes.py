@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from mtls_rotation.errors import InvalidSettingsError
+from mtls_rotation.operators_document import OperatorsDocument
 from mtls_rotation.proxy.headers import GATEWAYS_OWN, HOP_BY_HOP, is_name, is_value
 from mtls_rotation.proxy.paths import is_plain
 
@@ -117,30 +117,9 @@ class Route(_Strict):
     forwarded: bool = True
 
 
-class RouteTable(_Strict):
+class RouteTable(OperatorsDocument):
     """The upstreams, by the name in the path."""
 
+    called = "route table"
+
     routes: Annotated[dict[Annotated[str, AfterValidator(_name)], Route], Field(min_length=1)]
-
-    @classmethod
-    def parse(cls, text: str, where: str) -> Self:
-        """Read a route table.
-
-        Args:
-            text: JSON.
-            where: what to call it in an error.
-
-        Raises:
-            InvalidSettingsError: it is no JSON, or names something that cannot be called.
-        """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            location = " → ".join(str(part) for part in problem["loc"] if part != "[key]")
-            raise InvalidSettingsError(
-                where=where,
-                found=f"an unusable {location}" if location else "no route table",
-                expected=str(problem["msg"]).removeprefix("Value error, "),
-                remedy="Correct it; docs/gateway.md shows one. Until then the one before holds, if there was one.",
-            ) from None
