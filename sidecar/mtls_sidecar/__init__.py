@@ -1,0 +1,1 @@
+"""Gives programs in any language a client certificate that is always the newest: as files, or as a proxy."""
