@@ -4,6 +4,7 @@ Importing this is cheap: boto3, httpx, cryptography and ssl are imported when th
 """
 
 from mtls_client.certificate import ClientCertificate
+from mtls_client.credential import Credential
 from mtls_client.errors import (
     ExpiredCertificateError,
     InvalidSecretError,
@@ -14,17 +15,26 @@ from mtls_client.errors import (
     SecretUnavailableError,
     UnsupportedPlatformError,
 )
+from mtls_client.loopback import AgentSource, LambdaExtensionSource
+from mtls_client.secrets_manager import SecretsManagerSource
+from mtls_client.source import SecretVersion, Source
 from mtls_client.status import Status
 
 __all__ = [
+    "AgentSource",
     "ClientCertificate",
+    "Credential",
     "ExpiredCertificateError",
     "InvalidSecretError",
     "InvalidServerCaError",
+    "LambdaExtensionSource",
     "MissingExtraError",
     "MtlsClientError",
     "NotYetValidCertificateError",
     "SecretUnavailableError",
+    "SecretVersion",
+    "SecretsManagerSource",
+    "Source",
     "Status",
     "UnsupportedPlatformError",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtls_client.errors import InvalidSecretError, InvalidServerCaError, UnsupportedPlatformError
@@ -13,10 +15,11 @@ if TYPE_CHECKING:
     from mtls_client.credential import Credential
 
 
-def trusting(server_ca: str | None) -> ssl.SSLContext:
+def trusting[C: ssl.SSLContext](kind: type[C], server_ca: str | None) -> C:
     """A client context that verifies the server and its host name, TLS 1.2 or later, with no client certificate yet.
 
     Args:
+        kind: the class of the context.
         server_ca: PEM of the CAs that the server's certificate may hang on; None for the system's.
 
     Raises:
@@ -24,10 +27,17 @@ def trusting(server_ca: str | None) -> ssl.SSLContext:
     """
     import ssl
 
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)  # which asks for the certificate, and looks at its host names
+    # As ssl.create_default_context has it.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        if server_ca == "":
-            raise ValueError("it is empty")  # which ssl would take for the system's
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=server_ca)
+        if server_ca is None:
+            context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        elif not server_ca:
+            raise ValueError("it is empty")
+        else:
+            context.load_verify_locations(cadata=server_ca)
     except (ssl.SSLError, ValueError) as error:
         raise InvalidServerCaError(
             where="server_ca",
@@ -35,40 +45,38 @@ def trusting(server_ca: str | None) -> ssl.SSLContext:
             expected="certificates in PEM",
             remedy="Hand in the text, not the name of a file.",
         ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
-def presenting(credential: Credential, server_ca: str | None) -> ssl.SSLContext:
-    """A client context that presents the certificate. See `trusting` and `load`."""
-    context = trusting(server_ca)
-    load(credential, context)
-    return context
-
-
-def load(credential: Credential, context: ssl.SSLContext) -> None:
+def load(credential: Credential, context: ssl.SSLContext, *, temporary_file: bool = False) -> None:
     """Hand the certificate and its key to OpenSSL.
 
     It loads a key from a file only, so the file is an anonymous one in memory: it has no name in any file system and is
     gone when it is closed (memfd_create(2)).
 
+    Args:
+        credential: what is presented.
+        context: what is to present it.
+        temporary_file: where there are no files in memory, whether to use one on the disk for that moment, which only
+            this user can read.
+
     Raises:
         InvalidSecretError: OpenSSL does not take the certificate or the key.
-        UnsupportedPlatformError: there are no files in memory.
+        UnsupportedPlatformError: there are no files in memory, and no other is wanted.
     """
     import ssl
 
-    if not hasattr(os, "memfd_create"):
-        raise _unsupported("no memfd_create")
     try:
-        with os.fdopen(os.memfd_create("client-certificate", os.MFD_CLOEXEC), "wb") as file:
-            file.write(credential.chain + credential.key)
-            file.flush()
-            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        if hasattr(os, "memfd_create"):
+            _load_from_memory(credential, context)
+        elif temporary_file:
+            _load_from_disk(credential, context)
+        else:
+            raise _unsupported("no memfd_create")
     except ssl.SSLError as error:
         refusal = error.reason or "for no given reason"
     except OSError as error:
-        raise _unsupported(f"a file in memory that fails with '{error.strerror}'") from None
+        raise _unsupported(f"a file that fails with '{error.strerror}'") from None
     else:
         return
     raise InvalidSecretError(
@@ -79,10 +87,29 @@ def load(credential: Credential, context: ssl.SSLContext) -> None:
     )
 
 
+def _load_from_memory(credential: Credential, context: ssl.SSLContext) -> None:
+    with os.fdopen(os.memfd_create("client-certificate", os.MFD_CLOEXEC), "wb") as file:
+        file.write(credential.chain + credential.key)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+
+
+def _load_from_disk(credential: Credential, context: ssl.SSLContext) -> None:
+    # mkstemp: mode 0600. The file is closed before it is loaded, as Windows asks, and removed whatever comes of it.
+    descriptor, name = tempfile.mkstemp(prefix="client-certificate-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(credential.chain + credential.key)
+        context.load_cert_chain(name)
+    finally:
+        Path(name).unlink()
+
+
 def _unsupported(found: str) -> UnsupportedPlatformError:
     return UnsupportedPlatformError(
         where="handing the private key to OpenSSL",
         found=found,
         expected="Linux with memfd_create and /proc, so that the key touches no disk",
-        remedy="Run it on Linux, or in a container.",
+        remedy="Run it on Linux, or in a container; or allow_temporary_file=True, if a private file on the disk for "
+        "that moment is acceptable.",
     )

@@ -36,6 +36,8 @@ class Credential:
         not_after: until when, UTC.
         chain: PEM of the leaf and its intermediates.
         key: PKCS#8 PEM.
+        server_ca: PEM of the CAs that the server's certificate may hang on, as the secret's `endpoint` has it; None if
+            it does not say.
     """
 
     secret: str
@@ -45,6 +47,7 @@ class Credential:
     not_after: datetime
     chain: bytes = field(repr=False)
     key: bytes = field(repr=False)
+    server_ca: str | None = None
 
     @property
     def where(self) -> str:
@@ -125,7 +128,14 @@ def parse(secret: str, version: SecretVersion) -> Credential:
         # Written afresh: whatever else the PEM holds, such as a second key, does not reach OpenSSL.
         chain=b"".join(certificate.public_bytes(Encoding.PEM) for certificate in (leaf, *chain)),
         key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        server_ca=_server_ca(document),
     )
+
+
+def _server_ca(document: Mapping[str, object]) -> str | None:
+    endpoint = document.get("endpoint")
+    server_ca = endpoint.get("server_ca") if isinstance(endpoint, dict) else None
+    return server_ca if isinstance(server_ca, str) and server_ca.strip() else None
 
 
 def _certificates(where: str, name: str, pem: str) -> list[x509.Certificate]:

@@ -1,12 +1,12 @@
-"""Keeps the newest good identity. Checks are made on use, by whoever comes when one is due: in Lambda nothing runs
-between two invocations, so there is no thread that could make them.
-"""
+"""Keeps the newest good identity, and sees to it that it is looked for in time."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import threading
+from collections import deque
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,11 +15,14 @@ from mtls_client.credential import parse
 from mtls_client.errors import ExpiredCertificateError, InvalidSecretError, MtlsClientError
 from mtls_client.forking import renew_after_fork
 from mtls_client.identity import Identity
+from mtls_client.refresher import Refresher
+from mtls_client.source import unavailable
 from mtls_client.succession import Succession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from mtls_client.credential import Credential
     from mtls_client.schedule import Schedule
     from mtls_client.source import Source
 
@@ -27,6 +30,9 @@ logger = logging.getLogger("mtls_client")
 
 # A server that refuses everybody must not make every request ask Secrets Manager.
 REFUSAL_PAUSE = timedelta(seconds=5)
+# How many seconds a use waits for a check where no thread makes them ahead of time. One takes some 20 ms; a source that
+# does not answer is not to hold up a request that has a valid certificate.
+PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,68 +49,165 @@ class Check:
         return not self.at <= now < self.due
 
 
-class Keeper:
-    """The newest good identity, and how the last check went. Safe to be used by threads."""
+@dataclass(slots=True)
+class Counts:
+    """How often what has happened. See `Status`."""
 
-    def __init__(self, source: Source, schedule: Schedule, clock: Callable[[], datetime]) -> None:
+    checks: int = 0
+    failed_checks: int = 0
+    changes: int = 0
+
+
+class Keeper:
+    """The newest good identity, and how the last check went. Safe to be used by threads.
+
+    Args:
+        secret: name or ARN.
+        source: whom to ask for it.
+        schedule: when.
+        clock: says what time it is, aware and in UTC.
+        background: whether a thread checks as soon as a check is due. If not, checks are made when the certificate is
+            used, and the use that finds one due waits for it, but no longer than `PATIENCE`.
+        temporary_file: see `context.load`.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        source: Source,
+        schedule: Schedule,
+        clock: Callable[[], datetime],
+        *,
+        background: bool,
+        temporary_file: bool,
+    ) -> None:
+        self.secret = secret
         self._source = source
         self._schedule = schedule
         self._clock = clock
-        self._asking = threading.Lock()  # held by the one that asks Secrets Manager
+        self._temporary_file = temporary_file
+        self._patience = 0.0 if background else PATIENCE
+        self._refresher = Refresher(ahead=background)
+        self._asking = threading.Lock()  # held by the one that asks
         self._succession = Succession()
         self._unusable: tuple[str, MtlsClientError] | None = None
         self._refused_at: datetime | None = None
+        self._refused: str | None = None
+        self._untold: deque[Credential] = deque()
+        self._subscribers: tuple[Callable[[Credential], object], ...] = ()
+        self.counts = Counts()
         # Each is set in one assignment, so that it may be read without a lock.
         self.newest: Identity | None = None
         self.last_check: Check | None = None
         renew_after_fork(self)
 
     def current(self) -> Identity:
-        """The identity to use now. Asks Secrets Manager if a check is due and nobody else is at it.
+        """The identity to use now. Waits for the source only where there is none that is valid.
 
         Raises:
             MtlsClientError: there is none, or it has expired; the error says why.
         """
         now = self._clock()
-        if self._usable(now):
-            if self._is_due(now) and self._asking.acquire(blocking=False):
-                try:
-                    self._check_if_due()
-                finally:
-                    self._asking.release()
-        else:
-            with self._asking:
-                self._check_if_due()
-        return self._require()
+        newest, check = self.newest, self.last_check
+        if newest is None or newest.credential.expired(now):
+            with self._checking():
+                if self._is_due(self._clock()):
+                    self._check()
+            self._refresher.nudge(self)  # which has its thread begin
+            return self._require()
+        if check is None or check.is_due_again(now):
+            self._refresher.nudge(self, self._patience)
+            return self._require()
+        return newest
+
+    def at_hand(self) -> Identity | None:
+        """The identity to use now, if it can be had without waiting."""
+        now = self._clock()
+        newest = self.newest
+        if newest is None or newest.credential.expired(now):
+            return None
+        if self._is_due(now):
+            if self._patience:
+                return None
+            self._refresher.nudge(self)
+        return newest
 
     def refresh(self) -> bool:
         """Ask now. See `ClientCertificate.refresh`."""
-        with self._asking:
+        with self._checking():
             before = self.newest
             self._check()
             self._require()
             return self.newest is not before
 
-    def replaced(self, identity: Identity) -> bool:
-        """A server refused it: whether there is another by now. Asks at once unless somebody has just asked."""
-        with self._asking:
-            if self.newest is identity and not self._asked_for_refusal(now := self._clock()):
-                self._refused_at = now
-                self._check(refused=True)
-            return self.newest is not identity
+    def check_if_due(self) -> timedelta:
+        """Ask if a check is due, or if a server has refused what is held. See `refresher.Checks`."""
+        with self._checking():
+            refused, self._refused = self._refused, None
+            if refused is not None:
+                self._check_refused(refused)
+            elif self._is_due(self._clock()):
+                self._check()
+        check = self.last_check
+        return check.due - self._clock() if check else timedelta(0)
+
+    def refused(self, version_id: str) -> None:
+        """A server refused this version: have a check made, without waiting for it."""
+        self._refused = version_id
+        self._refresher.nudge(self)
+
+    def replaced(self, version_id: str) -> bool:
+        """A server refused this version: whether there is another by now. Asks at once unless somebody just has."""
+        with self._checking():
+            self._check_refused(version_id)
+            newest = self.newest
+            return newest is not None and newest.credential.version_id != version_id
+
+    def subscribe(self, callback: Callable[[Credential], object]) -> Callable[[], None]:
+        """See `ClientCertificate.subscribe`."""
+        self._subscribers += (callback,)
+
+        def unsubscribe() -> None:
+            self._subscribers = tuple(it for it in self._subscribers if it is not callback)
+
+        return unsubscribe
+
+    def close(self) -> None:
+        """End the thread and the source's connections; the next use makes them anew."""
+        self._refresher.stop()
+        self._source.close()
 
     def after_fork(self) -> None:
         """See `forking`."""
         self._asking = threading.Lock()
 
-    def _usable(self, now: datetime) -> bool:
-        return self.newest is not None and not self.newest.credential.expired(now)
+    @contextmanager
+    def _checking(self) -> Iterator[None]:
+        """Keep others from asking meanwhile. Subscribers are told afterwards, so that they may ask themselves."""
+        try:
+            with self._asking:
+                yield
+        finally:
+            while self._untold:
+                with suppress(IndexError):  # another thread was quicker
+                    self._tell(self._untold.popleft())
+
+    def _tell(self, credential: Credential) -> None:
+        for callback in self._subscribers:
+            try:
+                callback(credential)
+            except Exception:
+                logger.exception("%s failed on the new version %s", callback, credential.version_id)
 
     def _is_due(self, now: datetime) -> bool:
         return self.last_check is None or self.last_check.is_due_again(now)
 
-    def _asked_for_refusal(self, now: datetime) -> bool:
-        return self._refused_at is not None and self._refused_at <= now < self._refused_at + REFUSAL_PAUSE
+    def _check_refused(self, version_id: str) -> None:
+        now, newest = self._clock(), self.newest
+        lately = self._refused_at is not None and self._refused_at <= now < self._refused_at + REFUSAL_PAUSE
+        if newest is not None and newest.credential.version_id == version_id and not lately:
+            self._refused_at = now
+            self._check(refused=True)
 
     def _require(self) -> Identity:
         now = self._clock()
@@ -124,23 +227,23 @@ class Keeper:
             )
         return identity
 
-    def _check_if_due(self) -> None:
-        if self._is_due(self._clock()):
-            self._check()
-
     def _check(self, *, refused: bool = False) -> None:
         """Ask, and note how it went. An error is kept, not raised: the last good identity serves."""
+        self.counts.checks += 1
         try:
             due = self._ask(refused=refused)
         except MtlsClientError as error:
             self._note_failure(copy.copy(error))  # without the traceback, whose frames hold the secret
+        except Exception as error:  # noqa: BLE001 - a source may be anybody's; its error may quote the secret
+            self._note_failure(unavailable(self.secret, "the source", type(error).__name__))
         else:
             self.last_check = Check(at=self._clock(), due=due)
 
     def _note_failure(self, error: MtlsClientError) -> None:
         now = self._clock()
         failures = (self.last_check.failures if self.last_check else 0) + 1
-        valid = self._usable(now)
+        valid = self.newest is not None and not self.newest.credential.expired(now)
+        self.counts.failed_checks += 1
         due = self._schedule.after_failure(now, failures, certificate_is_valid=valid)
         self.last_check = Check(at=now, due=due, failures=failures, error=error)
         serving = "the last good certificate stays in use" if valid else "there is no valid certificate"
@@ -151,7 +254,7 @@ class Keeper:
         held = self.newest
         if held is None:
             return self._take_over(self._read())
-        named = self._source.current_version()
+        named = self._source.current_version(self.secret, fresh=refused)
         now = self._clock()
         if named == held.credential.version_id:
             self._succession.settle()
@@ -170,11 +273,11 @@ class Keeper:
     def _read(self, version_id: str | None = None) -> Identity:
         if self._unusable and self._unusable[0] == version_id:
             raise copy.copy(self._unusable[1])
-        version = self._source.read(version_id)
+        version = self._source.read(self.secret, version_id)
         try:
-            credential = parse(self._source.secret, version)
+            credential = parse(self.secret, version)
             credential.require_valid(self._clock())
-            return Identity(credential, self.newest)
+            return Identity(credential, self.refused, temporary_file=self._temporary_file, former=self.newest)
         except InvalidSecretError as error:
             self._unusable = version.version_id, copy.copy(error)  # a version's value never changes
             raise
@@ -184,6 +287,8 @@ class Keeper:
         self._succession.take_over(credential.version_id, former.credential.version_id if former else None)
         self._unusable = None
         self.newest = identity
+        self.counts.changes += 1
+        self._untold.append(credential)
         logger.info(
             "Certificate %s of version %s in use, valid until %s.",
             credential.serial_number,

@@ -1,17 +1,17 @@
-"""Tells a handshake that a server refused for the client certificate's sake from every other failure.
+"""Tells a connection that a server refused for the client certificate's sake from every other failure.
 
 With TLS 1.2 the refusal is an alert in the handshake. With TLS 1.3 the client's handshake is over before the server has
-looked at the certificate, so the alert is what the first read finds, after the request was written. What httpcore
-raises does not tell the first exchange of a connection from a later one; its trace events do.
+looked at the certificate, so the alert is what the first read finds, after the request was written. Both are seen here,
+below every HTTP library, which would all tell them differently or not at all.
 """
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # What RFC 5246, 7.2.2 and RFC 8446, 6.2 have a server say of a certificate, of a missing one or of an unknown CA.
 ALERTS = frozenset(
@@ -29,49 +29,139 @@ ALERTS = frozenset(
 )
 
 
-class Attempt:
-    """Follows one attempt at a request through httpcore's trace events.
+class RefusedCertificateError(ssl.SSLError):
+    """The server refused the client certificate, and so has certainly not processed what was sent.
+
+    HTTP libraries raise errors of their own for it; `refusal_in` finds it among their causes.
 
     Attributes:
-        refused: whether the server refused the client certificate, and so has certainly not processed the request.
-        body_was_read: whether a body that can be read only once may be gone.
+        version_id: the version of the secret that was presented.
     """
 
-    def __init__(self, follower: Callable[[str, Any], object] | None) -> None:
-        """Takes the caller's own trace extension, which hears of everything as well."""
-        self.refused = False
-        self.body_was_read = False
-        self._follower = follower
-        self._opened: Any = None  # the TLS 1.3 connection that this attempt opened
+    version_id: str
 
-    def __call__(self, event: str, info: dict[str, Any]) -> None:
-        """The trace extension of httpcore: an event's name, and what there is to say about it."""
-        match event:
-            case "connection.start_tls.complete":
-                opened = info["return_value"].get_extra_info("ssl_object")
-                self._opened = opened if opened.version() == "TLSv1.3" else None
-            case "connection.start_tls.failed":
-                self.refused = _says_refused(info["exception"])
-            case "http11.send_request_body.started":
-                self.body_was_read = True
-            case "http11.receive_response_headers.failed":
-                self.refused = _awaits_verdict(self._opened) and _says_refused(info["exception"])
-        if self._follower is not None:
-            self._follower(event, info)
+    @classmethod
+    def of(cls, alert: ssl.SSLError, version_id: str) -> Self:
+        """What OpenSSL says, with what was presented."""
+        made = cls(*alert.args)
+        vars(made).update(vars(alert), version_id=version_id)  # OpenSSL's names of the library and the reason
+        return made
 
 
-def _awaits_verdict(opened: Any) -> bool:
-    """Whether the server may still be about to verify the certificate that it was sent on this connection.
+def is_alert(error: BaseException) -> bool:
+    """Whether it is one of these alerts. OpenSSL's names are such as TLSV1_ALERT_UNKNOWN_CA."""
+    return isinstance(error, ssl.SSLError) and (error.reason or "").partition("_ALERT_")[2] in ALERTS
 
-    It sends session tickets after it has verified the client: with one in hand, an alert is about something else.
+
+def refusal_in(error: BaseException) -> RefusedCertificateError | None:
+    """The refusal that an error of an HTTP library comes from; None if it comes from none."""
+    return next((it for it in causes(error) if isinstance(it, RefusedCertificateError)), None)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it comes from."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        seen.append(following)
+        yield following
+        following = following.__cause__ or following.__context__
+
+
+class PresentingContext(ssl.SSLContext):
+    """A context that presents one version's certificate, and whose connections hear it when it is refused.
+
+    Attributes:
+        version_id: of the secret.
+        on_refusal: told the version's id when a server refuses it.
     """
-    if opened is None:
-        return False
-    session = opened.session
-    return session is None or not session.has_ticket
+
+    version_id: str
+    on_refusal: Callable[[str], object]
 
 
-def _says_refused(failure: BaseException) -> bool:
-    """Whether the failure comes from one of these alerts. OpenSSL's names are such as TLSV1_ALERT_UNKNOWN_CA."""
-    cause = failure.__cause__
-    return isinstance(cause, ssl.SSLError) and (cause.reason or "").partition("_ALERT_")[2] in ALERTS
+class _Verdict:
+    """Until the server is known to have let the certificate pass, takes its alerts for a refusal.
+
+    Mixed into the two kinds of connections of `ssl`, whose methods it wraps.
+    """
+
+    _passed = False
+    _refusal: RefusedCertificateError | None = None
+
+    def do_handshake(self, *args: Any) -> None:
+        try:
+            super().do_handshake(*args)  # type: ignore[misc]
+        except ssl.SSLError as error:
+            if is_alert(error):
+                self._refuse(error)
+            raise
+        if self.version() != "TLSv1.3":  # type: ignore[attr-defined]
+            self._passed = True  # the server's last message comes after it has verified the client
+
+    def read(self, *args: Any) -> Any:
+        if self._passed:
+            return super().read(*args)  # type: ignore[misc]
+        if self._refusal is not None:
+            raise self._refusal
+        try:
+            received = super().read(*args)  # type: ignore[misc]
+        except ssl.SSLError as error:
+            self._judge(error)
+            raise
+        if received:
+            self._passed = True
+        return received
+
+    def _judge(self, error: ssl.SSLError) -> None:
+        if is_alert(error) and not self._has_ticket():
+            self._refuse(error)
+
+    def _has_ticket(self) -> bool:
+        """A server sends session tickets after it has verified the client: an alert is then about something else."""
+        session = self.session  # type: ignore[attr-defined]
+        return session is not None and bool(session.has_ticket)
+
+    def _refuse(self, alert: ssl.SSLError) -> NoReturn:
+        context = self.context  # type: ignore[attr-defined]
+        self._refusal = RefusedCertificateError.of(alert, context.version_id)
+        context.on_refusal(context.version_id)
+        raise self._refusal from None
+
+
+class PresentingSocket(_Verdict, ssl.SSLSocket):
+    """For libraries that block."""
+
+    _read_ahead = b""
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """As `ssl.SSLSocket.send`. A server that refuses hangs up, which may be noticed before its alert is read."""
+        try:
+            return super().send(data, flags)
+        except OSError:
+            if not self._passed:
+                self._look_ahead()
+            raise
+
+    def read(self, *args: Any) -> Any:
+        """As `ssl.SSLSocket.read`."""
+        if not self._read_ahead:
+            return super().read(*args)
+        held, self._read_ahead = self._read_ahead, b""
+        if len(args) < 2 or args[1] is None:
+            return held
+        args[1][: len(held)] = held
+        return len(held)
+
+    def _look_ahead(self) -> None:
+        """Read what the server said last: an alert, or the beginning of an answer, which is kept."""
+        try:
+            self._read_ahead = super().read(1)
+        except RefusedCertificateError:
+            raise
+        except OSError:
+            return
+
+
+class PresentingObject(_Verdict, ssl.SSLObject):
+    """For libraries on an event loop."""

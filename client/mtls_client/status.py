@@ -20,6 +20,9 @@ class Status:
         next_check: from when on a use asks again, UTC; None if it never was asked.
         failures: how many checks have failed in a row.
         last_error: why the last check failed; None if it went well.
+        checks: how many checks were made.
+        failed_checks: how many of them failed.
+        changes: how many versions were taken into use, the first included.
     """
 
     secret: str
@@ -31,3 +34,6 @@ class Status:
     next_check: datetime | None
     failures: int
     last_error: str | None
+    checks: int = 0
+    failed_checks: int = 0
+    changes: int = 0

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from mtls_client import ClientCertificate
+from mtls_client import ClientCertificate, SecretsManagerSource
 from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.proxy.forwarding import LARGEST_ANSWER, Answer, Forwarding, Incoming
@@ -42,7 +42,8 @@ class Proxy:
 
     def __post_init__(self) -> None:
         client: Any = self.secrets
-        self.certificate = ClientCertificate(SECRET, client=client, check_every=self.check_every)
+        source = SecretsManagerSource(client)
+        self.certificate = ClientCertificate(SECRET, source=source, check_every=self.check_every, background=False)
         self.forwarding = Forwarding(lambda: RouteTable.parse("{}", "the test"), lambda _: self.certificate)
         self.wall = 0.0
         self.use()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mtls_client import ClientCertificate
+from mtls_client import ClientCertificate, SecretsManagerSource
 from mtls_rotation.pki.certificates import CertifiedKey, serial
 from tests import builders
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
@@ -55,7 +55,8 @@ def first(secrets: SecretsManager, ca: CertifiedKey) -> CertifiedKey:
 @pytest.fixture
 def certificate(secrets: SecretsManager, clock: Clock) -> ClientCertificate:
     client: Any = secrets
-    return ClientCertificate(SECRET, check_every=INTERVAL, client=client, clock=clock)
+    source = SecretsManagerSource(client)
+    return ClientCertificate(SECRET, source=source, check_every=INTERVAL, background=False, clock=clock)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from mtls_client import (
     InvalidSecretError,
     InvalidServerCaError,
     NotYetValidCertificateError,
+    SecretsManagerSource,
     SecretUnavailableError,
     UnsupportedPlatformError,
 )
@@ -118,7 +119,7 @@ def test_an_expired_certificate_is_refused(
 def test_a_secret_that_is_not_there_is_named(secrets: SecretsManager, clock: Clock) -> None:
     client: Any = secrets
     with pytest.raises(SecretUnavailableError, match=r"mtls/other.*ResourceNotFoundException"):
-        ClientCertificate("mtls/other", client=client, clock=clock).refresh()
+        ClientCertificate("mtls/other", source=SecretsManagerSource(client), clock=clock).refresh()
 
 
 def test_an_error_survives_the_way_to_another_process(certificate: ClientCertificate, secrets: SecretsManager) -> None:

@@ -19,6 +19,11 @@ from tests.unit.client.conftest import Clock, serial_of
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
 from tests.unit.client.server import PartnerApi
 
+NOUNS = {"AgentSource", "ClientCertificate", "Credential", "LambdaExtensionSource", "SecretVersion"} | {
+    "SecretsManagerSource",
+    "Source",
+    "Status",
+}
 EXPENSIVE = {"boto3", "botocore", "cryptography", "httpx", "mtls_rotation", "ssl"}
 
 
@@ -41,7 +46,7 @@ def test_importing_it_imports_nothing_expensive() -> None:
 
 def test_everything_that_is_public_can_be_imported_from_the_top() -> None:
     errors = {name for name, it in vars(mtls_client.errors).items() if isinstance(it, type) and name.endswith("Error")}
-    assert errors | {"ClientCertificate", "Status"} == set(mtls_client.__all__)
+    assert errors | NOUNS == set(mtls_client.__all__)
 
 
 def test_an_arn_is_asked_for_in_its_own_region_and_followed_through_a_rotation(
@@ -80,7 +85,7 @@ def test_a_missing_boto3_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_missing_httpx_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "mtls_client.transport", raising=False)
+    monkeypatch.delitem(sys.modules, "mtls_client.httpx_transport", raising=False)
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(MissingExtraError, match=r"mtls-client\[httpx\]"):
         ClientCertificate(SECRET).httpx_client()

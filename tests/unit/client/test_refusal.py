@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mtls_client.refusal import ALERTS, Attempt
+from mtls_client import SecretVersion
+from mtls_client.context_template import ContextTemplate
+from mtls_client.credential import parse
+from mtls_client.refusal import ALERTS, RefusedCertificateError, refusal_in
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
 from tests import builders
+from tests.unit.client.secrets_manager import SECRET, value_of
 
-
-class Stream:
-    """What httpcore gives to a trace when TLS is up."""
-
-    def __init__(self, secure: ssl.SSLObject) -> None:
-        self._secure = secure
-
-    def get_extra_info(self, name: str) -> ssl.SSLObject | None:
-        return self._secure if name == "ssl_object" else None
+VERSION = "0" * 32
 
 
 class Conversation:
     """A TLS connection in memory, from the client's side: its handshake is over, the server's is not yet."""
 
-    def __init__(self, ca: CertifiedKey, folder: Path, version: ssl.TLSVersion) -> None:
+    def __init__(self, ca: CertifiedKey, folder: Path, version: ssl.TLSVersion, tickets: int = 2) -> None:
         identity, own = folder / "server.pem", builders.server_certificate(ca)
         identity.write_text(to_pem(own.certificate) + key_to_pem(own.key))
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(identity)
         server.maximum_version = version
-        client = ssl.create_default_context(cadata=to_pem(ca.certificate))
+        server.num_tickets = tickets
+        self.heard: list[str] = []
+        issued = parse(SECRET, SecretVersion(VERSION, value_of(builders.leaf(ca))))
+        template = ContextTemplate(to_pem(ca.certificate))
+        client = template.context(issued, self.heard.append, temporary_file=False)
         self._to_server, self._to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._server = server.wrap_bio(self._to_server, self._to_client, server_side=True)
         self.client = client.wrap_bio(self._to_client, self._to_server, server_hostname="127.0.0.1")
@@ -48,6 +49,12 @@ class Conversation:
         with pytest.raises(ssl.SSLWantReadError):
             self.client.read(1)
 
+    def answer(self) -> None:
+        """It sends a byte, which the client reads."""
+        self._step(self._server)
+        self._server.write(b"!")
+        assert self.client.read(1) == b"!"
+
     @staticmethod
     def _step(side: ssl.SSLObject) -> None:
         try:
@@ -56,60 +63,81 @@ class Conversation:
             return
 
 
-def failure(reason: str) -> dict[str, Any]:
-    alert = ssl.SSLError(1, reason)
-    alert.reason = reason
-    error = Exception()
-    error.__cause__ = alert
-    return {"exception": error}
-
-
-def read_fails(attempt: Attempt, reason: str) -> bool:
-    attempt("http11.receive_response_headers.failed", failure(reason))
-    return attempt.refused
-
-
 @pytest.fixture
 def conversation(ca: CertifiedKey, tmp_path: Path) -> Conversation:
     return Conversation(ca, tmp_path, ssl.TLSVersion.TLSv1_3)
 
 
-def opened(conversation: Conversation) -> Attempt:
-    attempt = Attempt(None)
-    attempt("connection.start_tls.complete", {"return_value": Stream(conversation.client)})
-    return attempt
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Has every read fail with what OpenSSL calls this."""
+
+    def fail_with(reason: Any) -> None:
+        alert = ssl.SSLError(1, "what OpenSSL says")
+        alert.reason = reason
+        monkeypatch.setattr(ssl.SSLObject, "read", lambda *_: (_ for _ in ()).throw(alert))
+
+    return fail_with
 
 
 @pytest.mark.parametrize("alert", sorted(ALERTS))
 @pytest.mark.parametrize("prefix", ["TLSV1_ALERT_", "SSLV3_ALERT_", "TLSV13_ALERT_"])
 def test_each_of_the_alerts_before_the_servers_verdict_is_one(
-    prefix: str, alert: str, conversation: Conversation
+    prefix: str, alert: str, conversation: Conversation, failing: Callable[[Any], None]
 ) -> None:
-    assert read_fails(opened(conversation), prefix + alert)
+    failing(prefix + alert)
+    for _ in range(2):  # it stays one, for a library that reads again
+        with pytest.raises(RefusedCertificateError, match="what OpenSSL says") as raised:
+            conversation.client.read(1)
+    assert raised.value.reason == prefix + alert
+    assert raised.value.version_id == VERSION
+    assert conversation.heard == [VERSION]
 
 
 @pytest.mark.parametrize("reason", ["TLSV1_ALERT_INTERNAL_ERROR", "CERTIFICATE_VERIFY_FAILED", "UNKNOWN_CA", "", None])
-def test_any_other_error_is_none(reason: Any, conversation: Conversation) -> None:
-    assert not read_fails(opened(conversation), reason)
+def test_any_other_error_is_none(reason: Any, conversation: Conversation, failing: Callable[[Any], None]) -> None:
+    failing(reason)
+    assert not is_refused(conversation)
 
 
-def test_an_alert_after_the_server_has_let_the_client_in_is_none(conversation: Conversation) -> None:
-    attempt = opened(conversation)
+def test_an_alert_after_the_server_has_let_the_client_in_is_none(
+    conversation: Conversation, failing: Callable[[Any], None]
+) -> None:
     conversation.end_the_servers_handshake()
-    assert not read_fails(attempt, "TLSV1_ALERT_ACCESS_DENIED")
+    failing("TLSV1_ALERT_ACCESS_DENIED")
+    assert not is_refused(conversation)
 
 
-def test_an_alert_after_a_handshake_of_tls_1_2_is_none(ca: CertifiedKey, tmp_path: Path) -> None:
+def test_an_alert_after_a_handshake_of_tls_1_2_is_none(
+    ca: CertifiedKey, tmp_path: Path, failing: Callable[[Any], None]
+) -> None:
     # Its handshake ends with the server's verdict; what comes later may be a renegotiation in the midst of a request.
-    attempt = opened(Conversation(ca, tmp_path, ssl.TLSVersion.TLSv1_2))
-    assert not read_fails(attempt, "TLSV1_ALERT_ACCESS_DENIED")
+    conversation = Conversation(ca, tmp_path, ssl.TLSVersion.TLSv1_2)
+    failing("TLSV1_ALERT_ACCESS_DENIED")
+    assert not is_refused(conversation)
 
 
-def test_an_alert_on_a_connection_that_was_there_before_is_none() -> None:
-    assert not read_fails(Attempt(None), "TLSV1_ALERT_ACCESS_DENIED")
+def test_an_alert_on_a_connection_that_has_answered_before_is_none(
+    ca: CertifiedKey, tmp_path: Path, failing: Callable[[Any], None]
+) -> None:
+    conversation = Conversation(ca, tmp_path, ssl.TLSVersion.TLSv1_3, tickets=0)
+    conversation.answer()
+    failing("TLSV1_ALERT_ACCESS_DENIED")
+    assert not is_refused(conversation)
 
 
-def test_an_error_without_a_cause_is_none(conversation: Conversation) -> None:
-    attempt = opened(conversation)
-    attempt("http11.receive_response_headers.failed", {"exception": Exception()})
-    assert not attempt.refused
+def test_it_is_found_among_what_a_librarys_error_comes_from() -> None:
+    refusal = RefusedCertificateError(1, "no")
+    caused, within = Exception("of a library"), Exception("of another")
+    caused.__cause__ = within
+    within.__context__ = refusal
+    refusal.__context__ = caused  # in a circle
+    assert refusal_in(caused) is refusal
+    assert refusal_in(Exception()) is None
+
+
+def is_refused(conversation: Conversation) -> bool:
+    with pytest.raises(ssl.SSLError) as raised:
+        conversation.client.read(1)
+    assert bool(conversation.heard) is isinstance(raised.value, RefusedCertificateError)
+    return bool(conversation.heard)

@@ -252,17 +252,8 @@ def _problem(error: Exception, seconds: float) -> Problem:
         return problems.NO_CERTIFICATE
     if isinstance(error, httpx.TimeoutException):
         return problems.too_slow(seconds)
-    if tls := next((it for it in _causes(error) if isinstance(it, ssl.SSLError)), None):
+    if tls := next((it for it in refusal.causes(error) if isinstance(it, ssl.SSLError)), None):
         if isinstance(tls, ssl.SSLCertVerificationError):
             return problems.BAD_SERVER_CERTIFICATE
-        alert = (tls.reason or "").partition("_ALERT_")[2]
-        return problems.REFUSED_CERTIFICATE if alert in refusal.ALERTS else problems.TLS_FAILED
+        return problems.REFUSED_CERTIFICATE if refusal.is_alert(tls) else problems.TLS_FAILED
     return problems.UNREACHABLE if isinstance(error, httpx.ConnectError) else problems.BROKEN_ANSWER
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found

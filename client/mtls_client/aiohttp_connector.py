@@ -1,0 +1,81 @@
+"""A connector for aiohttp, with a connector of its own for each version of the certificate, and the middleware that
+makes a refused request again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp.payload import BytesPayload
+
+from mtls_client import retrying
+from mtls_client.pools import Pool, Pools
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ClientRequest
+
+    from mtls_client.keeper import Keeper
+
+
+class ClientCertificateConnector(aiohttp.BaseConnector):
+    """Makes every new request on a connection of the newest identity. See `ClientCertificate.aiohttp_connector`."""
+
+    allowed_protocol_schema_set = aiohttp.TCPConnector.allowed_protocol_schema_set
+
+    def __init__(self, keeper: Keeper, server_ca: str | None, **options: Any) -> None:
+        super().__init__()
+        self._closing: set[asyncio.Future[Any]] = set()
+        self._pools = Pools(keeper, server_ca, lambda context: aiohttp.TCPConnector(ssl=context, **options))
+
+    async def connect(self, req: ClientRequest, traces: Any, timeout: Any) -> Any:
+        """A connection of the newest identity, one that was used before if there is one."""
+        entered = self._pools.enter_at_once()
+        if entered is None:
+            entered = self._pools.enter(await asyncio.to_thread(self._pools.prepare))
+        pool, retired = entered
+        if retired is not None:
+            self._close_later(retired)
+        try:
+            connection = await pool.connections.connect(req, traces, timeout)
+        except BaseException:
+            self._leave(pool)
+            raise
+        connection.add_callback(lambda: self._leave(pool))
+        return connection
+
+    def close(self, *, abort_ssl: bool = False) -> Awaitable[None]:
+        """Close every connection, those in use included."""
+        for connector in self._pools.clear():
+            self._close_later(connector)
+        return asyncio.gather(super().close(abort_ssl=abort_ssl), *self._closing)  # type: ignore[return-value]
+
+    async def retry(self, request: ClientRequest, handler: Any) -> aiohttp.ClientResponse:
+        """The middleware: if the certificate was refused and there is another by now, the request is made once more."""
+        try:
+            response: aiohttp.ClientResponse = await handler(request)
+        except aiohttp.ClientError as error:
+            body = request.body
+            again = isinstance(body, bytes | BytesPayload) or getattr(body, "mtls_replayable", False)
+            if not await asyncio.to_thread(retrying.wanted, error, self._pools.replaced, can_be_sent_again=again):
+                raise
+        else:
+            return response
+        again_answered: aiohttp.ClientResponse = await handler(request)
+        return again_answered
+
+    async def _create_connection(self, req: ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
+        raise NotImplementedError  # pragma: no cover - `connect` leaves it to the connector of an identity
+
+    def _leave(self, pool: Pool[aiohttp.TCPConnector]) -> None:
+        if self._pools.leave(pool):
+            self._close_later(pool.connections)
+
+    def _close_later(self, connector: aiohttp.TCPConnector) -> None:
+        closing = asyncio.ensure_future(connector.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)

@@ -1,0 +1,95 @@
+"""An SSL context whose new connections present the newest certificate: for whatever takes an `ssl.SSLContext`."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mtls_client.context import trusting
+
+if TYPE_CHECKING:
+    from mtls_client.context_template import ContextTemplate
+    from mtls_client.keeper import Keeper
+
+_SETTINGS = frozenset(
+    name for name in dir(ssl.SSLContext) if isinstance(getattr(ssl.SSLContext, name), property)
+) | frozenset(name for name, it in vars(ssl.SSLContext.__base__).items() if type(it).__name__ == "getset_descriptor")
+
+
+class LivingContext(ssl.SSLContext):
+    """Looks like one context, and has each connection made by the newest version's own.
+
+    OpenSSL's contexts could be given another certificate in place, but not at one stroke: a connection that is made
+    in between would have a certificate without its key, or a key that is another's. So there is a context for each
+    version, and what is set on this one is set on all.
+    """
+
+    _keeper: Keeper
+    _template: ContextTemplate
+
+    @classmethod
+    def made(cls, keeper: Keeper, template: ContextTemplate, server_ca: str | None) -> LivingContext:
+        """One that serves from now on."""
+        living = trusting(cls, server_ca)
+        living.__dict__.update(_keeper=keeper, _template=template)
+        return living
+
+    def wrap_socket(self, sock: Any, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """As `ssl.SSLContext.wrap_socket`.
+
+        A session is not resumed, as it may be one of an older certificate.
+
+        Raises:
+            MtlsClientError: there is no valid certificate.
+        """
+        options.pop("session", None)
+        return self._newest().wrap_socket(sock, *args, **options)
+
+    def wrap_bio(self, incoming: Any, outgoing: Any, *args: Any, **options: Any) -> ssl.SSLObject:
+        """As `ssl.SSLContext.wrap_bio`, with what is said of `wrap_socket`."""
+        options.pop("session", None)
+        return self._newest().wrap_bio(incoming, outgoing, *args, **options)
+
+    def load_cert_chain(self, *_: Any, **__: Any) -> NoReturn:
+        """Not to be called: the certificate comes from the secret."""
+        raise TypeError("this context presents the secret's certificate; it takes no other")
+
+    def load_verify_locations(self, cafile: Any = None, capath: Any = None, cadata: Any = None) -> None:
+        """As `ssl.SSLContext.load_verify_locations`."""
+        super().load_verify_locations(cafile, capath, cadata)
+        self._change(
+            ("load_verify_locations", cafile, capath, cadata),
+            lambda context: context.load_verify_locations(cafile, capath, cadata),
+        )
+
+    def load_default_certs(self, purpose: Any = ssl.Purpose.SERVER_AUTH) -> None:
+        """As `ssl.SSLContext.load_default_certs`."""
+        super().load_default_certs(purpose)
+        self._change("load_default_certs", lambda context: context.load_default_certs(purpose))
+
+    def set_default_verify_paths(self) -> None:
+        """As `ssl.SSLContext.set_default_verify_paths`."""
+        super().set_default_verify_paths()
+        self._change("set_default_verify_paths", lambda context: context.set_default_verify_paths())
+
+    def set_alpn_protocols(self, alpn_protocols: Any) -> None:
+        """As `ssl.SSLContext.set_alpn_protocols`."""
+        super().set_alpn_protocols(alpn_protocols)
+        self._change("set_alpn_protocols", lambda context: context.set_alpn_protocols(alpn_protocols))
+
+    def set_ciphers(self, cipherlist: str, /) -> None:
+        """As `ssl.SSLContext.set_ciphers`."""
+        super().set_ciphers(cipherlist)
+        self._change("set_ciphers", lambda context: context.set_ciphers(cipherlist))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in _SETTINGS:
+            self._change(name, lambda context: setattr(context, name, value))
+
+    def _change(self, what: Any, how: Any) -> None:
+        if "_template" in self.__dict__:  # nothing is to be handed on while it is made
+            self._template.change(what, how)
+
+    def _newest(self) -> ssl.SSLContext:
+        return self._keeper.current().context(self._template)

@@ -1,0 +1,88 @@
+"""An adapter for requests, with an adapter of its own for each version of the certificate.
+
+What `urllib3_pools` says of closing holds here too, as requests sits on urllib3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
+
+from mtls_client import retrying
+from mtls_client.pools import Pools
+
+if TYPE_CHECKING:
+    from mtls_client.keeper import Keeper
+    from mtls_client.refusal import PresentingContext
+
+
+class ClientCertificateAdapter(HTTPAdapter):
+    """Sends every new request with the newest identity. See `ClientCertificate.requests_adapter`."""
+
+    def __init__(self, keeper: Keeper, server_ca: str | None, **options: Any) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=1)
+        self._pools = Pools(keeper, server_ca, lambda context: _OneIdentity(context, **options))
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """Send it, and if the certificate was refused and there is another by now, once more.
+
+        Raises:
+            TypeError: `cert` or `verify=False` would have no effect.
+        """
+        if cert is not None or verify is False:
+            raise TypeError("the secret says which certificate is presented, and server_ca who is trusted")
+        options = {"stream": stream, "timeout": timeout, "proxies": proxies}
+        try:
+            return self._send(request, options)
+        except requests.RequestException as error:
+            again = isinstance(request.body, bytes | str | None)
+            if not retrying.wanted(error, self._pools.replaced, can_be_sent_again=again):
+                raise
+        return self._send(request, options)
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        for adapter in self._pools.clear():
+            adapter.close()
+        super().close()
+
+    def _send(self, request: requests.PreparedRequest, options: dict[str, Any]) -> requests.Response:
+        pool, retired = self._pools.enter()
+        if retired:
+            retired.close()
+        try:
+            response = pool.connections.send(request, **options)
+        finally:
+            if self._pools.leave(pool):
+                pool.connections.close()
+        response.connection = self  # what sends again for digest authentication
+        return response
+
+
+class _OneIdentity(HTTPAdapter):
+    """Presents one version's certificate, to proxies' upstreams as well."""
+
+    def __init__(self, context: PresentingContext, **options: Any) -> None:
+        self._context = context
+        super().__init__(**options)
+
+    def init_poolmanager(
+        self, connections: int = DEFAULT_POOLSIZE, maxsize: int = DEFAULT_POOLSIZE, block: bool = False, **options: Any
+    ) -> None:
+        super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **options)
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leave the context as it is: requests would add its own CAs to those that the user named."""
