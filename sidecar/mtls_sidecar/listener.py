@@ -1,0 +1,89 @@
+"""The proxy's own listener: from the first connection that it accepts to the last request that it sees through."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from mtls_sidecar.address import Address, TcpAddress, UnixAddress, bind
+from mtls_sidecar.proxy import Proxy
+from mtls_sidecar.settings import ProxySettings
+
+logger = logging.getLogger("mtls_sidecar")
+
+_BACKLOG = 512
+# Seconds: for how long what is left of a request's body is read after its answer.
+_LINGERING = 5.0
+
+
+class Listener:
+    """Listens as long as the block runs.
+
+    Attributes:
+        address: where, with the port that the kernel chose if it was to choose one.
+
+    Raises:
+        ListenError: the address is not to be had.
+    """
+
+    def __init__(self, proxy: Proxy, settings: ProxySettings) -> None:
+        self._proxy = proxy
+        self._settings = settings
+        self._runner = web.AppRunner(
+            proxy.application(),
+            access_log=None,
+            auto_decompress=False,
+            handler_cancellation=True,
+            lingering_time=_LINGERING,
+            max_line_size=settings.max_header_size,
+            max_field_size=settings.max_header_size,
+            max_headers=settings.max_header_count,
+            shutdown_timeout=0.0,
+        )
+        self.address: Address = settings.listen
+
+    async def __aenter__(self) -> Self:
+        bound = bind(self._settings.listen, self._settings.group)
+        if isinstance(self.address, TcpAddress):
+            self.address = TcpAddress(*bound.getsockname()[:2])
+        await self._runner.setup()
+        await web.SockSite(self._runner, bound, backlog=_BACKLOG).start()
+        logger.info("Plain HTTP on %s goes to %s over mTLS.", self.address, self._settings.upstream)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+        if isinstance(self.address, UnixAddress):
+            self.address.path.unlink(missing_ok=True)
+
+    async def drain(self, hurried: asyncio.Event) -> None:
+        """Accept nothing more, and see through what is under way, for as long as the settings allow.
+
+        Args:
+            hurried: gives it up at once.
+        """
+        self._proxy.draining = True
+        for site in self._runner.sites:
+            await site.stop()
+        await asyncio.sleep(0)  # so that what has arrived counts as under way
+        server = self._runner.server
+        # Not aiohttp's own way, which throws away what clients are still sending of their requests' bodies.
+        for connection in server.connections if server else ():
+            if not self._proxy.is_busy(connection):
+                connection.close()
+        idle, hurry = asyncio.ensure_future(self._proxy.wait_until_idle()), asyncio.ensure_future(hurried.wait())
+        await asyncio.wait({idle, hurry}, timeout=self._settings.grace, return_when=asyncio.FIRST_COMPLETED)
+        if not idle.done():
+            logger.warning("Requests that were still under way after %g s are cut off.", self._settings.grace)
+            self._proxy.give_up()
+        for waiting in (idle, hurry):
+            waiting.cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting

@@ -1,0 +1,36 @@
+"""Whether a directory lies in memory: private keys are not to touch a disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")
+SWAPS = Path("/proc/swaps")
+IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+
+
+def file_system(directory: Path, mounts: Path = MOUNTS) -> str:
+    """The type of the file system that a directory is on, or would be on if it does not exist yet.
+
+    It is looked up by the device number, which a bind mount or a symbolic link does not hide: proc_pid_mountinfo(5).
+
+    Returns:
+        Such as `tmpfs` or `ext4`; `unknown` where the kernel lists no such device.
+    """
+    existing = directory.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    device = existing.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in mounts.read_text().splitlines():
+        # 36 35 98:0 /root /mount/point options [optional fields] - type source options
+        before, _, after = line.partition(" - ")
+        if before.split(" ")[2] == number:
+            return after.split(" ")[0]
+    return "unknown"
+
+
+def swap_is_on(swaps: Path = SWAPS) -> bool:
+    """Whether the kernel may write memory to a disk: tmpfs can be swapped out, ramfs cannot."""
+    return swaps.exists() and len(swaps.read_text().splitlines()) > 1

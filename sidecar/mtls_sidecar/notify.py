@@ -1,0 +1,111 @@
+"""Tells another program that the certificate is another one: runs a command, or sends a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mtls_sidecar.errors import NotificationError
+
+_STANDARD_ERROR = 2
+
+
+class Notifier(Protocol):
+    """One way to tell."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the metrics: `command` or `signal`."""
+
+    async def notify(self) -> None:
+        """Tell it.
+
+        Raises:
+            NotificationError: it did not get through.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Runs a program without a shell. What it prints goes to standard error.
+
+    Attributes:
+        arguments: the program and its arguments.
+        timeout: after how many seconds it is killed, with what it started.
+    """
+
+    arguments: tuple[str, ...]
+    timeout: float
+    name: str = "command"
+
+    async def notify(self) -> None:
+        """See `Notifier`. It must exit with status 0."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=_STANDARD_ERROR,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise self._failed(f"'{error.strerror}'") from None
+        try:
+            async with asyncio.timeout(self.timeout):
+                status = await process.wait()
+        except TimeoutError:
+            raise self._failed(f"it still running after {self.timeout:g} s, and killed it") from None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        if status:
+            raise self._failed(f"exit status {status}" if status > 0 else signal.Signals(-status).name)
+
+    def _failed(self, found: str) -> NotificationError:
+        return NotificationError(
+            where=f"the command {self.arguments[0]}",
+            found=found,
+            expected=f"exit status 0 within {self.timeout:g} s",
+            remedy="It is run again at the next check. What it printed tells more.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Sends a signal to the process whose id is in a file.
+
+    Attributes:
+        signal: which one.
+        pid_file: the file; it is read anew each time.
+    """
+
+    signal: signal.Signals
+    pid_file: Path
+    name: str = "signal"
+
+    async def notify(self) -> None:
+        """See `Notifier`. That the process does as it is told cannot be seen."""
+        try:
+            text = self.pid_file.read_text(errors="replace").strip()
+            # Neither 0 nor a negative number, which would be a whole group of processes: kill(2).
+            if not (text.isascii() and text.isdigit() and int(text) > 0):
+                raise self._failed("no process id in it")
+            os.kill(int(text), self.signal)
+        except OSError as error:
+            raise self._failed(f"'{error.strerror}'") from None
+        except OverflowError:
+            raise self._failed("a number that is no process id") from None
+
+    def _failed(self, found: str) -> NotificationError:
+        return NotificationError(
+            where=f"{self.signal.name} to the process of {self.pid_file}",
+            found=found,
+            expected="the id of a process in the same process namespace that this one may signal",
+            remedy="It is sent again at the next check. In a pod: shareProcessNamespace, and the same user.",
+        )

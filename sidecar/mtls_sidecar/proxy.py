@@ -1,0 +1,284 @@
+"""Plain HTTP in, mTLS out: one request on its way to the upstream, and its answer on the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+import time
+from contextlib import suppress
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import HttpVersion11, web
+from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict
+
+from mtls_client import MtlsClientError
+from mtls_sidecar import headers, problem
+from mtls_sidecar.headers import UnfitFieldError
+from mtls_sidecar.metrics import ProxyMetrics
+from mtls_sidecar.problem import Problem
+from mtls_sidecar.replay import RequestBody, too_large
+from mtls_sidecar.sessions import NoCertificateYetError, Sessions
+from mtls_sidecar.settings import ProxySettings
+
+logger = logging.getLogger("mtls_sidecar")
+
+_ADDED_BY_AIOHTTP = ("Server", "Content-Type")
+_RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
+
+
+class Proxy:
+    """Forwards requests, and knows which are under way.
+
+    Args:
+        sessions: to send them with.
+        settings: limits and time-outs.
+        metrics: counts.
+    """
+
+    def __init__(self, sessions: Sessions, settings: ProxySettings, metrics: ProxyMetrics) -> None:
+        self._sessions = sessions
+        self._settings = settings
+        self._metrics = metrics
+        self._under_way: dict[asyncio.Task[None] | None, RequestHandler] = {}
+        self._none_under_way = asyncio.Event()
+        self._none_under_way.set()
+        self.draining = False
+
+    def application(self) -> web.Application:
+        """What aiohttp is to serve."""
+        app = web.Application(middlewares=[_as_problem])
+        app.router.add_route("*", "/{anything:.*}", self._handle, expect_handler=_leave_it_to_the_body)
+        app.on_response_prepare.append(_remove_what_aiohttp_added)
+        return app
+
+    def is_busy(self, connection: RequestHandler) -> bool:
+        """Whether a request is under way on a client's connection."""
+        return connection in self._under_way.values()
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no request is under way."""
+        await self._none_under_way.wait()
+
+    def give_up(self) -> None:
+        """Cut off every request that is under way."""
+        for task in list(self._under_way):
+            if task is not None:
+                task.cancel()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        begun = time.monotonic()
+        status: int | None = None
+        task = asyncio.current_task()
+        crowded = len(self._under_way) >= self._settings.max_requests
+        self._under_way[task] = request.protocol
+        self._none_under_way.clear()
+        self._metrics.in_flight.inc()
+        try:
+            if crowded:
+                raise _overloaded(self._settings.max_requests)
+            response = await self._forward(request)
+            status = response.status
+        except Problem as refusal:
+            self._note(request, refusal)
+            status = refusal.status
+            response = refusal.response()
+            if self.draining:
+                response.force_close()
+            with suppress(ConnectionError):
+                # Here, so that it is under way until it has gone.
+                await response.prepare(request)
+                await response.write_eof()
+        finally:
+            del self._under_way[task]
+            if not self._under_way:
+                self._none_under_way.set()
+            self._metrics.in_flight.dec()
+            self._metrics.ended(request.method, status, time.monotonic() - begun)
+        return response
+
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
+        target = _target(request)
+        fields = _fields(request)
+        if (itself := _answered_here(request, fields)) is not None:
+            return itself
+        body = self._body(request)
+        try:
+            async with (
+                self._sessions.entered() as session,
+                session.request(
+                    request.method,
+                    self._settings.upstream.url(target),
+                    headers=fields,
+                    data=body,
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                return await self._relay(request, answer)
+        except NoCertificateYetError:
+            raise problem.no_valid_certificate() from None
+        except (MtlsClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            if body is not None and body.problem is not None:
+                raise body.problem from None
+            raise problem.of_failure(error) from None
+
+    def _body(self, request: web.Request) -> RequestBody | None:
+        """The request's body; None if it has none: RFC 9112, 6.3."""
+        coding = request.headers.get("Transfer-Encoding")
+        if coding is not None:
+            # Whoever forwards a message must be sure where it ends: RFC 9112, 6.1.
+            if request.version < HttpVersion11:
+                raise _bad_request("transfer_coding", "HTTP/1.0 has no Transfer-Encoding.")
+            if coding.strip().lower() != "chunked":
+                detail = "The only transfer coding that is understood here is chunked."
+                raise Problem(HTTPStatus.NOT_IMPLEMENTED, "transfer_coding", detail)
+        elif request.content_length is None:
+            return None
+        limit = self._settings.max_body
+        if (request.content_length or 0) > limit:
+            raise too_large(limit)
+
+        async def invite() -> None:
+            # Unless the answer has begun already.
+            if "Expect" in request.headers and not request.writer.output_size:
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0
+
+        return RequestBody(
+            request.content, request.content_length, limit=limit, idle=self._settings.idle_timeout, invite=invite
+        )
+
+    async def _relay(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """Pass the answer on as it comes. From its first byte on, a failure can only be told by cutting it off."""
+        assert answer.version is not None  # noqa: S101 - it has been parsed
+        if answer.status < HTTPStatus.OK:
+            raise problem.of_failure(aiohttp.ClientResponseError(answer.request_info, ()))
+        try:
+            fields = headers.for_client(answer.headers, answer.version)
+        except UnfitFieldError as error:
+            detail = f"The upstream's field {error} cannot be passed on."
+            raise Problem(HTTPStatus.BAD_GATEWAY, "http_protocol_error", detail, upstream=True) from None
+        response = _Relayed(status=answer.status, reason=answer.reason, headers=fields)
+        ends_with_connection = request.version < HttpVersion11 and response.content_length is None
+        if self.draining or ends_with_connection:
+            response.force_close()
+        try:
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await self._write(response, chunk)
+            await self._write(response, None)
+        except (Problem, aiohttp.ClientError, OSError, TimeoutError) as error:
+            _cut(request, reset=ends_with_connection)
+            self._note(request, error if isinstance(error, Problem) else problem.of_failure(error))
+        return response
+
+    async def _write(self, response: web.StreamResponse, chunk: bytes | None) -> None:
+        """Give the client a part of the answer, or None to end it.
+
+        Raises:
+            Problem: it takes nothing any more.
+        """
+        try:
+            async with asyncio.timeout(self._settings.idle_timeout):
+                await (response.write_eof() if chunk is None else response.write(chunk))
+        except TimeoutError:
+            detail = "The client took nothing of the answer."
+            raise Problem(HTTPStatus.REQUEST_TIMEOUT, "client_too_slow", detail) from None
+        except (OSError, aiohttp.ClientError):
+            raise Problem(HTTPStatus.BAD_REQUEST, "client_gone", "The client went away.") from None
+
+    def _note(self, request: web.Request, found: Problem) -> None:
+        self._metrics.failures.labels(found.code).inc()
+        logger.warning("%s failed, %s: %s", request.method, found.code, found.detail)
+
+
+class _Relayed(web.StreamResponse):
+    """The upstream's answer. aiohttp is to add nothing to it but what its framing needs, and the date."""
+
+    def __init__(self, *, status: int, reason: str | None, headers: LooseHeaders) -> None:
+        super().__init__(status=status, reason=reason, headers=headers)
+        self.came_with = frozenset(name.lower() for name in self.headers)
+
+
+async def _remove_what_aiohttp_added(_: web.Request, response: web.StreamResponse) -> None:
+    came_with = response.came_with if isinstance(response, _Relayed) else frozenset({"content-type"})
+    for name in _ADDED_BY_AIOHTTP:
+        if name.lower() not in came_with:
+            response.headers.popall(name, None)
+
+
+@web.middleware
+async def _as_problem(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What aiohttp refuses by itself, in the form of all other refusals."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return Problem(error.status, "request_target", error.reason).response()
+
+
+async def _leave_it_to_the_body(request: web.Request) -> web.StreamResponse | None:
+    """100 (Continue) is sent when the upstream is there to take the body. Other expectations: RFC 9110, 10.1.1."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        return None
+    return Problem(HTTPStatus.EXPECTATION_FAILED, "expectation_failed", "Only 100-continue can be expected.").response()
+
+
+def _target(request: web.Request) -> str:
+    """The request's target in origin form: RFC 9112, 3.2.1."""
+    target = request.raw_path
+    if request.method in ("CONNECT", "TRACE"):
+        raise Problem(HTTPStatus.NOT_IMPLEMENTED, "method", f"{request.method} is not forwarded.")
+    if not target.startswith("/"):
+        # In absolute form it names another server than the upstream: somebody took this for a forward proxy.
+        raise _bad_request("request_target", "The request's target must be a path. This is no proxy for other servers.")
+    if "#" in target:
+        raise _bad_request("request_target", "The request's target must have no fragment.")
+    return target
+
+
+def _fields(request: web.Request) -> CIMultiDict[str]:
+    try:
+        return headers.for_upstream(request.headers, request.version)
+    except UnfitFieldError as error:
+        raise _bad_request("header_not_utf8", f"The field {error} is not UTF-8, and cannot be passed on.") from None
+
+
+def _answered_here(request: web.Request, fields: CIMultiDict[str]) -> web.StreamResponse | None:
+    """Whether OPTIONS has come as far as it was to go: RFC 9110, 7.6.2."""
+    hops = fields.get("Max-Forwards", "")
+    if request.method != "OPTIONS" or not (hops.isascii() and hops.isdigit()):
+        return None
+    if int(hops) == 0:
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    fields["Max-Forwards"] = str(int(hops) - 1)
+    return None
+
+
+def _cut(request: web.Request, *, reset: bool) -> None:
+    """End the client's connection such that it cannot take the answer for complete.
+
+    Args:
+        request: whose connection.
+        reset: whether its end by itself would mean that the answer is complete: then with RST.
+    """
+    transport = request.transport
+    if transport is None:
+        return
+    if not reset:
+        transport.close()  # what was written still goes out, without the last chunk or all of the length
+        return
+    with suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+
+
+def _overloaded(limit: int) -> Problem:
+    detail = f"{limit} requests are under way, which is as many as are allowed."
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_requests_under_way", detail, retry_after=1)
+
+
+def _bad_request(code: str, detail: str) -> Problem:
+    return Problem(HTTPStatus.BAD_REQUEST, code, detail)

@@ -1,0 +1,82 @@
+"""Which CA certificates servers are verified with: `ca.crt`, and the proxy's upstream."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+
+from mtls_sidecar.errors import ServerCaError
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+
+# Where distributions keep the system's bundle, in the order in which Go's crypto/x509 looks for it.
+SYSTEM_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, distroless
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Amazon Linux
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # RHEL
+    "/etc/ssl/cert.pem",  # Alpine
+)
+
+
+def read(path: Path) -> str:
+    """The certificates of a PEM file.
+
+    Raises:
+        ServerCaError: it cannot be read, or OpenSSL takes none of it for a certificate.
+    """
+    try:
+        text = path.read_text(errors="replace")
+        if not _CERTIFICATE.search(text):
+            raise ValueError("no certificate")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except OSError as error:
+        found = f"'{error.strerror}'"
+    except ValueError:
+        found = "no certificate in PEM that OpenSSL takes"
+    else:
+        return text
+    raise ServerCaError(
+        where=f"the server's CA in {path}",
+        found=found,
+        expected="a file of CA certificates in PEM",
+        remedy="Name the CA that the server's certificate hangs on, or leave it out for the system's CAs.",
+    )
+
+
+def system(candidates: Iterable[str] = SYSTEM_BUNDLES) -> str:
+    """The system's CA certificates, in PEM; those that SSL_CERT_FILE names if it is set.
+
+    Raises:
+        ServerCaError: there are none.
+    """
+    named = os.environ.get("SSL_CERT_FILE")
+    if named:
+        return read(Path(named))
+    for candidate in candidates:
+        if Path(candidate).is_file():
+            return read(Path(candidate))
+    raise ServerCaError(
+        where="the system's CA certificates",
+        found="none of the files in which distributions keep them",
+        expected="a bundle of CA certificates",
+        remedy="Install the package ca-certificates, set SSL_CERT_FILE, or name the server's CA with --server-ca.",
+    )
+
+
+def bundle(server_ca: Path | None, of_secret: str | None) -> str:
+    """The CA certificates to verify the server with, in PEM: those of the file, of the secret, or the system's.
+
+    Args:
+        server_ca: a PEM file; it goes before all others.
+        of_secret: PEM from the secret's `endpoint.server_ca`.
+
+    Raises:
+        ServerCaError: see `read` and `system`.
+    """
+    if server_ca is not None:
+        return read(server_ca)
+    return of_secret or system()
