@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mtls_sidecar.cli import MISCONFIGURED
 from tests.unit.examples.files import EXAMPLES, SIDECAR, joined, named
 
 EC2 = EXAMPLES / "ec2"
@@ -44,6 +45,7 @@ DIRECTIVES = {
         "ExecStart": EXEC,
         "Restart": "no|on-success|on-failure|on-abnormal|on-watchdog|on-abort|always",
         "RestartSec": SECONDS,
+        "RestartPreventExitStatus": "[0-9]+",
         "TimeoutStartSec": SECONDS,
         "TimeoutStopSec": SECONDS,
         "KillSignal": "SIG[A-Z]+",
@@ -90,6 +92,7 @@ HARDENED = {
     "LimitCORE": "0",
     "Restart": "on-failure",
     "KillSignal": "SIGTERM",
+    "RestartPreventExitStatus": str(MISCONFIGURED),
 }
 
 type Setting = tuple[str, str, str]
