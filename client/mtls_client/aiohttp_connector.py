@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp.payload import BytesPayload
 
 from mtls_client import retrying
+from mtls_client.patient_socket import PatientSocket
 from mtls_client.pools import Pool, Pools
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
     def __init__(self, keeper: Keeper, server_ca: str | None, **options: Any) -> None:
         super().__init__()
         self._closing: set[asyncio.Future[Any]] = set()
+        options.setdefault("socket_factory", PatientSocket.for_address)
         self._pools = Pools(keeper, server_ca, lambda context: aiohttp.TCPConnector(ssl=context, **options))
 
     async def connect(self, req: ClientRequest, traces: Any, timeout: Any) -> Any:

@@ -159,7 +159,7 @@ class ClientCertificate:
     ) -> httpx.AsyncBaseTransport:
         """As `httpx_transport`, for `httpx.AsyncClient`. What has to wait, waits in a thread, not on the event loop."""
         try:
-            from mtls_client.httpx_transport import AsyncClientCertificateTransport
+            from mtls_client.httpx_async_transport import AsyncClientCertificateTransport
         except ImportError:
             raise _missing("httpx") from None
         return AsyncClientCertificateTransport(self._keeper, server_ca, limits)

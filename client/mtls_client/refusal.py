@@ -11,7 +11,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 # What RFC 5246, 7.2.2 and RFC 8446, 6.2 have a server say of a certificate, of a missing one or of an unknown CA.
 ALERTS = frozenset(
@@ -58,14 +58,14 @@ def refusal_in(error: BaseException) -> RefusedCertificateError | None:
     return next((it for it in causes(error) if isinstance(it, RefusedCertificateError)), None)
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that it comes from."""
-    seen: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in seen:
-        seen.append(following)
-        yield following
-        following = following.__cause__ or following.__context__
+def causes(error: BaseException) -> list[BaseException]:
+    """An error and all that it comes from, the nearest first."""
+    found = [error]
+    for it in found:
+        # Some libraries raise an error that has another for its argument, and link the two in no other way.
+        within = [it.__cause__, it.__context__, *it.args]
+        found += [one for one in within if isinstance(one, BaseException) and one not in found]
+    return found
 
 
 class PresentingContext(ssl.SSLContext):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 
-from mtls_client import retrying
+from mtls_client import retrying, urllib3_pools
 from mtls_client.pools import Pools
 
 if TYPE_CHECKING:
@@ -83,6 +83,11 @@ class _OneIdentity(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
         return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+
+    def close(self) -> None:
+        """See `urllib3_pools.close`."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            urllib3_pools.close(manager)
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Leave the context as it is: requests would add its own CAs to those that the user named."""

@@ -39,26 +39,37 @@ class ClientCertificatePoolManager(urllib3.PoolManager):
     def clear(self) -> None:
         """Close every connection that is not in use."""
         for connections in self._pools.clear():
-            connections.clear()
+            close(connections)
 
     def connection_from_context(self, request_context: dict[str, Any]) -> Any:
         """A connection pool of the newest identity. It keeps that: better to use `request`."""
         pool, retired = self._pools.enter()
         if retired:
-            retired.clear()
+            close(retired)
         try:
             return pool.connections.connection_from_context(request_context)
         finally:
             if self._pools.leave(pool):
-                pool.connections.clear()
+                close(pool.connections)
 
     def _send(self, method: str, url: str, redirect: bool, options: dict[str, Any]) -> urllib3.BaseHTTPResponse:
         pool, retired = self._pools.enter()
         if retired:
-            retired.clear()
+            close(retired)
         headers = options.get("headers") or self.headers
         try:
             return pool.connections.urlopen(method, url, redirect, **{**options, "headers": headers})
         finally:
             if self._pools.leave(pool):
-                pool.connections.clear()
+                close(pool.connections)
+
+
+def close(manager: urllib3.PoolManager) -> None:
+    """Close every connection, those in use when what is under way on them has ended.
+
+    `clear` would only forget the pools: an answer that is being read keeps its own, and gives a connection back to it.
+    """
+    for key in list(manager.pools.keys()):
+        if (pool := manager.pools.get(key)) is not None:
+            pool.close()
+    manager.clear()

@@ -1,0 +1,323 @@
+"""What the client promises, with every library that it serves, over real TLS."""
+
+from __future__ import annotations
+
+import gc
+import os
+import ssl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from demo.waiting import await_condition
+from mtls_client import ClientCertificate, ExpiredCertificateError, InvalidServerCaError
+from mtls_rotation.pki.certificates import CertifiedKey, to_pem
+from tests import builders
+from tests.unit.client.conftest import Clock, leaks, serial_of
+from tests.unit.client.libraries import FAILURES, POOLING, HttpClient, Library, opened
+from tests.unit.client.secrets_manager import SecretsManager, throttled, value_of
+from tests.unit.client.server import PartnerApi
+
+EVERY = pytest.mark.parametrize("name", POOLING)
+TLS = pytest.mark.parametrize("tls", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
+
+
+@pytest.fixture
+def library(name: str, certificate: ClientCertificate, api: PartnerApi) -> Iterator[Library]:
+    with opened(name, certificate, api.url, api.ca) as it:
+        yield it
+
+
+def serials(api: PartnerApi) -> list[str]:
+    return [received.serial_number for received in api.received]
+
+
+@EVERY
+def test_new_requests_use_the_newest_and_the_connections_of_the_former_are_closed(
+    library: Library,
+    api: PartnerApi,
+    certificate: ClientCertificate,
+    secrets: SecretsManager,
+    first: CertifiedKey,
+    ca: CertifiedKey,
+) -> None:
+    second = builders.leaf(ca)
+    for _ in range(2):
+        library.request("GET", "/")
+    secrets.rotate(value_of(second))
+    certificate.refresh()
+    for _ in range(2):
+        library.request("GET", "/")
+
+    assert serials(api) == [serial_of(first)] * 2 + [serial_of(second)] * 2
+    assert api.handshakes == 2  # a connection is used again as long as its certificate is the newest
+    assert api.await_closed(serial_of(first))
+
+
+@EVERY
+def test_what_is_under_way_ends_on_the_connection_that_it_began_on(
+    library: Library,
+    api: PartnerApi,
+    certificate: ClientCertificate,
+    secrets: SecretsManager,
+    first: CertifiedKey,
+    ca: CertifiedKey,
+) -> None:
+    second = builders.leaf(ca)
+    rest = library.begin("/stream")
+    secrets.rotate(value_of(second))
+    certificate.refresh()
+    library.request("GET", "/")
+    assert api.connections[serial_of(first)] == 1
+    api.gate.set()
+    assert rest() == b"second"
+    assert serials(api) == [serial_of(first), serial_of(second)]
+    assert api.await_closed(serial_of(first))
+
+
+@EVERY
+def test_many_requests_through_many_rotations_none_fails_and_none_goes_back(
+    library: Library,
+    api: PartnerApi,
+    certificate: ClientCertificate,
+    secrets: SecretsManager,
+    first: CertifiedKey,
+    ca: CertifiedKey,
+) -> None:
+    order = {serial_of(first): 0}
+    library.request("POST", "/", b"0")
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(1, 6):
+            under_way = [pool.submit(library.request, "POST", f"/{number - 1}", b"x" * 1000) for _ in range(12)]
+            following = builders.leaf(ca)
+            order[serial_of(following)] = number
+            secrets.rotate(value_of(following))
+            certificate.refresh()
+            assert [it.result() for it in under_way] == [b"x" * 1000] * 12
+    assert all(order[it.serial_number] >= int(it.path[1:] or 0) for it in api.received)
+    library.request("GET", "/5")
+    assert api.received[-1].serial_number == list(order)[-1]
+    assert all(api.await_closed(serial_number) for serial_number in list(order)[:-1])
+
+
+@EVERY
+@TLS
+class TestARefusedHandshake:
+    @pytest.fixture(autouse=True)
+    def _tls(self, api: PartnerApi, tls: ssl.TLSVersion) -> None:
+        api.tls = tls
+
+    @pytest.fixture
+    def second(self, other_ca: CertifiedKey) -> CertifiedKey:
+        return builders.leaf(other_ca)
+
+    @pytest.fixture
+    def _refused(
+        self, certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey, other_ca: CertifiedKey
+    ) -> None:
+        """The first certificate is in use, no check is due, and the server trusts the other CA alone."""
+        certificate.refresh()
+        api.trust(other_ca.certificate)
+
+    @pytest.mark.usefixtures("_refused")
+    @pytest.mark.parametrize("size", [0, 10, 1_000_000])
+    def test_is_recovered_from_within_one_request_with_its_body_intact(
+        self,
+        size: int,
+        library: Library,
+        api: PartnerApi,
+        secrets: SecretsManager,
+        second: CertifiedKey,
+    ) -> None:
+        secrets.rotate(value_of(second))
+        body = os.urandom(size)
+        assert library.request("POST", "/order", body) == body
+
+        (received,) = api.received
+        assert (received.path, received.body) == ("/order", body)
+        assert received.serial_number == serial_of(second)
+        assert secrets.calls == {"GetSecretValue": 2, "DescribeSecret": 1}
+
+    @pytest.mark.usefixtures("_refused")
+    def test_without_a_newer_version_is_the_requests_own_error(
+        self, library: Library, api: PartnerApi, secrets: SecretsManager, first: CertifiedKey
+    ) -> None:
+        for _ in range(3):
+            with pytest.raises(FAILURES, match=r"(?i)alert.unknown.ca") as raised:
+                library.request("DELETE", "/order")
+            assert "there is no newer one" in "".join(raised.value.__notes__)
+            assert not leaks(raised.value, value_of(first))
+        assert not api.received
+        assert secrets.calls["DescribeSecret"] == 1  # a server that refuses everybody must not cause a storm of calls
+
+    @pytest.mark.usefixtures("_refused")
+    def test_of_a_body_that_can_be_read_once_does_not_send_half_of_it(
+        self, library: Library, api: PartnerApi, secrets: SecretsManager, second: CertifiedKey, tls: ssl.TLSVersion
+    ) -> None:
+        secrets.rotate(value_of(second))
+        sent = [b"on", b"ce"]
+        try:
+            library.send_once("/", iter(sent))
+        except FAILURES:
+            assert not api.received
+        library.request("GET", "/")  # the newer one is in use all the same
+        assert [it.body for it in api.received] in ([b"once", b""], [b""])
+
+    @pytest.mark.usefixtures("_refused")
+    def test_by_many_at_once_costs_one_check(
+        self, library: Library, api: PartnerApi, secrets: SecretsManager, second: CertifiedKey
+    ) -> None:
+        secrets.rotate(value_of(second))
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda number: library.request("DELETE", f"/{number}"), range(6)))
+        assert sorted(it.path for it in api.received) == [f"/{number}" for number in range(6)]
+        assert secrets.calls == {"GetSecretValue": 2, "DescribeSecret": 1}
+
+
+@EVERY
+def test_expired_and_without_a_successor_it_is_not_presented(
+    library: Library, api: PartnerApi, secrets: SecretsManager, first: CertifiedKey, clock: Clock
+) -> None:
+    library.request("GET", "/")
+    secrets.failing = throttled()
+    clock.advance(timedelta(days=31))
+    with pytest.raises(ExpiredCertificateError):
+        library.request("GET", "/")
+    assert len(api.received) == 1
+
+
+@EVERY
+def test_a_server_that_is_not_who_it_says_gets_no_request(
+    name: str, certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey, other_ca: CertifiedKey
+) -> None:
+    for url, server_ca in (
+        (api.url, to_pem(other_ca.certificate)),
+        (api.url.replace("127.0.0.1", "localhost"), api.ca),
+    ):
+        with (
+            opened(name, certificate, url, server_ca) as library,
+            pytest.raises(FAILURES, match=r"CERTIFICATE_VERIFY_FAILED|certificate verify failed"),
+        ):
+            library.request("GET", "/")
+    assert not api.received
+
+
+@EVERY
+@pytest.mark.parametrize("server_ca", ["/etc/ssl/cert.pem", ""])
+def test_a_server_ca_that_is_no_pem_shows_at_once(name: str, server_ca: str, certificate: ClientCertificate) -> None:
+    with pytest.raises(InvalidServerCaError), opened(name, certificate, "https://127.0.0.1", server_ca):
+        raise AssertionError("it was taken")
+
+
+class TestAnSslContext:
+    """`ssl_context()`, for whatever takes one."""
+
+    @pytest.fixture
+    def client(self, certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey) -> HttpClient:
+        return HttpClient(certificate, api.url, api.ca)
+
+    def test_presents_the_newest_certificate_with_each_new_connection(
+        self,
+        client: HttpClient,
+        api: PartnerApi,
+        certificate: ClientCertificate,
+        secrets: SecretsManager,
+        first: CertifiedKey,
+        ca: CertifiedKey,
+    ) -> None:
+        second = builders.leaf(ca)
+        client.request("GET", "/")
+        secrets.rotate(value_of(second))
+        certificate.refresh()
+        client.request("GET", "/")
+        assert serials(api) == [serial_of(first), serial_of(second)]
+
+    @TLS
+    def test_whose_certificate_is_refused_is_followed_by_a_check_so_that_the_next_connection_has_the_newest(
+        self,
+        tls: ssl.TLSVersion,
+        client: HttpClient,
+        api: PartnerApi,
+        certificate: ClientCertificate,
+        secrets: SecretsManager,
+        first: CertifiedKey,
+        other_ca: CertifiedKey,
+    ) -> None:
+        api.tls = tls
+        api.trust(other_ca.certificate)
+        second = builders.leaf(other_ca)
+        version = secrets.rotate(value_of(second))
+        changed = []
+        certificate.subscribe(lambda credential: changed.append(credential.version_id))
+        with pytest.raises(ssl.SSLError):
+            client.request("GET", "/")
+        await_condition(lambda: changed == [version], "the check", 10.0)
+        client.request("GET", "/")
+        assert serials(api) == [serial_of(second)]
+
+    def test_keeps_what_was_set_on_it_through_a_rotation(
+        self,
+        api: PartnerApi,
+        certificate: ClientCertificate,
+        secrets: SecretsManager,
+        first: CertifiedKey,
+        ca: CertifiedKey,
+        other_ca: CertifiedKey,
+    ) -> None:
+        context = certificate.ssl_context(to_pem(other_ca.certificate))
+        context.check_hostname = False
+        context.load_verify_locations(cadata=api.ca)
+        context.set_alpn_protocols(["http/1.1"])
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        for _ in range(2):
+            secure = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="another.example")
+            assert not secure.context.check_hostname
+            assert secure.context.maximum_version is context.maximum_version is ssl.TLSVersion.TLSv1_2
+            assert len(secure.context.get_ca_certs()) == 2
+            secrets.rotate(value_of(builders.leaf(ca)))
+            certificate.refresh()
+
+    def test_takes_no_other_certificate(self, certificate: ClientCertificate, first: CertifiedKey) -> None:
+        with pytest.raises(TypeError, match="takes no other"):
+            certificate.ssl_context().load_cert_chain("other.pem")
+
+    def test_is_collected_with_its_last_user(
+        self, certificate: ClientCertificate, secrets: SecretsManager, first: CertifiedKey
+    ) -> None:
+        for _ in range(20):
+            certificate.ssl_context(to_pem(first.anchor))
+        gc.collect()
+        newest = certificate._keeper.newest
+        assert newest is not None
+        assert len(newest._contexts) <= 1
+
+
+def test_requests_keep_to_the_server_ca_whatever_verify_says(
+    certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey, other_ca: CertifiedKey
+) -> None:
+    with certificate.requests_session(to_pem(other_ca.certificate)) as session:
+        for verify in (True, "/etc/ssl/certs/ca-certificates.crt"):
+            with pytest.raises(FAILURES, match="CERTIFICATE_VERIFY_FAILED"):
+                session.get(api.url, verify=verify)
+        for options in ({"verify": False}, {"cert": "mine.pem"}):
+            with pytest.raises(TypeError):
+                session.get(api.url, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "option"),
+    [
+        ("httpx_async_client", "verify"),
+        ("urllib3_pool_manager", "ssl_context"),
+        ("urllib3_pool_manager", "cert_reqs"),
+        ("aiohttp_connector", "ssl"),
+        ("aiohttp_session", "connector"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(make: str, option: str, certificate: ClientCertificate) -> None:
+    options: dict[str, Any] = {option: None}
+    with pytest.raises(TypeError, match=option):
+        getattr(certificate, make)(**options)
