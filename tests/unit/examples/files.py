@@ -107,11 +107,9 @@ def commands() -> Iterator[Command]:
                 if line.startswith("Exec") and f"/{SIDECAR} " in line:
                     yield Command(named(path), tuple(shlex.split(line.partition("=")[2])[1:]))
     for path in DOCUMENTS:
-        for block in blocks(path.read_text(), "", "sh"):
-            for line in joined(block):
-                words = shlex.split(line.removeprefix("$ ")) if SIDECAR in line else []
-                if words and Path(words[0]).name == SIDECAR:
-                    yield Command(path.name, tuple(words[1:]))
+        for line in joined(path.read_text()):
+            if line.startswith(f"    {SIDECAR} "):
+                yield Command(path.name, tuple(shlex.split(line)[1:]))
 
 
 COMMANDS = list(commands())

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
-import ssl
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import boto3
 import cfnlint  # type: ignore[import-untyped]
 import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
 import pytest
-from cryptography import x509
-from moto import mock_aws
 
-from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_pem
 from tests import builders
-from tests.serving import serving
 from tests.unit.client.secrets_manager import value_of
 from tests.unit.examples.files import EXAMPLES, ROOT, SECRET, loaded, named
+from tests.unit.examples.partner import HOST, ORDERS, Partner
 
 TEMPLATES = [EXAMPLES / "lambda" / "template.yaml", EXAMPLES / "eks-sidecar" / "pod-identity.yaml"]
-ORDERS = {"orders": [{"id": 1}]}
 
 
 def template(path: Path) -> dict[str, Any]:
@@ -89,77 +81,12 @@ def test_the_functions_code_is_where_the_template_says() -> None:
     assert (EXAMPLES / "lambda" / function["CodeUri"] / "app.py").is_file()
 
 
-class Partner(ThreadingHTTPServer):
-    """The partner's API: has one order, and remembers by which certificates it was asked for it."""
-
-    daemon_threads = True
-
-    def __init__(self, identity: CertifiedKey, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self._identity = folder / "partner.pem"
-        self._identity.write_text(to_pem(identity.certificate) + key_to_pem(identity.key))
-        self.url = f"https://127.0.0.1:{self.server_address[1]}"
-        self.asked_by: list[str] = []
-        self.paths: list[str] = []
-
-    def trust(self, anchor: CertifiedKey) -> None:
-        """From the next connection on, let in the clients of this CA and no others."""
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(self._identity)
-        self.context.verify_mode = ssl.CERT_REQUIRED
-        self.context.load_verify_locations(cadata=to_pem(anchor.certificate))
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        with contextlib.suppress(OSError), self.context.wrap_socket(request, server_side=True) as secure:
-            peer = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
-            self.asked_by.append(serial(peer))
-            _Handler(secure, client_address, self)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Partner
-
-    def do_GET(self) -> None:
-        body = json.dumps(ORDERS).encode()
-        self.server.paths.append(self.path)
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def partner(ca: CertifiedKey, tmp_path: Path) -> Iterator[Partner]:
-    server_ca = builders.root("Server CA")
-    (tmp_path / "server-ca.pem").write_text(to_pem(server_ca.certificate))
-    with serving(Partner(builders.server_certificate(server_ca), tmp_path)) as server:
-        server.trust(ca)
-        yield server
-
-
-@pytest.fixture
-def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in {
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "unit",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",  # by which the client knows that it is in Lambda
-    }.items():
-        monkeypatch.setenv(name, value)
-    with mock_aws():
-        yield boto3.client("secretsmanager")
-
-
-@pytest.fixture
-def function(secrets: Any, partner: Partner, ca: CertifiedKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def function(secrets: Any, partner: Partner, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """A fresh execution environment of the function."""
-    arn = secrets.create_secret(Name=SECRET, SecretString=value_of(builders.leaf(ca)))["ARN"]
-    monkeypatch.setenv("CLIENT_SECRET", arn)
-    monkeypatch.setenv("PARTNER_URL", partner.url)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server-ca.pem"))
+    monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")  # by which the client knows that it is in Lambda
+    monkeypatch.setenv("CLIENT_SECRET", secrets.describe_secret(SecretId=SECRET)["ARN"])
+    monkeypatch.setenv("PARTNER_URL", f"https://{HOST}")
     spec = importlib.util.spec_from_file_location("app_example", EXAMPLES / "lambda" / "function" / "app.py")
     assert spec
     assert spec.loader
