@@ -113,7 +113,8 @@ class Keeper:
             with self._checking():
                 if self._is_due(self._clock()):
                     self._check()
-            self._refresher.nudge(self)  # which has its thread begin
+            if not self._patience:
+                self._refresher.nudge(self)  # which has its thread begin
             return self._require()
         if check is None or check.is_due_again(now):
             self._refresher.nudge(self, self._patience)

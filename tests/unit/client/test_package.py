@@ -16,8 +16,7 @@ from mtls_client import ClientCertificate, MissingExtraError, SecretUnavailableE
 from mtls_rotation.pki.certificates import CertifiedKey
 from tests import builders
 from tests.unit.client.conftest import Clock, serial_of
-from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
-from tests.unit.client.server import PartnerApi
+from tests.unit.client.secrets_manager import SECRET, value_of
 
 NOUNS = {"AgentSource", "ClientCertificate", "Credential", "LambdaExtensionSource", "SecretVersion"} | {
     "SecretsManagerSource",
@@ -89,26 +88,3 @@ def test_a_missing_httpx_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(MissingExtraError, match=r"mtls-client\[httpx\]"):
         ClientCertificate(SECRET).httpx_client()
-
-
-@pytest.mark.usefixtures("first")
-def test_nothing_is_written_where_programs_write(
-    certificate: ClientCertificate,
-    secrets: SecretsManager,
-    api: PartnerApi,
-    ca: CertifiedKey,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("TMPDIR", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-
-    with certificate.httpx_client(base_url=api.url, server_ca=api.ca) as client:
-        client.get("/").raise_for_status()
-        secrets.rotate(value_of(builders.leaf(ca)))
-        certificate.refresh()
-        client.get("/").raise_for_status()
-
-    assert not list(tmp_path.iterdir())
