@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 DOCUMENTS = sorted((ROOT / "docs" / "clients").glob("*.md"))
 SCHEMAS = ROOT / "tests" / "schemas"
-FILES = sorted(path for path in EXAMPLES.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+FILES = sorted(
+    path for path in EXAMPLES.rglob("*") if path.is_file() and not {"__pycache__", ".aws-sam"} & set(path.parts)
+)
 
 SECRET = "mtls-rotation/client"
 SIDECAR = "mtls-sidecar"

@@ -74,9 +74,13 @@ def test_the_layer_is_the_client_as_the_stack_builds_it() -> None:
     assert "build-ClientLayer:" in (code / "Makefile").read_text()
 
 
-def test_the_functions_code_is_where_the_template_says() -> None:
-    function = template(EXAMPLES / "lambda" / "template.yaml")["Resources"]["OrdersFunction"]["Properties"]
+def test_the_function_runs_on_what_its_layer_is_built_for() -> None:
+    resources = template(EXAMPLES / "lambda" / "template.yaml")["Resources"]
+    function, layer = resources["OrdersFunction"]["Properties"], resources["ClientLayer"]["Properties"]
 
+    assert layer["CompatibleRuntimes"] == [template(ROOT / "template.yaml")["Globals"]["Function"]["Runtime"]]
+    assert function["Runtime"] in layer["CompatibleRuntimes"]
+    assert function["Architectures"] == layer["CompatibleArchitectures"]
     assert function["Handler"] == "app.handler"
     assert (EXAMPLES / "lambda" / function["CodeUri"] / "app.py").is_file()
 

@@ -169,11 +169,14 @@ def test_systemd_takes_them_where_it_is_installed(tmp_path: Path) -> None:
             text += "\n[Service]\nType=oneshot\nExecStart=/bin/true\n"
         target.write_text(text.replace("/usr/bin/systemctl", "/bin/true"))
     units = sorted(str(path) for path in tmp_path.iterdir())
+    assert len(units) == len(UNITS)
     finished = subprocess.run(
         [analyze, "verify", "--man=no", *units], capture_output=True, text=True, check=False, timeout=60
     )
 
-    assert (finished.returncode, finished.stderr) == (0, "")
+    # It looks at what they pull in as well, which is this machine's.
+    names = {Path(unit).name for unit in units}
+    assert not [line for line in finished.stderr.splitlines() if any(name in line for name in names)]
 
 
 @pytest.mark.parametrize("name", ["mtls-sidecar-proxy.service", "mtls-sidecar-files.service"])
