@@ -16,9 +16,8 @@ ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 DOCUMENTS = sorted((ROOT / "docs" / "clients").glob("*.md"))
 SCHEMAS = ROOT / "tests" / "schemas"
-FILES = sorted(
-    path for path in EXAMPLES.rglob("*") if path.is_file() and not {"__pycache__", ".aws-sam"} & set(path.parts)
-)
+MADE = {"__pycache__", ".aws-sam"}  # by running them
+FILES = sorted(path for path in EXAMPLES.rglob("*") if path.is_file() and not MADE & set(path.parts))
 
 SECRET = "mtls-rotation/client"
 SIDECAR = "mtls-sidecar"
