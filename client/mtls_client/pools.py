@@ -70,7 +70,10 @@ class Pools[P]:
     def enter_at_once(self) -> tuple[Pool[P], P | None] | None:
         """As `enter`, if it can be done without waiting; None if not: then call `prepare` in another thread."""
         identity = self._keeper.at_hand()
-        if identity is None or not identity.has_context(self._template):
+        if identity is None:
+            return None
+        newest = self._newest
+        if (newest is None or newest.identity is not identity) and not identity.has_context(self._template):
             return None
         return self._enter(identity)
 

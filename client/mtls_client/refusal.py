@@ -80,13 +80,14 @@ class PresentingContext(ssl.SSLContext):
     on_refusal: Callable[[str], object]
 
 
-class _Verdict:
+class _AwaitingVerdict:
     """Until the server is known to have let the certificate pass, takes its alerts for a refusal.
 
-    Mixed into the two kinds of connections of `ssl`, whose methods it wraps.
+    Mixed into the two kinds of connections of `ssl`, whose methods it wraps. When the server's verdict is known, the
+    connection becomes one of `ssl`'s own: from then on this costs nothing.
     """
 
-    _passed = False
+    _own: type
     _refusal: RefusedCertificateError | None = None
 
     def do_handshake(self, *args: Any) -> None:
@@ -97,25 +98,20 @@ class _Verdict:
                 self._refuse(error)
             raise
         if self.version() != "TLSv1.3":  # type: ignore[attr-defined]
-            self._passed = True  # the server's last message comes after it has verified the client
+            self.__class__ = self._own  # the server's last message comes after it has verified the client
 
     def read(self, *args: Any) -> Any:
-        if self._passed:
-            return super().read(*args)  # type: ignore[misc]
         if self._refusal is not None:
             raise self._refusal
         try:
             received = super().read(*args)  # type: ignore[misc]
         except ssl.SSLError as error:
-            self._judge(error)
+            if is_alert(error) and not self._has_ticket():
+                self._refuse(error)
             raise
         if received:
-            self._passed = True
+            self.__class__ = self._own
         return received
-
-    def _judge(self, error: ssl.SSLError) -> None:
-        if is_alert(error) and not self._has_ticket():
-            self._refuse(error)
 
     def _has_ticket(self) -> bool:
         """A server sends session tickets after it has verified the client: an alert is then about something else."""
@@ -129,9 +125,10 @@ class _Verdict:
         raise self._refusal from None
 
 
-class PresentingSocket(_Verdict, ssl.SSLSocket):
+class PresentingSocket(_AwaitingVerdict, ssl.SSLSocket):
     """For libraries that block."""
 
+    _own = ssl.SSLSocket
     _read_ahead = b""
 
     def send(self, data: Any, flags: int = 0) -> int:
@@ -139,8 +136,7 @@ class PresentingSocket(_Verdict, ssl.SSLSocket):
         try:
             return super().send(data, flags)
         except OSError:
-            if not self._passed:
-                self._look_ahead()
+            self._look_ahead()
             raise
 
     def read(self, *args: Any) -> Any:
@@ -148,6 +144,7 @@ class PresentingSocket(_Verdict, ssl.SSLSocket):
         if not self._read_ahead:
             return super().read(*args)
         held, self._read_ahead = self._read_ahead, b""
+        self.__class__ = self._own  # type: ignore[assignment]
         if len(args) < 2 or args[1] is None:
             return held
         args[1][: len(held)] = held
@@ -156,12 +153,15 @@ class PresentingSocket(_Verdict, ssl.SSLSocket):
     def _look_ahead(self) -> None:
         """Read what the server said last: an alert, or the beginning of an answer, which is kept."""
         try:
-            self._read_ahead = super().read(1)
-        except RefusedCertificateError:
-            raise
+            self._read_ahead = ssl.SSLSocket.read(self, 1)
+        except ssl.SSLError as error:
+            if is_alert(error) and not self._has_ticket():
+                self._refuse(error)
         except OSError:
             return
 
 
-class PresentingObject(_Verdict, ssl.SSLObject):
+class PresentingObject(_AwaitingVerdict, ssl.SSLObject):
     """For libraries on an event loop."""
+
+    _own = ssl.SSLObject

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import calls, fleet, issuing
+from tests.benchmarks import calls, clients, fleet, issuing
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "bench" / "results.json"
 
@@ -17,12 +18,15 @@ def main() -> None:
     total = sum(sum(step.values()) for step in steps.values())
     fleets = {name: fleet.measure(size) for name, size in (("tenth", fleet.TENTH), ("full", fleet.FULL))}
     growth = fleet.growth(fleets["tenth"], fleets["full"])
-    results = {
+    results: dict[str, Any] = {
         "issuing_ec_p256": issued,
         "rotation_calls": steps,
         "rotation_calls_total": total,
         "sync_fleet": fleets,
         "sync_growth": growth,
+        "client_overhead": clients.overhead(),
+        "client_reload": clients.reload(),
+        "client_load": clients.under_load(),
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
@@ -51,6 +55,8 @@ def main() -> None:
         f"n^{growth['cpu_exponent']}",
         f"by processor time; n^{growth['calls_exponent']} by AWS calls",
     )
+    for row in clients.rows(results["client_overhead"], results["client_reload"], results["client_load"]):
+        table.add_row(*row)
     Console().print(table)
 
 
