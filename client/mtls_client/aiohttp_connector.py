@@ -53,7 +53,7 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
     def close(self, *, abort_ssl: bool = False) -> Awaitable[None]:
         """Close every connection, those in use included."""
         for connector in self._pools.clear():
-            self._close_later(connector)
+            self._close_later(connector, abort_ssl=abort_ssl)
         return asyncio.gather(super().close(abort_ssl=abort_ssl), *self._closing)  # type: ignore[return-value]
 
     async def retry(self, request: ClientRequest, handler: Any) -> aiohttp.ClientResponse:
@@ -77,7 +77,7 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
         if self._pools.leave(pool):
             self._close_later(pool.connections)
 
-    def _close_later(self, connector: aiohttp.TCPConnector) -> None:
-        closing = asyncio.ensure_future(connector.close())
+    def _close_later(self, connector: aiohttp.TCPConnector, *, abort_ssl: bool = False) -> None:
+        closing = asyncio.ensure_future(connector.close(abort_ssl=abort_ssl))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
