@@ -19,7 +19,7 @@ ORDERS = {"orders": [{"id": 1}]}
 
 
 class Partner(ThreadingHTTPServer):
-    """Listens on 127.0.0.1 as `HOST`.
+    """Listens on 127.0.0.1, and is `HOST`.
 
     `asked_by` has the serial number of each client's certificate, `paths` what was asked for. `server_ca` is a file
     with the CA that its own certificate hangs on.
@@ -30,7 +30,8 @@ class Partner(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         ca = builders.root("Server CA")
-        identity = builders.leaf(ca, dns_names=[HOST], extended_key_usages=["serverAuth"])
+        names: Any = {"dns_names": [HOST], "ip_addresses": ["127.0.0.1"], "extended_key_usages": ["serverAuth"]}
+        identity = builders.leaf(ca, **names)
         self.server_ca = folder / "server-ca.pem"
         self.server_ca.write_text(to_pem(ca.certificate))
         self._identity = folder / "partner.pem"
