@@ -29,7 +29,7 @@ lint: setup  ## Check style, types, the template and the lock
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy layers/rotation/mtls_rotation client/mtls_client sidecar/mtls_sidecar localaws demo tests
-	@set -e; for function in functions/*/; do $(PYTHON) -m mypy $$function; done
+	@set -e; for function in functions/*/ examples/lambda/function/; do $(PYTHON) -m mypy $$function; done
 	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 
 format: setup  ## Put the code into form
