@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -257,6 +259,46 @@ class TestAnSslContext:
         await_condition(lambda: changed == [version], "the check", 10.0)
         client.request("GET", "/")
         assert serials(api) == [serial_of(second)]
+
+    @TLS
+    def test_whose_certificate_is_refused_says_so_even_while_a_long_body_is_being_sent(
+        self,
+        tls: ssl.TLSVersion,
+        client: HttpClient,
+        api: PartnerApi,
+        first: CertifiedKey,
+        other_ca: CertifiedKey,
+    ) -> None:
+        api.tls = tls
+        api.trust(other_ca.certificate)
+        for _ in range(3):
+            with pytest.raises(ssl.SSLError, match="ALERT_UNKNOWN_CA"):  # and not a broken pipe
+                client.request("POST", "/", b"x" * 20_000_000)
+
+    def test_reads_an_answer_to_its_first_byte_though_the_server_did_not_wait_for_the_body(
+        self, certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey
+    ) -> None:
+        answer = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n"
+
+        def answer_early(listening: socket.socket) -> None:
+            connection, _ = listening.accept()
+            with api.context.wrap_socket(connection, server_side=True) as secure:
+                secure.recv(1000)
+                secure.sendall(answer)
+
+        api.context.num_tickets = 0  # so that the verdict is not known by them
+        with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+            serving = pool.submit(answer_early, listening)
+            connection = socket.create_connection(listening.getsockname())
+            with certificate.ssl_context(api.ca).wrap_socket(connection, server_hostname="127.0.0.1") as secure:
+                with pytest.raises(OSError, match=r"Broken pipe|Connection reset|EOF occurred"):
+                    secure.sendall(b"x" * 20_000_000)
+                received = b""
+                with suppress(OSError):
+                    while chunk := secure.recv(7):
+                        received += chunk
+            serving.result(10)
+        assert received == answer
 
     def test_keeps_what_was_set_on_it_through_a_rotation(
         self,
