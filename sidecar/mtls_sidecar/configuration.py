@@ -105,8 +105,8 @@ def _check_directory(settings: FilesSettings) -> None:
             where=f"directory {settings.directory}",
             found=f"a file system of type {found}",
             expected=f"one in memory ({', '.join(sorted(memory_backed.IN_MEMORY))}), so that the key touches no disk",
-            remedy="Use an emptyDir with medium: Memory, or a directory under /run or /dev/shm. --allow-disk if it may be "
-            "a disk.",
+            remedy="Use an emptyDir with medium: Memory, or a directory under /run or /dev/shm. If the key may lie on "
+            "a disk, give --allow-disk.",
         )
     if settings.directory.exists() and not settings.directory.is_dir():
         raise ConfigurationError(

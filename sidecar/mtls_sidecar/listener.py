@@ -77,7 +77,7 @@ class Listener:
         # Not aiohttp's own way, which throws away what clients are still sending of their requests' bodies.
         for connection in server.connections if server else ():
             if not self._proxy.is_busy(connection):
-                connection.close()
+                connection.force_close()
         idle, hurry = asyncio.ensure_future(self._proxy.wait_until_idle()), asyncio.ensure_future(hurried.wait())
         await asyncio.wait({idle, hurry}, timeout=self._settings.grace, return_when=asyncio.FIRST_COMPLETED)
         if not idle.done():

@@ -26,6 +26,7 @@ class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
         detail: for people.
         retry_after: in how many seconds it is worth another try; None where that cannot be told.
         upstream: whether the upstream is to blame.
+        ends_connection: whether it is in doubt where the request ends, so that nothing may follow it: RFC 9112, 6.1.
     """
 
     status: int
@@ -33,6 +34,7 @@ class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
     detail: str
     retry_after: int | None = None
     upstream: bool = False
+    ends_connection: bool = False
 
     def response(self) -> web.Response:
         """The answer."""
@@ -46,6 +48,8 @@ class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
         response = web.Response(
             status=self.status, body=json.dumps(document).encode(), content_type="application/problem+json"
         )
+        if self.ends_connection:
+            response.force_close()
         if self.retry_after is not None:
             response.headers["Retry-After"] = str(self.retry_after)
         if self.upstream:

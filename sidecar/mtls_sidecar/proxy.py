@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 import aiohttp
 from aiohttp import HttpVersion11, web
+from aiohttp.typedefs import Handler, LooseHeaders
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
@@ -131,10 +132,11 @@ class Proxy:
         if coding is not None:
             # Whoever forwards a message must be sure where it ends: RFC 9112, 6.1.
             if request.version < HttpVersion11:
-                raise _bad_request("transfer_coding", "HTTP/1.0 has no Transfer-Encoding.")
+                detail = "HTTP/1.0 has no Transfer-Encoding."
+                raise Problem(HTTPStatus.BAD_REQUEST, "transfer_coding", detail, ends_connection=True)
             if coding.strip().lower() != "chunked":
                 detail = "The only transfer coding that is understood here is chunked."
-                raise Problem(HTTPStatus.NOT_IMPLEMENTED, "transfer_coding", detail)
+                raise Problem(HTTPStatus.NOT_IMPLEMENTED, "transfer_coding", detail, ends_connection=True)
         elif request.content_length is None:
             return None
         limit = self._settings.max_body
@@ -214,9 +216,10 @@ async def _remove_what_aiohttp_added(_: web.Request, response: web.StreamRespons
 async def _as_problem(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What aiohttp refuses by itself, in the form of all other refusals."""
     try:
-        return await handler(request)
+        response: web.StreamResponse = await handler(request)
     except web.HTTPException as error:
         return Problem(error.status, "request_target", error.reason).response()
+    return response
 
 
 async def _leave_it_to_the_body(request: web.Request) -> web.StreamResponse | None:

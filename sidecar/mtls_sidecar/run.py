@@ -91,7 +91,9 @@ async def run_proxy(settings: ProxySettings, certificate: ClientCertificate, shu
     proxy = Proxy(sessions, settings, ProxyMetrics(registry))
 
     def why_not_ready() -> str | None:
-        return "it is ending" if proxy.draining else why_not_valid(certificate)
+        if proxy.draining:
+            return "it is ending"
+        return why_not_valid(certificate) or (None if sessions.exist else "the server's CA cannot be used")
 
     with shutdown.on_signals():
         async with admin.listening(settings.admin, registry, why_not_ready):

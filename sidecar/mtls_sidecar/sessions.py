@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
-from mtls_client import ClientCertificate
+from mtls_client import ClientCertificate, InvalidServerCaError
 from mtls_client.credential import Credential
 from mtls_sidecar import trust_bundle
 from mtls_sidecar.settings import ProxySettings
+
+logger = logging.getLogger("mtls_sidecar")
 
 # What aiohttp would add to a request by itself.
 _ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -36,14 +39,27 @@ class Sessions:
         self._given = _read(settings.server_ca)
         self._newest: _Session | None = None
 
+    @property
+    def exist(self) -> bool:
+        """Whether there is a session by now."""
+        return self._newest is not None
+
     async def follow(self, credential: Credential) -> None:
-        """A version is in use: see to it that the server is verified as it says."""
+        """A version is in use: see to it that the server is verified as it says.
+
+        If it names a CA that cannot be used, that is logged, and the server is verified as before.
+        """
         server_ca = self._given or credential.server_ca
         former = self._newest
-        if former is None or former.server_ca != server_ca:
+        if former is not None and former.server_ca == server_ca:
+            return
+        try:
             self._newest = _Session(server_ca, self._make(server_ca))
-            if former is not None and not former.in_flight:
-                await former.client.close()
+        except InvalidServerCaError as error:
+            logger.error("Version %s of the secret, endpoint.server_ca: %s", credential.version_id, error)
+            return
+        if former is not None and not former.in_flight:
+            await former.client.close()
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[aiohttp.ClientSession]:

@@ -28,21 +28,42 @@ def read(path: Path) -> str:
     Raises:
         ServerCaError: it cannot be read, or OpenSSL takes none of it for a certificate.
     """
+    where = f"the server's CA in {path}"
     try:
         text = path.read_text(errors="replace")
+    except OSError as error:
+        found = f"'{error.strerror}'"
+    else:
+        return checked(text, where)
+    raise _unusable(where, found)
+
+
+def checked(text: str, where: str) -> str:
+    """The text, if it is certificates in PEM.
+
+    Args:
+        text: whatever was given.
+        where: what messages call it.
+
+    Raises:
+        ServerCaError: OpenSSL takes none of it for a certificate.
+    """
+    try:
         if not _CERTIFICATE.search(text):
             raise ValueError("no certificate")
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except OSError as error:
-        found = f"'{error.strerror}'"
-    except ValueError:
+    except (ValueError, ssl.SSLError):
         found = "no certificate in PEM that OpenSSL takes"
     else:
         return text
-    raise ServerCaError(
-        where=f"the server's CA in {path}",
+    raise _unusable(where, found)
+
+
+def _unusable(where: str, found: str) -> ServerCaError:
+    return ServerCaError(
+        where=where,
         found=found,
-        expected="a file of CA certificates in PEM",
+        expected="CA certificates in PEM",
         remedy="Name the CA that the server's certificate hangs on, or leave it out for the system's CAs.",
     )
 
@@ -75,8 +96,8 @@ def bundle(server_ca: Path | None, of_secret: str | None) -> str:
         of_secret: PEM from the secret's `endpoint.server_ca`.
 
     Raises:
-        ServerCaError: see `read` and `system`.
+        ServerCaError: see `read`, `checked` and `system`.
     """
     if server_ca is not None:
         return read(server_ca)
-    return of_secret or system()
+    return checked(of_secret, "the secret's endpoint.server_ca") if of_secret else system()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from mtls_client import ClientCertificate, MtlsClientError
 from mtls_client.credential import Credential
-
-logger = logging.getLogger("mtls_sidecar")
 
 # Seconds between two looks: a check that is due is being made by the client's own thread.
 _SHORTEST = 1.0
@@ -29,8 +26,12 @@ async def watch(certificate: ClientCertificate, on_check: Callable[[Credential],
     try:
         while True:
             changed.clear()
-            with suppress(MtlsClientError):
-                await on_check(await asyncio.to_thread(certificate.credential))
+            try:
+                credential = await asyncio.to_thread(certificate.credential)
+            except MtlsClientError:
+                pass  # the client has logged it, and asks again by itself
+            else:
+                await on_check(credential)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_pause(certificate)):
                     await changed.wait()

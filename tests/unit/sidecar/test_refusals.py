@@ -1,0 +1,420 @@
+"""What the proxy answers by itself, and what it cuts off: limits, time-outs, failures of either side."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mtls_client import ClientCertificate
+from mtls_rotation.pki.certificates import CertifiedKey
+from mtls_sidecar.replay import KEPT
+from tests import builders
+from tests.unit.client.secrets_manager import SecretsManager, value_of
+from tests.unit.client.server import partner_api
+from tests.unit.sidecar.conftest import Answer, Proxying, Running, chunk, request, serial_of, until
+from tests.unit.sidecar.upstream import Head, Upstream, always, answer, read_body, upstream
+
+pytestmark = pytest.mark.anyio
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+SHORT = 0.2
+
+
+def code(answered: Answer) -> str:
+    """The code of a problem; its form is checked on the way: RFC 9457."""
+    assert answered.values("content-type") == ["application/problem+json"]
+    document = json.loads(answered.body)
+    assert document["status"] == answered.status
+    assert set(document) == {"type", "title", "status", "detail", "code"}
+    assert answered.values("server") == []
+    return str(document["code"])
+
+
+async def never(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reads a request, and leaves it at that."""
+    await read_body(head.fields, reader)
+    await reader.read(1)
+
+
+class TestWhatCouldBeTwoRequests:
+    @pytest.mark.parametrize(
+        "head",
+        [
+            "Content-Length: 3\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nContent-Length: 3",
+            "Content-Length: 3\r\nContent-Length: 4",
+            "Content-Length: 3, 3",
+            "Content-Length: +3",
+            "Content-Length: 0x3",
+            "Content-Length: -1",
+            "Transfer-Encoding: xchunked",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+            "Transfer-Encoding: chunked, chunked",
+            "Transfer-Encoding : chunked",
+            "Transfer-Encoding:\x0bchunked",
+            "Transfer-Encoding: gzip, chunked",
+            "X: a\r\n folded",
+            "X: a\nTransfer-Encoding: chunked",
+            "X: a\rTransfer-Encoding: chunked",
+            "Host: other",
+        ],
+        ids=repr,
+    )
+    async def test_is_refused_and_ends_the_connection(self, proxy: Running, api: Upstream, head: str) -> None:
+        connection = await proxy.connect()
+        await connection.send(f"POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
+        await connection.send(b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+        answered = await connection.reader.read()
+        assert answered.split(b" ", 2)[1] in (b"400", b"501")
+        assert answered.count(b"HTTP/1.") == 1
+        assert not [seen for seen in api.seen if "smuggled" in seen.line]
+
+    async def test_by_http_1_0_in_chunks_is_refused(self, proxy: Running, api: Upstream) -> None:
+        answered = await proxy.ask(CHUNKED.replace(b"1.1", b"1.0") + chunk(b""))
+        assert (answered.status, code(answered)) == (400, "transfer_coding")
+        assert not api.seen
+
+    async def test_in_broken_chunks_ends_the_connection(self, proxy: Running, api: Upstream) -> None:
+        connection = await proxy.connect()
+        await connection.send(CHUNKED + b"3 ;x\r\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 400 " in (await connection.reader.read()).split(b"\r\n", 1)[0]
+        assert not [seen for seen in api.seen if "smuggled" in seen.line]
+
+
+class TestWhatIsNotForwarded:
+    @pytest.mark.parametrize(
+        ("sent", "status"),
+        [
+            (b"GET http://elsewhere/ HTTP/1.1\r\nHost: elsewhere\r\n\r\n", 400),
+            (b"GET /#fragment HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: x\r\nX-Text: caf\xe9\r\n\r\n", 400),
+            (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+            (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+            (b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere\r\n\r\n", 404),
+            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: a-miracle\r\n\r\n", 417),
+        ],
+        ids=repr,
+    )
+    async def test_is_refused(self, proxy: Running, api: Upstream, sent: bytes, status: int) -> None:
+        answered = await proxy.ask(sent)
+        assert answered.status == status
+        assert code(answered)
+        assert not api.seen
+
+    async def test_a_head_that_is_too_large(self, proxying: Proxying, first: CertifiedKey, api: Upstream) -> None:
+        async with proxying(max_header_size=1000, max_header_count=10) as proxy:
+            for fields in (["X: " + "x" * 2000], ["X: 1"] * 20):
+                connection = await proxy.connect()
+                await connection.send(request("GET", "/", *fields))
+                assert b" 400 " in (await connection.reader.read()).split(b"\r\n", 1)[0]
+        assert not api.seen
+
+
+class TestLimits:
+    async def test_a_body_that_says_it_is_too_long(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream
+    ) -> None:
+        async with proxying(max_body="1KiB") as proxy:
+            assert (await proxy.ask(request("POST", "/", body=bytes(1024)))).status == 200
+            answered = await proxy.ask(request("POST", "/", body=bytes(1025)))
+            assert (answered.status, code(answered)) == (413, "request_body_too_large")
+        assert len(api.seen) == 1
+
+    async def test_a_body_in_chunks_that_turns_out_too_long(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream
+    ) -> None:
+        async with proxying(max_body="1KiB") as proxy:
+            answered = await proxy.ask(CHUNKED + chunk(bytes(1000)) + chunk(bytes(100)) + chunk(b""))
+            assert (answered.status, code(answered)) == (413, "request_body_too_large")
+            assert proxy.metric("mtls_proxy_failures_total", code="request_body_too_large") == 1
+
+    async def test_more_requests_at_once_than_allowed(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream
+    ) -> None:
+        api.script = never
+        async with proxying(max_requests=2) as proxy:
+            for _ in range(2):
+                await (await proxy.connect()).send(request())
+            await until(lambda: len(api.seen) == 2)
+            answered = await proxy.ask(request())
+            assert (answered.status, code(answered)) == (503, "too_many_requests_under_way")
+            assert answered.values("retry-after") == ["1"]
+            for connection in proxy.opened:
+                connection.close()
+            await api.await_closed()
+            api.script = always(answer())
+            assert (await proxy.ask(request())).status == 200
+
+
+class TestTimeouts:
+    async def test_connecting(self, proxying: Proxying, first: CertifiedKey) -> None:
+        async with _mute() as url, proxying(upstream=url, connect_timeout=SHORT) as proxy:
+            answered = await proxy.ask(request())
+        assert (answered.status, code(answered)) == (504, "connection_timeout")
+        assert answered.values("proxy-status") == ["mtls-sidecar; error=connection_timeout"]
+
+    @pytest.mark.parametrize("limit", ["idle_timeout", "total_timeout"])
+    async def test_an_answer_that_does_not_come(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream, limit: str
+    ) -> None:
+        api.script = never
+        async with proxying(**{limit: SHORT}) as proxy:
+            answered = await proxy.ask(request())
+            assert (answered.status, code(answered)) == (504, "http_response_timeout")
+            await api.await_closed()
+
+    async def test_an_answer_that_stops_is_cut_off(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream
+    ) -> None:
+        async def script(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first"))
+            await reader.read(1)
+
+        api.script = script
+        async with proxying(idle_timeout=SHORT) as proxy:
+            connection = await proxy.connect()
+            await connection.send(request())
+            await connection.head()
+            assert await connection.reader.read() == chunk(b"first")
+
+    async def test_a_request_that_stops(self, proxying: Proxying, first: CertifiedKey, api: Upstream) -> None:
+        async with proxying(idle_timeout=SHORT) as proxy:
+            answered = await proxy.ask(CHUNKED + chunk(b"first"))
+            assert (answered.status, code(answered)) == (408, "request_timeout")
+            await api.await_closed()
+
+    async def test_an_upstream_that_does_not_read(self, proxying: Proxying, first: CertifiedKey, api: Upstream) -> None:
+        async def script(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(60)
+
+        api.script = script
+        async with proxying(idle_timeout=SHORT) as proxy:
+            connection = await proxy.connect()
+            sending = asyncio.ensure_future(connection.send(request("POST", "/", body=bytes(64 << 20))))
+            answered = await connection.answer()
+            assert (answered.status, code(answered)) == (504, "connection_write_timeout")
+            sending.cancel()
+
+    async def test_a_client_that_does_not_read_is_cut_off(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream
+    ) -> None:
+        api.script = always(answer(bytes(64 << 20)))
+        async with proxying(idle_timeout=SHORT) as proxy:
+            connection = await proxy.connect()
+            await connection.send(request())
+            await until(lambda: bool(proxy.metric("mtls_proxy_failures_total", code="client_too_slow")))
+            await api.await_closed()
+
+
+class TestTheUpstreamFails:
+    async def test_nobody_listens(self, proxying: Proxying, first: CertifiedKey) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            url = f"https://127.0.0.1:{closed.getsockname()[1]}"
+        async with proxying(upstream=url) as proxy:
+            answered = await proxy.ask(request())
+        assert (answered.status, code(answered)) == (502, "connection_refused")
+        assert answered.values("proxy-status") == ["mtls-sidecar; error=connection_refused"]
+
+    async def test_it_has_no_address(self, proxying: Proxying, first: CertifiedKey) -> None:
+        async with proxying(upstream="https://nowhere.invalid") as proxy:
+            answered = await proxy.ask(request())
+        assert (answered.status, code(answered)) == (502, "dns_error")
+
+    async def test_it_is_somebody_else(
+        self, proxying: Proxying, first: CertifiedKey, other_ca: CertifiedKey, ca: CertifiedKey, tmp_path: Path
+    ) -> None:
+        async with (
+            upstream(builders.server_certificate(other_ca), tmp_path, ca.certificate) as impostor,
+            proxying(upstream=impostor.url) as proxy,
+        ):
+            answered = await proxy.ask(request())
+            assert (answered.status, code(answered)) == (502, "tls_certificate_error")
+            assert not impostor.seen
+
+    @pytest.mark.parametrize("data", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nbroken\r\n\r\n"], ids=repr)
+    async def test_it_does_not_answer_in_http(self, proxy: Running, api: Upstream, data: bytes) -> None:
+        async def script(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(data)
+            raise ConnectionAbortedError
+
+        api.script = script
+        answered = await proxy.ask(request("POST", "/"))
+        assert answered.status == 502
+        assert code(answered) in ("connection_terminated", "http_protocol_error")
+        assert len(api.seen) == 1  # what may have been processed is not made again
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX: caf\xe9\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        ],
+        ids=repr,
+    )
+    async def test_its_answer_cannot_be_passed_on(self, proxy: Running, api: Upstream, data: bytes) -> None:
+        api.script = always(data)
+        answered = await proxy.ask(request())
+        assert (answered.status, code(answered)) == (502, "http_protocol_error")
+
+    @pytest.mark.parametrize("framing", ["Content-Length: 11", "Transfer-Encoding: chunked"])
+    async def test_amid_an_answer_which_is_cut_off(self, proxy: Running, api: Upstream, framing: str) -> None:
+        part = chunk(b"first") if "chunked" in framing else b"first"
+
+        async def script(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode() + part)
+            raise ConnectionAbortedError
+
+        api.script = script
+        connection = await proxy.connect()
+        await connection.send(request())
+        await connection.head()
+        assert await connection.reader.read() == part  # neither a last chunk nor all of the length
+        await until(lambda: bool(proxy.metric("mtls_proxy_failures_total", code="http_response_incomplete")))
+
+    async def test_amid_an_answer_whose_end_is_the_connections(self, proxy: Running, api: Upstream) -> None:
+        async def script(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first"))
+            raise ConnectionAbortedError
+
+        api.script = script
+        connection = await proxy.connect()
+        await connection.send(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await connection.reader.read()
+
+
+class TestTheClientGoesAway:
+    async def test_before_the_answer(self, proxy: Running, api: Upstream) -> None:
+        api.script = never
+        connection = await proxy.connect()
+        await connection.send(request())
+        await until(lambda: len(api.seen) == 1)
+        connection.close()
+        await api.await_closed()
+        await until(
+            lambda: (
+                proxy.metric("mtls_proxy_requests_total", method="GET", status_class="aborted") == 1
+                and not proxy.metric("mtls_proxy_requests_in_flight")
+            )
+        )
+
+    async def test_amid_its_request(self, proxy: Running, api: Upstream) -> None:
+        connection = await proxy.connect()
+        await connection.send(CHUNKED + chunk(b"first"))
+        await until(lambda: len(api.seen) == 1)
+        connection.close()
+        await api.await_closed()
+
+    async def test_amid_the_answer(self, proxy: Running, api: Upstream) -> None:
+        async def script(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first"))
+            await reader.read(1)
+
+        api.script = script
+        connection = await proxy.connect()
+        await connection.send(request())
+        await connection.head()
+        connection.close()
+        await api.await_closed()
+
+
+class TestTheCertificate:
+    async def test_there_is_none_yet(self, proxying: Proxying, first: CertifiedKey) -> None:
+        async with proxying() as proxy:
+            await proxy.sessions.close()
+            answered = await proxy.ask(request())
+        assert (answered.status, code(answered)) == (503, "no_valid_certificate")
+        assert answered.values("retry-after") == ["5"]
+
+    async def test_it_has_expired(
+        self, proxying: Proxying, certificate: ClientCertificate, first: CertifiedKey, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with proxying() as proxy:
+            keeper = certificate._keeper
+            late = builders.NOW.replace(year=builders.NOW.year + 1)
+            monkeypatch.setattr(keeper, "_clock", lambda: late)
+            answered = await proxy.ask(request())
+        assert (answered.status, code(answered)) == (503, "no_valid_certificate")
+
+    @pytest.mark.parametrize("tls", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    @pytest.mark.parametrize("size", [0, 1000, 60_000])
+    async def test_one_that_is_refused_is_replaced_within_the_request(
+        self,
+        proxying: Proxying,
+        secrets: SecretsManager,
+        first: CertifiedKey,
+        ca: CertifiedKey,
+        other_ca: CertifiedKey,
+        tmp_path: Path,
+        tls: ssl.TLSVersion,
+        size: int,
+    ) -> None:
+        second, body = builders.leaf(other_ca), bytes(size)
+        with partner_api(builders.server_certificate(ca), tmp_path) as strict:
+            strict.tls = tls
+            strict.trust(other_ca.certificate)
+            async with proxying(upstream=strict.url) as proxy:
+                secrets.rotate(value_of(second))
+                answered = await proxy.ask(request("POST", "/", body=body))
+        assert (answered.status, answered.body) == (200, body)
+        assert [it.serial_number for it in strict.received] == [serial_of(second)]
+
+    async def test_one_that_is_refused_before_a_long_body_is_used_from_the_next_request_on(
+        self,
+        proxying: Proxying,
+        secrets: SecretsManager,
+        first: CertifiedKey,
+        ca: CertifiedKey,
+        other_ca: CertifiedKey,
+        tmp_path: Path,
+    ) -> None:
+        with partner_api(builders.server_certificate(ca), tmp_path) as strict:
+            strict.trust(other_ca.certificate)
+            verdict = strict.hold_the_verdict()
+            async with proxying(upstream=strict.url) as proxy:
+                secrets.rotate(value_of(builders.leaf(other_ca)))
+                connection = await proxy.connect()
+                await connection.send(CHUNKED + chunk(bytes(KEPT)) + chunk(bytes(1000)))
+                await until(lambda: bool(proxy.metric("mtls_proxy_requests_in_flight")))
+                verdict.set()
+                await connection.send(chunk(bytes(1000)) + chunk(b""))
+                answered = await connection.answer()
+                # The alert, unless a write to the connection that the server has closed was quicker to fail.
+                assert (answered.status, code(answered) in ("tls_alert_received", "connection_terminated")) == (
+                    502,
+                    True,
+                )
+                assert (await proxy.ask(request("POST", "/", body=b"next"))).body == b"next"
+
+    async def test_one_that_is_refused_while_there_is_no_newer_one_is_told(
+        self, proxying: Proxying, first: CertifiedKey, ca: CertifiedKey, other_ca: CertifiedKey, tmp_path: Path
+    ) -> None:
+        with partner_api(builders.server_certificate(ca), tmp_path) as strict:
+            strict.trust(other_ca.certificate)
+            async with proxying(upstream=strict.url) as proxy:
+                answered = await proxy.ask(request("POST", "/", body=bytes(1000)))
+        assert (answered.status, code(answered)) == (502, "tls_alert_received")
+        assert "UNKNOWN_CA" in json.loads(answered.body)["detail"]
+
+
+@asynccontextmanager
+async def _mute() -> AsyncIterator[str]:
+    """A server that takes connections, and never says a word."""
+    stop = asyncio.Event()
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await stop.wait()
+        writer.close()
+
+    server = await asyncio.start_server(wait, "127.0.0.1", 0)
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        stop.set()
