@@ -47,7 +47,8 @@ def _command[S: Settings](
             settings = gather(model, _given(context, model), context.params["config"])
             check(settings)
         except ConfigurationError as error:
-            raise _ended(error, MISCONFIGURED) from None
+            sys.stderr.write(f"mtls-sidecar: {error}\n")
+            raise typer.Exit(MISCONFIGURED) from None
         if context.params["check"]:
             sys.stdout.write(settings.model_dump_json(indent=2) + "\n")
             return
@@ -56,7 +57,8 @@ def _command[S: Settings](
             with certificate_for(settings) as certificate:
                 asyncio.run(run(settings, certificate, Shutdown()))
         except (SidecarError, MtlsClientError) as error:
-            raise _ended(error, FAILED) from None
+            logs.logger.error("%s", error)
+            raise typer.Exit(FAILED) from None
 
     parameters = [_parameter(model, name) for name in model.model_fields]
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -119,11 +121,6 @@ def _given(context: typer.Context, model: type[Settings]) -> dict[str, Given]:
         if value is not None and source is not None:
             given[name] = Given(value, Origin.ENVIRONMENT if source.name == "ENVIRONMENT" else Origin.FLAG)
     return given
-
-
-def _ended(error: Exception, status: int) -> typer.Exit:
-    sys.stderr.write(f"mtls-sidecar: {error}\n")
-    return typer.Exit(status)
 
 
 app.command("files", help="Keep tls.crt, tls.key and ca.crt in a directory in memory.")(
