@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -338,10 +339,12 @@ class TestAnSslContext:
 
 
 def test_requests_keep_to_the_server_ca_whatever_verify_says(
-    certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey, other_ca: CertifiedKey
+    certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey, other_ca: CertifiedKey, tmp_path: Path
 ) -> None:
+    would_do = tmp_path / "ca.pem"
+    would_do.write_text(api.ca)
     with certificate.requests_session(to_pem(other_ca.certificate)) as session:
-        for verify in (True, "/etc/ssl/certs/ca-certificates.crt"):
+        for verify in (True, str(would_do)):
             with pytest.raises(FAILURES, match="CERTIFICATE_VERIFY_FAILED"):
                 session.get(api.url, verify=verify)
         for options in ({"verify": False}, {"cert": "mine.pem"}):
