@@ -339,10 +339,16 @@ class TestAnSslContext:
 
 
 def test_requests_keep_to_the_server_ca_whatever_verify_says(
-    certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey, other_ca: CertifiedKey, tmp_path: Path
+    certificate: ClientCertificate,
+    api: PartnerApi,
+    first: CertifiedKey,
+    other_ca: CertifiedKey,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     would_do = tmp_path / "ca.pem"
     would_do.write_text(api.ca)
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(would_do))
     with certificate.requests_session(to_pem(other_ca.certificate)) as session:
         for verify in (True, str(would_do)):
             with pytest.raises(FAILURES, match="CERTIFICATE_VERIFY_FAILED"):
