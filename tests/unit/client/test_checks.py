@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from mtls_client import ClientCertificate, ExpiredCertificateError, InvalidSecretError, SecretUnavailableError
-from mtls_rotation.pki.certificates import CertifiedKey
+from mtls_client.pools import Pools
+from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from tests import builders
 from tests.unit.client.conftest import AN_INTERVAL, INTERVAL, Clock, serial_of
 from tests.unit.client.secrets_manager import SecretsManager, throttled, value_of
@@ -355,3 +356,56 @@ def test_a_bad_first_version_is_followed_by_a_good_one(
     version = secrets.rotate(value_of(builders.leaf(ca)))
     clock.advance(timedelta(seconds=11))
     assert in_use(certificate) == version
+
+
+def test_a_version_that_is_no_longer_current_when_it_is_read_is_not_taken(
+    certificate: ClientCertificate,
+    secrets: SecretsManager,
+    first: CertifiedKey,
+    ca: CertifiedKey,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = in_use(certificate)
+    assert held is not None
+    secrets.rotate(value_of(builders.leaf(ca)))
+    describe = secrets.describe_secret
+
+    def overtaken(**request: Any) -> dict[str, Any]:
+        answer = describe(**request)
+        secrets.current = held  # an operator moves the label back
+        return answer
+
+    monkeypatch.setattr(secrets, "describe_secret", overtaken)
+    clock.advance(AN_INTERVAL)
+    assert in_use(certificate) == held
+    assert "ResourceNotFoundException" in str(certificate.status().last_error)
+
+
+def test_an_answer_with_another_version_than_was_asked_for_is_not_taken(
+    certificate: ClientCertificate,
+    secrets: SecretsManager,
+    first: CertifiedKey,
+    ca: CertifiedKey,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = in_use(certificate)
+    asked_for = secrets.rotate(value_of(builders.leaf(ca)))
+    other = {"VersionId": "another", "SecretString": value_of(builders.leaf(ca))}
+    monkeypatch.setattr(secrets, "get_secret_value", lambda **_: other)
+    clock.advance(AN_INTERVAL)
+    assert in_use(certificate) == held
+    assert f"version another in place of version {asked_for}" in str(certificate.status().last_error)
+
+
+def test_the_contexts_of_a_new_version_are_ready_before_it_is_taken_into_use(
+    certificate: ClientCertificate, secrets: SecretsManager, first: CertifiedKey, ca: CertifiedKey
+) -> None:
+    pools = Pools(certificate._keeper, to_pem(ca.certificate), lambda context: context)
+    pool, _ = pools.enter()
+    secrets.rotate(value_of(builders.leaf(ca)))
+    certificate.refresh()
+    entered = pools.enter_at_once()  # which makes none
+    assert entered is not None
+    assert entered[0].connections is not pool.connections
