@@ -69,9 +69,9 @@ class AtomicDirectory:
             except OSError:
                 shutil.rmtree(made, ignore_errors=True)
                 raise
+            self._sweep(made.name)
             for name in files:
                 self._link(name)
-            self._sweep(made.name)
         except OSError as error:
             found = error.strerror or type(error).__name__
             place = error.filename or self.path

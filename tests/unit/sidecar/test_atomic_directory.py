@@ -124,6 +124,14 @@ def test_what_was_there_stays_if_the_new_set_cannot_be_written(shm: Path, monkey
         assert len([entry for entry in shm.iterdir() if entry.name.startswith("..2")]) == 1
 
 
+def test_sets_do_not_gather_where_a_name_is_taken(shm: Path) -> None:
+    (shm / "tls.key").mkdir()
+    for version in range(3):
+        with pytest.raises(DirectoryError, match=r"directory.*tls\.key"):
+            AtomicDirectory(shm).replace(files(version))
+    assert len([entry for entry in shm.iterdir() if entry.name.startswith("..2")]) == 1
+
+
 def test_a_file_in_the_place_of_the_directory_is_told(shm: Path) -> None:
     (shm / "tls").write_text("")
     with pytest.raises(DirectoryError, match="Not a directory"):

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage
 from typer.testing import CliRunner
 
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
@@ -44,6 +45,13 @@ def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for model in (FilesSettings, ProxySettings):
         for name in model.model_fields:
             monkeypatch.delenv(variable(name), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    for name in ("", "asyncio", "botocore"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.getLogger(name).level)
 
 
 class TestPrecedence:
@@ -226,3 +234,13 @@ class TestLog:
         record = logging.LogRecord("mtls_sidecar", logging.INFO, "", 0, "%s\n%s", ("a", "é"), None)
         assert json.loads(logs.JsonLines().format(record))["message"] == "a\né"
         assert "\n" not in logs.JsonLines().format(record)
+
+    def test_tells_of_a_request_that_is_no_http_without_quoting_it(self, capsys: pytest.CaptureFixture[str]) -> None:
+        logs.set_up("json")
+        try:
+            raise BadHttpMessage("Invalid header value char: b'Authorization: Bearer token'")
+        except BadHttpMessage:
+            logging.getLogger("aiohttp.server").exception("Error handling request from %s", "127.0.0.1")
+        (line,) = capsys.readouterr().err.splitlines()
+        assert json.loads(line)["message"] == "Refused a request that is no valid HTTP/1.1: BadHttpMessage"
+        assert "token" not in line
