@@ -127,6 +127,13 @@ class TestLimits:
             assert (answered.status, code(answered)) == (413, "request_body_too_large")
         assert len(api.seen) == 1
 
+    async def test_a_body_that_says_it_is_too_long_is_not_invited(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream
+    ) -> None:
+        async with proxying(max_body="1KiB") as proxy:
+            head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1025\r\nExpect: 100-continue\r\n\r\n"
+            assert (await proxy.ask(head)).status == 413
+
     async def test_a_body_in_chunks_that_turns_out_too_long(
         self, proxying: Proxying, first: CertifiedKey, api: Upstream
     ) -> None:
