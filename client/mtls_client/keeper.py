@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+import time
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -47,6 +48,25 @@ class Check:
     def is_due_again(self, now: datetime) -> bool:
         """Whether the next one is due; also where the clock was put back."""
         return not self.at <= now < self.due
+
+
+@dataclass(frozen=True, slots=True)
+class _Calm:
+    """A time in which there is nothing to do but to use the identity: what each request asks for, at little cost.
+
+    Attributes:
+        begins: seconds since the epoch. Before it the clock was put back.
+        ends: when a check is due, or the identity expires.
+    """
+
+    identity: Identity
+    begins: float
+    ends: float
+
+    @classmethod
+    def between(cls, identity: Identity, check: Check) -> _Calm:
+        """From a check to whatever comes first."""
+        return cls(identity, check.at.timestamp(), min(check.due, identity.credential.not_after).timestamp())
 
 
 @dataclass(slots=True)
@@ -96,7 +116,9 @@ class Keeper:
         self._untold: deque[Credential] = deque()
         self._subscribers: tuple[Callable[[Credential], object], ...] = ()
         self.counts = Counts()
+        self._seconds = time.time if clock is utc_now else lambda: clock().timestamp()
         # Each is set in one assignment, so that it may be read without a lock.
+        self._calm: _Calm | None = None
         self.newest: Identity | None = None
         self.last_check: Check | None = None
         renew_after_fork(self)
@@ -107,31 +129,33 @@ class Keeper:
         Raises:
             MtlsClientError: there is none, or it has expired; the error says why.
         """
+        calm = self._calm
+        if calm is not None and calm.begins <= self._seconds() < calm.ends:
+            return calm.identity
         now = self._clock()
-        newest, check = self.newest, self.last_check
-        if newest is None or newest.credential.expired(now):
+        if not self._is_valid(now):
             with self._checking():
                 if self._is_due(self._clock()):
                     self._check()
             if not self._patience:
                 self._refresher.nudge(self)  # which has its thread begin
-            return self._require()
-        if check is None or check.is_due_again(now):
+        elif self._is_due(now):
             self._refresher.nudge(self, self._patience)
-            return self._require()
-        return newest
+        return self._require()
 
     def at_hand(self) -> Identity | None:
         """The identity to use now, if it can be had without waiting."""
+        calm = self._calm
+        if calm is not None and calm.begins <= self._seconds() < calm.ends:
+            return calm.identity
         now = self._clock()
-        newest = self.newest
-        if newest is None or newest.credential.expired(now):
+        if not self._is_valid(now):
             return None
         if self._is_due(now):
             if self._patience:
                 return None
             self._refresher.nudge(self)
-        return newest
+        return self.newest
 
     def refresh(self) -> bool:
         """Ask now. See `ClientCertificate.refresh`."""
@@ -200,6 +224,9 @@ class Keeper:
             except Exception:
                 logger.exception("%s failed on the new version %s", callback, credential.version_id)
 
+    def _is_valid(self, now: datetime) -> bool:
+        return self.newest is not None and not self.newest.credential.expired(now)
+
     def _is_due(self, now: datetime) -> bool:
         return self.last_check is None or self.last_check.is_due_again(now)
 
@@ -239,11 +266,13 @@ class Keeper:
             self._note_failure(unavailable(self.secret, "the source", type(error).__name__))
         else:
             self.last_check = Check(at=self._clock(), due=due)
+        if self.newest is not None and self.last_check is not None:
+            self._calm = _Calm.between(self.newest, self.last_check)
 
     def _note_failure(self, error: MtlsClientError) -> None:
         now = self._clock()
         failures = (self.last_check.failures if self.last_check else 0) + 1
-        valid = self.newest is not None and not self.newest.credential.expired(now)
+        valid = self._is_valid(now)
         self.counts.failed_checks += 1
         due = self._schedule.after_failure(now, failures, certificate_is_valid=valid)
         self.last_check = Check(at=now, due=due, failures=failures, error=error)
@@ -287,7 +316,7 @@ class Keeper:
         credential, former = identity.credential, self.newest
         self._succession.take_over(credential.version_id, former.credential.version_id if former else None)
         self._unusable = None
-        self.newest = identity
+        self._calm, self.newest = None, identity
         self.counts.changes += 1
         self._untold.append(credential)
         logger.info(

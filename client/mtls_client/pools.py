@@ -72,8 +72,8 @@ class Pools[P]:
         identity = self._keeper.at_hand()
         if identity is None:
             return None
-        newest = self._newest
-        if (newest is None or newest.identity is not identity) and not identity.has_context(self._template):
+        pool = self._newest
+        if (pool is None or pool.identity is not identity) and not identity.has_context(self._template):
             return None
         return self._enter(identity)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from mtls_client.errors import MissingExtraError, MtlsClientError
@@ -101,7 +102,10 @@ def _make(region: str | None) -> SecretsManagerClient:
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
     )
     # A session of our own: boto3's default one must not be used by two threads at once.
-    return boto3.session.Session().client("secretsmanager", region_name=region, config=config)
+    session = boto3.session.Session()
+    # Of itself boto3 looks at AWS_DEFAULT_REGION only; other SDKs, and what runs containers, know AWS_REGION.
+    region = region or session.region_name or os.environ.get("AWS_REGION")
+    return session.client("secretsmanager", region_name=region, config=config)
 
 
 def _region(secret: str) -> str | None:

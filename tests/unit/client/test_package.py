@@ -12,7 +12,7 @@ import pytest
 from moto import mock_aws
 
 import mtls_client
-from mtls_client import ClientCertificate, MissingExtraError, SecretUnavailableError
+from mtls_client import ClientCertificate, InvalidSecretError, MissingExtraError, SecretUnavailableError
 from mtls_rotation.pki.certificates import CertifiedKey
 from tests import builders
 from tests.unit.client.conftest import Clock, serial_of
@@ -67,6 +67,14 @@ def test_a_name_is_asked_for_in_the_region_of_the_environment(account: Any, cloc
     account.create_secret(Name=SECRET, SecretString="{}")
     with pytest.raises(SecretUnavailableError, match="ResourceNotFoundException"):
         ClientCertificate(SECRET, clock=clock).refresh()
+
+
+def test_the_region_may_be_told_as_containers_are_told_it(account: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    account.create_secret(Name=SECRET, SecretString="{}")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    with pytest.raises(InvalidSecretError):
+        ClientCertificate(SECRET).refresh()
 
 
 def test_a_missing_region_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
