@@ -5,6 +5,7 @@ makes a refused request again.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -47,7 +48,7 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
         except BaseException:
             self._leave(pool)
             raise
-        connection.add_callback(lambda: self._leave(pool))
+        connection.add_callback(partial(self._leave, pool))
         return connection
 
     def close(self, *, abort_ssl: bool = False) -> Awaitable[None]:
