@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,28 @@ def other_ca() -> CertifiedKey:
     return builders.root("Other CA")
 
 
+class Clock:
+    """The certificate's clock: the real one, until it is put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
 @pytest.fixture
-def certificate(secrets: SecretsManager) -> Iterator[ClientCertificate]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def certificate(secrets: SecretsManager, clock: Clock) -> Iterator[ClientCertificate]:
     client: Any = secrets
-    source = SecretsManagerSource(client)
-    with ClientCertificate(SECRET, source=source, check_every=timedelta(minutes=5), background=True) as it:
+    every = timedelta(minutes=5)
+    with ClientCertificate(
+        SECRET, source=SecretsManagerSource(client), check_every=every, background=True, clock=clock
+    ) as it:
         yield it
 
 

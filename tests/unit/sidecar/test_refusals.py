@@ -8,17 +8,17 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from mtls_client import ClientCertificate
 from mtls_rotation.pki.certificates import CertifiedKey
 from mtls_sidecar.replay import KEPT
 from tests import builders
 from tests.unit.client.secrets_manager import SecretsManager, value_of
 from tests.unit.client.server import partner_api
-from tests.unit.sidecar.conftest import Answer, Proxying, Running, chunk, request, serial_of, until
+from tests.unit.sidecar.conftest import Answer, Clock, Proxying, Running, chunk, request, serial_of, until
 from tests.unit.sidecar.upstream import Head, Upstream, always, answer, read_body, upstream
 
 pytestmark = pytest.mark.anyio
@@ -341,13 +341,9 @@ class TestTheCertificate:
         assert (answered.status, code(answered)) == (503, "no_valid_certificate")
         assert answered.values("retry-after") == ["5"]
 
-    async def test_it_has_expired(
-        self, proxying: Proxying, certificate: ClientCertificate, first: CertifiedKey, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_it_has_expired(self, proxying: Proxying, first: CertifiedKey, clock: Clock) -> None:
         async with proxying() as proxy:
-            keeper = certificate._keeper
-            late = builders.NOW.replace(year=builders.NOW.year + 1)
-            monkeypatch.setattr(keeper, "_clock", lambda: late)
+            clock.ahead = timedelta(days=365)
             answered = await proxy.ask(request())
         assert (answered.status, code(answered)) == (503, "no_valid_certificate")
 
