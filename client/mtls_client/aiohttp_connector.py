@@ -5,6 +5,7 @@ makes a refused request again.
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from aiohttp.payload import BytesPayload
 from mtls_client import retrying
 from mtls_client.patient_socket import PatientSocket
 from mtls_client.pools import Pool, Pools
+from mtls_client.refusal import refusal_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -39,11 +41,14 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
         """A connection of the newest identity, one that was used before if there is one."""
         entered = self._pools.enter_at_once()
         if entered is None:
-            entered = self._pools.enter(await asyncio.to_thread(self._pools.prepare))
+            prepared = await asyncio.to_thread(self._pools.prepare)
+            if self.closed:
+                raise aiohttp.ClientConnectionError("Connector is closed.")
+            entered = self._pools.enter(prepared)
         pool, retired = entered
-        if retired is not None:
-            self._close_later(retired)
         try:
+            if retired is not None:
+                self._close_later(retired)
             connection = await pool.connections.connect(req, traces, timeout)
         except BaseException:
             self._leave(pool)
@@ -59,12 +64,17 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
 
     async def retry(self, request: ClientRequest, handler: Any) -> aiohttp.ClientResponse:
         """The middleware: if the certificate was refused and there is another by now, the request is made once more."""
+        before = sys.exception()
         try:
             response: aiohttp.ClientResponse = await handler(request)
         except aiohttp.ClientError as error:
+            if refusal_in(error, before) is None:
+                raise
             body = request.body
             again = isinstance(body, bytes | BytesPayload) or getattr(body, "mtls_replayable", False)
-            if not await asyncio.to_thread(retrying.wanted, error, self._pools.replaced, can_be_sent_again=again):
+            again = again and "Expect" not in request.headers  # which aiohttp waits for once only
+            judge = partial(retrying.wanted, before=before, can_be_sent_again=again)
+            if not await asyncio.to_thread(judge, error, self._pools.replaced):
                 raise
         else:
             return response

@@ -49,8 +49,16 @@ class ContextTemplate:
         made.version_id, made.on_refusal = credential.version_id, on_refusal
         load(credential, made, temporary_file=temporary_file)
         with self._lock:
-            for change in self._changes.values():
-                change(made)
+            # Whether host names are checked comes last: `verify_mode` may be set freely only while they are not.
+            checks = self._changes.get("check_hostname")
+            made.check_hostname = False
+            for what, change in self._changes.items():
+                if what != "check_hostname":
+                    change(made)
+            if checks is None:
+                made.check_hostname = True
+            else:
+                checks(made)
             self._made.add(made)
         return made
 
@@ -62,7 +70,6 @@ class ContextTemplate:
             how: does it.
         """
         with self._lock:
-            self._changes.pop(what, None)  # so that it is done in the order in which it was last asked for
             self._changes[what] = how
             for made in self._made:
                 how(made)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,15 @@ from mtls_client import retrying
 from mtls_client.httpx_transport import once
 from mtls_client.patient_socket import PatientSocket
 from mtls_client.pools import Pool, Pools
+from mtls_client.refusal import refusal_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
     from mtls_client.keeper import Keeper
     from mtls_client.refusal import PresentingContext
+
+logger = logging.getLogger("mtls_client")
 
 # As httpx has them.
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
@@ -40,36 +45,40 @@ class AsyncClientCertificateTransport(httpx.AsyncBaseTransport):
             return _transport(context, limits or _LIMITS)
 
         self._pools = Pools(keeper, server_ca, make)
+        self._closing: set[asyncio.Future[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it, and if the certificate was refused and there is another by now, once more."""
-        body = once(request)
+        before, body = sys.exception(), once(request)
         try:
             return await self._send(request)
         except httpx.TransportError as error:
-            failure = error
-        except ssl.SSLError as error:  # what httpcore passes on as it is, such as a refusal by TLS 1.3
-            failure = httpx.ReadError(str(error), request=request)
-            failure.__cause__ = error
-        judge = partial(retrying.wanted, can_be_sent_again=not (body and body.begun))
-        if not await anyio.to_thread.run_sync(judge, failure, self._pools.replaced):
-            raise failure
+            if refusal_in(error, before) is None:
+                raise
+            again = not (body and body.begun)
+            judge = partial(retrying.wanted, before=before, can_be_sent_again=again)
+            if not await anyio.to_thread.run_sync(judge, error, self._pools.replaced):
+                raise
         return await self._send(request)
 
     async def aclose(self) -> None:
         """Close every connection, those in use included."""
         for connections in self._pools.clear():
             await connections.aclose()
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         entered = self._pools.enter_at_once()
         if entered is None:
             entered = self._pools.enter(await anyio.to_thread.run_sync(self._pools.prepare))
         pool, retired = entered
-        if retired:
-            await retired.aclose()
         try:
+            if retired:
+                await self._close(retired)
             response = await pool.connections.handle_async_request(request)
+        except ssl.SSLError as error:  # what httpcore passes on as it is, such as a refusal by TLS 1.3
+            await self._leave(pool)
+            raise httpx.ReadError(str(error), request=request) from error
         except BaseException:
             await self._leave(pool)
             raise
@@ -79,7 +88,21 @@ class AsyncClientCertificateTransport(httpx.AsyncBaseTransport):
 
     async def _leave(self, pool: Pool[httpx.AsyncHTTPTransport]) -> None:
         if self._pools.leave(pool):
-            await pool.connections.aclose()
+            await self._close(pool.connections)
+
+    async def _close(self, connections: httpx.AsyncHTTPTransport) -> None:
+        """On asyncio in a task of its own: whoever waits may be cancelled, and is not to leave connections behind."""
+        if not _on_asyncio():
+            await connections.aclose()
+            return
+        closing = asyncio.ensure_future(connections.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closed)
+
+    def _closed(self, closing: asyncio.Future[None]) -> None:
+        self._closing.discard(closing)
+        if not closing.cancelled() and (error := closing.exception()) is not None:
+            logger.warning("Closing connections of a former certificate: %r", error)
 
 
 class _AsyncLeaving(httpx.AsyncByteStream):
@@ -101,6 +124,14 @@ class _AsyncLeaving(httpx.AsyncByteStream):
                 await leave()
 
 
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _transport(context: PresentingContext, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
     """Httpx's own, but for the sockets."""
     transport = httpx.AsyncHTTPTransport(context, limits=limits)
@@ -116,7 +147,7 @@ def _transport(context: PresentingContext, limits: httpx.Limits) -> httpx.AsyncH
 
 
 class _PatientBackend(httpcore.AnyIOBackend):
-    """Connects with sockets that are patient, where they need to be: on asyncio."""
+    """Connects with sockets that are patient, on asyncio. On trio a refusal by TLS 1.3 may be a request's own error."""
 
     async def connect_tcp(
         self,
@@ -126,9 +157,7 @@ class _PatientBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if not _on_asyncio():
             return await super().connect_tcp(host, port, timeout, local_address, socket_options)
         try:
             with anyio.fail_after(timeout):

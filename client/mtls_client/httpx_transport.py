@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -28,11 +29,12 @@ class ClientCertificateTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it, and if the certificate was refused and there is another by now, once more."""
-        body = once(request)
+        before, body = sys.exception(), once(request)
         try:
             return self._send(request)
         except httpx.TransportError as error:
-            if not retrying.wanted(error, self._pools.replaced, can_be_sent_again=not (body and body.begun)):
+            again = not (body and body.begun)
+            if not retrying.wanted(error, self._pools.replaced, before=before, can_be_sent_again=again):
                 raise
         return self._send(request)
 
@@ -43,9 +45,9 @@ class ClientCertificateTransport(httpx.BaseTransport):
 
     def _send(self, request: httpx.Request) -> httpx.Response:
         pool, retired = self._pools.enter()
-        if retired:
-            retired.close()
         try:
+            if retired:
+                retired.close()
             response = pool.connections.handle_request(request)
         except BaseException:
             self._leave(pool)

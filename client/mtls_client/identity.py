@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from mtls_client.context_template import ContextTemplate
     from mtls_client.credential import Credential
     from mtls_client.refusal import PresentingContext
+
+logger = logging.getLogger("mtls_client")
 
 
 class Identity:
@@ -46,8 +49,9 @@ class Identity:
         self._on_refusal = on_refusal
         self._temporary_file = temporary_file
         self._contexts: WeakKeyDictionary[ContextTemplate, PresentingContext] = WeakKeyDictionary()
-        for template in list(former._contexts) if former else ():
-            self.context(template)
+        for reference in former._contexts.keyrefs() if former else ():
+            if (template := reference()) is not None:
+                self._make_ready(template)
 
     def context(self, template: ContextTemplate) -> PresentingContext:
         """The context by this template, made once and shared: not for handing out."""
@@ -56,6 +60,13 @@ class Identity:
             made = template.context(self.credential, self._on_refusal, temporary_file=self._temporary_file)
             made = self._contexts.setdefault(template, made)
         return made
+
+    def _make_ready(self, template: ContextTemplate) -> None:
+        """What is wrong with one user's context is for that user to hear, when it is used; not for all."""
+        try:
+            self.context(template)
+        except Exception as error:  # noqa: BLE001 - it may come from what the user has set
+            logger.warning("A context of %s cannot be made ready: %r", self.credential.where, error)
 
     def has_context(self, template: ContextTemplate) -> bool:
         """Whether it is made already."""

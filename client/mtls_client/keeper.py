@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -113,6 +113,7 @@ class Keeper:
         self._unusable: tuple[str, MtlsClientError] | None = None
         self._refused_at: datetime | None = None
         self._refused: str | None = None
+        self._telling = threading.Lock()
         self._untold: deque[Credential] = deque()
         self._subscribers: tuple[Callable[[Credential], object], ...] = ()
         self.counts = Counts()
@@ -205,6 +206,7 @@ class Keeper:
     def after_fork(self) -> None:
         """See `forking`."""
         self._asking = threading.Lock()
+        self._telling = threading.Lock()
 
     @contextmanager
     def _checking(self) -> Iterator[None]:
@@ -213,9 +215,13 @@ class Keeper:
             with self._asking:
                 yield
         finally:
-            while self._untold:
-                with suppress(IndexError):  # another thread was quicker
-                    self._tell(self._untold.popleft())
+            # One thread tells, so that it is told in order; who comes meanwhile leaves it to that one.
+            while self._untold and self._telling.acquire(blocking=False):
+                try:
+                    while self._untold:
+                        self._tell(self._untold.popleft())
+                finally:
+                    self._telling.release()
 
     def _tell(self, credential: Credential) -> None:
         for callback in self._subscribers:

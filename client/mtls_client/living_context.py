@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mtls_client.context import trusting
@@ -57,10 +59,14 @@ class LivingContext(ssl.SSLContext):
     def load_verify_locations(self, cafile: Any = None, capath: Any = None, cadata: Any = None) -> None:
         """As `ssl.SSLContext.load_verify_locations`."""
         super().load_verify_locations(cafile, capath, cadata)
-        self._change(
-            ("load_verify_locations", cafile, capath, cadata),
-            lambda context: context.load_verify_locations(cafile, capath, cadata),
-        )
+        if cafile is not None:
+            # As it is now: the file may be gone when the next version comes.
+            self._trust(cadata=Path(os.fsdecode(cafile)).read_text(encoding="ascii", errors="ignore"))
+        if capath is not None or cadata is not None:
+            self._trust(capath=capath, cadata=cadata)
+
+    def _trust(self, **given: Any) -> None:
+        self._change(("load_verify_locations", *given.values()), lambda context: context.load_verify_locations(**given))
 
     def load_default_certs(self, purpose: Any = ssl.Purpose.SERVER_AUTH) -> None:
         """As `ssl.SSLContext.load_default_certs`."""

@@ -47,13 +47,14 @@ class Pools[P]:
         InvalidServerCaError: the server's CA is no PEM.
     """
 
-    _newest: Pool[P] | None
-
     def __init__(self, keeper: Keeper, server_ca: str | None, make: Callable[[PresentingContext], P]) -> None:
         self._keeper = keeper
         self._template = ContextTemplate(server_ca)
         self._make = make
-        self.after_fork()
+        self._lock = threading.Lock()
+        self._newest: Pool[P] | None = None
+        self._draining: set[Pool[P]] = set()
+        self._parents: list[object] = []
         renew_after_fork(self)
 
     def enter(self, identity: Identity | None = None) -> tuple[Pool[P], P | None]:
@@ -109,10 +110,10 @@ class Pools[P]:
         return self._keeper.replaced(version_id)
 
     def after_fork(self) -> None:
-        """See `forking`. The connections belong to the parent."""
+        """See `forking`. The connections belong to the parent; they are kept, as libraries may close what is forgotten."""
         self._lock = threading.Lock()
-        self._newest = None
-        self._draining: set[Pool[P]] = set()
+        self._parents.append((self._newest, self._draining))
+        self._newest, self._draining = None, set()
 
     def _enter(self, identity: Identity) -> tuple[Pool[P], P | None]:
         with self._lock:

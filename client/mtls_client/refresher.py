@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, Protocol
 from weakref import ref
@@ -10,6 +11,8 @@ from mtls_client.forking import renew_after_fork
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
+logger = logging.getLogger("mtls_client")
 
 # Seconds. A machine that was suspended, or whose clock was set, is noticed after that long at the latest.
 LONGEST_NAP = 60.0
@@ -96,7 +99,11 @@ class _Rounds:
             what = self._what()
             if what is None or self._stopped:
                 return
-            due_in = what.check_if_due().total_seconds()
+            try:
+                due_in = what.check_if_due().total_seconds()
+            except BaseException:  # such as a subscriber's SystemExit: it would end all checks, unheard
+                logger.exception("A check ended with an error. The next one is made in %g s.", LONGEST_NAP)
+                due_in = LONGEST_NAP
             del what
             self.done.set()
             nap = min(due_in, LONGEST_NAP) if self._ahead else None

@@ -8,10 +8,11 @@ below every HTTP library, which would all tell them differently or not at all.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # What RFC 5246, 7.2.2 and RFC 8446, 6.2 have a server say of a certificate, of a missing one or of an unknown CA.
 ALERTS = frozenset(
@@ -53,18 +54,24 @@ def is_alert(error: BaseException) -> bool:
     return isinstance(error, ssl.SSLError) and (error.reason or "").partition("_ALERT_")[2] in ALERTS
 
 
-def refusal_in(error: BaseException) -> RefusedCertificateError | None:
-    """The refusal that an error of an HTTP library comes from; None if it comes from none."""
-    return next((it for it in causes(error) if isinstance(it, RefusedCertificateError)), None)
+def refusal_in(error: BaseException, before: BaseException | None = None) -> RefusedCertificateError | None:
+    """The refusal that an error of an HTTP library comes from; None if it comes from none.
+
+    Args:
+        error: what the library raised.
+        before: the exception that was being handled when the request began. Python links the two, but the request's
+            error does not come from it: a request within an `except` may follow one that was refused.
+    """
+    return next((it for it in causes(error, before) if isinstance(it, RefusedCertificateError)), None)
 
 
-def causes(error: BaseException) -> list[BaseException]:
-    """An error and all that it comes from, the nearest first."""
+def causes(error: BaseException, before: BaseException | None = None) -> list[BaseException]:
+    """An error and all that it comes from, the nearest first; see `refusal_in`."""
     found = [error]
     for it in found:
         # Some libraries raise an error that has another for its argument, and link the two in no other way.
         within = [it.__cause__, it.__context__, *it.args]
-        found += [one for one in within if isinstance(one, BaseException) and one not in found]
+        found += [one for one in within if isinstance(one, BaseException) and one not in found and one is not before]
     return found
 
 
@@ -83,46 +90,53 @@ class PresentingContext(ssl.SSLContext):
 class _AwaitingVerdict:
     """Until the server is known to have let the certificate pass, takes its alerts for a refusal.
 
-    Mixed into the two kinds of connections of `ssl`, whose methods it wraps. When the server's verdict is known, the
-    connection becomes one of `ssl`'s own: from then on this costs nothing.
+    Mixed into the two kinds of connections of `ssl`, whose methods it wraps.
     """
 
-    _own: type
+    _own: Any  # the class of `ssl` that is wrapped
+    _passed = False
     _refusal: RefusedCertificateError | None = None
 
     def do_handshake(self, *args: Any) -> None:
-        try:
-            super().do_handshake(*args)  # type: ignore[misc]
-        except ssl.SSLError as error:
-            if is_alert(error):
-                self._refuse(error)
-            raise
-        if self.version() != "TLSv1.3":  # type: ignore[attr-defined]
-            self.__class__ = self._own  # the server's last message comes after it has verified the client
+        """As the class of `ssl` has it."""
+        with self._awaited():
+            self._own.do_handshake(self, *args)
+        # With TLS 1.2 the server's last message comes after it has verified the client.
+        self._passed = self.version() != "TLSv1.3"  # type: ignore[attr-defined]
 
     def read(self, *args: Any) -> Any:
-        if self._refusal is not None:
-            raise self._refusal
-        try:
-            received = super().read(*args)  # type: ignore[misc]
-        except ssl.SSLError as error:
-            if is_alert(error) and not self._has_ticket():
-                self._refuse(error)
-            raise
-        if received:
-            self.__class__ = self._own
+        """As the class of `ssl` has it."""
+        if self._passed:
+            return self._own.read(self, *args)
+        with self._awaited():
+            received = self._own.read(self, *args)
+        self._passed = bool(received)
         return received
+
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        """Take an alert for a refusal; and once there was one, for ever: a library may read again.
+
+        Raises:
+            RefusedCertificateError: there was one.
+        """
+        if self._refusal is None:
+            try:
+                yield
+            except ssl.SSLError as error:
+                if not is_alert(error) or self._has_ticket():
+                    raise
+                context: PresentingContext = self.context  # type: ignore[attr-defined]
+                self._refusal = RefusedCertificateError.of(error, context.version_id)
+                context.on_refusal(context.version_id)
+            else:
+                return
+        raise self._refusal from None
 
     def _has_ticket(self) -> bool:
         """A server sends session tickets after it has verified the client: an alert is then about something else."""
         session = self.session  # type: ignore[attr-defined]
         return session is not None and bool(session.has_ticket)
-
-    def _refuse(self, alert: ssl.SSLError) -> NoReturn:
-        context = self.context  # type: ignore[attr-defined]
-        self._refusal = RefusedCertificateError.of(alert, context.version_id)
-        context.on_refusal(context.version_id)
-        raise self._refusal from None
 
 
 class PresentingSocket(_AwaitingVerdict, ssl.SSLSocket):
@@ -135,8 +149,9 @@ class PresentingSocket(_AwaitingVerdict, ssl.SSLSocket):
         """As `ssl.SSLSocket.send`. A server that refuses hangs up, which may be noticed before its alert is read."""
         try:
             return super().send(data, flags)
-        except OSError:
-            self._look_ahead()
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            if not self._passed:
+                self._look_ahead()
             raise
 
     def read(self, *args: Any) -> Any:
@@ -144,7 +159,6 @@ class PresentingSocket(_AwaitingVerdict, ssl.SSLSocket):
         if not self._read_ahead:
             return super().read(*args)
         held, self._read_ahead = self._read_ahead, b""
-        self.__class__ = self._own  # type: ignore[assignment]
         if len(args) < 2 or args[1] is None:
             return held
         args[1][: len(held)] = held
@@ -153,10 +167,9 @@ class PresentingSocket(_AwaitingVerdict, ssl.SSLSocket):
     def _look_ahead(self) -> None:
         """Read what the server said last: an alert, or the beginning of an answer, which is kept."""
         try:
-            self._read_ahead = ssl.SSLSocket.read(self, 1)
-        except ssl.SSLError as error:
-            if is_alert(error) and not self._has_ticket():
-                self._refuse(error)
+            self._read_ahead = super().read(1)
+        except RefusedCertificateError:
+            raise
         except OSError:
             return
 

@@ -5,6 +5,7 @@ What `urllib3_pools` says of closing holds here too, as requests sits on urllib3
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -41,12 +42,13 @@ class ClientCertificateAdapter(HTTPAdapter):
         """
         if cert is not None or verify is False:
             raise TypeError("the secret says which certificate is presented, and server_ca who is trusted")
+        before = sys.exception()
         options = {"stream": stream, "timeout": timeout, "proxies": proxies}
         try:
             return self._send(request, options)
         except requests.RequestException as error:
             again = isinstance(request.body, bytes | str | None)
-            if not retrying.wanted(error, self._pools.replaced, can_be_sent_again=again):
+            if not retrying.wanted(error, self._pools.replaced, before=before, can_be_sent_again=again):
                 raise
         return self._send(request, options)
 
@@ -58,9 +60,9 @@ class ClientCertificateAdapter(HTTPAdapter):
 
     def _send(self, request: requests.PreparedRequest, options: dict[str, Any]) -> requests.Response:
         pool, retired = self._pools.enter()
-        if retired:
-            retired.close()
         try:
+            if retired:
+                retired.close()
             response = pool.connections.send(request, **options)
         finally:
             if self._pools.leave(pool):

@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mtls_client")
 
 
-def wanted(error: BaseException, replaced: Callable[[str], bool], *, can_be_sent_again: bool) -> bool:
+def wanted(
+    error: BaseException,
+    replaced: Callable[[str], bool],
+    *,
+    before: BaseException | None,
+    can_be_sent_again: bool,
+) -> bool:
     """Look at what a request failed with. If it is not to be made again, the error is told why.
 
     Args:
         error: what the library raised.
         replaced: see `Keeper.replaced`; it may ask Secrets Manager.
+        before: what `sys.exception()` was when the request began; see `refusal.refusal_in`.
         can_be_sent_again: whether the request's body is there for a second time.
     """
-    refusal = refusal_in(error)
+    refusal = refusal_in(error, before)
     if refusal is None:
         return False
     logger.warning("The server refused the certificate of version %s: %s", refusal.version_id, refusal)

@@ -6,9 +6,11 @@ soon as the answer has begun.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+from urllib3._request_methods import RequestMethods
 
 from mtls_client import retrying
 from mtls_client.pools import Pools
@@ -24,41 +26,46 @@ class ClientCertificatePoolManager(urllib3.PoolManager):
         super().__init__(num_pools=1, headers=options.pop("headers", None))
         self._pools = Pools(keeper, server_ca, lambda context: urllib3.PoolManager(ssl_context=context, **options))
 
-    def urlopen(  # type: ignore[override]
-        self, method: str, url: str, redirect: bool = True, **options: Any
-    ) -> urllib3.BaseHTTPResponse:
-        """As `urllib3.PoolManager.urlopen`; if the certificate was refused and there is another by now, once more."""
-        try:
-            return self._send(method, url, redirect, options)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            again = isinstance(options.get("body"), bytes | bytearray | str | None)
-            if not retrying.wanted(error, self._pools.replaced, can_be_sent_again=again):
-                raise
-        return self._send(method, url, redirect, options)
-
     def clear(self) -> None:
         """Close every connection that is not in use."""
         for connections in self._pools.clear():
             close(connections)
 
-    def connection_from_context(self, request_context: dict[str, Any]) -> Any:
-        """A connection pool of the newest identity. It keeps that: better to use `request`."""
-        pool, retired = self._pools.enter()
-        if retired:
-            close(retired)
-        try:
-            return pool.connections.connection_from_context(request_context)
-        finally:
-            if self._pools.leave(pool):
-                close(pool.connections)
+    def connection_from_host(  # type: ignore[override]
+        self, host: str | None, port: int | None = None, scheme: str | None = "http", pool_kwargs: Any = None
+    ) -> _Host:
+        """What makes requests to one host; each is made with the newest identity."""
+        return _Host(self._pools, (host, port, scheme, pool_kwargs))
 
-    def _send(self, method: str, url: str, redirect: bool, options: dict[str, Any]) -> urllib3.BaseHTTPResponse:
-        pool, retired = self._pools.enter()
-        if retired:
-            close(retired)
-        headers = options.get("headers") or self.headers
+
+class _Host(RequestMethods):
+    """Makes requests to one host. A redirect to another is a request of its own: each may be refused."""
+
+    def __init__(self, pools: Pools[urllib3.PoolManager], host: tuple[Any, ...]) -> None:
+        super().__init__()
+        self._pools = pools
+        self._host = host
+
+    def urlopen(  # type: ignore[override]
+        self, method: str, url: str, body: Any = None, **options: Any
+    ) -> urllib3.BaseHTTPResponse:
+        """As urllib3's; if the certificate was refused and there is another by now, once more."""
+        before = sys.exception()
         try:
-            return pool.connections.urlopen(method, url, redirect, **{**options, "headers": headers})
+            return self._send(method, url, body, options)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            again = isinstance(body, bytes | bytearray | str | None)
+            if not retrying.wanted(error, self._pools.replaced, before=before, can_be_sent_again=again):
+                raise
+        return self._send(method, url, body, options)
+
+    def _send(self, method: str, url: str, body: Any, options: dict[str, Any]) -> urllib3.BaseHTTPResponse:
+        pool, retired = self._pools.enter()
+        try:
+            if retired:
+                close(retired)
+            host = pool.connections.connection_from_host(*self._host)
+            return host.urlopen(method, url, body=body, **options)
         finally:
             if self._pools.leave(pool):
                 close(pool.connections)

@@ -220,14 +220,14 @@ def _timed(send: Callable[[], object]) -> float:
 
 
 def _ratio(fresh: list[list[float]], static: list[list[float]]) -> dict[str, float]:
-    """Of medians over all requests; and how far the ratios of single blocks lie apart."""
+    """The median of the ratios of blocks that were measured one after the other, and how far these lie apart."""
     medians = [statistics.median(took for block in blocks for took in block) for blocks in (fresh, static)]
     ratios = [statistics.median(one) / statistics.median(other) for one, other in zip(fresh, static, strict=True)]
-    low, _, high = statistics.quantiles(ratios, n=4)
+    low, middle, high = statistics.quantiles(ratios, n=4)
     return {
         "fresh_ms": round(medians[0] * 1000, 4),
         "static_ms": round(medians[1] * 1000, 4),
-        "ratio": round(medians[0] / medians[1], 4),
+        "ratio": round(middle, 4),
         "ratio_quartile_low": round(low, 4),
         "ratio_quartile_high": round(high, 4),
         "requests": BLOCKS * BLOCK,

@@ -57,6 +57,12 @@ class Incoming:
     host: str
 
 
+# Of httpcore's trace events: what comes before anything of a request has been sent.
+_BEGINNINGS = frozenset(
+    {"connection.connect_tcp.started", "connection.start_tls.started", "http11.send_request_headers.started"}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back."""
@@ -127,6 +133,7 @@ class Forwarding:
         except TimeoutError:
             log.warning("no answer from upstream within %g s", seconds)
             del self._lines[destination]
+            exchange.cancel()
             line.hang_up()
             exchange.add_done_callback(lambda _: line.transport.close())
             raise NoAnswerError(problems.too_slow(seconds)) from None
@@ -177,6 +184,7 @@ class _Line:
         self.transport = transport
         self.used_at = 0.0
         self._sockets: list[socket.socket] = []
+        self._given_up = False
 
     def exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         """Send, and read the answer to its end."""
@@ -193,12 +201,19 @@ class _Line:
         To close it from here would be wrong: OpenSSL would go on reading from the number of a file that is another by
         then.
         """
+        self._given_up = True
         for opened in self._sockets:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     def _hear(self, event: str, info: dict[str, Any]) -> None:
-        """Hear of httpcore's trace events (https://www.encode.io/httpcore/extensions/#trace)."""
+        """Hear of httpcore's trace events (https://www.encode.io/httpcore/extensions/#trace).
+
+        Raises:
+            ConnectError: the caller has been told that there is no answer: what has not been sent yet is not to be.
+        """
+        if self._given_up and event in _BEGINNINGS:
+            raise httpx.ConnectError("given up")
         if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
             still_open = [it for it in self._sockets if it.fileno() != -1]
             self._sockets = [*still_open, info["return_value"].get_extra_info("socket")]
