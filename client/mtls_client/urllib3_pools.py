@@ -59,6 +59,10 @@ class _Host(RequestMethods):
                 raise
         return self._send(method, url, body, options)
 
+    def is_same_host(self, url: str) -> bool:
+        """As urllib3's: where this is False, a redirect takes no credentials with it."""
+        return bool(urllib3.PoolManager().connection_from_host(*self._host).is_same_host(url))
+
     def _send(self, method: str, url: str, body: Any, options: dict[str, Any]) -> urllib3.BaseHTTPResponse:
         pool, retired = self._pools.enter()
         try:

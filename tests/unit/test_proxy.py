@@ -20,6 +20,7 @@ import pytest
 from mtls_client import ClientCertificate, SecretsManagerSource
 from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.proxy import forwarding
 from mtls_rotation.proxy.forwarding import LARGEST_ANSWER, Answer, Forwarding, Incoming
 from mtls_rotation.proxy.problems import NoAnswerError, Problem
 from mtls_rotation.proxy.routes import RouteTable
@@ -553,6 +554,38 @@ def test_an_upstream_that_says_nothing_is_a_504(proxy: Proxy) -> None:
 
     assert (problem.status, problem.code) == (504, "upstream-timeout")
     assert "0.2 s" in problem.detail
+
+
+def test_a_request_that_was_answered_with_a_504_while_it_waited_for_the_secret_is_not_sent_later(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, given_up, read = threading.Event(), threading.Event(), proxy.secrets.get_secret_value
+    ended: list[BaseException | None] = []
+
+    def slowly(**request: Any) -> Any:
+        gate.wait(10)
+        return read(**request)
+
+    def exchange(line: Any, request: Any) -> Any:
+        try:
+            return send(line, request)
+        except BaseException as error:
+            ended.append(error)
+            raise
+        finally:
+            given_up.set()
+
+    send = forwarding._Line.exchange
+    monkeypatch.setattr(forwarding._Line, "exchange", exchange)
+    monkeypatch.setattr(proxy.secrets, "get_secret_value", slowly)
+    proxy.use(timeout=0.2)
+    try:
+        assert proxy.problem(method="POST", body=b"an order").status == 504
+    finally:
+        gate.set()
+    assert given_up.wait(10)
+    assert [str(error) for error in ended] == ["given up"]
+    assert proxy.server.received == []
 
 
 @pytest.mark.parametrize("part", ["headers", "body"])
