@@ -110,7 +110,7 @@ class Pools[P]:
         return self._keeper.replaced(version_id)
 
     def after_fork(self) -> None:
-        """See `forking`. The connections belong to the parent; they are kept, as libraries may close what is forgotten."""
+        """See `forking`. The parent's connections are kept, as libraries may close what is forgotten."""
         self._lock = threading.Lock()
         self._parents.append((self._newest, self._draining))
         self._newest, self._draining = None, set()
