@@ -1,4 +1,4 @@
-"""Real requests over real TLS: how a new certificate is taken into use, and how a refused one is recovered from."""
+"""What holds for httpx alone, beside what `test_libraries` holds for every library: real requests over real TLS."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_client import ClientCertificate, ExpiredCertificateError, SecretUnavailableError
+from mtls_client import ClientCertificate, SecretUnavailableError
 from mtls_client.identity import Identity
-from mtls_rotation.pki.certificates import CertifiedKey, to_pem
+from mtls_rotation.pki.certificates import CertifiedKey
 from tests import builders
 from tests.unit.client.conftest import AN_INTERVAL, Clock, leaks, serial_of
 from tests.unit.client.secrets_manager import SecretsManager, throttled, value_of
@@ -39,49 +39,6 @@ def serials(api: PartnerApi) -> list[str]:
 
 
 class TestTakingANewVersion:
-    def test_new_requests_use_it(
-        self,
-        http: httpx.Client,
-        api: PartnerApi,
-        certificate: ClientCertificate,
-        secrets: SecretsManager,
-        first: CertifiedKey,
-        ca: CertifiedKey,
-    ) -> None:
-        second = builders.leaf(ca)
-        for _ in range(2):
-            http.get("/").raise_for_status()
-        secrets.rotate(value_of(second))
-        certificate.refresh()
-        for _ in range(2):
-            http.get("/").raise_for_status()
-
-        assert serials(api) == [serial_of(first)] * 2 + [serial_of(second)] * 2
-        assert api.handshakes == 2  # a connection is used again as long as its certificate is the newest
-        assert api.await_closed(serial_of(first))
-
-    def test_a_response_that_is_being_read_ends_on_its_own_connection(
-        self,
-        http: httpx.Client,
-        api: PartnerApi,
-        certificate: ClientCertificate,
-        secrets: SecretsManager,
-        first: CertifiedKey,
-        ca: CertifiedKey,
-    ) -> None:
-        second = builders.leaf(ca)
-        with http.stream("GET", "/stream") as response:
-            chunks = response.iter_bytes()
-            assert next(chunks) == b"first"
-            secrets.rotate(value_of(second))
-            certificate.refresh()
-            http.get("/").raise_for_status()
-            assert api.connections[serial_of(first)] == 1
-            api.gate.set()
-            assert b"".join(chunks) == b"second"
-        assert serials(api) == [serial_of(first), serial_of(second)]
-        assert api.await_closed(serial_of(first))
-
     def test_a_response_that_is_given_up_and_closed_twice_takes_no_other_with_it(
         self,
         http: httpx.Client,
@@ -172,21 +129,6 @@ class TestTakingANewVersion:
         assert secrets.calls == {"GetSecretValue": rotations + 1, "DescribeSecret": rotations}
         assert all(api.await_closed(serial_number) for serial_number, number in order.items() if number < rotations)
 
-    def test_expired_and_without_a_successor_it_is_not_presented(
-        self,
-        http: httpx.Client,
-        api: PartnerApi,
-        secrets: SecretsManager,
-        first: CertifiedKey,
-        clock: Clock,
-    ) -> None:
-        http.get("/").raise_for_status()
-        secrets.failing = throttled()
-        clock.advance(timedelta(days=31))
-        with pytest.raises(ExpiredCertificateError):
-            http.get("/")
-        assert len(api.received) == 1
-
     def test_without_any_certificate_nothing_is_sent(
         self, http: httpx.Client, api: PartnerApi, secrets: SecretsManager
     ) -> None:
@@ -207,21 +149,6 @@ class TestTakingANewVersion:
     def test_an_option_that_would_be_ignored_is_refused(self, option: str, certificate: ClientCertificate) -> None:
         with pytest.raises(TypeError, match=option):
             certificate.httpx_client(base_url="", **{option: None})
-
-    def test_a_server_that_is_not_who_it_says_is_refused(
-        self, certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey, other_ca: CertifiedKey
-    ) -> None:
-        with (
-            certificate.httpx_client(base_url=api.url, server_ca=to_pem(other_ca.certificate)) as client,
-            pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"),
-        ):
-            client.get("/")
-        with (
-            certificate.httpx_client(base_url=api.url.replace("127.0.0.1", "localhost"), server_ca=api.ca) as client,
-            pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"),
-        ):
-            client.get("/")
-        assert not api.received
 
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_a_forked_child_makes_connections_of_its_own(
