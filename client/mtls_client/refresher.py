@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 from weakref import ref
 
@@ -53,11 +55,11 @@ class Refresher:
                 self._rounds = _Rounds(what, ahead=self._ahead)
             rounds = self._rounds
         if not patience:
-            rounds.wake.set()
+            rounds.wake()
         elif self._waiting.acquire(blocking=False):
             try:
                 rounds.done.clear()
-                rounds.wake.set()
+                rounds.wake()
                 rounds.done.wait(patience)
             finally:
                 self._waiting.release()
@@ -80,22 +82,32 @@ class _Rounds:
     """One thread, and what it and those who nudge it tell each other."""
 
     def __init__(self, what: Checks, *, ahead: bool) -> None:
-        self.wake = threading.Event()
         self.done = threading.Event()
+        # Not an Event, which has a lock: the collector may call `stop` at any moment, in the midst of `wake`, too.
+        self._calls: SimpleQueue[None] = SimpleQueue()
         self._ahead = ahead
         self._stopped = False
         self._what = ref(what, lambda _: self.stop())
         threading.Thread(target=self._run, name="mtls_client", daemon=True).start()
 
+    def wake(self) -> None:
+        self._calls.put(None)
+
     def stop(self) -> None:
         self._stopped = True
-        self.wake.set()
+        self.wake()
+
+    def _sleep(self, nap: float | None) -> None:
+        """Until woken, or for so many seconds. However often it was woken meanwhile, that is once."""
+        with suppress(Empty):
+            self._calls.get(timeout=nap)
+            while True:
+                self._calls.get_nowait()
 
     def _run(self) -> None:
         nap = 0.0 if self._ahead else None
         while True:
-            self.wake.wait(nap)
-            self.wake.clear()
+            self._sleep(nap)
             what = self._what()
             if what is None or self._stopped:
                 return
@@ -106,4 +118,4 @@ class _Rounds:
                 due_in = LONGEST_NAP
             del what
             self.done.set()
-            nap = min(due_in, LONGEST_NAP) if self._ahead else None
+            nap = min(max(due_in, 0.0), LONGEST_NAP) if self._ahead else None
