@@ -28,7 +28,7 @@ lint: setup  ## Check style, types, the template and the lock
 	$(UV) lock --check --quiet
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy layers/rotation/mtls_rotation client/mtls_client sidecar/mtls_sidecar localaws demo tests
+	$(PYTHON) -m mypy layers/rotation/mtls_rotation cli/mtlsctl client/mtls_client sidecar/mtls_sidecar localaws demo tests
 	@set -e; for function in functions/*/ examples/lambda/function/; do $(PYTHON) -m mypy $$function; done
 	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 
@@ -63,7 +63,7 @@ clean:  ## Remove what was built; the environments stay
 	python3 -m venv .tools && .tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || \
 	  { rm -rf .tools && python3 -m pip install --quiet --disable-pip-version-check --target .tools uv==$(UV_VERSION); }
 
-.venv/.synced: pyproject.toml uv.lock client/pyproject.toml layers/rotation/pyproject.toml sidecar/pyproject.toml .python-version | $(filter .tools/bin/uv,$(UV))
+.venv/.synced: pyproject.toml uv.lock cli/pyproject.toml client/pyproject.toml layers/rotation/pyproject.toml sidecar/pyproject.toml .python-version | $(filter .tools/bin/uv,$(UV))
 	$(UV) sync --frozen --quiet
 	UV_PROJECT_ENVIRONMENT=.venv-sam $(UV) sync --frozen --quiet --only-group sam
 	@touch $@
