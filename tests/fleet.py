@@ -60,17 +60,23 @@ class Fleet:
         _put(session, layout.managed_anchor_key(anchor), authority.certificate)
         name = f"{STACK}/ca/{number}"
         version = add_secret(session, name)
-        _put(
-            session,
-            str(layout.IssuedKey(anchor, name, version, pki.serial(authority.certificate), authority=True)),
-            authority.certificate,
+        certificate = authority.certificate
+        key = layout.IssuedKey(
+            anchor, name, version, pki.serial(certificate), authority=True, not_after=certificate.not_valid_after_utc
         )
+        _put(session, str(key), certificate)
 
     def _add_client(self, session: boto3.Session, number: int, authority: pki.CertifiedKey) -> None:
         name = f"{STACK}/client/{number}"
         version = add_secret(session, name)
         leaf = builders.leaf(authority).certificate
-        key = layout.IssuedKey(pki.fingerprint(authority.certificate), name, version, pki.serial(leaf))
+        key = layout.IssuedKey(
+            pki.fingerprint(authority.certificate),
+            name,
+            version,
+            pki.serial(leaf),
+            not_after=leaf.not_valid_after_utc,
+        )
         _put(session, str(key), leaf)
 
 

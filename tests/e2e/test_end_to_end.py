@@ -1,5 +1,7 @@
 """The mode without a gateway: what `sam deploy` gives with no parameter set. Reads of Secrets Manager lag here."""
 
+from datetime import datetime
+
 from demo import sam
 from demo.gateway import architecture
 from demo.waiting import await_condition
@@ -36,7 +38,8 @@ def test_the_bucket_holds_the_public_certificate_of_every_version_and_never_a_ke
     anchor = pki.fingerprint(pki.from_pem(secret["anchor"])[0])
     version = end_to_end.labels(end_to_end.client)["AWSCURRENT"]
     name = f"{end_to_end.stack.name}/client"
-    filed = str(layout.IssuedKey(anchor, name, version, secret["serial_number"]))
+    end = datetime.fromisoformat(secret["not_after"])
+    filed = str(layout.IssuedKey(anchor, name, version, secret["serial_number"], not_after=end))
     assert bodies[filed].decode() == secret["certificate"]
     assert layout.managed_anchor_key(anchor) in bodies
     assert not [key for key, body in bodies.items() if b"PRIVATE KEY" in body]

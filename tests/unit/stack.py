@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -121,8 +121,15 @@ class Stack:
         """The public certificate and its anchor, where createSecret puts them."""
         anchor = pki.fingerprint(issued.anchor)
         self.bucket.put_once(f"{MANAGED_ANCHORS}{anchor}.pem", pki.to_pem(issued.anchor))
-        key = IssuedKey(anchor, secret, version_id, pki.serial(issued.certificate), authority)
+        certificate = issued.certificate
+        key = IssuedKey(anchor, secret, version_id, pki.serial(certificate), authority, certificate.not_valid_after_utc)
         self.bucket.put_once(str(key), pki.to_pem(issued.certificate))
+
+    def file_again_without_ends(self) -> None:
+        """Every certificate that is filed, once more as an earlier release filed it."""
+        for key, body in self.objects().items():
+            if issued := IssuedKey.parse(key):
+                self.bucket.put_once(str(replace(issued, not_after=None)), body.decode())
 
     # the engine -------------------------------------------------------------------------------------------------------
 
@@ -261,6 +268,13 @@ class Stack:
     def serial(self, version_id: str | None, secret: str = CLIENT) -> str:
         """The serial number of a version's certificate, in hex."""
         return pki.serial(self.certificate(version_id, secret))
+
+    def issued_key(self, version_id: str, secret: str = CLIENT) -> str:
+        """Where a version's certificate is filed, under the anchor in its value."""
+        certificate = self.certificate(version_id, secret)
+        (anchor,) = pki.from_pem(self.value(version_id, secret)["anchor"])
+        key = IssuedKey(pki.fingerprint(anchor), secret, version_id, pki.serial(certificate))
+        return str(replace(key, not_after=certificate.not_valid_after_utc))
 
     def objects(self) -> dict[str, bytes]:
         """Key → content of everything in the bucket."""

@@ -415,7 +415,8 @@ def test_the_signed_certificate_drives_the_rotation_on_to_awscurrent(
     assert external.at("MTLS-CSR") is None
     left = [key for key in external.objects() if key.startswith(("requested/", "accepted/", "issued/", "anchors/"))]
     assert left == []  # a partner's CA is none that our gateway should trust
-    assert f"outside/{CLIENT}/{token}.{external.serial(token)}.pem" in external.objects()
+    end = leaf.not_valid_after_utc
+    assert f"outside/{CLIENT}/{token}.{external.serial(token)}.{end:%Y%m%dT%H%M%SZ}.pem" in external.objects()
     assert external.value(token)["request"]["organization"] == "Example Ltd"
 
 

@@ -70,6 +70,16 @@ def test_a_second_run_writes_nothing(stack: Stack, ca: pki.CertifiedKey) -> None
     assert stack.heard() == []
 
 
+def test_certificates_that_are_filed_under_an_old_key_too_are_revoked_once(stack: Stack, ca: pki.CertifiedKey) -> None:
+    token = stack.rotate()
+    stack.file_again_without_ends()
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(token)))
+
+    assert result.rotated == (CLIENT,)
+    assert result.crls == (pki.fingerprint(ca.certificate),)
+    assert not result.problems
+
+
 @pytest.mark.parametrize("form", ["pem", "json", "json with a certificate", "a list"])
 def test_an_uploaded_certificate_is_on_the_list_and_on_the_crl_and_its_secret_is_rotated(
     stack: Stack, ca: pki.CertifiedKey, form: str

@@ -54,10 +54,9 @@ def test_the_bucket_holds_the_public_certificate_and_its_anchor_and_no_key(stack
 
     anchor = pki.fingerprint(ca.certificate)
     objects = stack.objects()
-    assert (
-        objects[f"issued/{anchor}/{CLIENT}/{token}.{stack.serial(token)}.pem"].decode()
-        == stack.value(token)["certificate"]
-    )
+    end = stack.certificate(token).not_valid_after_utc
+    key = f"issued/{anchor}/{CLIENT}/{token}.{stack.serial(token)}.{end:%Y%m%dT%H%M%SZ}.pem"
+    assert objects[key].decode() == stack.value(token)["certificate"]
     assert objects[f"anchors/managed/{anchor}.pem"].decode() == pki.to_pem(ca.certificate)
     assert not [key for key, body in objects.items() if b"PRIVATE" in body]
 
@@ -146,7 +145,7 @@ def test_a_rotation_killed_at_any_call_ends_the_same_when_run_again(
         stack.step(again, token)
 
     assert stack.labels() == {first: {"AWSPREVIOUS"}, token: {"AWSCURRENT"}}
-    assert [key for key in stack.objects() if key.endswith(f"{CLIENT}/{token}.{stack.serial(token)}.pem")]
+    assert stack.issued_key(token) in stack.objects()
 
 
 def test_a_step_killed_after_the_value_was_put_leaves_no_gap_in_the_bucket(stack: Stack, ca: pki.CertifiedKey) -> None:
@@ -161,8 +160,7 @@ def test_a_step_killed_after_the_value_was_put_leaves_no_gap_in_the_bucket(stack
     stack.step(Step.CREATE, token)
 
     assert stack.value(token) == put
-    issued = f"issued/{pki.fingerprint(ca.certificate)}/{CLIENT}/{token}.{stack.serial(token)}.pem"
-    assert stack.objects()[issued].decode() == put["certificate"]
+    assert stack.objects()[stack.issued_key(token)].decode() == put["certificate"]
 
 
 def test_another_run_that_put_its_value_first_wins(stack: Stack, ca: pki.CertifiedKey) -> None:
@@ -175,7 +173,7 @@ def test_another_run_that_put_its_value_first_wins(stack: Stack, ca: pki.Certifi
 
     value = stack.secrets.record(CLIENT).versions[token]["secret_string"]
     assert value == winner
-    filed = stack.objects()[f"issued/{pki.fingerprint(ca.certificate)}/{CLIENT}/{token}.{stack.serial(token)}.pem"]
+    filed = stack.objects()[stack.issued_key(token)]
     assert x509.load_pem_x509_certificate(filed) == stack.certificate(token)
 
 

@@ -595,6 +595,22 @@ def test_what_no_label_names_any_more_is_forgotten_after_its_time(stack: Stack) 
     assert any(kept in key for key in left)
 
 
+def test_a_version_that_is_filed_under_an_old_key_too_changes_nothing_and_is_forgotten_whole(stack: Stack) -> None:
+    gone = stack.rotate()
+    stack.reconcile()
+    before = stack.published()
+    stack.file_again_without_ends()
+    result = stack.reconcile()
+
+    assert (stack.published(), result.published) == (before, False)
+    assert len([key for key in stack.objects() if gone in key]) == 2
+    stack.rotate()
+    stack.rotate()
+    stack.pass_time(days=31)
+    stack.reconcile()
+    assert [key for key in stack.objects() if gone in key] == []
+
+
 def test_the_object_of_an_unchanged_set_is_the_same_to_the_byte(stack: Stack) -> None:
     add_client_of(stack, builders.root("Newer CA"), "stack/other")
     stack.reconcile()

@@ -3,10 +3,11 @@
 truststore.pem                                   what the gateway reads
 anchors/managed/<sha256>.pem                     CA certificates that rotation issues from
 anchors/static/<any name>                        bundles that operators and partners upload
-issued/<anchor sha256>/<secret>/<version id>.<serial number>.pem
+issued/<anchor sha256>/<secret>/<version id>.<serial number>.<not after>.pem
     issued certificates: which version hangs on which anchor (.ca.pem for a CA's own certificate)
-outside/<secret>/<version id>.<serial number>.pem
+outside/<secret>/<version id>.<serial number>.<not after>.pem
     issued certificates that no gateway of ours is to trust
+    (<not after> as 20261225T101112Z; keys of earlier releases have none, and a version may lie under both)
 requested/<key sha256>/<secret>.csr              what somebody else is to sign; .json beside it says what was asked for
 signed/<any name>                                what they signed, uploaded by an operator
 accepted/<key sha256>.pem                        what of that fits, for createSecret to take
@@ -19,6 +20,12 @@ state/sync.json                                  what the truststore's sync reme
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mtls_rotation.timing import from_compact, to_compact
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 TRUSTSTORE = "truststore.pem"
 ANCHORS = "anchors/"
@@ -47,6 +54,7 @@ class IssuedKey:
         anchor: the fingerprint of a CA certificate that it hangs on, at whatever height of its chain.
         serial_number: the certificate's, in lower-case hex, so that it is found when it is revoked.
         authority: whether it is a CA's own certificate.
+        not_after: its end, so that it is known without being read; None where an earlier release filed it.
     """
 
     anchor: str
@@ -54,10 +62,12 @@ class IssuedKey:
     version_id: str
     serial_number: str
     authority: bool = False
+    not_after: datetime | None = None
 
     def __str__(self) -> str:
         kind = ".ca" if self.authority else ""
-        return f"{ISSUED}{self.anchor}/{self.secret}/{self.version_id}.{self.serial_number}{kind}.pem"
+        name = _file_name(self.version_id, self.serial_number, self.not_after)
+        return f"{ISSUED}{self.anchor}/{self.secret}/{name}{kind}.pem"
 
     @classmethod
     def parse(cls, key: str) -> IssuedKey | None:
@@ -65,10 +75,10 @@ class IssuedKey:
         anchor, _, rest = key.removeprefix(ISSUED).partition("/")
         secret, _, file = rest.rpartition("/")
         authority = file.endswith(".ca.pem")
-        version_id, _, serial = file.removesuffix(".pem").removesuffix(".ca").rpartition(".")
+        version_id, serial, not_after = _parts(file.removesuffix(".pem").removesuffix(".ca"))
         if not (key.startswith(ISSUED) and file.endswith(".pem") and secret and version_id and serial):
             return None
-        return cls(anchor, secret, version_id, serial, authority)
+        return cls(anchor, secret, version_id, serial, authority, not_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +88,37 @@ class OutsideKey:
     secret: str
     version_id: str
     serial_number: str
+    not_after: datetime | None = None
 
     def __str__(self) -> str:
-        return f"{OUTSIDE}{self.secret}/{self.version_id}.{self.serial_number}.pem"
+        return f"{OUTSIDE}{self.secret}/{_file_name(self.version_id, self.serial_number, self.not_after)}.pem"
 
     @classmethod
     def parse(cls, key: str) -> OutsideKey | None:
         """What a key says; None if it is none of these."""
         secret, _, file = key.removeprefix(OUTSIDE).rpartition("/")
-        version_id, _, serial = file.removesuffix(".pem").rpartition(".")
+        version_id, serial, not_after = _parts(file.removesuffix(".pem"))
         if not (key.startswith(OUTSIDE) and file.endswith(".pem") and secret and version_id and serial):
             return None
-        return cls(secret, version_id, serial)
+        return cls(secret, version_id, serial, not_after)
+
+
+def _file_name(version_id: str, serial_number: str, not_after: datetime | None) -> str:
+    end = f".{to_compact(not_after)}" if not_after else ""
+    return f"{version_id}.{serial_number}{end}"
+
+
+def _parts(name: str) -> tuple[str, str, datetime | None]:
+    """The version id, the serial number and the end in a file's name; empty texts where it is none of ours.
+
+    No serial number, which is hex, can be taken for an end, which has a T and a Z.
+    """
+    rest, _, last = name.rpartition(".")
+    not_after = from_compact(last)
+    if not_after is None:
+        return rest, last, None
+    version_id, _, serial = rest.rpartition(".")
+    return version_id, serial, not_after
 
 
 def requested_key(public_key: str, secret: str, suffix: str) -> str:

@@ -494,15 +494,15 @@ def file_certificate(bucket: CertificateBucket, secret: ManagedSecret, name: str
                 expected="a certificate with its whole chain, in order",
                 remedy="Rotate the secret anew; if it goes on, look at the issuer.",
             )
-    serial_number = pki.serial(certificates[0])
+    serial_number, end = pki.serial(certificates[0]), certificates[0].not_valid_after_utc
     if not secret.gateway_trusts:
-        outside = layout.OutsideKey(name, version_id, serial_number)
+        outside = layout.OutsideKey(name, version_id, serial_number, end)
         bucket.put_once(str(outside), secret.certificate or "")
         return
     for authority in _authorities(secret):
         fingerprint = pki.fingerprint(authority)
         bucket.put_once(layout.managed_anchor_key(fingerprint), pki.to_pem(authority))
-        key = layout.IssuedKey(fingerprint, name, version_id, serial_number, authority=secret.kind == "ca")
+        key = layout.IssuedKey(fingerprint, name, version_id, serial_number, secret.kind == "ca", end)
         bucket.put_once(str(key), secret.certificate or "")
 
 

@@ -11,6 +11,21 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def to_compact(moment: datetime) -> str:
+    """A moment in UTC, to the second, as labels and keys of objects may hold it: 20261225T101112Z."""
+    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def from_compact(text: str) -> datetime | None:
+    """The moment that `to_compact` wrote; None if the text is none of its."""
+    if len(text) != len("20261225T101112Z") or text[8] != "T" or text[-1] != "Z":
+        return None
+    try:
+        return datetime.fromisoformat(text)  # many times quicker than strptime: a sync reads one for each certificate
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """The moment by which a step must have ended, on the monotonic clock.

@@ -7,16 +7,17 @@ make of that is decided by the caller; `await_version` asks again until a deadli
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from mtls_rotation.errors import NotYetVisibleError
+from mtls_rotation.timing import from_compact, to_compact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
@@ -31,22 +32,16 @@ HELD_LABELS = frozenset({AWSCURRENT, AWSPENDING, AWSPREVIOUS})
 # only announced. The latter carries the end of the notice, so that whoever reads labels alone can tell when it is over.
 SIGNING_REQUEST = "MTLS-CSR"
 _ISSUES_UNTIL = "MTLS-ISSUES-UNTIL-"
-_COMPACT = "%Y%m%dT%H%M%SZ"
 
 
 def issues_until(end: datetime) -> str:
     """The label of the CA version that issues until `end`."""
-    return f"{_ISSUES_UNTIL}{end.astimezone(UTC):{_COMPACT}}"
+    return f"{_ISSUES_UNTIL}{to_compact(end)}"
 
 
 def end_of_issuing(label: str) -> datetime | None:
     """The moment in a label that `issues_until` made; None if it is another label."""
-    if not label.startswith(_ISSUES_UNTIL):
-        return None
-    try:
-        return datetime.strptime(label.removeprefix(_ISSUES_UNTIL), _COMPACT).replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    return from_compact(label.removeprefix(_ISSUES_UNTIL)) if label.startswith(_ISSUES_UNTIL) else None
 
 
 def secret_name(secret_id: str) -> str:

@@ -226,7 +226,9 @@ class Revocation:
         holders: dict[str, layout.IssuedKey | layout.OutsideKey] = {}
         holders.update((key, it) for key, it in ours if it and not it.authority)
         holders.update((key, it) for key, it in outside if it)
-        return _Issued([it for _, it in ours if it and it.authority], holders)
+        # One CA may be filed twice, with and without its end in the key.
+        authorities = {(it.anchor, it.secret, it.version_id): it for _, it in ours if it and it.authority}
+        return _Issued(list(authorities.values()), holders)
 
     def _strangers(self, issued: _Issued, new: Sequence[Revoked]) -> Iterable[str]:
         """What was revoked just now under a name that no CA here has: it may be misspelt, and revoke nobody."""

@@ -45,6 +45,7 @@ class Issued:
 
     Attributes:
         authority: whether it is a CA's own certificate, which hangs on itself.
+        not_after: its end; None where the bucket does not say.
     """
 
     anchor: str
@@ -53,6 +54,7 @@ class Issued:
     serial_number: str
     at: datetime
     authority: bool = False
+    not_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

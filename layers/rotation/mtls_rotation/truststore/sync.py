@@ -80,6 +80,22 @@ class SyncResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What a reconcile would do now.
+
+    Attributes:
+        stop: the guard that would keep it from being published; None if none would.
+        version_id: the object version of the truststore that is published now; empty where there is none.
+        deployed: the anchors in that one, by fingerprint.
+    """
+
+    plan: Plan
+    stop: guards.Stop | None
+    version_id: str
+    deployed: Mapping[str, x509.Certificate]
+
+
+@dataclass(frozen=True, slots=True)
 class _Looked:
     """What is there: the observation, and the objects that it was made from."""
 
@@ -136,6 +152,14 @@ class TruststoreSync:
                 overtaken = error
         raise overtaken
 
+    def preview(self, *, force: bool = False) -> Preview:
+        """Look and decide as a run would, and change nothing."""
+        looked = self._look(frozenset())
+        plan = decide(looked.seen, self._settings)
+        stop = guards.stop(bundle.render(plan.anchors), plan, looked.seen, self._settings, force=force)
+        version_id = looked.published.version_id if looked.published else ""
+        return Preview(plan, stop, version_id, looked.seen.deployed)
+
     def _reconcile(self, deadline: Deadline, named: frozenset[tuple[str, str]], *, force: bool) -> SyncResult:
         looked = self._look(named)
         plan = decide(looked.seen, self._settings)
@@ -181,7 +205,9 @@ class TruststoreSync:
         # Labels before certificates: a version that is listed has been filed before, or is about to be and named later.
         descriptions = list(self._versions.list_tagged(*self._tag))
         issued = tuple(
-            Issued(key.anchor, key.secret, key.version_id, key.serial_number, entry.modified, key.authority)
+            Issued(
+                key.anchor, key.secret, key.version_id, key.serial_number, entry.modified, key.authority, key.not_after
+            )
             for entry in self._bucket.list(layout.ISSUED)
             if (key := layout.IssuedKey.parse(entry.key))
         )
@@ -276,7 +302,7 @@ class TruststoreSync:
         """Take certificates out of the index that nobody can hold any more: it would grow for ever."""
         if entries:
             keys = [
-                str(layout.IssuedKey(it.anchor, it.secret, it.version_id, it.serial_number, it.authority))
+                str(layout.IssuedKey(it.anchor, it.secret, it.version_id, it.serial_number, it.authority, it.not_after))
                 for it in entries[:_DELETED_AT_ONCE]
             ]
             self._bucket.delete_all(keys)

@@ -1,0 +1,60 @@
+"""The keys of issued certificates: what is written is read again, and what an earlier release wrote as well."""
+
+import string
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtls_rotation.layout import IssuedKey, OutsideKey
+from mtls_rotation.timing import from_compact, to_compact
+
+END = datetime(2026, 12, 25, 10, 11, 12, tzinfo=UTC)
+FINGERPRINT = "ab" * 32
+HEX = st.text("0123456789abcdef", min_size=1, max_size=40)
+NAMES = st.text(string.ascii_letters + string.digits + "/_+=.@-", min_size=1, max_size=64).filter(
+    lambda name: not name.endswith("/")
+)
+ENDS = st.none() | st.datetimes(datetime(1950, 1, 1), datetime(9999, 12, 31, 23, 59, 59), timezones=st.just(UTC)).map(  # noqa: DTZ001 - hypothesis adds it
+    lambda moment: moment.replace(microsecond=0)
+)
+
+
+@given(NAMES, st.uuids(), HEX, st.booleans(), ENDS)
+def test_a_key_is_read_as_it_was_written(
+    secret: str, version: object, serial: str, authority: bool, end: datetime | None
+) -> None:
+    issued = IssuedKey(FINGERPRINT, secret, str(version), serial, authority, end)
+    assert IssuedKey.parse(str(issued)) == issued
+    outside = OutsideKey(secret, str(version), serial, end)
+    assert OutsideKey.parse(str(outside)) == outside
+
+
+def test_the_end_of_a_certificate_is_in_its_key() -> None:
+    assert str(IssuedKey("ca", "app/client", "v", "5e1", not_after=END)) == (
+        "issued/ca/app/client/v.5e1.20261225T101112Z.pem"
+    )
+    assert str(IssuedKey("ca", "app/ca", "v", "5e1", authority=True, not_after=END)) == (
+        "issued/ca/app/ca/v.5e1.20261225T101112Z.ca.pem"
+    )
+    assert str(OutsideKey("app/client", "v", "5e1", END)) == "outside/app/client/v.5e1.20261225T101112Z.pem"
+
+
+def test_a_key_of_an_earlier_release_says_no_end() -> None:
+    assert IssuedKey.parse("issued/ca/app/client/v.5e1.pem") == IssuedKey("ca", "app/client", "v", "5e1")
+    assert IssuedKey.parse("issued/ca/app/ca/v.5e1.ca.pem") == IssuedKey("ca", "app/ca", "v", "5e1", authority=True)
+    assert OutsideKey.parse("outside/app/client/v.20261225.pem") == OutsideKey("app/client", "v", "20261225")
+
+
+@pytest.mark.parametrize("folder", ["issued/ca", "outside"])
+@pytest.mark.parametrize("file", ["client/v.pem", "client/v.20261225T101112Z.pem", "client/v.5e1.txt", "client/"])
+def test_other_keys_are_none_of_ours(folder: str, file: str) -> None:
+    key = f"{folder}/{file}"
+    assert (IssuedKey.parse(key), OutsideKey.parse(key)) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["", "20261225", "20261325T101112Z", "2026-12-25T10:11Z", "20261225T101112+", "5e1"])
+def test_what_is_no_moment_is_taken_for_none(text: str) -> None:
+    assert from_compact(text) is None
+    assert from_compact(to_compact(END)) == END
