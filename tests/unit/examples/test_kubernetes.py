@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import jmespath  # type: ignore[import-untyped]
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml

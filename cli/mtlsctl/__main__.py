@@ -1,0 +1,19 @@
+"""`python -m mtlsctl`, and what the installed command calls."""
+
+import sys
+
+from mtls_rotation.errors import MtlsRotationError
+from mtlsctl.app import app
+from mtlsctl.command import refuse
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app(prog_name="mtlsctl")
+    except MtlsRotationError as error:
+        sys.exit(refuse(error))
+
+
+if __name__ == "__main__":
+    main()

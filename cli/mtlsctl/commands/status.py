@@ -1,0 +1,373 @@
+"""`mtlsctl status`: is everything fresh, trusted and on schedule?"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, override
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
+from mtls_rotation.pki.verification import refusals
+from mtlsctl.command import Desk
+from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
+from mtlsctl.show import days, findings_table, moment
+from mtlsctl.survey import Survey, Surveyor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cryptography import x509
+    from rich.console import RenderableType
+
+    from mtlsctl.survey import Domain, Surveyed
+
+# A certificate needs attention this long before its end, or in the last quarter of its life if that is shorter.
+SOON = timedelta(days=7)
+# A rotation that has been under way for longer is stuck: Secrets Manager has tried it several times by then.
+STUCK = timedelta(hours=1)
+# How late a scheduled rotation may be: Secrets Manager rotates within a window that may be a day long.
+LATE = timedelta(days=1)
+
+
+class Acceptance(Model):
+    """Whether a domain accepts a certificate now.
+
+    Attributes:
+        reason: why it does not, or why that cannot be told; empty if it does.
+    """
+
+    domain: str
+    accepted: bool | None
+    reason: str
+
+
+class SecretStatus(Model):
+    """A managed secret with the certificate at AWSCURRENT.
+
+    Attributes:
+        subject: and the members after it: null while no certificate is filed.
+        serial_number: lower-case hex.
+        days_left: until `not_after`, with a fraction; negative after it.
+        stages: version id → its staging labels.
+        accepted: by each domain of the stack; empty for a certificate that is for servers elsewhere only.
+    """
+
+    name: str
+    arn: str
+    kind: Literal["client", "ca"]
+    subject: str | None
+    issuer: str | None
+    serial_number: str | None
+    not_after: datetime | None
+    days_left: float | None
+    rotation_enabled: bool
+    schedule: str
+    last_rotated: datetime | None
+    next_rotation: datetime | None
+    stages: dict[str, list[str]]
+    accepted: list[Acceptance]
+
+
+class AnchorStatus(Model):
+    """A certificate in the truststore, and why it is there."""
+
+    fingerprint_sha256: str
+    subject: str
+    reasons: list[str]
+    not_after: datetime
+    days_left: float
+
+
+class DomainStatus(Model):
+    """A custom domain name.
+
+    Attributes:
+        truststore_version: the object version that it runs; null if it names none.
+        anchors: how many certificates that holds; null where it cannot be had.
+        up_to_date: whether that is the published version.
+        state: API Gateway's word, such as AVAILABLE; empty where there is no such domain.
+    """
+
+    name: str
+    state: str
+    truststore_version: str | None
+    anchors: int | None
+    up_to_date: bool
+    warnings: list[str]
+
+
+class StatusReport(Report):
+    """Everything that the stack keeps fresh.
+
+    Attributes:
+        published_version: the truststore's newest object version; empty where there is none.
+        sync_would_add: how many anchors a sync would add now; a few seconds after a change, not zero.
+    """
+
+    stack: str
+    region: str
+    at: datetime
+    secrets: list[SecretStatus]
+    domains: list[DomainStatus]
+    anchors: list[AnchorStatus]
+    published_version: str
+    sync_would_add: int
+    sync_would_remove: int
+    findings: list[Finding]
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        return worst(self.findings)
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        yield Text(f"{self.stack} in {self.region}, {moment(self.at)}", style="bold")
+        yield self._secrets_table()
+        if self.domains:
+            yield self._domains_table()
+        if self.anchors:
+            yield self._anchors_table()
+        yield from findings_table(self.findings, "Everything is fresh.")
+
+    def _secrets_table(self) -> Table:
+        table = Table("secret", "issuer", "serial", "days left", "last rotation", "next", "labels", "accepted")
+        for it in self.secrets:
+            table.add_row(
+                it.name if it.kind == "client" else f"{it.name} [dim](CA)[/]",
+                Text("itself" if it.issuer and it.issuer == it.subject else it.issuer or "-"),
+                f"{it.serial_number[:8]}…" if it.serial_number else "-",
+                days(it.days_left, warn=_warns(it)),
+                moment(it.last_rotated),
+                moment(it.next_rotation) if it.rotation_enabled else Text("off", style="bold red"),
+                Text(_labels(it)),
+                _accepted(it.accepted),
+            )
+        return table
+
+    def _domains_table(self) -> Table:
+        table = Table("domain", "state", "truststore version", "anchors", "warnings")
+        for it in self.domains:
+            version = it.truststore_version or "-"
+            style = "green" if it.up_to_date else "bold red"
+            table.add_row(
+                it.name,
+                it.state or "-",
+                Text(version, style=style),
+                "-" if it.anchors is None else str(it.anchors),
+                Text("; ".join(it.warnings) or "none", style="bold red" if it.warnings else ""),
+            )
+        return table
+
+    def _anchors_table(self) -> Table:
+        table = Table("anchor", "subject", "why", "days left")
+        for it in self.anchors:
+            table.add_row(
+                f"{it.fingerprint_sha256[:8]}…",
+                Text(it.subject),
+                Text("; ".join(it.reasons)),
+                days(it.days_left, warn=it.days_left < SOON.days),
+            )
+        return table
+
+
+def status(desk: Desk) -> StatusReport:
+    """Show every secret, CA, anchor and domain of the stack, and what needs attention.
+
+    Exit status: 0 all well, 1 something needs attention, 2 it could not be told.
+    """
+    with desk.doing("looking"):
+        return judge(Surveyor(desk.deployment).survey(), desk.deployment.name, desk.deployment.region)
+
+
+def judge(survey: Survey, stack: str, region: str) -> StatusReport:
+    """Make the report of what was seen. Pure."""
+    plan = survey.preview.plan
+    return StatusReport(
+        stack=stack,
+        region=region,
+        at=survey.now,
+        secrets=[_secret(it, survey) for it in survey.secrets],
+        domains=[_domain(it, survey) for it in survey.domains],
+        anchors=[
+            AnchorStatus(
+                fingerprint_sha256=key,
+                subject=short_subject(it.certificate),
+                reasons=[str(reason) for reason in it.reasons],
+                not_after=it.certificate.not_valid_after_utc,
+                days_left=_days_left(it.certificate, survey.now),
+            )
+            for key, it in plan.anchors.items()
+        ],
+        published_version=survey.preview.version_id,
+        sync_would_add=len(plan.added),
+        sync_would_remove=len(plan.removed),
+        findings=[
+            *(finding for it in survey.secrets for finding in _about_secret(it, survey)),
+            *(finding for it in survey.domains for finding in _about_domain(it, survey)),
+            *_about_truststore(survey),
+        ],
+    )
+
+
+def _secret(it: Surveyed, survey: Survey) -> SecretStatus:
+    certificate = it.current.certificate if it.current else None
+    return SecretStatus(
+        name=it.name,
+        arn=it.arn,
+        kind="ca" if it.kind == "ca" else "client",
+        subject=short_subject(certificate) if certificate else None,
+        issuer=certificate.issuer.rfc4514_string() if certificate else None,
+        serial_number=serial(certificate) if certificate else None,
+        not_after=certificate.not_valid_after_utc if certificate else None,
+        days_left=_days_left(certificate, survey.now) if certificate else None,
+        rotation_enabled=it.rotation_enabled,
+        schedule=it.schedule,
+        last_rotated=it.last_rotated,
+        next_rotation=it.next_rotation,
+        stages={version: sorted(labels) for version, labels in it.stages.items()},
+        accepted=list(acceptances(it, survey.domains, survey.now)),
+    )
+
+
+def _domain(it: Domain, survey: Survey) -> DomainStatus:
+    return DomainStatus(
+        name=it.name,
+        state=it.deployed.status if it.deployed else "",
+        truststore_version=it.deployed.version_id if it.deployed else None,
+        anchors=None if it.anchors is None else len(it.anchors),
+        up_to_date=_up_to_date(it, survey),
+        warnings=list(it.deployed.warnings) if it.deployed else [],
+    )
+
+
+def acceptances(it: Surveyed, domains: Iterable[Domain], now: datetime) -> Iterator[Acceptance]:
+    """What each domain makes of a secret's certificate, by verifying it against the truststore that the domain runs."""
+    if it.current is None or not it.current.anchors:
+        return
+    certificate = it.current.certificate
+    for domain in domains:
+        if domain.anchors is None:
+            yield Acceptance(domain=domain.name, accepted=None, reason=domain.problem)
+        elif it.kind == "ca":
+            trusted = fingerprint(certificate) in domain.anchors
+            yield Acceptance(
+                domain=domain.name, accepted=trusted, reason="" if trusted else "it is not in the truststore"
+            )
+        else:
+            reasons = refusals(certificate, None, (), domain.anchors.values(), now)
+            yield Acceptance(domain=domain.name, accepted=not reasons, reason="; ".join(reasons))
+
+
+def _about_secret(it: Surveyed, survey: Survey) -> Iterator[Finding]:
+    def attention(what: str, remedy: str, runbook: str = "") -> Finding:
+        return Finding(severity=Severity.ATTENTION, subject=it.name, what=what, remedy=remedy, runbook=runbook)
+
+    if it.deleted:
+        yield attention("it is marked for deletion", f"aws secretsmanager restore-secret --secret-id {it.name}")
+        return
+    stuck = it.pending_since is not None and survey.now - it.pending_since > STUCK
+    if it.current is None:
+        if it.pending_since is None or stuck:
+            yield attention("no certificate of its own is filed for AWSCURRENT", f"mtlsctl rotate {it.name} --wait")
+    else:
+        left = it.current.certificate.not_valid_after_utc - survey.now
+        if left < timedelta(0):
+            yield attention("its certificate has expired", f"mtlsctl rotate {it.name} --wait")
+        elif left < attention_before_end(it.current.certificate):
+            yield attention(
+                f"its certificate ends in {left / timedelta(days=1):.1f} days", f"mtlsctl rotate {it.name} --wait"
+            )
+    if not it.rotation_enabled:
+        yield attention("its rotation is switched off", f"mtlsctl doctor shows the command for {it.name}", "MTLS-105")
+    if stuck and it.pending_since:
+        yield attention(
+            f"a rotation has been under way since {moment(it.pending_since)}",
+            f"mtlsctl rotate {it.name} --wait shows what it fails at",
+            "A rotation is stuck",
+        )
+    elif it.rotation_enabled and it.next_rotation and survey.now - it.next_rotation > LATE:
+        yield attention(f"its rotation was due on {moment(it.next_rotation)}", f"mtlsctl rotate {it.name} --wait")
+    for verdict in acceptances(it, survey.domains, survey.now):
+        if verdict.accepted is False:
+            yield attention(
+                f"{verdict.domain} does not accept it: {verdict.reason}",
+                "mtlsctl truststore diff",
+                "The truststore does not follow",
+            )
+        elif verdict.accepted is None:
+            yield Finding(
+                severity=Severity.UNKNOWN,
+                subject=it.name,
+                what=f"whether {verdict.domain} accepts it cannot be told: {verdict.reason}",
+                remedy="mtlsctl doctor",
+            )
+
+
+def _about_domain(it: Domain, survey: Survey) -> Iterator[Finding]:
+    def attention(what: str, remedy: str, runbook: str = "The truststore does not follow") -> Finding:
+        return Finding(severity=Severity.ATTENTION, subject=it.name, what=what, remedy=remedy, runbook=runbook)
+
+    if it.problem:
+        yield attention(it.problem, "Deploy the stack again.", "MTLS-303")
+        return
+    if not _up_to_date(it, survey):
+        yield attention("it does not run the published truststore", "mtlsctl truststore sync --wait")
+    for warning in it.deployed.warnings if it.deployed else ():
+        yield attention(f"API Gateway warns: {warning}", "mtlsctl truststore show")
+
+
+def _about_truststore(survey: Survey) -> Iterator[Finding]:
+    def attention(subject: str, what: str, remedy: str, runbook: str = "") -> Finding:
+        return Finding(severity=Severity.ATTENTION, subject=subject, what=what, remedy=remedy, runbook=runbook)
+
+    plan = survey.preview.plan
+    if (stop := survey.preview.stop) and survey.domains:
+        yield attention("truststore", f"the guard {stop.guard}: {stop.found}", stop.remedy, "A guard stopped a publish")
+    for key, anchor in plan.anchors.items():
+        left = anchor.certificate.not_valid_after_utc - survey.now
+        if left < attention_before_end(anchor.certificate) and not anchor.retiring:
+            yield attention(
+                f"anchor {key[:8]}… {short_subject(anchor.certificate)}",
+                f"it ends in {left / timedelta(days=1):.1f} days ({'; '.join(map(str, anchor.reasons))})",
+                "Have whoever runs that CA send its successor, or rotate the CA here.",
+            )
+    for out in plan.left_out:
+        if out.rejected:
+            yield attention(
+                f"{out.key}, certificate {out.position}",
+                f"it is not trusted: {out.reason}",
+                "Upload it again as it should be, or take it away.",
+            )
+
+
+def attention_before_end(certificate: x509.Certificate) -> timedelta:
+    """How long before its end a certificate needs attention."""
+    return min(SOON, (certificate.not_valid_after_utc - certificate.not_valid_before_utc) / 4)
+
+
+def _up_to_date(it: Domain, survey: Survey) -> bool:
+    return it.deployed is not None and not it.problem and it.deployed.version_id == survey.preview.version_id
+
+
+def _days_left(certificate: x509.Certificate, now: datetime) -> float:
+    return round((certificate.not_valid_after_utc - now) / timedelta(days=1), 2)
+
+
+def _warns(it: SecretStatus) -> bool:
+    return it.days_left is not None and it.days_left < SOON.days
+
+
+def _labels(it: SecretStatus) -> str:
+    known = {label: version for version, labels in it.stages.items() for label in labels}
+    return "\n".join(f"{label} {version[:8]}" for label, version in sorted(known.items()))
+
+
+def _accepted(accepted: list[Acceptance]) -> RenderableType:
+    if not accepted:
+        return Text("-", style="dim")
+    words = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("?", "yellow")}
+    return Group(*(Text(*words[it.accepted]) for it in accepted))

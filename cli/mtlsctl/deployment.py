@@ -1,0 +1,155 @@
+"""The deployed stack, as an operator's credentials reach it: sessions, outputs, and the engine made to its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, override
+
+import boto3
+from botocore.exceptions import ClientError
+
+from mtls_rotation.assembly import STACK_TAG, Assembly
+from mtlsctl.errors import StackNotFoundError, UnknownSecretError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mtls_rotation.versions import SecretDescription
+
+DEFAULT_STACK = "mtls-rotation"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Which AWS a command works against. None is what the AWS CLI would take (environment, configuration files)."""
+
+    stack: str = DEFAULT_STACK
+    profile: str | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
+
+
+class _Session(boto3.Session):
+    """A session whose every client talks to one endpoint, as `--endpoint-url` of the AWS CLI has it."""
+
+    def __init__(self, endpoint_url: str | None, **which: Any) -> None:
+        super().__init__(**which)
+        self._endpoint_url = endpoint_url
+
+    @override
+    def client(self, *args: Any, **kwargs: Any) -> Any:
+        if self._endpoint_url:
+            kwargs.setdefault("endpoint_url", self._endpoint_url)
+        return super().client(*args, **kwargs)
+
+
+class Deployment:
+    """One stack. Everything is asked for when it is first needed, and once.
+
+    Raises:
+        StackNotFoundError: from every member, if there is no such stack.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    @property
+    def name(self) -> str:
+        """The stack's name."""
+        return self.account.stack
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        """Where clients come from."""
+        which = {"profile_name": self.account.profile, "region_name": self.account.region}
+        return _Session(self.account.endpoint_url, **{key: value for key, value in which.items() if value})
+
+    @cached_property
+    def _described(self) -> Mapping[str, Any]:
+        try:
+            (stack,) = self.session.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationError":
+                raise
+            raise self._not_found("no such stack") from None
+        return stack
+
+    @cached_property
+    def outputs(self) -> Mapping[str, str]:
+        """Output → value."""
+        found = {output["OutputKey"]: output["OutputValue"] for output in self._described.get("Outputs", [])}
+        if not {"BucketName", "RotateFunction"} <= found.keys():
+            raise self._not_found(f"a stack ({self._described['StackStatus']}) without its outputs")
+        return found
+
+    @cached_property
+    def parameters(self) -> Mapping[str, str]:
+        """Template parameter → value."""
+        return {it["ParameterKey"]: it.get("ParameterValue", "") for it in self._described.get("Parameters", [])}
+
+    @property
+    def state(self) -> str:
+        """CloudFormation's word for the stack's state, such as UPDATE_COMPLETE."""
+        return str(self._described["StackStatus"])
+
+    @cached_property
+    def resources(self) -> Mapping[str, str]:
+        """Logical id → physical id."""
+        pages = self.session.client("cloudformation").get_paginator("list_stack_resources")
+        return {
+            it["LogicalResourceId"]: it.get("PhysicalResourceId", "")
+            for page in pages.paginate(StackName=self.name)
+            for it in page["StackResourceSummaries"]
+        }
+
+    @cached_property
+    def assembly(self) -> Assembly:
+        """The engine, with the settings that the stack's own truststore function has."""
+        _ = self.outputs
+        function = self.resources["TruststoreSyncFunction"]
+        settings = self.session.client("lambda").get_function_configuration(FunctionName=function)
+        return Assembly(settings.get("Environment", {}).get("Variables", {}), self.session)
+
+    @cached_property
+    def region(self) -> str:
+        """The region's name."""
+        return self.session.client("secretsmanager").meta.region_name
+
+    def secret(self, secret_id: str) -> SecretDescription:
+        """A secret of the stack by its name or ARN; a name may leave the stack's own in front out ("client").
+
+        Raises:
+            UnknownSecretError: no secret of that name carries the stack's tag.
+        """
+        _ = self.outputs
+        client = self.session.client("secretsmanager")
+        for candidate in dict.fromkeys((secret_id, f"{self.name}/{secret_id}")):
+            try:
+                answer = client.describe_secret(SecretId=candidate)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in {"ResourceNotFoundException", "ValidationException"}:
+                    raise
+                continue
+            if {"Key": STACK_TAG, "Value": self.name} in answer.get("Tags", []):
+                return self.assembly.versions.describe(answer["ARN"])
+            raise UnknownSecretError(
+                where=f"secret {candidate}",
+                found=f"no tag {STACK_TAG} with the value {self.name}",
+                expected="a secret that this stack rotates",
+                remedy="Name the stack that rotates it with --stack, or see `mtlsctl status` for this one's secrets.",
+            )
+        raise UnknownSecretError(
+            where=f"secret {secret_id}",
+            found="no such secret",
+            expected="the name or the ARN of a secret of the stack",
+            remedy="`mtlsctl status` lists them. Is it the right --region?",
+        )
+
+    def _not_found(self, found: str) -> StackNotFoundError:
+        return StackNotFoundError(
+            where=f"stack {self.name}",
+            found=found,
+            expected="a stack of mtls-rotation in this account and region",
+            remedy="Name it with --stack (or MTLS_ROTATION_STACK); see --profile and --region, too.",
+        )

@@ -1,0 +1,82 @@
+"""What a command cannot do, each with a code that the runbook lists. What AWS refuses has AWS's own code."""
+
+from __future__ import annotations
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mtls_rotation.errors import MtlsRotationError
+
+
+class StackNotFoundError(MtlsRotationError):
+    """There is no such stack in this account and region, or it is none of mtls-rotation."""
+
+    code = "MTLS-401"
+
+
+class UnknownSecretError(MtlsRotationError):
+    """No secret of that name carries the stack's tag."""
+
+    code = "MTLS-402"
+
+
+class InvalidInputError(MtlsRotationError):
+    """An option or a file says something that cannot be done. Nothing was made or changed."""
+
+    code = "MTLS-403"
+
+
+class NameTakenError(MtlsRotationError):
+    """What is to be made is there already."""
+
+    code = "MTLS-404"
+
+
+class StillUnderWayError(MtlsRotationError):
+    """What was waited for did not come within the time given; it goes on by itself."""
+
+    code = "MTLS-405"
+    retryable = True
+
+
+class NoCertificateError(MtlsRotationError):
+    """The secret holds no certificate at that label (yet)."""
+
+    code = "MTLS-406"
+
+
+class AwsError(MtlsRotationError):
+    """AWS refused a call or could not be reached. The code is AWS's own."""
+
+    def __init__(self, code: str, *, where: str, found: str, expected: str, remedy: str) -> None:
+        self.code = code  # type: ignore[misc]  # each has its own
+        super().__init__(where=where, found=found, expected=expected, remedy=remedy)
+
+
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden"})
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
+
+
+def from_aws(error: ClientError | BotoCoreError) -> AwsError:
+    """What botocore raised, in an operator's words.
+
+    Args:
+        error: it quotes no secret value: botocore's texts hold the service's message and the call's name.
+    """
+    if isinstance(error, ClientError):
+        code, message = error.response["Error"].get("Code", "Unknown"), error.response["Error"].get("Message", "")
+        if code in _DENIED:
+            remedy = "Use credentials that may do this; docs/mtlsctl.md lists what each command calls."
+        elif code in _EXPIRED:
+            remedy = "Log in again, or name another profile with --profile."
+        else:
+            remedy = "Try again; if it goes on, look the code up in the service's API reference."
+        return AwsError(
+            f"AWS.{code}", where=error.operation_name, found=message or code, expected="an answer", remedy=remedy
+        )
+    return AwsError(
+        f"AWS.{type(error).__name__}",
+        where="the call to AWS",
+        found=str(error),
+        expected="credentials, a region and a service that answers",
+        remedy="See --profile, --region and --endpoint-url; they mean what they mean to the AWS CLI.",
+    )

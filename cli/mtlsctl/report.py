@@ -1,0 +1,79 @@
+"""What every command answers with: a report, which is a table on a terminal, JSON for a program, and an exit status."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+
+class ExitStatus(IntEnum):
+    """What a command ends with."""
+
+    WELL = 0
+    ATTENTION = 1
+    UNKNOWN = 2
+
+
+class Severity(StrEnum):
+    """How bad a finding is: something is wrong, or it could not be told whether something is."""
+
+    ATTENTION = "attention"
+    UNKNOWN = "unknown"
+
+
+class Model(BaseModel):
+    """A part of a report. Times are RFC 3339 in UTC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Finding(Model):
+    """Something that an operator should know.
+
+    Attributes:
+        subject: what it is about: a secret, an anchor, a domain, a part of the stack.
+        what: what is wrong, or what could not be told.
+        remedy: what to do about it.
+        runbook: the code or the heading to look up in docs/operations.md; empty where there is none.
+    """
+
+    severity: Severity
+    subject: str
+    what: str
+    remedy: str
+    runbook: str = ""
+
+
+class Report(Model, ABC):
+    """What a command found or did."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def status(self) -> str:
+        """In a word: "well", "attention" or "unknown", as the exit status says in a number (0, 1, 2)."""
+        return self.exit_status.name.lower()
+
+    @property
+    @abstractmethod
+    def exit_status(self) -> ExitStatus:
+        """What the command ends with."""
+
+    @abstractmethod
+    def render(self) -> Iterable[RenderableType]:
+        """What a person is shown, one thing under the other."""
+
+
+def worst(findings: Iterable[Finding]) -> ExitStatus:
+    """The exit status of some findings. What is known to be wrong counts for more than what could not be told."""
+    severities = {finding.severity for finding in findings}
+    if Severity.ATTENTION in severities:
+        return ExitStatus.ATTENTION
+    return ExitStatus.UNKNOWN if severities else ExitStatus.WELL

@@ -1,0 +1,194 @@
+"""What is there, without reading a secret: the stack's secrets and labels, public certificates, truststores, domains.
+
+Certificates come from the bucket, where rotation files each public one. Whoever runs this needs no permission to read
+a private key.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from mtls_rotation import layout
+from mtls_rotation.assembly import STACK_TAG
+from mtls_rotation.errors import UnusableDomainError
+from mtls_rotation.timing import utc_now
+from mtls_rotation.truststore import bundle
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from mypy_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
+
+    from mtls_rotation.truststore.sync import Preview
+    from mtls_rotation.truststore.target import Deployed
+    from mtlsctl.deployment import Deployment
+
+type _Key = layout.IssuedKey | layout.OutsideKey
+# (secret name, version id) → the keys under which its certificate is filed, as they are and as they read.
+type _Filed = Mapping[tuple[str, str], Sequence[tuple[str, _Key]]]
+
+KIND_TAG = "mtls-rotation:kind"
+# Calls at once. Secrets Manager takes thousands of DescribeSecret a second; this is what one machine has in flight.
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A version's public certificate as the bucket holds it.
+
+    Attributes:
+        anchors: the fingerprints of the CA certificates that it hangs on, from the key; none where it is "outside".
+    """
+
+    certificate: x509.Certificate
+    anchors: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """A secret and what is filed for it.
+
+    Attributes:
+        stages: version id → the staging labels on it.
+        current: what is filed for AWSCURRENT; None if nothing is.
+        pending_since: since when a version has been at AWSPENDING and not at AWSCURRENT; None if none is.
+    """
+
+    arn: str
+    name: str
+    kind: str
+    rotation_enabled: bool
+    schedule: str
+    last_rotated: datetime | None
+    next_rotation: datetime | None
+    stages: Mapping[str, frozenset[str]]
+    deleted: bool
+    current: Filed | None
+    pending_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A custom domain name, what it runs, and the anchors in that.
+
+    Attributes:
+        deployed: None if there is no such domain, or it has no mutual TLS.
+        anchors: by fingerprint; None where the object version that it runs cannot be had.
+    """
+
+    name: str
+    deployed: Deployed | None
+    problem: str
+    anchors: Mapping[str, x509.Certificate] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All of it at one moment.
+
+    Attributes:
+        preview: what a sync would do now.
+    """
+
+    now: datetime
+    secrets: tuple[Surveyed, ...]
+    domains: tuple[Domain, ...]
+    preview: Preview
+
+
+class Surveyor:
+    """Looks at a deployment."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._bucket = deployment.assembly.bucket
+        self._secrets = deployment.session.client("secretsmanager")
+
+    def survey(self) -> Survey:
+        """Look at everything. Some calls for each secret, sixteen at a time; none of them reads a value."""
+        names = [it.arn for it in self._deployment.assembly.versions.list_tagged(STACK_TAG, self._deployment.name)]
+        # The listing may be minutes behind; the stack's own secrets are there for certain.
+        names += [self._deployment.outputs[it] for it in ("ClientSecret", "CaSecret") if it in self._deployment.outputs]
+        filed = self._filed()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            secrets = list(pool.map(lambda arn: self._secret(arn, filed), dict.fromkeys(names)))
+        preview = self._deployment.assembly.sync.preview()
+        return Survey(
+            now=utc_now(),
+            secrets=tuple(sorted((it for it in secrets if it), key=lambda it: (it.kind != "ca", it.name))),
+            domains=self.domains(),
+            preview=preview,
+        )
+
+    def domains(self) -> tuple[Domain, ...]:
+        """Every domain of the stack."""
+        return tuple(self._domain(it.name) for it in self._deployment.assembly.domains)
+
+    def _domain(self, name: str) -> Domain:
+        (target,) = (it for it in self._deployment.assembly.domains if it.name == name)
+        try:
+            deployed = target.deployed()
+        except UnusableDomainError as error:
+            return Domain(name, None, error.found, None)
+        if deployed is None:
+            return Domain(name, None, "no such domain name", None)
+        if deployed.uri != self._bucket.truststore_uri:
+            return Domain(name, deployed, f"runs {deployed.uri}, which is not the stack's truststore", None)
+        stored = self._bucket.read(layout.TRUSTSTORE, deployed.version_id)
+        anchors = bundle.certificates(stored.body) if stored else None
+        return Domain(name, deployed, "" if stored else "runs an object version that is gone", anchors)
+
+    def _filed(self) -> _Filed:
+        found: dict[tuple[str, str], list[tuple[str, _Key]]] = {}
+        for prefix in (layout.ISSUED, layout.OUTSIDE):
+            for entry in self._bucket.list(prefix):
+                key = layout.IssuedKey.parse(entry.key) or layout.OutsideKey.parse(entry.key)
+                if key:
+                    found.setdefault((key.secret, key.version_id), []).append((entry.key, key))
+        return found
+
+    def _secret(self, arn: str, filed: _Filed) -> Surveyed | None:
+        try:
+            answer = self._secrets.describe_secret(SecretId=arn)
+        except self._secrets.exceptions.ResourceNotFoundException:
+            return None  # deleted since it was listed
+        stages = {version: frozenset(labels) for version, labels in answer.get("VersionIdsToStages", {}).items()}
+        current = next((version for version, labels in stages.items() if AWSCURRENT in labels), None)
+        tags = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
+        keys = filed.get((answer["Name"], current or ""), [])
+        authority = any(isinstance(key, layout.IssuedKey) and key.authority for _, key in keys)
+        return Surveyed(
+            arn=answer["ARN"],
+            name=answer["Name"],
+            kind="ca" if authority or tags.get(KIND_TAG) == "ca" else "client",
+            rotation_enabled=answer.get("RotationEnabled", False),
+            schedule=answer.get("RotationRules", {}).get("ScheduleExpression", ""),
+            last_rotated=answer.get("LastRotatedDate"),
+            next_rotation=answer.get("NextRotationDate"),
+            stages=stages,
+            deleted="DeletedDate" in answer,
+            current=self._certificate(keys),
+            pending_since=self._pending_since(answer, stages),
+        )
+
+    def _certificate(self, keys: Sequence[tuple[str, _Key]]) -> Filed | None:
+        stored = self._bucket.read(keys[0][0]) if keys else None
+        if stored is None:
+            return None
+        anchors = frozenset(key.anchor for _, key in keys if isinstance(key, layout.IssuedKey))
+        return Filed(x509.load_pem_x509_certificate(stored.body), anchors)
+
+    def _pending_since(
+        self, answer: DescribeSecretResponseTypeDef, stages: Mapping[str, frozenset[str]]
+    ) -> datetime | None:
+        pending = {version for version, labels in stages.items() if AWSPENDING in labels and AWSCURRENT not in labels}
+        if not pending:
+            return None
+        listed = self._secrets.list_secret_version_ids(SecretId=answer["ARN"], IncludeDeprecated=True)["Versions"]
+        return next((it["CreatedDate"] for it in listed if it["VersionId"] in pending), answer.get("LastChangedDate"))
