@@ -23,7 +23,16 @@ from hypercorn.asyncio import serve as serve_http
 from hypercorn.config import Config
 from ministack import app as emulator
 
-from localaws import batching, cloudformation, default_endpoint, deployments, functions, gateway_responses, iam
+from localaws import (
+    batching,
+    cloudformation,
+    default_endpoint,
+    deployments,
+    functions,
+    gateway_responses,
+    iam,
+    policy_simulator,
+)
 from localaws.admin import PREFIX, Admin
 from localaws.asgi import Handler
 from localaws.clock import VirtualClock
@@ -66,6 +75,7 @@ class Server:
         functions.install()
         gateway_responses.install()
         iam.install()
+        policy_simulator.install()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application: the control surface, the closed doors, and else the emulator."""

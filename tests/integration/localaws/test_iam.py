@@ -193,3 +193,34 @@ def test_the_front_door_takes_signed_requests_of_those_who_may_invoke_the_method
     assert status(may) == 200
     assert [status(key) for key in (may_not, (may[0], may_not[1]), None)] == [403, 403, 403]
     gateway.delete_domain_name(domainName=name)
+
+
+def test_the_simulator_takes_context_keys_and_several_resources(root: Callable[[str], Any]) -> None:
+    iam = root("iam")
+    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [trusted]}
+    arn = iam.create_role(RoleName="simulated", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    statement = {
+        "Effect": "Allow",
+        "Action": "secretsmanager:GetSecretValue",
+        "Resource": "arn:aws:secretsmanager:us-east-1:*:secret:mine-*",
+        "Condition": {"StringEquals": {"aws:ResourceTag/team": "a"}},
+    }
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    iam.put_role_policy(RoleName="simulated", PolicyName="p", PolicyDocument=json.dumps(document))
+    mine, other = (f"arn:aws:secretsmanager:us-east-1:000000000000:secret:{it}" for it in ("mine-1", "other-1"))
+
+    def decisions(team: str) -> dict[tuple[str, str], str]:
+        results = iam.simulate_principal_policy(
+            PolicySourceArn=arn,
+            ActionNames=["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"],
+            ResourceArns=[mine, other],
+            ContextEntries=[
+                {"ContextKeyName": "aws:ResourceTag/team", "ContextKeyValues": [team], "ContextKeyType": "string"}
+            ],
+        )["EvaluationResults"]
+        return {(it["EvalActionName"].partition(":")[2], it["EvalResourceName"]): it["EvalDecision"] for it in results}
+
+    assert {key for key, decision in decisions("a").items() if decision == "allowed"} == {("GetSecretValue", mine)}
+    assert len(decisions("a")) == 4
+    assert set(decisions("b").values()) == {"implicitDeny"}
