@@ -80,8 +80,8 @@ class Fleet:
         _put(session, str(key), leaf)
 
 
-# truststore.pem, the notes, the newest version of truststore.pem, two looks at a domain and its update.
-CONSTANT_CALLS = 6
+# truststore.pem and its newest version, the notes, what lies outside/, two looks at a domain and its update.
+CONSTANT_CALLS = 7
 
 
 def add_secret(session: boto3.Session, name: str) -> str:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import correlation_paths
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import event_source
 from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event import APIGatewayAuthorizerRequestEvent
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.authorizer.decision import decide
+from mtls_rotation.telemetry import measure, share_format
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 logger = Logger(service="authorizer")
+share_format(logger)
 assembly = Assembly()
 
 
@@ -40,5 +41,4 @@ def handler(event: APIGatewayAuthorizerRequestEvent, context: LambdaContext) -> 
 
 
 def _count(name: str) -> None:
-    with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="MtlsRotation") as metric:
-        metric.add_dimension(name="service", value="authorizer")
+    measure(name, 1, service="authorizer", stack=assembly.stack)

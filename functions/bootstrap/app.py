@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomRes
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.custom_resource import Answer, definitions, documents, removes_data, secrets, send
 from mtls_rotation.live_document import from_parameter
+from mtls_rotation.telemetry import share_format
 from mtls_rotation.timing import Deadline
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 MARGIN = 15.0
 
 logger = Logger(service="bootstrap")
+share_format(logger)
 assembly = Assembly()
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import correlation_paths
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent, event_source
 
 from mtls_rotation.assembly import Assembly
@@ -14,6 +13,7 @@ from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.proxy import problems
 from mtls_rotation.proxy.api_gateway import answered, incoming, refused
 from mtls_rotation.proxy.problems import NoAnswerError
+from mtls_rotation.telemetry import measure, share_format
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MARGIN = 1.0
 
 logger = Logger(service="mtls_proxy")
+share_format(logger)
 assembly = Assembly()
 
 
@@ -46,6 +47,5 @@ def handler(event: APIGatewayProxyEvent, context: LambdaContext) -> dict[str, An
 def _refused(problem: Problem, event: APIGatewayProxyEvent) -> dict[str, Any]:
     logger.warning("refused", code=problem.code, status=problem.status.value)
     name = "UpstreamFailed" if problem.status >= 500 else "RequestRefused"
-    with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="MtlsRotation") as metric:
-        metric.add_dimension(name="service", value="mtls_proxy")
+    measure(name, 1, service="mtls_proxy", stack=assembly.stack)
     return refused(problem, event.http_method, event.request_context.request_id)

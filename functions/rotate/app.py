@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import SecretsManagerEvent, event_source
 
 from mtls_rotation.assembly import Assembly
-from mtls_rotation.errors import WaitingForCertificateError
-from mtls_rotation.rotation import RotationRequest
+from mtls_rotation.errors import WaitingForCertificateError, code_of
+from mtls_rotation.rotation import RotationRequest, Step
+from mtls_rotation.telemetry import measure, meter, share_format
 from mtls_rotation.timing import Deadline
 
 if TYPE_CHECKING:
@@ -20,28 +22,44 @@ if TYPE_CHECKING:
 MARGIN = 10.0
 
 logger = Logger(service="rotate")
-metrics = Metrics(namespace="MtlsRotation", service="rotate")
+share_format(logger)
 assembly = Assembly()
+metrics = meter("rotate", assembly.stack)
 
 
-@logger.inject_lambda_context(clear_state=True)
+# The token is the same in all steps, and in the lines of every sync that the rotation asks for.
+@logger.inject_lambda_context(clear_state=True, correlation_id_path="ClientRequestToken")
 @metrics.log_metrics
 @event_source(data_class=SecretsManagerEvent)
 def handler(event: SecretsManagerEvent, context: LambdaContext) -> None:
     """Run the step that Secrets Manager asks for."""
     deadline = Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN))
+    began, request, result = time.monotonic(), None, "Failed"
     try:
         request = RotationRequest.from_event(event.raw_event)
         logger.append_keys(secret=request.secret_id, version=request.version_id, step=request.step.value)
-        metrics.add_dimension(name="step", value=request.step.value)
         assembly.rotation.run(request, deadline)
+        result = "Succeeded"
+        logger.info("step done")
     except WaitingForCertificateError:
         # No failure; but Secrets Manager goes on only if a step returns, and stops only if it raises.
-        metrics.add_metric(name="StepWaiting", unit=MetricUnit.Count, value=1)
+        result = "Waiting"
         raise
-    except Exception:
-        metrics.add_metric(name="StepFailed", unit=MetricUnit.Count, value=1)
-        logger.exception("step failed")
+    except Exception as error:
+        logger.exception("step failed", code=code_of(error), reason=str(error))
         raise
-    metrics.add_metric(name="StepSucceeded", unit=MetricUnit.Count, value=1)
-    logger.info("step done")
+    finally:
+        _measure(result, request, time.monotonic() - began)
+
+
+def _measure(result: str, request: RotationRequest | None, seconds: float) -> None:
+    if request:
+        metrics.add_dimension(name="step", value=request.step.value)
+    metrics.add_metric(name=f"Step{result}", unit=MetricUnit.Count, value=1)
+    metrics.add_metric(name="StepDuration", unit=MetricUnit.Milliseconds, value=seconds * 1000)
+    # The rotation as a whole: it has ended well, or stands still. RotationFailed is 0 once one has ended well again.
+    whole = {"Failed": {"RotationFailed": 1}, "Waiting": {"RotationWaiting": 1}}.get(result, {})
+    if result == "Succeeded" and request and request.step is Step.FINISH:
+        whole = {"RotationSucceeded": 1, "RotationFailed": 0}
+    for name, value in whole.items():
+        measure(name, value, service="rotate", stack=assembly.stack)

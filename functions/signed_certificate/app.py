@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import S3EventBridgeNotificationEvent, event_source
 
 from mtls_rotation.assembly import Assembly
+from mtls_rotation.telemetry import meter, share_format
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 logger = Logger(service="signed_certificate")
-metrics = Metrics(namespace="MtlsRotation", service="signed_certificate")
+share_format(logger)
 assembly = Assembly()
+metrics = meter("signed_certificate", assembly.stack)
 
 
 @logger.inject_lambda_context(clear_state=True)

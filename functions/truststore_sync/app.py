@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
 
 from mtls_rotation.assembly import Assembly
-from mtls_rotation.errors import TruststoreGuardError
+from mtls_rotation.errors import TruststoreGuardError, code_of
+from mtls_rotation.telemetry import measure, meter, share_format
 from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore.requests import SyncRequest
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from mtls_rotation.expiry import Expiry
     from mtls_rotation.truststore.sync import SyncResult
 
 # What is left of the function's time to write results once waiting for a domain ends.
@@ -27,8 +30,9 @@ MARGIN = 10.0
 SOON, LATER = 30, 600
 
 logger = Logger(service="truststore_sync")
-metrics = Metrics(namespace="MtlsRotation", service="truststore_sync")
+share_format(logger)
 assembly = Assembly()
+metrics = meter("truststore_sync", assembly.stack)
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -41,15 +45,20 @@ def handler(event: SQSEvent, context: LambdaContext) -> dict[str, Any]:
     if request.unreadable:
         # They come again until the queue hands them to the dead-letter queue, whose depth is what an operator sees.
         logger.error("messages that are no EventBridge events", messages=request.unreadable)
+    # So that one query shows a rotation in both functions: its token is the correlation id of rotate's lines.
+    logger.append_keys(rotations=request.tokens)
+    began = time.monotonic()
     deadline = Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN))
     try:
         result = assembly.sync.run(deadline, request.named, force=request.force)
     except Exception as error:
         guarded = isinstance(error, TruststoreGuardError)
         metrics.add_metric(name="PublishStopped" if guarded else "SyncFailed", unit=MetricUnit.Count, value=1)
-        logger.exception("sync failed")
+        logger.exception("sync failed", code=code_of(error), reason=str(error))
         _postpone(records.values(), LATER if guarded else SOON)
         raise
+    finally:
+        metrics.add_metric(name="SyncDuration", unit=MetricUnit.Milliseconds, value=(time.monotonic() - began) * 1000)
     _report(result, batch=len(records))
     return _failures([*request.unreadable, *_kept(result, request, records)])
 
@@ -77,7 +86,10 @@ def _failures(messages: Iterable[str]) -> dict[str, Any]:
 def _report(result: SyncResult, batch: int) -> None:
     plan, warnings = result.plan, result.warnings
     counts = {
+        "SyncSucceeded": 1,
         "Anchors": len(plan.anchors),
+        "AnchorsAdded": len(plan.added) if result.published else 0,
+        "AnchorsRemoved": len(plan.removed) if result.published else 0,
         "AnchorsRejected": sum(entry.rejected for entry in plan.left_out),
         "TruststorePublished": int(result.published),
         "DomainUpdates": len(result.updated),
@@ -89,6 +101,7 @@ def _report(result: SyncResult, batch: int) -> None:
     }
     for name, value in counts.items():
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    _report_expiry(result.expiry)
     logger.info(
         "reconciled",
         batch=batch,
@@ -103,7 +116,25 @@ def _report(result: SyncResult, batch: int) -> None:
         drifted=result.drifted,
         retry_after=result.retry_after,
         warnings=warnings,
+        expiring=[f"{it.name}: {it.days:g} days" for it in result.expiry.soonest_secrets(_LOGGED)],
+        end_unknown=result.expiry.unknown[:_LOGGED],
     )
+
+
+def _report_expiry(expiry: Expiry) -> None:
+    """The least that each kind has left, always; and those that end first, each by itself, as many as may cost."""
+    least = {
+        "ClientDaysToExpiry": expiry.clients,
+        "CaDaysToExpiry": expiry.authorities,
+        "AnchorDaysToExpiry": expiry.anchors,
+    }
+    for name, kind in least.items():
+        if kind:
+            metrics.add_metric(name=name, unit=MetricUnit.NoUnit, value=kind[0].days)
+    for secret in expiry.soonest_secrets(assembly.expiry_series):
+        measure("DaysToExpiry", secret.days, MetricUnit.NoUnit, stack=assembly.stack, secret=secret.name)
+    for anchor in expiry.anchors[: assembly.expiry_series]:
+        measure("DaysToExpiry", anchor.days, MetricUnit.NoUnit, stack=assembly.stack, anchor=anchor.name)
 
 
 # How many anchors one log line names: it may have 256 KiB.

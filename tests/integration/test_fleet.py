@@ -33,7 +33,7 @@ def test_a_sync_that_finds_nothing_new_reads_no_certificate_and_keeps_to_its_bud
     assert unchanged["calls"] == {
         "apigateway:GetDomainName": 1,
         "s3:GetObject": 2,
-        "s3:ListObjectsV2": 2,
+        "s3:ListObjectsV2": 3,
         "secretsmanager:ListSecrets": 3,
     }
     assert unchanged["calls_total"] <= SMALL.most_calls()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +47,10 @@ def load(name: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Modu
     } | environment
     for key, value in settings.items():
         monkeypatch.setenv(key, value)
+    # The function takes the package's log over; the next test has it back.
+    package = logging.getLogger("mtls_rotation")
+    monkeypatch.setattr(package, "handlers", [])
+    monkeypatch.setattr(package, "propagate", True)
     spec = importlib.util.spec_from_file_location(f"app_{name}", ROOT / "functions" / name / "app.py")
     assert spec
     assert spec.loader

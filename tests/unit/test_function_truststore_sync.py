@@ -176,9 +176,19 @@ def test_what_was_found_is_counted(stack: Stack, app: ModuleType, capsys: pytest
     app.handler(sample("sync-object-created"), Context())
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    (counted,) = [line for line in lines if "_aws" in line]
-    counts = {"Anchors": 2, "TruststorePublished": 1, "DomainUpdates": 1}
-    zero = ("AnchorsRejected", "DomainsDrifted", "TruststoreWarnings", "Postponed", "PublishStopped", "SyncFailed")
+    (counted,) = [line for line in lines if "Anchors" in line]
+    assert (counted["service"], counted["stack"]) == ("truststore_sync", "stack")
+    assert counted["SyncDuration"][0] > 0
+    counts = {"Anchors": 2, "AnchorsAdded": 1, "TruststorePublished": 1, "DomainUpdates": 1, "SyncSucceeded": 1}
+    zero = (
+        "AnchorsRemoved",
+        "AnchorsRejected",
+        "DomainsDrifted",
+        "TruststoreWarnings",
+        "Postponed",
+        "PublishStopped",
+        "SyncFailed",
+    )
     assert {name: counted[name] for name in (*counts, *zero)} == {
         name: [float(counts.get(name, 0))] for name in (*counts, *zero)
     }

@@ -50,15 +50,25 @@ class Assembly:
     Args:
         environment: `BUCKET_NAME`, `EVENT_BUS_NAME`, `STACK_NAME`, and where there is a gateway `DOMAIN_NAMES`
             (names or ARNs, separated by commas); for sync also `QUEUE_URL`, `ANCHOR_OVERLAP_HOURS`,
-            `LARGEST_REMOVAL_PERCENT` and `TRUSTSTORE_MAX_CERTIFICATES`; for revocation `CRL_VALIDITY_DAYS`; for the
-            authorizer `REVOCATION_TTL_SECONDS`, `WHEN_REVOCATION_IS_UNKNOWN` ("deny" or "allow"), and where there is an
-            allow-list `ALLOW_LIST` or `ALLOW_LIST_PARAMETER`; for the proxy `ROUTES` or `ROUTES_PARAMETER`,
-            `CLIENT_SECRET` and `CERTIFICATE_CHECK_SECONDS`.
+            `LARGEST_REMOVAL_PERCENT`, `TRUSTSTORE_MAX_CERTIFICATES` and `EXPIRY_SERIES`; for revocation
+            `CRL_VALIDITY_DAYS`; for the authorizer `REVOCATION_TTL_SECONDS`, `WHEN_REVOCATION_IS_UNKNOWN` ("deny" or
+            "allow"), and where there is an allow-list `ALLOW_LIST` or `ALLOW_LIST_PARAMETER`; for the proxy `ROUTES` or
+            `ROUTES_PARAMETER`, `CLIENT_SECRET` and `CERTIFICATE_CHECK_SECONDS`.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ, session: boto3.Session | None = None) -> None:
         self._environment = environment
         self._session = session or boto3.Session()
+
+    @property
+    def stack(self) -> str:
+        """The stack's name: the value of its secrets' tag, and of a dimension of its metrics."""
+        return self._setting("STACK_NAME")
+
+    @cached_property
+    def expiry_series(self) -> int:
+        """How many secrets, and how many anchors, have a metric of their own."""
+        return int(self._number("EXPIRY_SERIES", 20.0, _SERIES))
 
     @cached_property
     def versions(self) -> SecretVersions:
@@ -110,7 +120,7 @@ class Assembly:
         return SigningKeys(
             self._session.client("kms"),
             self._session.client("resourcegroupstaggingapi"),
-            (STACK_TAG, self._setting("STACK_NAME")),
+            (STACK_TAG, self.stack),
         )
 
     @cached_property
@@ -211,7 +221,7 @@ class Assembly:
             bucket=self.bucket,
             bus=self.bus,
             targets=self.domains,
-            tag=(STACK_TAG, self._setting("STACK_NAME")),
+            tag=(STACK_TAG, self.stack),
             settings=Settings(
                 overlap=timedelta(hours=self._number("ANCHOR_OVERLAP_HOURS", 1.0, _HOURS)),
                 most_removed=self._number("LARGEST_REMOVAL_PERCENT", 50.0, _PERCENT) / 100,
@@ -281,3 +291,4 @@ _DAYS = _Range("days", 1, 365)
 _SECONDS = _Range("seconds", 1, 3600)
 _PERCENT = _Range("percent", 0, 100)
 _CERTIFICATES = _Range("certificates", 1, 1_000_000)
+_SERIES = _Range("metrics", 0, 100)

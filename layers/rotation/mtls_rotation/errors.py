@@ -171,3 +171,11 @@ class UnusableDomainError(MtlsRotationError):
     """The custom domain name does not exist, or has no mutual TLS."""
 
     code = "MTLS-303"
+
+
+def code_of(error: Exception) -> str:
+    """The code under which the runbook explains an error; AWS's own where AWS refused a call."""
+    if isinstance(error, MtlsRotationError):
+        return error.code
+    response = getattr(error, "response", None)
+    return f"AWS.{response['Error']['Code']}" if isinstance(response, dict) else type(error).__name__

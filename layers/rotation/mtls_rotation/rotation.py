@@ -33,6 +33,7 @@ from mtls_rotation.errors import (
     UnusableIssuerError,
     VersionNotStagedError,
     WaitingForCertificateError,
+    code_of,
 )
 from mtls_rotation.handshake import try_endpoint
 from mtls_rotation.issuers import Concluding, Discarding, HasAuthority, Order, Signer
@@ -173,11 +174,11 @@ class Rotation:
             log.info("waiting for a certificate", extra={"secret": request.secret_id, "reason": str(waiting)})
             raise
         except MtlsRotationError as error:
-            self._announce_failure(request, error.code, str(error), retryable=error.retryable)
+            self._announce_failure(request, code_of(error), str(error), retryable=error.retryable)
             raise
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            self._announce_failure(request, f"AWS.{code}", str(error), retryable=code not in _DENIALS)
+            self._announce_failure(request, code_of(error), str(error), retryable=code not in _DENIALS)
             raise
 
     # createSecret -----------------------------------------------------------------------------------------------------

@@ -24,6 +24,11 @@ class SyncRequest:
     force: bool
     unreadable: tuple[str, ...]
 
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens of the rotations that asked: a rotation's token is the id of the version that it makes."""
+        return sorted({version for _, version in self.named})
+
     @classmethod
     def from_messages(cls, bodies: Mapping[str, str]) -> "SyncRequest":
         """Merge the EventBridge events in the bodies of SQS messages, given by message id."""

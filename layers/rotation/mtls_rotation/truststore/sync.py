@@ -19,6 +19,7 @@ from mtls_rotation.bus import (
     TRUSTSTORE_WARNING,
 )
 from mtls_rotation.errors import DomainBusyError, SupersededError, TruststoreGuardError, UnusableDomainError
+from mtls_rotation.expiry import Expiry, measure
 from mtls_rotation.truststore import bundle, guards, news
 from mtls_rotation.truststore.notes import AnchorObject, Notes
 from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide, needed, obsolete
@@ -67,6 +68,7 @@ class SyncResult:
         drifted: the targets that ran what nobody here told them to.
         retry_after: in how many seconds a further run has something to do; None if nothing is left.
         warnings: by target, what it says is wrong with the truststore.
+        expiry: what each certificate, CA and anchor in use has left.
     """
 
     plan: Plan
@@ -77,6 +79,7 @@ class SyncResult:
     drifted: tuple[str, ...] = ()
     retry_after: int | None = None
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    expiry: Expiry = field(default_factory=Expiry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,16 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """What is there: the observation, and the objects that it was made from."""
+    """What is there: the observation, and the objects that it was made from.
+
+    Attributes:
+        current: by name of a secret, its version at AWSCURRENT; without secrets that are marked for deletion.
+        outside: the certificates that no gateway of ours is to trust.
+    """
 
     seen: Observation
+    current: Mapping[str, str]
+    outside: tuple[Issued, ...]
     published: Stored | None
     stored_notes: Stored | None
     notes: Notes
@@ -165,7 +175,7 @@ class TruststoreSync:
         plan = decide(looked.seen, self._settings)
         if not plan.anchors and looked.published is None and not self._targets:
             # A stack whose clients are all known elsewhere: there is no gateway, and nothing for one to trust.
-            return SyncResult(plan)
+            return SyncResult(plan, expiry=measure(looked.seen, plan, looked.current, looked.outside))
         body = bundle.render(plan.anchors)
         if stop := guards.stop(body, plan, looked.seen, self._settings, force=force):
             self._give_up(stop, plan, looked)
@@ -182,7 +192,8 @@ class TruststoreSync:
         notes = self._say(notes, self._about(plan), {TRUSTSTORE_ANCHOR_REJECTED, TRUSTSTORE_ANCHOR_EXPIRING})
         notes = self._say(notes, (), {TRUSTSTORE_PUBLISH_STOPPED})
         shown, unusable = self._shown()
-        result = SyncResult(plan, truststore.version_id, changed)
+        expiry = measure(looked.seen, plan, looked.current, looked.outside)
+        result = SyncResult(plan, truststore.version_id, changed, expiry=expiry)
         result, notes = self._deploy(result, truststore, shown, notes)
         stored = self._remember(notes, looked.stored_notes)
         settled = self._await_settled(result.updated, shown, deadline)
@@ -224,7 +235,13 @@ class TruststoreSync:
         )
         objects = self._anchor_objects(notes.objects, needed(seen, self._settings))
         seen = replace(seen, managed=_managed(objects), static=tuple(_static(objects)))
-        return _Looked(seen, published, stored_notes, replace(notes, objects=objects))
+        outside = tuple(
+            Issued("", it.secret, it.version_id, it.serial_number, entry.modified, not_after=it.not_after)
+            for entry in self._bucket.list(layout.OUTSIDE)
+            if (it := layout.OutsideKey.parse(entry.key))
+        )
+        current = {it.name: version for it in descriptions if not it.deleted and (version := it.version_at(AWSCURRENT))}
+        return _Looked(seen, current, outside, published, stored_notes, replace(notes, objects=objects))
 
     def _describe_unlisted(
         self,
