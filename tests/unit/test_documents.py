@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from mtls_rotation import bus
 from mtls_rotation.authorizer.caller import Caller
@@ -14,6 +17,8 @@ from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from mtls_rotation.proxy.routes import Route
 from mtls_rotation.truststore.guards import Guard
 from mtls_rotation.truststore.plan import Why
+from tests.documents import between, links, markdown, tables
+from tests.documents.template import resources
 
 ROOT = Path(__file__).parents[2]
 TRUSTSTORE = (ROOT / "docs" / "truststore.md").read_text()
@@ -79,3 +84,106 @@ def test_every_metric_is_listed() -> None:
         if "aws_lambda_powertools.metrics" in app.read_text():
             for metric in re.findall(r'(?:name=|_count\()?"([A-Z][A-Za-z]+)"(?:[:,)]| if )', app.read_text()):
                 assert f"`{metric}`" in OPERATIONS, metric
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", markdown(), ids=relative)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    assert links.broken(path) == []
+
+
+def test_the_readme_leads_to_every_document() -> None:
+    readme = ROOT / "README.md"
+    led_to = {(ROOT / target.partition("#")[0]).resolve() for target in links.targets(readme.read_text())}
+
+    assert led_to >= {*(ROOT / "docs").glob("*.md"), ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"}
+
+
+@pytest.mark.parametrize(("document", "name"), tables())
+def test_every_table_is_as_its_program_makes_it(document: str, name: str) -> None:
+    assert between((ROOT / document).read_text(), name) == tables()[document, name](), "python -m tests.documents"
+
+
+SECURITY = (ROOT / "docs" / "security.md").read_text()
+LOCAL_TESTS = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+def in_roles(node: Any) -> Iterator[str]:
+    """Every action of every statement, however it is wrapped."""
+    match node:
+        case {"Action": str() as one}:
+            yield one
+        case {"Action": [*several]}:
+            yield from several
+        case dict():
+            for value in node.values():
+                yield from in_roles(value)
+        case list():
+            for value in node:
+                yield from in_roles(value)
+
+
+def test_the_document_on_security_has_every_role_and_every_action_and_no_other() -> None:
+    kinds = {"AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"}
+    identities = {name: it for name, it in resources().items() if it["Type"] in kinds}
+    policies = [
+        it["Properties"].get("Policies", it["Properties"].get("PolicyDocument", [])) for it in identities.values()
+    ]
+    listed = between(SECURITY, "roles")
+
+    roles = {name for name, it in identities.items() if it["Type"] == "AWS::IAM::Role"}
+    assert set(re.findall(r"^`(\w+)`, for ", listed, re.MULTILINE)) == roles
+    assert set(re.findall(r"`([a-z0-9-]+:[A-Za-z]+)`", listed)) == set(in_roles(policies))
+    assert not [it for it in resources().values() if "Policies" in it["Properties"] and it["Type"] not in kinds]
+
+
+def test_the_document_on_security_says_what_each_functions_role_is_worth_to_a_thief() -> None:
+    functions = {name for name in resources() if name.endswith("Role") and f"{name[:-4]}Function" in resources()}
+
+    assert set(re.findall(r"^\| `(\w+Role)` \| [^`]", SECURITY, re.MULTILINE)) == functions
+
+
+@pytest.mark.parametrize("path", [*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"], ids=relative)
+def test_every_test_that_a_document_names_is_there(path: Path) -> None:
+    for folders, file, test in re.findall(r"(?<![\w/.])((?:\w+/)*)(test_\w+\.py)(?:::(test_\w+))?", path.read_text()):
+        found = [it for it in (ROOT / "tests").rglob(file) if relative(it).endswith(f"{folders}{file}")]
+        assert found, f"{folders}{file}"
+        assert not test or any(f"def {test}(" in it.read_text() for it in found), f"{file}::{test}"
+
+
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+
+
+def test_ci_runs_what_a_developer_runs_and_holds_nothing_that_is_secret() -> None:
+    text = WORKFLOW.read_text()
+    workflow = yaml.safe_load(text)
+    (job,) = workflow["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+
+    assert commands == [".ci/run"]
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+    assert workflow[True].keys() == {"push", "pull_request"}  # YAML 1.1 takes `on` for a truth value
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "permissions" not in job
+    assert workflow["concurrency"]["group"]
+    assert all(isinstance(it["timeout-minutes"], int) for it in [job, *job["steps"]] if it is job or "run" in it)
+    assert "secrets." not in text
+    assert (ROOT / ".python-version").read_text().strip() == job["steps"][1]["with"]["python-version"]
+
+
+def test_ci_takes_actions_by_their_commit() -> None:
+    used = re.findall(r"uses: (\S+) # (v\d+\.\d+\.\d+)$", WORKFLOW.read_text(), re.MULTILINE)
+
+    assert len(used) == WORKFLOW.read_text().count("uses:") == 2
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action, _ in used)
+
+
+def test_contributors_are_told_of_every_target_that_they_need() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert set(re.findall(r"`make (\w+)`", text)) <= targets
+    assert {"setup", "test", "lint", "format", "local"} <= set(re.findall(r"make (\w+)", text))

@@ -19,11 +19,11 @@ from botocore.session import Session
 
 import mtls_client
 from mtls_client import ClientCertificate
+from tests.documents.links import LINK
 from tests.unit.examples.files import DOCUMENTS, FILES, ROOT, SECRET, blocks, joined, named
 from tests.unit.examples.partner import ORDERS, Partner
 
 TEXTS = {path.name: path.read_text() for path in DOCUMENTS}
-LINK = re.compile(r"\]\(([^)\s]+)\)")
 # Libraries that the project does not develop with: what their snippets do with the client is looked at, not run.
 ABSENT = {"grpc", "websockets"}
 
@@ -34,27 +34,12 @@ def linked(path: Path) -> set[Path]:
     return {(path.parent / target).resolve() for target in targets if target}
 
 
-def anchors(text: str) -> set[str]:
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_every_file_of_the_examples_is_explained(path: Path) -> None:
     if path.name == "Dockerfile.dockerignore":
         assert f"`{path.name}`" in TEXTS["sidecar.md"]
     else:
         assert any(path in linked(document) for document in DOCUMENTS)
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(path: Path) -> None:
-    for target in LINK.findall(path.read_text()):
-        if "://" not in target:
-            file, _, anchor = target.partition("#")
-            found = (path.parent / file).resolve() if file else path
-            assert found.exists(), target
-            assert not anchor or anchor in anchors(found.read_text()), target
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
