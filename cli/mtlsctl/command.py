@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate
 
 import typer
@@ -20,7 +20,7 @@ from mtlsctl.errors import from_aws
 from mtlsctl.report import ExitStatus, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _AWS = "AWS"
 
@@ -82,6 +82,8 @@ REPORTS: dict[str, type[Report]] = {}
 def command[**P](app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Desk, P], Report]], None]:
     """Register a function as a command. It gets a desk and its own options, and returns a report.
 
+    Options that several commands share are the fields of a dataclass; a parameter of that type gets one, filled in.
+
     Args:
         app: where to. The name of an application that is part of another comes before the command's.
         name: the command's.
@@ -97,9 +99,10 @@ def command[**P](app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[
         def run(**values: Any) -> None:
             context: typer.Context = values.pop("context")
             choices = _given(values).over(context.obj or Choices())
-            raise typer.Exit(_carry_out(functools.partial(function, **values), choices))
+            bundles = {it.name: _fold(it.annotation, values) for it in own if is_dataclass(it.annotation)}
+            raise typer.Exit(_carry_out(functools.partial(function, **values, **bundles), choices))
 
-        _declare(run, own)
+        _declare(run, [option for it in own for option in _unfold(it)])
         app.command(name)(run)
 
     return register
@@ -142,6 +145,18 @@ def refuse(error: MtlsRotationError, as_json: bool = False) -> int:
 def _given(values: dict[str, Any]) -> Choices:
     """Take the shared options out of a command's."""
     return Choices(**{it.name: values.pop(it.name) for it in fields(Choices)})
+
+
+def _unfold(parameter: inspect.Parameter) -> Iterable[inspect.Parameter]:
+    """The options that a parameter stands for: the fields of a dataclass, or itself."""
+    if is_dataclass(parameter.annotation):
+        return inspect.signature(parameter.annotation, eval_str=True).parameters.values()
+    return (parameter,)
+
+
+def _fold(bundle: Any, values: dict[str, Any]) -> Any:
+    """Take a dataclass's options out of a command's."""
+    return bundle(**{it.name: values.pop(it.name) for it in fields(bundle)})
 
 
 def _declare(function: Callable[..., None], own: list[inspect.Parameter]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from mtlsctl.report import Severity
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtlsctl.report import Finding
-
-_STYLES = {Severity.ATTENTION: "bold red", Severity.UNKNOWN: "yellow"}
 
 
 def moment(at: datetime | None) -> str:
@@ -33,15 +30,18 @@ def days(left: float | None, *, warn: bool) -> Text:
     return Text(f"{left:.1f}" if left < 10 else f"{left:.0f}", style="bold red" if warn else "green")
 
 
-def findings_table(findings: Iterable[Finding], all_well: str) -> Iterator[RenderableType]:
-    """What needs attention, or that nothing does."""
+def shown(findings: Iterable[Finding], all_well: str) -> Iterator[RenderableType]:
+    """What needs attention, or that nothing does. Commands stand on lines of their own, to be copied."""
     findings = list(findings)
     if not findings:
         yield Text(f"✓ {all_well}", style="bold green")
-        return
-    table = Table("", "what about", "what is wrong", "what to do", "runbook")
     for it in findings:
-        style = _STYLES[it.severity]
-        mark = "✗" if it.severity is Severity.ATTENTION else "?"
-        table.add_row(Text(mark, style=style), Text(it.subject), Text(it.what), Text(it.remedy), Text(it.runbook))
-    yield table
+        attention = it.severity is Severity.ATTENTION
+        style = "bold red" if attention else "yellow"
+        yield _line(("✗ " if attention else "? ", style), (it.subject, "bold"), (f": {it.what}", ""))
+        yield _line(("  → ", "dim"), (it.remedy, ""), (f"  ({it.runbook})" if it.runbook else "", "dim"))
+
+
+def _line(*parts: tuple[str, str]) -> Text:
+    """One line, however long: the terminal wraps it, and what is copied has no break in it."""
+    return Text.assemble(*parts, no_wrap=True, overflow="ignore")

@@ -57,13 +57,17 @@ class Surveyed:
     Attributes:
         stages: version id → the staging labels on it.
         current: what is filed for AWSCURRENT; None if nothing is.
+        function: the ARN of the function that rotates it; empty if none does.
+        tagged_as_ca: whether its tags say that it is a CA's.
         pending_since: since when a version has been at AWSPENDING and not at AWSCURRENT; None if none is.
     """
 
     arn: str
     name: str
     kind: str
+    tagged_as_ca: bool
     rotation_enabled: bool
+    function: str
     schedule: str
     last_rotated: datetime | None
     next_rotation: datetime | None
@@ -167,7 +171,9 @@ class Surveyor:
             arn=answer["ARN"],
             name=answer["Name"],
             kind="ca" if authority or tags.get(KIND_TAG) == "ca" else "client",
+            tagged_as_ca=tags.get(KIND_TAG) == "ca",
             rotation_enabled=answer.get("RotationEnabled", False),
+            function=answer.get("RotationLambdaARN", ""),
             schedule=answer.get("RotationRules", {}).get("ScheduleExpression", ""),
             last_rotated=answer.get("LastRotatedDate"),
             next_rotation=answer.get("NextRotationDate"),

@@ -13,7 +13,7 @@ from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtls_rotation.pki.verification import refusals
 from mtlsctl.command import Desk
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
-from mtlsctl.show import days, findings_table, moment
+from mtlsctl.show import days, moment, shown
 from mtlsctl.survey import Survey, Surveyor
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class StatusReport(Report):
             yield self._domains_table()
         if self.anchors:
             yield self._anchors_table()
-        yield from findings_table(self.findings, "Everything is fresh.")
+        yield from shown(self.findings, "Everything is fresh.")
 
     def _secrets_table(self) -> Table:
         table = Table("secret", "issuer", "serial", "days left", "last rotation", "next", "labels", "accepted")
@@ -206,9 +206,9 @@ def judge(survey: Survey, stack: str, region: str) -> StatusReport:
         sync_would_add=len(plan.added),
         sync_would_remove=len(plan.removed),
         findings=[
-            *(finding for it in survey.secrets for finding in _about_secret(it, survey)),
-            *(finding for it in survey.domains for finding in _about_domain(it, survey)),
-            *_about_truststore(survey),
+            *(finding for it in survey.secrets for finding in about_secret(it, survey)),
+            *(finding for it in survey.domains for finding in about_domain(it, survey)),
+            *about_truststore(survey),
         ],
     )
 
@@ -262,7 +262,9 @@ def acceptances(it: Surveyed, domains: Iterable[Domain], now: datetime) -> Itera
             yield Acceptance(domain=domain.name, accepted=not reasons, reason="; ".join(reasons))
 
 
-def _about_secret(it: Surveyed, survey: Survey) -> Iterator[Finding]:
+def about_secret(it: Surveyed, survey: Survey) -> Iterator[Finding]:
+    """What is wrong with a secret, its rotation and its certificate. Pure."""
+
     def attention(what: str, remedy: str, runbook: str = "") -> Finding:
         return Finding(severity=Severity.ATTENTION, subject=it.name, what=what, remedy=remedy, runbook=runbook)
 
@@ -282,7 +284,7 @@ def _about_secret(it: Surveyed, survey: Survey) -> Iterator[Finding]:
                 f"its certificate ends in {left / timedelta(days=1):.1f} days", f"mtlsctl rotate {it.name} --wait"
             )
     if not it.rotation_enabled:
-        yield attention("its rotation is switched off", f"mtlsctl doctor shows the command for {it.name}", "MTLS-105")
+        yield attention("its rotation is switched off", "mtlsctl doctor shows the command", "MTLS-105")
     if stuck and it.pending_since:
         yield attention(
             f"a rotation has been under way since {moment(it.pending_since)}",
@@ -307,7 +309,9 @@ def _about_secret(it: Surveyed, survey: Survey) -> Iterator[Finding]:
             )
 
 
-def _about_domain(it: Domain, survey: Survey) -> Iterator[Finding]:
+def about_domain(it: Domain, survey: Survey) -> Iterator[Finding]:
+    """What is wrong with a domain name. Pure."""
+
     def attention(what: str, remedy: str, runbook: str = "The truststore does not follow") -> Finding:
         return Finding(severity=Severity.ATTENTION, subject=it.name, what=what, remedy=remedy, runbook=runbook)
 
@@ -320,7 +324,9 @@ def _about_domain(it: Domain, survey: Survey) -> Iterator[Finding]:
         yield attention(f"API Gateway warns: {warning}", "mtlsctl truststore show")
 
 
-def _about_truststore(survey: Survey) -> Iterator[Finding]:
+def about_truststore(survey: Survey) -> Iterator[Finding]:
+    """What is wrong with what is, or should be, in the truststore. Pure."""
+
     def attention(subject: str, what: str, remedy: str, runbook: str = "") -> Finding:
         return Finding(severity=Severity.ATTENTION, subject=subject, what=what, remedy=remedy, runbook=runbook)
 

@@ -1,0 +1,108 @@
+"""What `mtlsctl doctor` asks: everything that is known to go wrong, one question a function, by part of the stack.
+
+A question looks at one thing through the patient, and yields a finding for each thing that is wrong. It says which AWS
+actions it needs, so that whoever lacks one is told which.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mtls_rotation.timing import utc_now
+from mtlsctl.report import Finding, Severity
+from mtlsctl.survey import Survey, Surveyor
+
+if TYPE_CHECKING:
+    from mtlsctl.deployment import Deployment
+
+# How far back logs and metrics are looked at.
+LATELY = timedelta(days=1)
+# As much of a log as is read: what is wrong repeats itself.
+_LINES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing to look at.
+
+    Attributes:
+        name: what is so where nothing is wrong, such as "rotation is switched on".
+        needs: the AWS actions that looking takes.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    ask: Callable[[Patient], Iterable[Finding]]
+
+
+class Patient:
+    """A deployment, with what several questions look at kept."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+
+    @cached_property
+    def survey(self) -> Survey:
+        """Secrets, domains and the truststore."""
+        return Surveyor(self.deployment).survey()
+
+    def physical(self, logical_id: str) -> str | None:
+        """A resource's physical id; None where this stack does not have it."""
+        return self.deployment.resources.get(logical_id) or None
+
+    def client(self, service: str) -> Any:
+        """A client."""
+        return self.deployment.session.client(service)  # type: ignore[call-overload]
+
+    @property
+    def functions(self) -> dict[str, str]:
+        """Logical id → name, of each Lambda function of the stack."""
+        wanted = (
+            "RotateFunction",
+            "TruststoreSyncFunction",
+            "RevocationFunction",
+            "BootstrapFunction",
+            "AuthorizerFunction",
+            "MtlsProxyFunction",
+            "SignedCertificateFunction",
+        )
+        return {it: name for it in wanted if (name := self.physical(it))}
+
+    @cached_property
+    def complaints(self) -> dict[str, list[dict[str, Any]]]:
+        """By function, the errors that it logged lately, the oldest first."""
+        logs = self.client("logs")
+        since = int((utc_now() - LATELY).timestamp() * 1000)
+        found = {}
+        for function in self.functions:
+            group = self.physical(f"{function.removesuffix('Function')}Logs")
+            if group:
+                events = logs.filter_log_events(
+                    logGroupName=group, startTime=since, filterPattern="ERROR", limit=_LINES
+                ).get("events", [])
+                found[function] = [line for event in events if (line := _error(event["message"]))]
+        return found
+
+
+def attention(subject: str, what: str, remedy: str, runbook: str = "") -> Finding:
+    """Something is wrong."""
+    return Finding(severity=Severity.ATTENTION, subject=subject, what=what, remedy=remedy, runbook=runbook)
+
+
+def unknown(subject: str, what: str, remedy: str) -> Finding:
+    """It could not be told whether something is wrong."""
+    return Finding(severity=Severity.UNKNOWN, subject=subject, what=what, remedy=remedy)
+
+
+def _error(message: str) -> dict[str, Any] | None:
+    """A line of a function's structured log, if it is an error."""
+    try:
+        line = json.loads(message)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and line.get("level") in {"ERROR", "CRITICAL"} else None

@@ -1,0 +1,248 @@
+"""`mtlsctl doctor` on a deployed stack: it finds whatever is broken, and nothing where nothing is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from demo import sam
+from tests.e2e.conftest import Deployment
+from tests.e2e.test_mtlsctl_status import rotation_switched_off
+from tests.mtlsctl import Mtlsctl
+
+
+class Patient:
+    """What the ailments below are done to."""
+
+    def __init__(self, gateway: Deployment) -> None:
+        self.gateway = gateway
+        session: Any = sam.session(gateway.environment)
+        self.client: Callable[[str], Any] = session.client
+        pages = (
+            self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=gateway.stack.name)
+        )
+        self.resources = {
+            it["LogicalResourceId"]: it["PhysicalResourceId"] for page in pages for it in page["StackResourceSummaries"]
+        }
+
+
+@pytest.fixture(scope="module")
+def patient(gateway: Deployment) -> Patient:
+    return Patient(gateway)
+
+
+@pytest.fixture(scope="module")
+def mtlsctl(patient: Patient) -> Mtlsctl:
+    return Mtlsctl(patient.gateway.environment, patient.gateway.stack.name)
+
+
+@pytest.fixture(scope="module")
+def subscriber(patient: Patient) -> Iterator[None]:
+    """Somebody who is told when an alarm rings."""
+    queue = patient.client("sqs").create_queue(QueueName="doctor")["QueueUrl"]
+    arn = patient.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    sns, topic = patient.client("sns"), patient.gateway.stack.outputs["Alarms"]
+    subscribed = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["QueueArn"], ReturnSubscriptionArn=True)
+    yield
+    sns.unsubscribe(SubscriptionArn=subscribed["SubscriptionArn"])
+    patient.client("sqs").delete_queue(QueueUrl=queue)
+
+
+def test_a_topic_without_subscribers_needs_attention(mtlsctl: Mtlsctl, patient: Patient) -> None:
+    status, document = mtlsctl.json("doctor")
+
+    assert status == 1
+    assert [(it["subject"], it["what"]) for it in found(document)] == [
+        ("the topic of alarms", "nobody is subscribed to it")
+    ]
+    assert found(document)[0]["remedy"].startswith("aws sns subscribe --topic-arn arn:aws:sns:")
+
+
+@pytest.mark.usefixtures("subscriber")
+def test_nothing_is_found_where_nothing_is_wrong(mtlsctl: Mtlsctl) -> None:
+    ran = mtlsctl("doctor")
+
+    assert (ran.exit_code, "✗" in ran.out, "?" in ran.out) == (0, False, False), ran.out
+    assert "Nothing that is known to go wrong has gone wrong." in ran.out
+
+
+# (what is broken, how, what the finding says)
+type Ailment = tuple[str, Callable[[Patient], Any], str]
+
+
+@contextmanager
+def _default_endpoint(patient: Patient) -> Iterator[None]:
+    def disable(value: str) -> None:
+        operation = {"op": "replace", "path": "/disableExecuteApiEndpoint", "value": value}
+        patient.client("apigateway").update_rest_api(
+            restApiId=patient.resources["GatewayApi"], patchOperations=[operation]
+        )
+
+    disable("false")
+    yield
+    disable("true")
+
+
+@contextmanager
+def _dead_letter(patient: Patient) -> Iterator[None]:
+    queue = patient.resources["SyncDeadLetters"]
+    patient.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
+    yield
+    patient.client("sqs").purge_queue(QueueUrl=queue)
+
+
+@contextmanager
+def _disabled_rule(patient: Patient) -> Iterator[None]:
+    patient.client("events").disable_rule(Name=patient.resources["StaticAnchorsRule"])
+    yield
+    patient.client("events").enable_rule(Name=patient.resources["StaticAnchorsRule"])
+
+
+@contextmanager
+def _silent_bucket(patient: Patient) -> Iterator[None]:
+    def notify(configuration: dict[str, Any]) -> None:
+        patient.client("s3").put_bucket_notification_configuration(
+            Bucket=patient.gateway.bucket, NotificationConfiguration=configuration
+        )
+
+    notify({})
+    yield
+    notify({"EventBridgeConfiguration": {}})
+
+
+@contextmanager
+def _denying_role(patient: Patient) -> Iterator[None]:
+    denial = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*"}
+    role, iam = patient.resources["TruststoreSyncRole"], patient.client("iam")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [denial]})
+    iam.put_role_policy(RoleName=role, PolicyName="boundary", PolicyDocument=document)
+    yield
+    iam.delete_role_policy(RoleName=role, PolicyName="boundary")
+
+
+@contextmanager
+def _uninvited(patient: Patient) -> Iterator[None]:
+    functions, name = patient.client("lambda"), patient.resources["RotateFunction"]
+    (statement,) = json.loads(functions.get_policy(FunctionName=name)["Policy"])["Statement"]
+    functions.remove_permission(FunctionName=name, StatementId=statement["Sid"])
+    yield
+    functions.add_permission(
+        FunctionName=name,
+        StatementId=statement["Sid"],
+        Action="lambda:InvokeFunction",
+        Principal="secretsmanager.amazonaws.com",
+        SourceAccount=statement["Condition"]["StringEquals"]["AWS:SourceAccount"],
+    )
+
+
+@contextmanager
+def _held_back(patient: Patient) -> Iterator[None]:
+    functions, name = patient.client("lambda"), patient.resources["RevocationFunction"]
+    functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    yield
+    functions.delete_function_concurrency(FunctionName=name)
+
+
+@contextmanager
+def _ringing(patient: Patient) -> Iterator[None]:
+    def ring(state: str) -> None:
+        name = patient.resources["RevocationRefusedAlarm"]
+        patient.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test")
+
+    ring("ALARM")
+    yield
+    ring("OK")
+
+
+@contextmanager
+def _muted(patient: Patient) -> Iterator[None]:
+    alarms, names = patient.client("cloudwatch"), [patient.resources["RevocationFailedAlarm"]]
+    alarms.disable_alarm_actions(AlarmNames=names)
+    yield
+    alarms.enable_alarm_actions(AlarmNames=names)
+
+
+@contextmanager
+def _untagged_ca(patient: Patient) -> Iterator[None]:
+    secrets, ca = patient.gateway.secrets, patient.gateway.ca
+    secrets.untag_resource(SecretId=ca, TagKeys=["mtls-rotation:kind"])
+    yield
+    secrets.tag_resource(SecretId=ca, Tags=[{"Key": "mtls-rotation:kind", "Value": "ca"}])
+
+
+@contextmanager
+def _complaint(patient: Patient) -> Iterator[None]:
+    """What the revocation function would log if it were denied a call and throttled."""
+    logs, group = patient.client("logs"), patient.resources["RevocationLogs"]
+    denied = "AccessDeniedException: ... is not authorized to perform: s3:PutObject on resource ..."
+    lines = [{"level": "ERROR", "message": denied}, {"level": "ERROR", "message": "ThrottlingException: Rate exceeded"}]
+    logs.create_log_stream(logGroupName=group, logStreamName="doctor")
+    events = [{"timestamp": int(time.time() * 1000), "message": json.dumps(line)} for line in lines]
+    logs.put_log_events(logGroupName=group, logStreamName="doctor", logEvents=events)
+    yield
+    logs.delete_log_stream(logGroupName=group, logStreamName="doctor")
+
+
+AILMENTS: tuple[tuple[Callable[[Patient], Any], str], ...] = (
+    (lambda patient: rotation_switched_off(patient.gateway), "its rotation is switched off"),
+    (_default_endpoint, "its default endpoint (execute-api) is on"),
+    (_dead_letter, "1 requests to sync were given up"),
+    (_disabled_rule, "it is DISABLED"),
+    (_silent_bucket, "it sends no events"),
+    (_denying_role, "it does not allow s3:PutObject on"),
+    (_uninvited, "Secrets Manager may not invoke it"),
+    (_held_back, "its reserved concurrency is 0"),
+    (_ringing, "it rings:"),
+    (_muted, "its actions are switched off"),
+    (_untagged_ca, "lacks the tag mtls-rotation:kind=ca"),
+    (_complaint, "s3:PutObject was denied, 1 times"),
+    (_complaint, "was throttled, 1 times"),
+)
+
+
+@pytest.mark.usefixtures("subscriber")
+def test_every_ailment_is_found_and_each_has_a_remedy(mtlsctl: Mtlsctl, patient: Patient) -> None:
+    with ExitStack() as broken:
+        for ailment in dict.fromkeys(ailment for ailment, _ in AILMENTS):
+            broken.enter_context(ailment(patient))
+        status, document = mtlsctl.json("doctor")
+        table = mtlsctl("doctor")
+
+    assert (status, table.exit_code) == (1, 1)
+    findings = found(document)
+    assert [symptom for _, symptom in AILMENTS if not any(symptom in it["what"] for it in findings)] == []
+    assert [it["what"] for it in findings if not any(symptom in it["what"] for _, symptom in AILMENTS)] == []
+    for finding in findings:
+        assert finding["remedy"]
+        assert f"{finding['subject']}: {finding['what']}" in table.out
+
+
+def test_what_the_credentials_may_not_see_could_not_be_told(mtlsctl: Mtlsctl, patient: Patient) -> None:
+    iam = patient.client("iam")
+    iam.create_user(UserName="onlooker")
+    allowed = ["cloudformation:*", "lambda:Get*", "secretsmanager:Describe*", "sts:*"]
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": "*"}]}
+    iam.put_user_policy(UserName="onlooker", PolicyName="look", PolicyDocument=json.dumps(document))
+    key = iam.create_access_key(UserName="onlooker")["AccessKey"]
+    theirs = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+    onlooker = Mtlsctl({**mtlsctl.environment, **theirs}, mtlsctl.stack)
+    status, answers = onlooker.json("doctor")
+
+    assert status == 2
+    assert {it["severity"] for it in found(answers)} == {"unknown"}
+    (alarms,) = [it for it in found(answers) if it["subject"] == "no alarm rings"]
+    assert (alarms["what"], alarms["remedy"]) == (
+        "these credentials may not call DescribeAlarms",
+        "It takes cloudwatch:DescribeAlarms.",
+    )
+    assert onlooker("status").exit_code == 2
+
+
+def found(document: Any) -> list[dict[str, Any]]:
+    return [finding for answer in document["answers"] for finding in answer["findings"]]

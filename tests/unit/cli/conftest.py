@@ -1,0 +1,75 @@
+"""A survey of a healthy stack, for tests to spoil."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
+from mtls_rotation.truststore.plan import Anchor, Plan, Reason, Why
+from mtls_rotation.truststore.sync import Preview
+from mtls_rotation.truststore.target import Deployed
+from mtlsctl.survey import Domain, Filed, Survey, Surveyed
+from tests.builders import NOW, leaf, root
+
+PUBLISHED = "v2"
+
+
+@pytest.fixture(scope="session")
+def authority() -> CertifiedKey:
+    return root()
+
+
+@pytest.fixture(scope="session")
+def client(authority: CertifiedKey) -> CertifiedKey:
+    return leaf(authority)
+
+
+@pytest.fixture
+def surveyed(client: CertifiedKey) -> Surveyed:
+    """A client secret that is well."""
+    return Surveyed(
+        arn="arn:aws:secretsmanager:us-east-1:000000000000:secret:s/client-abcdef",
+        name="s/client",
+        kind="client",
+        tagged_as_ca=False,
+        rotation_enabled=True,
+        function="arn:aws:lambda:us-east-1:000000000000:function:rotate",
+        schedule="rate(10 days)",
+        last_rotated=NOW,
+        next_rotation=NOW + timedelta(days=10),
+        stages={"v-current": frozenset({"AWSCURRENT"}), "v-previous": frozenset({"AWSPREVIOUS"})},
+        deleted=False,
+        current=Filed(client.certificate, frozenset({fingerprint(client.anchor)})),
+        pending_since=None,
+    )
+
+
+@pytest.fixture
+def domain(authority: CertifiedKey) -> Domain:
+    """A domain that runs what is published."""
+    deployed = Deployed("api.example.com", "s3://bucket/truststore.pem", PUBLISHED, True, "AVAILABLE")
+    return Domain("api.example.com", deployed, "", {fingerprint(authority.certificate): authority.certificate})
+
+
+@pytest.fixture
+def survey(surveyed: Surveyed, domain: Domain, authority: CertifiedKey) -> Survey:
+    """A stack that is well."""
+    key = fingerprint(authority.certificate)
+    plan = Plan(
+        anchors={key: Anchor(authority.certificate, (Reason(Why.IN_USE, ("s/client",)),))},
+        left_out=(),
+        added=frozenset(),
+        removed=frozenset(),
+        unused_since={},
+    )
+    preview = Preview(plan, None, PUBLISHED, {key: authority.certificate})
+    return Survey(now=NOW, secrets=(surveyed,), domains=(domain,), preview=preview)
+
+
+def spoiled(survey: Survey, **changes: Any) -> Survey:
+    """The survey with its secret changed."""
+    return replace(survey, secrets=(replace(survey.secrets[0], **changes),))

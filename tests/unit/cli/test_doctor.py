@@ -1,0 +1,110 @@
+"""Questions of `mtlsctl doctor` whose answers no deployed stack can be brought to give in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from mtls_rotation.timing import utc_now
+from mtlsctl.commands.doctor import QUESTIONS, ask
+from mtlsctl.examination import Question, attention
+from mtlsctl.report import Finding, Severity
+from mtlsctl.survey import Survey
+from tests.builders import NOW
+from tests.unit.cli.conftest import spoiled
+
+
+class Patient:
+    """A deployment of which only what is named can be looked at."""
+
+    def __init__(self, survey: Survey | None = None, **clients: Any) -> None:
+        self.survey = survey
+        self._clients = clients
+        self.complaints: dict[str, list[dict[str, Any]]] = {}
+
+    def client(self, service: str) -> Any:
+        return self._clients[service]
+
+
+def asked(name: str, patient: Patient) -> list[Finding]:
+    (question,) = [it for it in QUESTIONS if it.name == name]
+    return ask(question, patient)  # type: ignore[arg-type]
+
+
+def test_a_rotation_that_is_stuck_is_found_with_the_way_to_begin_afresh(survey: Survey) -> None:
+    stages = {"v-1": frozenset({"AWSCURRENT"}), "v-2": frozenset({"AWSPENDING"})}
+    stuck = spoiled(survey, pending_since=NOW - timedelta(hours=3), stages=stages)
+
+    (finding,) = asked("no rotation is stuck", Patient(stuck))
+
+    assert finding.what.startswith("its version v-2 has been at AWSPENDING since")
+    assert "--remove-from-version-id v-2" in finding.remedy
+    assert asked("no rotation is stuck", Patient(survey)) == []
+
+
+def test_a_schedule_that_comes_after_the_end_is_found(survey: Survey) -> None:
+    late = spoiled(survey, next_rotation=NOW + timedelta(days=29))
+
+    (finding,) = asked("every certificate outlives its next rotation", Patient(late))
+
+    assert finding.subject == "s/client"
+    assert asked("every certificate outlives its next rotation", Patient(survey)) == []
+
+
+@pytest.mark.parametrize(("version", "found"), [("v-current", 0), ("v-previous", 0), ("v-pending", 1), ("v-gone", 1)])
+def test_a_failed_step_is_told_unless_its_version_came_through(survey: Survey, version: str, found: int) -> None:
+    stages = {**survey.secrets[0].stages, "v-pending": frozenset({"AWSPENDING"})}
+    patient = Patient(replace(survey, secrets=(replace(survey.secrets[0], stages=stages),)))
+    line = {"secret": survey.secrets[0].arn, "version": version, "step": "testSecret", "exception": "a\nMTLS-203 no"}
+    patient.complaints = {"RotateFunction": [line]}
+
+    findings = asked("no rotation failed in the last day", patient)
+
+    assert [it.what for it in findings] == ["testSecret failed: MTLS-203 no"] * found
+
+
+class Sts:
+    """A service whose clock is `behind` this machine's."""
+
+    def __init__(self, behind: timedelta) -> None:
+        self._date = format_datetime((utc_now() - behind), usegmt=True)
+
+    def get_caller_identity(self) -> dict[str, Any]:
+        return {"ResponseMetadata": {"HTTPHeaders": {"date": self._date}}}
+
+
+@pytest.mark.parametrize(
+    ("behind", "word"), [(timedelta(minutes=5), "ahead of"), (timedelta(minutes=-5), "behind"), (timedelta(0), None)]
+)
+def test_a_clock_that_is_off_is_found(behind: timedelta, word: str | None) -> None:
+    findings = asked("this machine's clock agrees with AWS's", Patient(sts=Sts(behind)))
+
+    assert [it.what for it in findings if word and word in it.what] == [it.what for it in findings]
+    assert bool(findings) == bool(word)
+
+
+def test_a_denied_look_names_what_it_takes_and_other_answers_are_told() -> None:
+    def refused(code: str) -> Question:
+        def look(_: object) -> list[Finding]:
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeKey")
+
+        return Question("the key can be used", ("kms:DescribeKey",), look)
+
+    denied = ask(refused("AccessDeniedException"), Patient())  # type: ignore[arg-type]
+    failed = ask(refused("InternalFailure"), Patient())  # type: ignore[arg-type]
+
+    assert [(it.severity, it.remedy) for it in denied] == [(Severity.UNKNOWN, "It takes kms:DescribeKey.")]
+    assert [(it.severity, it.what) for it in failed] == [
+        (Severity.UNKNOWN, "DescribeKey was answered with InternalFailure: no")
+    ]
+
+
+def test_every_question_says_what_it_needs_and_no_two_are_alike() -> None:
+    assert all(question.needs for question in QUESTIONS)
+    assert len({question.name for question in QUESTIONS}) == len(QUESTIONS)
+    assert attention("a", "b", "c").severity is Severity.ATTENTION

@@ -1,0 +1,140 @@
+"""What `mtlsctl status` makes of what it saw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+
+from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
+from mtls_rotation.truststore.guards import Guard, Stop
+from mtls_rotation.truststore.plan import LeftOut
+from mtlsctl.commands.status import StatusReport, judge
+from mtlsctl.report import ExitStatus, Severity
+from mtlsctl.survey import Filed, Survey
+from tests.builders import NOW, leaf, root
+from tests.unit.cli.conftest import spoiled
+
+
+def judged(survey: Survey) -> StatusReport:
+    return judge(survey, "s", "us-east-1")
+
+
+def whats(report: StatusReport) -> list[str]:
+    return [finding.what for finding in report.findings]
+
+
+def test_what_is_well_is_well(survey: Survey) -> None:
+    report = judged(survey)
+
+    assert (report.exit_status, report.findings) == (ExitStatus.WELL, [])
+    assert [it.accepted for it in report.secrets[0].accepted] == [True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"rotation_enabled": False}, "its rotation is switched off"),
+        ({"deleted": True}, "it is marked for deletion"),
+        ({"current": None}, "no certificate of its own is filed for AWSCURRENT"),
+        ({"pending_since": NOW - timedelta(hours=2)}, "a rotation has been under way since"),
+        ({"next_rotation": NOW - timedelta(days=2)}, "its rotation was due on"),
+    ],
+)
+def test_what_is_not_well_with_a_secret_needs_attention(survey: Survey, changes: dict[str, object], what: str) -> None:
+    report = judged(spoiled(survey, **changes))
+
+    assert report.exit_status is ExitStatus.ATTENTION
+    assert [it.startswith(what) for it in whats(report)] == [True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pending_since": NOW - timedelta(minutes=2)},
+        {"current": None, "pending_since": NOW},  # the first rotation is under way
+        {"next_rotation": NOW - timedelta(hours=2)},
+    ],
+)
+def test_what_takes_its_time_is_well(survey: Survey, changes: dict[str, object]) -> None:
+    assert judged(spoiled(survey, **changes)).exit_status is ExitStatus.WELL
+
+
+@pytest.mark.parametrize(
+    ("validity", "after", "what"),
+    [
+        (timedelta(days=30), timedelta(days=24), "its certificate ends in 6.0 days"),
+        (timedelta(days=30), timedelta(days=22), None),
+        (timedelta(days=30), timedelta(days=31), "its certificate has expired"),
+        # One that never has seven days is well until its last quarter.
+        (timedelta(days=2), timedelta(days=1), None),
+        (timedelta(days=2), timedelta(days=1.75), "its certificate ends in 0.2 days"),
+    ],
+)
+def test_a_certificate_near_its_end_needs_attention(
+    survey: Survey, authority: CertifiedKey, validity: timedelta, after: timedelta, what: str | None
+) -> None:
+    issued = leaf(authority, validity_days=validity.days)
+    filed = Filed(issued.certificate, frozenset({fingerprint(issued.anchor)}))
+    later = replace(spoiled(survey, current=filed, next_rotation=NOW + after), now=NOW + after)
+
+    found = [it for it in whats(judged(later)) if "its certificate" in it]
+    assert found == ([what] if what else [])
+
+
+def test_a_domain_that_lacks_the_anchor_does_not_accept_the_certificate(survey: Survey) -> None:
+    stranger = root("Stranger").certificate
+    (domain,) = survey.domains
+    lacking = replace(survey, domains=(replace(domain, anchors={fingerprint(stranger): stranger}),))
+
+    report = judged(lacking)
+
+    assert [it.accepted for it in report.secrets[0].accepted] == [False]
+    assert whats(report)[0].startswith("api.example.com does not accept it: no chain to a trusted anchor")
+
+
+def test_a_domain_whose_truststore_cannot_be_had_is_not_guessed_about(survey: Survey) -> None:
+    (domain,) = survey.domains
+    gone = replace(survey, domains=(replace(domain, anchors=None, problem="runs an object version that is gone"),))
+
+    report = judged(gone)
+
+    assert [it.accepted for it in report.secrets[0].accepted] == [None]
+    assert {it.severity for it in report.findings} == {Severity.ATTENTION, Severity.UNKNOWN}
+
+
+def test_a_domain_that_runs_an_older_truststore_or_warns_needs_attention(survey: Survey) -> None:
+    (domain,) = survey.domains
+    assert domain.deployed
+    behind = replace(domain, deployed=replace(domain.deployed, version_id="v1", warnings=("certificate expired",)))
+
+    assert whats(judged(replace(survey, domains=(behind,)))) == [
+        "it does not run the published truststore",
+        "API Gateway warns: certificate expired",
+    ]
+
+
+def test_a_guard_and_a_rejected_upload_need_attention(survey: Survey) -> None:
+    rejected = LeftOut("anchors/static/partner.pem", 2, "CN=Partner", "", "it has expired", rejected=True)
+    left_out = LeftOut("anchors/managed/x.pem", 1, "CN=Old", "", "nothing live hangs on it")
+    plan = replace(survey.preview.plan, left_out=(rejected, left_out))
+    stop = Stop(Guard.DROPS_TOO_MANY, "60% less", "force it")
+    report = judged(replace(survey, preview=replace(survey.preview, plan=plan, stop=stop)))
+
+    assert [(it.subject, it.what) for it in report.findings] == [
+        ("truststore", "the guard drops-too-many: 60% less"),
+        ("anchors/static/partner.pem, certificate 2", "it is not trusted: it has expired"),
+    ]
+
+
+def test_names_that_somebody_else_chose_are_shown_as_they_are(survey: Survey) -> None:
+    """A subject may hold what rich would take for markup."""
+    nasty = leaf(root("[bold]CA[/bold]"), common_name="[red]x[/red]")
+    filed = Filed(nasty.certificate, frozenset())
+    console = Console(width=300, record=True)
+    for part in judged(spoiled(survey, current=filed)).render():
+        console.print(part)
+
+    assert "[bold]CA[/bold]" in console.export_text()
