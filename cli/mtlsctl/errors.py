@@ -44,6 +44,18 @@ class NoCertificateError(MtlsRotationError):
     code = "MTLS-406"
 
 
+class NotConfirmedError(MtlsRotationError):
+    """The operator did not say that it is meant, or there was nobody to ask. Nothing was done."""
+
+    code = "MTLS-411"
+
+
+class FileNotWrittenError(MtlsRotationError):
+    """The file could not be written. Nothing of it was left behind."""
+
+    code = "MTLS-412"
+
+
 class AwsError(MtlsRotationError):
     """AWS refused a call or could not be reached. The code is AWS's own."""
 
@@ -52,7 +64,7 @@ class AwsError(MtlsRotationError):
         super().__init__(where=where, found=found, expected=expected, remedy=remedy)
 
 
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden"})
+DENIALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
 
 
@@ -64,7 +76,7 @@ def from_aws(error: ClientError | BotoCoreError) -> AwsError:
     """
     if isinstance(error, ClientError):
         code, message = error.response["Error"].get("Code", "Unknown"), error.response["Error"].get("Message", "")
-        if code in _DENIED:
+        if code in DENIALS:
             remedy = "Use credentials that may do this; docs/mtlsctl.md lists what each command calls."
         elif code in _EXPIRED:
             remedy = "Log in again, or name another profile with --profile."

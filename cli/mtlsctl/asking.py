@@ -1,0 +1,71 @@
+"""Asks the operator: whether it is meant, and for a passphrase. Whoever cannot be asked is told how to do without."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import typer
+
+from mtlsctl.errors import InvalidInputError, NotConfirmedError
+
+if TYPE_CHECKING:
+    from mtlsctl.command import Desk
+
+
+def confirm(desk: Desk, question: str, *, yes: bool) -> None:
+    """Go on if the operator says so.
+
+    Args:
+        desk: says whether there is somebody to ask.
+        question: with what follows if the answer is yes.
+        yes: whether it was answered beforehand, by `--yes`.
+
+    Raises:
+        NotConfirmedError: the answer is no, or there is nobody to ask.
+    """
+    if yes:
+        return
+    expected = f'a yes to "{question}"'
+    if not desk.interactive:
+        raise NotConfirmedError(
+            where="confirmation",
+            found="nobody to ask: standard input is no terminal, or --json was given",
+            expected=expected,
+            remedy="Nothing was done. If it is meant, give --yes.",
+        )
+    if not _answer(question):
+        raise NotConfirmedError(where="confirmation", found="no", expected=expected, remedy="Nothing was done.")
+
+
+def passphrase(desk: Desk, variable: str | None) -> bytes:
+    """A new passphrase, from an environment variable or from the operator, who types it twice.
+
+    Raises:
+        InvalidInputError: the variable is not set or empty, or none is named and there is nobody to ask.
+    """
+    if variable is not None:
+        if value := os.environ.get(variable):
+            return value.encode()
+        raise InvalidInputError(
+            where="--passphrase-env",
+            found=f"no value in the environment variable {variable}",
+            expected="a passphrase",
+            remedy=f"Nothing was written. Set {variable} for this command alone, such as from a password manager.",
+        )
+    if not desk.interactive:
+        raise InvalidInputError(
+            where="--format pkcs12",
+            found="nobody to ask for a passphrase: standard input is no terminal, or --json was given",
+            expected="a passphrase for the file",
+            remedy="Nothing was written. Name an environment variable that holds it with --passphrase-env.",
+        )
+    typed: str = typer.prompt("Passphrase of the file", hide_input=True, confirmation_prompt=True, err=True)
+    return typed.encode()
+
+
+def _answer(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # the end of the input, or Ctrl-C
+        return False

@@ -1,0 +1,305 @@
+"""Whether a certificate does its work, as a list of named checks. Pure: what they judge by was gathered before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, subject, to_rfc3339
+from mtls_rotation.pki.verification import refusals
+from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.truststore.rules import refusal
+from mtlsctl.handshake import Outcome
+from mtlsctl.material import Label
+from mtlsctl.report import Model
+from mtlsctl.show import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+    from mtls_rotation.revocation.register import Register
+    from mtls_rotation.secret import Endpoint
+    from mtlsctl.handshake import Encounter
+    from mtlsctl.material import Material
+    from mtlsctl.survey import Domain
+
+# Where a certificate is filed that no gateway of ours is to trust.
+OUTSIDE = ""
+
+
+class Result(StrEnum):
+    """What came of a check."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Check(Model):
+    """One check.
+
+    Attributes:
+        name: what was looked at.
+        reason: what was found, whichever the result.
+    """
+
+    name: str
+    result: Result
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that is looked at.
+
+    Attributes:
+        public_key: of the private key that the secret holds or names; in words, why it cannot be had.
+        filed: what the bucket holds for this version, by the anchor that it is filed under, or `OUTSIDE`.
+        domains: the stack's; none where its truststore is not to hold the anchor.
+        register: the revocation list; None if there is none.
+        crl: of the CA that has signed the certificate; None if there is none.
+        endpoint: where it is tried; None where there is nowhere to.
+        encounter: what came of that; in words, why it was not tried.
+    """
+
+    now: datetime
+    label: Label
+    material: Material
+    public_key: CertificatePublicKeyTypes | str
+    filed: Mapping[str, x509.Certificate]
+    domains: tuple[Domain, ...]
+    register: Register | None
+    crl: x509.CertificateRevocationList | None
+    endpoint: Endpoint | None
+    encounter: Encounter | str
+
+    @property
+    def is_authority(self) -> bool:
+        """Whether it is a CA's own certificate."""
+        return self.material.secret.kind == "ca"
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the revocation list has it."""
+        return bool(self.register and CertificateId.of(self.material.certificate) in self.register.revoked)
+
+    @property
+    def has_crl(self) -> bool:
+        """Whether the stack makes the CRL of the CA that has signed it."""
+        return self.is_authority or self.material.secret.issuer.type in {"secretsmanager", "kms"}
+
+
+def examine(seen: Evidence) -> list[Check]:
+    """Every check that applies, in order."""
+    return [check for rule in RULES for check in rule(seen)]
+
+
+def _value(_: Evidence) -> Iterator[Check]:
+    yield Check(name="value", result=Result.OK, reason="a managed secret's, with a certificate")
+
+
+def _key(seen: Evidence) -> Iterator[Check]:
+    name = "key by KMS" if seen.material.secret.key_id else "private key"
+    if isinstance(seen.public_key, str):
+        # A key in the secret that cannot be read is wrong; one in KMS may only be out of the operator's sight.
+        result = Result.UNKNOWN if seen.material.secret.key_id else Result.FAILED
+        yield Check(name=name, result=result, reason=seen.public_key)
+    elif seen.public_key != seen.material.certificate.public_key():
+        yield Check(name=name, result=Result.FAILED, reason="it is another certificate's")
+    else:
+        yield Check(name=name, result=Result.OK, reason="it is the certificate's")
+
+
+def _dates(seen: Evidence) -> Iterator[Check]:
+    certificate = seen.material.certificate
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if seen.now < begin:
+        yield Check(name="dates", result=Result.FAILED, reason=f"it is not valid before {moment(begin)}")
+    elif seen.now > end:
+        yield Check(name="dates", result=Result.FAILED, reason=f"it expired on {moment(end)}")
+    else:
+        left = (end - seen.now) / timedelta(days=1)
+        yield Check(name="dates", result=Result.OK, reason=f"until {moment(end)}, {left:.1f} days left")
+
+
+def _chain(seen: Evidence) -> Iterator[Check]:
+    """Up to the anchor that the secret names, at a moment at which the certificate itself is in date."""
+    held = seen.material
+    if seen.is_authority:
+        unfit = refusal(held.certificate, _in_date(seen))
+        if held.anchor != held.certificate:
+            unfit = "its anchor is another certificate"
+        yield _judged("certificate of the CA", [unfit] if unfit else [], "a CA that API Gateway takes as an anchor")
+        return
+    reasons = refusals(held.certificate, None, held.chain, [held.anchor], _in_date(seen))
+    yield _judged("chain", reasons, f"for clientAuth, up to {short_subject(held.anchor)}")
+
+
+def _in_date(seen: Evidence) -> datetime:
+    certificate = seen.material.certificate
+    return min(max(seen.now, certificate.not_valid_before_utc), certificate.not_valid_after_utc)
+
+
+def _stored_facts(seen: Evidence) -> Iterator[Check]:
+    secret, certificate = seen.material.secret, seen.material.certificate
+    facts = {
+        "serial_number": (secret.serial_number, serial(certificate)),
+        "fingerprint_sha256": (secret.fingerprint_sha256, fingerprint(certificate)),
+        "not_after": (secret.not_after, to_rfc3339(certificate.not_valid_after_utc)),
+    }
+    wrong = [f"{name} is {said}, the certificate's is {is_}" for name, (said, is_) in facts.items() if said != is_]
+    yield _judged("facts beside it", wrong, f"{', '.join(facts)} are the certificate's")
+
+
+def _filed(seen: Evidence) -> Iterator[Check]:
+    """Under every CA that it hangs on: the sync knows by nothing else what is in use."""
+    held = seen.material
+    places = [fingerprint(it) for it in held.authorities] if held.secret.gateway_trusts else [OUTSIDE]
+    wrong = [problem for place in places if (problem := _misfiled(place, seen))]
+    yield _judged("filed in the bucket", wrong, f"under {' and '.join(map(_prefix, places))}")
+
+
+def _misfiled(place: str, seen: Evidence) -> str:
+    held = seen.material
+    if place not in seen.filed:
+        return f"nothing for version {held.version_id[:8]} under {_prefix(place)}"
+    return "" if seen.filed[place] == held.certificate else f"another certificate under {_prefix(place)}"
+
+
+def _prefix(anchor: str) -> str:
+    return f"issued/{anchor[:8]}…" if anchor else "outside/"
+
+
+def _domains(seen: Evidence) -> Iterator[Check]:
+    for domain in seen.domains:
+        yield _acceptance(domain, seen)
+        yield _state(domain)
+
+
+def _acceptance(domain: Domain, seen: Evidence) -> Check:
+    """By what the domain runs, which may be older or newer than what is published."""
+    name = f"trusted by {domain.name}"
+    if domain.anchors is None:
+        return Check(name=name, result=Result.UNKNOWN, reason=domain.problem)
+    held, version = seen.material, (domain.deployed.version_id if domain.deployed else "") or ""
+    lacking = [it for it in held.authorities if fingerprint(it) not in domain.anchors]
+    reasons = [
+        f"its truststore (version {version[:8]}) lacks {short_subject(it)} {fingerprint(it)[:8]}…" for it in lacking
+    ]
+    if not reasons and not seen.is_authority:
+        reasons = refusals(held.certificate, None, (), domain.anchors.values(), seen.now)
+    return _judged(name, reasons, f"by the truststore that it runs, version {version[:8]}")
+
+
+def _state(domain: Domain) -> Check:
+    name = f"state of {domain.name}"
+    if domain.deployed is None:
+        return Check(name=name, result=Result.FAILED, reason=domain.problem)
+    if not domain.deployed.settled:
+        return Check(name=name, result=Result.UNKNOWN, reason=f"{domain.deployed.status}: an update is under way")
+    return Check(name=name, result=Result.OK, reason=domain.deployed.status)
+
+
+def _revocation(seen: Evidence) -> Iterator[Check]:
+    if seen.is_authority:
+        return  # a CA is not revoked but taken out of the truststore
+    name = "revocation list"
+    if seen.register is None:
+        missing = "there is no revocation/list.json, and the gateway lets nobody in without it"
+        yield Check(name=name, result=Result.UNKNOWN, reason=missing)
+    elif seen.is_listed:
+        entry = seen.register.revoked[CertificateId.of(seen.material.certificate)]
+        yield Check(name=name, result=Result.FAILED, reason=f"revoked since {moment(entry.at)}: {entry.reason}")
+    else:
+        yield Check(name=name, result=Result.OK, reason="it is not on it")
+
+
+def _crl(seen: Evidence) -> Iterator[Check]:
+    if not seen.has_crl:
+        return
+    ca, crl = seen.material.issuing, seen.crl
+    name = f"CRL of {short_subject(ca)}"
+    if crl is None:
+        announced = seen.is_authority and seen.label is Label.PENDING
+        result = Result.UNKNOWN if announced else Result.FAILED
+        reason = "there is none yet: the CA is not AWSCURRENT" if announced else "there is none"
+        yield Check(name=name, result=result, reason=reason)
+        return
+    wrong = list(_crl_problems(crl, ca, seen))
+    yield _judged(name, wrong, f"signed by it, next update on {moment(crl.next_update_utc)}")
+
+
+def _crl_problems(crl: x509.CertificateRevocationList, ca: x509.Certificate, seen: Evidence) -> Iterator[str]:
+    if not crl.is_signature_valid(ca.public_key()):  # type: ignore[arg-type] # a CA's key is one that signs
+        yield "the CA has not signed it"
+    if crl.next_update_utc is None or crl.next_update_utc < seen.now:
+        yield f"its next update was due on {moment(crl.next_update_utc)}"
+    certificate = seen.material.certificate
+    in_it = crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+    if in_it:
+        yield "it lists the certificate"
+    elif seen.is_listed and subject(ca) == CertificateId.of(certificate).issuer:
+        yield "it does not list the certificate, and the revocation list does"
+
+
+def _endpoint(seen: Evidence) -> Iterator[Check]:
+    if seen.endpoint is None:
+        return
+    name = f"request to {seen.endpoint.url}"
+    if isinstance(seen.encounter, str):
+        yield Check(name=name, result=Result.UNKNOWN, reason=seen.encounter)
+        return
+    result, reason = _verdict(seen.encounter, seen.endpoint.expected_status)
+    met = " ".join(filter(None, [seen.encounter.server_subject, seen.encounter.tls_version]))
+    yield Check(name=name, result=result, reason=f"{reason} ({met})" if met else reason)
+
+
+def _verdict(met: Encounter, expected: Iterable[int]) -> tuple[Result, str]:
+    match met.outcome:
+        case Outcome.ANSWERED if met.http_status in set(expected):
+            return Result.OK, f"accepted, HTTP status {met.http_status}"
+        case Outcome.ANSWERED if met.http_status in {401, 403}:
+            return Result.FAILED, f"HTTP status {met.http_status}: the handshake was accepted, the request was not"
+        case Outcome.ANSWERED:
+            wanted = " or ".join(map(str, expected))
+            return (
+                Result.FAILED,
+                f"HTTP status {met.http_status}, where {wanted} was expected; the handshake was accepted",
+            )
+        case Outcome.REFUSED:
+            return Result.FAILED, f"the server refused the certificate: {met.what}"
+        case Outcome.CLOSED:
+            return (
+                Result.FAILED,
+                f"the server ended the connection, as one does that wants another certificate: {met.what}",
+            )
+        case Outcome.UNTRUSTED:
+            return Result.FAILED, f"the server's own certificate is not trusted: {met.what}"
+        case Outcome.UNREACHABLE:
+            return Result.UNKNOWN, f"the server cannot be reached: {met.what}"
+        case Outcome.BROKEN:
+            return Result.UNKNOWN, f"no answer that tells: {met.what}"
+
+
+def _judged(name: str, wrong: list[str], fine: str) -> Check:
+    return Check(name=name, result=Result.FAILED if wrong else Result.OK, reason="; ".join(wrong) or fine)
+
+
+RULES: tuple[Callable[[Evidence], Iterator[Check]], ...] = (
+    _value,
+    _key,
+    _dates,
+    _chain,
+    _stored_facts,
+    _filed,
+    _domains,
+    _revocation,
+    _crl,
+    _endpoint,
+)

@@ -1,0 +1,138 @@
+"""`mtlsctl truststore plan`: what a sync would do now, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, override
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from mtls_rotation.timing import utc_now
+from mtlsctl.command import Desk
+from mtlsctl.commands.truststore.lines import (
+    AnchorLine,
+    StopLine,
+    anchor_lines,
+    anchors_table,
+    changed_lines,
+    short,
+    version_of,
+)
+from mtlsctl.report import ExitStatus, Model, Report
+from mtlsctl.survey import Surveyor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from rich.console import RenderableType
+
+    from mtls_rotation.truststore.sync import Preview
+    from mtlsctl.survey import Domain
+
+
+class LeftOutLine(Model):
+    """A certificate that does not belong in the truststore.
+
+    Attributes:
+        key: the object that holds it, or would.
+        position: which certificate of that object, counted from 1.
+        fingerprint_sha256: empty where it is no certificate.
+        rejected: whether somebody meant it to be trusted.
+    """
+
+    key: str
+    position: int
+    subject: str
+    fingerprint_sha256: str
+    reason: str
+    rejected: bool
+
+
+class PlanReport(Report):
+    """What a sync would do now. Nothing was changed.
+
+    Attributes:
+        published_version: the truststore's newest object version; null if there is none.
+        anchors: what the truststore should hold.
+        added: those of them that it does not hold now.
+        removed: what it holds now, and should not.
+        left_out: what is not in it, or would go, each with the reason.
+        updates: the domains that would be told to run another version.
+        stop: the guard that would stop it; null if none would.
+    """
+
+    published_version: str | None
+    anchors: list[AnchorLine]
+    added: list[AnchorLine]
+    removed: list[AnchorLine]
+    left_out: list[LeftOutLine]
+    updates: list[str]
+    stop: StopLine | None
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        return ExitStatus.ATTENTION if self.stop else ExitStatus.WELL
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        yield anchors_table(self.anchors)
+        if self.left_out:
+            yield self._left_out_table()
+        yield from changed_lines(self.added, self.removed)
+        if self.stop:
+            yield from self.stop.render()
+        elif self.added or self.removed:
+            yield Text(f"A sync would publish this in place of {short(self.published_version)}.", style="bold")
+        else:
+            yield Text(f"It is what is published, {short(self.published_version)}.", style="bold green")
+        for name in self.updates if not self.stop else ():
+            yield Text(f"{name} would be told to run it.", style="bold")
+
+    def _left_out_table(self) -> Table:
+        table = Table("left out", "", "subject", "reason")
+        for it in self.left_out:
+            style = "bold red" if it.rejected else "dim"
+            table.add_row(Text(it.key), str(it.position), Text(it.subject), Text(it.reason, style=style))
+        return table
+
+
+def plan(
+    desk: Desk,
+    force: Annotated[bool, typer.Option("--force", help="As a forced sync would do.", show_default=False)] = False,
+) -> PlanReport:
+    """Show what a sync would do now and why, what is left out, and which guard would stop it. It changes nothing.
+
+    Exit status: 0 it would go through, 1 a guard would stop it, 2 it could not be told.
+    """
+    with desk.doing("looking"):
+        preview = desk.deployment.assembly.sync.preview(force=force)
+        return judge(Surveyor(desk.deployment).domains(), preview, utc_now())
+
+
+def judge(domains: Iterable[Domain], preview: Preview, now: datetime) -> PlanReport:
+    """Make the report of what was seen. Pure."""
+    decided = preview.plan
+    certificates = {key: it.certificate for key, it in decided.anchors.items()}
+    changes = bool(decided.added or decided.removed)
+    return PlanReport(
+        published_version=preview.version_id or None,
+        anchors=anchor_lines(certificates, decided, now),
+        added=anchor_lines({key: certificates[key] for key in decided.added}, decided, now),
+        removed=anchor_lines({key: preview.deployed[key] for key in decided.removed}, decided, now),
+        left_out=[
+            LeftOutLine(
+                key=it.key,
+                position=it.position,
+                subject=it.subject,
+                fingerprint_sha256=it.fingerprint,
+                reason=it.reason,
+                rejected=it.rejected,
+            )
+            for it in decided.left_out
+        ],
+        updates=[it.name for it in domains if it.deployed and (changes or version_of(it) != preview.version_id)],
+        stop=StopLine.of(preview.stop),
+    )

@@ -1,0 +1,129 @@
+"""`mtlsctl truststore show`: whom each domain trusts now, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, override
+
+import typer
+from rich.text import Text
+
+from mtls_rotation.timing import utc_now
+from mtlsctl.command import Desk
+from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, anchors_table, short, version_of
+from mtlsctl.errors import InvalidInputError
+from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
+from mtlsctl.show import shown
+from mtlsctl.survey import Surveyor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from rich.console import RenderableType
+
+    from mtls_rotation.truststore.plan import Plan
+    from mtlsctl.survey import Domain
+
+
+class DomainAnchors(Model):
+    """A custom domain name, and the truststore that it runs.
+
+    Attributes:
+        state: API Gateway's word, such as AVAILABLE; empty where there is no such domain.
+        truststore_version: the object version that it runs; null if it names none.
+        anchors: null where that version cannot be had.
+        warnings: what API Gateway says is wrong with it.
+    """
+
+    name: str
+    state: str
+    truststore_version: str | None
+    anchors: list[AnchorLine] | None
+    warnings: list[str]
+
+
+class ShowReport(Report):
+    """Whom each domain of the stack trusts now. A stack without a gateway has no domain."""
+
+    domains: list[DomainAnchors]
+    findings: list[Finding]
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        return worst(self.findings)
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        for it in self.domains:
+            yield Text(f"{it.name} {it.state}: {short(it.truststore_version)}", style="bold")
+            if it.anchors is not None:
+                yield anchors_table(it.anchors)
+        yield from shown(self.findings, "API Gateway warns of nothing." if self.domains else "There is no gateway.")
+
+
+def show(
+    desk: Desk,
+    domain: Annotated[str | None, typer.Option(help="One of the stack's domain names. Default: all.")] = None,
+) -> ShowReport:
+    """Show the certificates that each domain trusts now, and why each is there.
+
+    It is read from the very object version that the domain runs.
+
+    Exit status: 0 all well, 1 something needs attention, 2 it could not be told.
+    """
+    with desk.doing("looking"):
+        domains = chosen(Surveyor(desk.deployment).domains(), domain)
+        return judge(domains, desk.deployment.assembly.sync.preview().plan, utc_now())
+
+
+def chosen(domains: Sequence[Domain], name: str | None) -> list[Domain]:
+    """Those that were asked for.
+
+    Raises:
+        InvalidInputError: it is none of the stack's.
+    """
+    found = [it for it in domains if name in {None, it.name}]
+    if name is not None and not found:
+        raise InvalidInputError(
+            where="--domain",
+            found=repr(name),
+            expected=f"one of {', '.join(it.name for it in domains)}" if domains else "a stack with a gateway",
+            remedy="Leave it out to see all of them.",
+        )
+    return found
+
+
+def judge(domains: Iterable[Domain], plan: Plan, now: datetime) -> ShowReport:
+    """Make the report of what was seen. Pure."""
+    domains = list(domains)
+    return ShowReport(
+        domains=[
+            DomainAnchors(
+                name=it.name,
+                state=it.deployed.status if it.deployed else "",
+                truststore_version=version_of(it),
+                anchors=None if it.anchors is None else anchor_lines(it.anchors, plan, now),
+                warnings=list(it.deployed.warnings) if it.deployed else [],
+            )
+            for it in domains
+        ],
+        findings=[finding for it in domains for finding in _about(it, now)],
+    )
+
+
+def _about(domain: Domain, now: datetime) -> Iterator[Finding]:
+    def finding(what: str, remedy: str, severity: Severity = Severity.ATTENTION, runbook: str = "") -> Finding:
+        return Finding(severity=severity, subject=domain.name, what=what, remedy=remedy, runbook=runbook)
+
+    if domain.deployed is None:
+        yield finding(domain.problem, "Deploy the stack again.", runbook="MTLS-303")
+    elif domain.anchors is None:
+        yield finding(
+            domain.problem, "mtlsctl truststore sync --wait", Severity.UNKNOWN, "The truststore does not follow"
+        )
+    for warning in domain.deployed.warnings if domain.deployed else ():
+        yield finding(f"API Gateway warns: {warning}", "mtlsctl truststore plan")
+    for key, certificate in sorted((domain.anchors or {}).items()):
+        if certificate.not_valid_after_utc < now:
+            yield finding(f"the anchor {key[:8]}… has expired", "mtlsctl truststore sync --wait")

@@ -1,0 +1,152 @@
+"""`mtlsctl truststore sync`: asks for a reconcile, and waits until every domain runs what comes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, override
+
+import typer
+from rich.text import Text
+
+from mtls_rotation.bus import TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.timing import utc_now
+from mtlsctl.asking import confirm
+from mtlsctl.command import Desk
+from mtlsctl.commands.truststore.lines import AnchorLine, StopLine, changed_lines, short, version_of
+from mtlsctl.commands.truststore.plan import judge as plan_of
+from mtlsctl.report import ExitStatus, Report
+from mtlsctl.survey import Surveyor
+from mtlsctl.waiting import await_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from mtls_rotation.truststore.sync import Preview
+    from mtlsctl.commands.truststore.plan import PlanReport
+    from mtlsctl.survey import Domain
+
+# Some domains, each of which waits 30 seconds for the one before.
+_TIMEOUT = 180.0
+
+
+class SyncReport(Report):
+    """What was asked for, and what came of it.
+
+    Attributes:
+        requested: whether a sync was asked for. It is not where a guard would stop it.
+        forced: whether it was told to override the guard that may be.
+        added: and `removed`: what it was to change, as seen beforehand.
+        stop: the guard that stops it; null if none does.
+        completed: whether every domain runs what is published; null if that was not waited for.
+        published_version: the truststore's object version, afterwards if it was waited for.
+    """
+
+    requested: bool
+    forced: bool
+    added: list[AnchorLine]
+    removed: list[AnchorLine]
+    stop: StopLine | None
+    completed: bool | None
+    published_version: str | None
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        return ExitStatus.ATTENTION if self.stop else ExitStatus.WELL
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        yield from changed_lines(self.added, self.removed)
+        if self.stop:
+            yield from self.stop.render()
+            yield Text("What is deployed stays as it is.", style="bold")
+        elif self.completed:
+            yield Text(f"✓ Every domain runs what is published, {short(self.published_version)}.", style="bold green")
+        else:
+            yield Text("✓ Asked for. `mtlsctl truststore diff` shows how far it is.", style="bold green")
+
+
+def sync(
+    desk: Desk,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish even what drops many anchors at once.", show_default=False)
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until every domain runs what is published.", show_default=False)
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for that.")] = _TIMEOUT,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.", show_default=False)] = False,
+) -> SyncReport:
+    """Have the truststore brought in line with what is live now, as any event would.
+
+    A guard that would stop it is reported, and nothing is asked for then. --force overrides the one that may be, after
+    it has shown what would be dropped.
+
+    Exit status: 0 it was asked for (with --wait: done), 1 a guard stops it, 2 it could not be done or took too long.
+    """
+    with desk.doing("looking"):
+        seen = _look(desk, force=force)
+    if seen.stop is None:
+        if force:
+            _confirm(desk, seen, yes=yes)
+        desk.deployment.assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, {"force": True} if force else {})
+    stop, version = seen.stop, seen.published_version
+    if stop is None and wait:
+        stop, version = _await(desk, timeout, force=force)
+    return SyncReport(
+        requested=seen.stop is None,
+        forced=force and seen.stop is None,
+        added=seen.added,
+        removed=seen.removed,
+        stop=stop,
+        completed=(stop is None) if wait and seen.stop is None else None,
+        published_version=version,
+    )
+
+
+def _look(desk: Desk, *, force: bool) -> PlanReport:
+    preview = desk.deployment.assembly.sync.preview(force=force)
+    return plan_of(Surveyor(desk.deployment).domains(), preview, utc_now())
+
+
+def _confirm(desk: Desk, seen: PlanReport, *, yes: bool) -> None:
+    for line in changed_lines(seen.added, seen.removed):
+        desk.progress.print(line)
+    lost = f"drops {len(seen.removed)} anchors" if seen.removed else "drops no anchor now"
+    confirm(desk, f"A forced sync {lost}. Clients that hang on what is dropped are refused then. Go on?", yes=yes)
+
+
+def _await(desk: Desk, seconds: float, *, force: bool) -> tuple[StopLine | None, str | None]:
+    """Wait until every domain runs what should be. The guard that has stopped it, and the version that is published."""
+    deployment, told, last = desk.deployment, "", None
+
+    def what_is_left() -> str:
+        nonlocal told, last
+        last = deployment.assembly.sync.preview(force=force)
+        left = "" if last.stop else what_remains(last, Surveyor(deployment).domains())
+        if left and left != told:
+            desk.progress.print(Text(f"… {left}", style="dim"))
+        told = left
+        return left
+
+    with desk.doing("waiting"):
+        await_end(
+            what_is_left,
+            seconds,
+            where=f"truststore of stack {deployment.name}",
+            expected="every domain to run what is published",
+            remedy="`mtlsctl truststore diff` shows how far it is; if it stands still, see the log of truststore_sync.",
+        )
+    return (StopLine.of(last.stop), last.version_id or None) if last else (None, None)
+
+
+def what_remains(preview: Preview, domains: Sequence[Domain]) -> str:
+    """What a sync has still to do, in words; empty if nothing. Pure."""
+    if changes := len(preview.plan.added) + len(preview.plan.removed):
+        return f"{changes} changes are not published yet"
+    behind = [it.name for it in domains if it.deployed and version_of(it) != preview.version_id]
+    if behind:
+        return f"{', '.join(behind)} does not run {short(preview.version_id)} yet"
+    settling = [f"{it.name} is {it.deployed.status}" for it in domains if it.deployed and not it.deployed.settled]
+    return ", ".join(settling)

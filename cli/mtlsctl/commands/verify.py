@@ -1,0 +1,203 @@
+"""`mtlsctl verify`: does this certificate do its work, from the key to the server that it is for?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, override
+from urllib.parse import urlsplit
+
+import typer
+from cryptography import x509
+from pydantic import ValidationError
+from rich.table import Table
+from rich.text import Text
+
+from mtls_rotation.errors import InvalidSecretError
+from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
+from mtls_rotation.secret import Endpoint
+from mtlsctl.checks import Check, Result, examine
+from mtlsctl.command import Desk
+from mtlsctl.errors import InvalidInputError
+from mtlsctl.evidence import gather
+from mtlsctl.handshake import Encounter
+from mtlsctl.material import Label, read, stored_at
+from mtlsctl.report import ExitStatus, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.console import RenderableType
+
+    from mtls_rotation.secret import ManagedSecret
+    from mtls_rotation.versions import SecretVersion
+    from mtlsctl.checks import Evidence
+
+_MARKS = {Result.OK: ("✓", "green"), Result.FAILED: ("✗", "bold red"), Result.UNKNOWN: ("?", "yellow")}
+
+
+class VerifyReport(Report):
+    """A certificate, and every check of it.
+
+    Attributes:
+        kind: and the members after it but `checks`: null where the secret's value cannot be read.
+        serial_number: lower-case hex.
+        endpoint: the request that was made; null if none was.
+    """
+
+    secret: str
+    label: Label
+    version_id: str
+    kind: Literal["client", "ca"] | None = None
+    subject: str | None = None
+    issuer: str | None = None
+    serial_number: str | None = None
+    fingerprint_sha256: str | None = None
+    not_after: datetime | None = None
+    endpoint: Encounter | None = None
+    checks: list[Check]
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        results = {it.result for it in self.checks}
+        if Result.FAILED in results:
+            return ExitStatus.ATTENTION
+        return ExitStatus.UNKNOWN if Result.UNKNOWN in results else ExitStatus.WELL
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        yield Text(f"{self.secret} at {self.label}, version {self.version_id}", style="bold")
+        if self.subject:
+            yield Text(f"{self.subject}, serial number {self.serial_number}, issued by {self.issuer}")
+        table = Table("", "check", "found")
+        for it in self.checks:
+            table.add_row(Text(*_MARKS[it.result]), Text(it.name), Text(it.reason, overflow="fold"))
+        yield table
+        words = {
+            ExitStatus.WELL: "Every check is ok.",
+            ExitStatus.ATTENTION: "Something is wrong.",
+            ExitStatus.UNKNOWN: "Nothing is wrong as far as it can be told.",
+        }
+        yield Text(words[self.exit_status], style="bold")
+
+
+def verify(
+    desk: Desk,
+    secret: Annotated[str, typer.Argument(help="Name or ARN; the stack's name in front may be left out.")],
+    endpoint: Annotated[
+        str | None, typer.Option(help="URL to present the certificate to. Default: the secret's own, or the gateway.")
+    ] = None,
+    server_ca: Annotated[
+        Path | None, typer.Option(help="PEM of the CAs that may have issued the server's certificate.")
+    ] = None,
+    label: Annotated[Label, typer.Option(help="Which version.")] = Label.CURRENT,
+) -> VerifyReport:
+    """Check a certificate from its key to the server that it is for: every link, each with what was found.
+
+    The private key is read, used for a handshake, and kept in memory only.
+
+    Exit status: 0 every check is ok, 1 one failed, 2 something could not be told and nothing failed.
+    """
+    asked_for = _asked_for(endpoint, server_ca)
+    with desk.doing("looking"):
+        stored = stored_at(desk.deployment, secret, label)
+        try:
+            material = read(stored)
+        except (InvalidSecretError, ValueError) as error:
+            return _unreadable(stored, label, error)
+        where = choose_endpoint(material.secret, asked_for, desk.deployment.outputs)
+        return judge(gather(desk.deployment, material, label, where))
+
+
+def judge(seen: Evidence) -> VerifyReport:
+    """Make the report of what was gathered. Pure."""
+    held = seen.material
+    return VerifyReport(
+        secret=held.name,
+        label=seen.label,
+        version_id=held.version_id,
+        kind=held.secret.kind,
+        subject=short_subject(held.certificate),
+        issuer=held.certificate.issuer.rfc4514_string(),
+        serial_number=serial(held.certificate),
+        fingerprint_sha256=fingerprint(held.certificate),
+        not_after=held.certificate.not_valid_after_utc,
+        endpoint=None if isinstance(seen.encounter, str) else seen.encounter,
+        checks=examine(seen),
+    )
+
+
+def choose_endpoint(
+    secret: ManagedSecret, asked_for: tuple[str | None, str | None], outputs: Mapping[str, str]
+) -> Endpoint | None:
+    """Where a certificate is tried: where the operator says, where the secret says, or at the stack's gateway. Pure.
+
+    Args:
+        secret: its own endpoint's CA counts for every URL of the same server.
+        asked_for: URL and PEM of the server's CA, each if it was given.
+        outputs: the stack's.
+
+    Raises:
+        InvalidInputError: it is no https URL.
+    """
+    url, server_ca = asked_for
+    own = secret.endpoint
+    if secret.kind == "ca":
+        return None
+    if url is None and own is not None:
+        return own.model_copy(update={"server_ca": server_ca}) if server_ca else own
+    if url is None and secret.gateway_trusts:
+        url = outputs.get("GatewayUrl")
+    if url is None:
+        return None
+    if own is not None and _server(url) == _server(own.url):
+        server_ca = server_ca or own.server_ca
+    return _valid_endpoint(url, server_ca)
+
+
+def _valid_endpoint(url: str, server_ca: str | None) -> Endpoint:
+    try:
+        return Endpoint(url=url, server_ca=server_ca)
+    except ValidationError as error:
+        raise InvalidInputError(
+            where="--endpoint",
+            found=repr(url),
+            expected=str(error.errors()[0].get("ctx", {}).get("error", "an https URL")),
+            remedy="Give the whole URL.",
+        ) from None
+
+
+def _server(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return url  # which no endpoint has
+
+
+def _asked_for(url: str | None, server_ca: Path | None) -> tuple[str | None, str | None]:
+    """The options, refused before anything is looked at if they cannot be used."""
+    pem = _certificates_in(server_ca) if server_ca else None
+    if url is not None:
+        _valid_endpoint(url, pem)
+    return url, pem
+
+
+def _certificates_in(file: Path) -> str:
+    try:
+        text = file.read_text("utf-8")
+        x509.load_pem_x509_certificates(text.encode())
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            where=f"--server-ca {file}",
+            found=error.strerror or "a file that cannot be read" if isinstance(error, OSError) else "no certificate",
+            expected="the PEM of the CAs that may have issued the server's certificate",
+            remedy="Name another file, or leave it out: the system's CAs are taken then.",
+        ) from None
+    return text
+
+
+def _unreadable(stored: SecretVersion, label: Label, error: Exception) -> VerifyReport:
+    reason = error.found if isinstance(error, InvalidSecretError) else str(error)
+    failed = Check(name="value", result=Result.FAILED, reason=reason)
+    return VerifyReport(secret=stored.name, label=label, version_id=stored.version_id, checks=[failed])

@@ -1,0 +1,89 @@
+"""Gathers what `checks` judge by: the secret's value, what is filed and published, the domains, a real request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from mtls_rotation import layout
+from mtls_rotation.pki.certificates import fingerprint, key_from_pem, to_pem
+from mtls_rotation.revocation import crl
+from mtls_rotation.revocation.register import Register
+from mtls_rotation.timing import utc_now
+from mtlsctl.checks import OUTSIDE, Evidence
+from mtlsctl.handshake import meet
+from mtlsctl.survey import Surveyor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+    from mtls_rotation.secret import Endpoint
+    from mtlsctl.deployment import Deployment
+    from mtlsctl.handshake import Encounter
+    from mtlsctl.material import Label, Material
+
+
+def gather(deployment: Deployment, material: Material, label: Label, endpoint: Endpoint | None) -> Evidence:
+    """Look at everything that has to do with a certificate, and present it to the endpoint."""
+    bucket = deployment.assembly.bucket
+    public_key = _public_key(deployment, material)
+    stored = bucket.read(layout.crl_key(fingerprint(material.issuing)))
+    return Evidence(
+        now=utc_now(),
+        label=label,
+        material=material,
+        public_key=public_key,
+        filed=dict(_filed(deployment, material)),
+        domains=Surveyor(deployment).domains() if material.secret.gateway_trusts else (),
+        register=_register(deployment),
+        crl=crl.parse(stored.body) if stored else None,
+        endpoint=endpoint,
+        encounter=_encounter(material, public_key, endpoint),
+    )
+
+
+def _public_key(deployment: Deployment, material: Material) -> CertificatePublicKeyTypes | str:
+    """Of the key that belongs to the certificate; in words, why it cannot be had. No word quotes a key."""
+    if material.secret.private_key is not None:
+        try:
+            return key_from_pem(material.secret.private_key.get_secret_value()).public_key()
+        except ValueError as error:
+            return str(error)
+    try:
+        answer = deployment.session.client("kms").get_public_key(KeyId=material.secret.key_id or "")
+    except ClientError as error:
+        return f"KMS does not give the public key: {error.response['Error']['Code']}"
+    return load_der_public_key(answer["PublicKey"])  # type: ignore[return-value] # KMS signs with none but these
+
+
+def _filed(deployment: Deployment, material: Material) -> Iterator[tuple[str, x509.Certificate]]:
+    bucket, suffix = deployment.assembly.bucket, f"{material.name}/{material.version_id}."
+    prefixes = {fingerprint(it): f"{layout.ISSUED}{fingerprint(it)}/{suffix}" for it in material.authorities}
+    for anchor, prefix in (prefixes | {OUTSIDE: f"{layout.OUTSIDE}{suffix}"}).items():
+        for entry in bucket.list(prefix):
+            if stored := bucket.read(entry.key):
+                yield anchor, x509.load_pem_x509_certificate(stored.body)
+
+
+def _register(deployment: Deployment) -> Register | None:
+    stored = deployment.assembly.bucket.read(layout.REVOCATION_LIST)
+    try:
+        return Register.parse(stored.body) if stored else None
+    except ValueError:
+        return None
+
+
+def _encounter(
+    material: Material, public_key: CertificatePublicKeyTypes | str, endpoint: Endpoint | None
+) -> Encounter | str:
+    if endpoint is None or material.secret.private_key is None:
+        return "there is nothing to present, or nowhere to"
+    if public_key != material.certificate.public_key():
+        return "not tried: the private key is not the certificate's"
+    chain = to_pem(material.certificate, *material.chain)
+    return meet(endpoint, chain, material.secret.private_key.get_secret_value())

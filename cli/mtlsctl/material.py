@@ -1,0 +1,109 @@
+"""What a version of a secret holds. The private key is in it: in memory, and out of every `repr`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from mtls_rotation.pki.certificates import from_pem
+from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING, AWSPREVIOUS
+from mtlsctl.errors import NoCertificateError
+
+if TYPE_CHECKING:
+    from mtls_rotation.versions import SecretVersion
+    from mtlsctl.deployment import Deployment
+
+
+class Label(StrEnum):
+    """The staging labels that a certificate may be held at."""
+
+    CURRENT = AWSCURRENT
+    PREVIOUS = AWSPREVIOUS
+    PENDING = AWSPENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A version's value, read.
+
+    Attributes:
+        chain: the intermediates between certificate and anchor.
+    """
+
+    name: str
+    version_id: str
+    secret: ManagedSecret
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    anchor: x509.Certificate
+
+    @property
+    def authorities(self) -> tuple[x509.Certificate, ...]:
+        """What a truststore must hold: the whole chain above the certificate; the certificate if it is its own."""
+        return (*self.chain, self.anchor)
+
+    @property
+    def issuing(self) -> x509.Certificate:
+        """The CA that has signed the certificate."""
+        return self.authorities[0]
+
+
+def stored_at(deployment: Deployment, secret_id: str, label: Label) -> SecretVersion:
+    """The version of a secret that carries `label`, with its value.
+
+    Raises:
+        UnknownSecretError: there is no such secret of the stack.
+        NoCertificateError: no version with a value carries the label.
+    """
+    described = deployment.secret(secret_id)
+    if version := deployment.assembly.versions.at(described.arn, label):
+        return version
+    raise nothing_at(described.name, label)
+
+
+def nothing_at(name: str, label: Label) -> NoCertificateError:
+    """The error for a label at which there is no certificate."""
+    return NoCertificateError(
+        where=f"secret {name}",
+        found=f"no certificate at {label}",
+        expected="a version that a rotation has made",
+        remedy="No rotation is under way." if label is Label.PENDING else f"`mtlsctl rotate {name} --wait` makes one.",
+    )
+
+
+def read(stored: SecretVersion) -> Material:
+    """What a version's value says.
+
+    Raises:
+        InvalidSecretError: it is no managed secret's.
+        NoCertificateError: it holds no certificate yet.
+        ValueError: what stands for a certificate in it is none.
+    """
+    secret = ManagedSecret.parse(stored.value, f"secret {stored.name}, version {stored.version_id}")
+    if not secret.issued:
+        raise NoCertificateError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found="a value without a certificate",
+            expected="what a rotation puts",
+            remedy=f"`mtlsctl rotate {stored.name} --wait` makes one.",
+        )
+    return Material(
+        name=stored.name,
+        version_id=stored.version_id,
+        secret=secret,
+        certificate=_one("certificate", secret.certificate),
+        chain=from_pem(secret.certificate_chain or ""),
+        anchor=_one("anchor", secret.anchor),
+    )
+
+
+def _one(member: str, pem: str | None) -> x509.Certificate:
+    try:
+        (certificate,) = from_pem(pem or "")
+    except ValueError:
+        raise ValueError(f'"{member}" is not the PEM of one certificate') from None
+    return certificate

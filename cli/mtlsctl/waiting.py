@@ -1,0 +1,35 @@
+"""Waits for what goes on by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mtls_rotation.timing import Deadline
+from mtlsctl.errors import StillUnderWayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LONGEST_PAUSE = 2.0
+
+
+def await_end(what_is_left: Callable[[], str], seconds: float, *, where: str, expected: str, remedy: str) -> None:
+    """Wait until nothing is left.
+
+    Args:
+        what_is_left: in words; empty in the end. It looks afresh each time.
+        seconds: for how long.
+        where: of the error.
+        expected: of the error.
+        remedy: of the error.
+
+    Raises:
+        StillUnderWayError: something was left when the time was over.
+    """
+    left = ""
+    for _ in Deadline.within(seconds).attempts(longest=_LONGEST_PAUSE):
+        if not (left := what_is_left()):
+            return
+    raise StillUnderWayError(
+        where=where, found=f"{left} after {seconds:g} s", expected=expected, remedy=f"It goes on by itself. {remedy}"
+    )
