@@ -40,16 +40,20 @@ def handler(event: SecretsManagerEvent, context: LambdaContext) -> None:
         logger.append_keys(secret=request.secret_id, version=request.version_id, step=request.step.value)
         assembly.rotation.run(request, deadline)
         result = "Succeeded"
-        logger.info("step done")
+        logger.info("step done", seconds=_seconds(began))
     except WaitingForCertificateError:
         # No failure; but Secrets Manager goes on only if a step returns, and stops only if it raises.
         result = "Waiting"
         raise
     except Exception as error:
-        logger.exception("step failed", code=code_of(error), reason=str(error))
+        logger.exception("step failed", code=code_of(error), reason=str(error), seconds=_seconds(began))
         raise
     finally:
         _measure(result, request, time.monotonic() - began)
+
+
+def _seconds(began: float) -> float:
+    return round(time.monotonic() - began, 3)
 
 
 def _measure(result: str, request: RotationRequest | None, seconds: float) -> None:

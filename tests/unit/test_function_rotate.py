@@ -71,6 +71,22 @@ def test_waiting_for_a_certificate_stops_secrets_manager_and_counts_as_no_failur
     assert [it["detail-type"] for it in empty_stack.heard()] == ["Certificate Signing Requested"]
 
 
+def test_a_step_says_in_the_log_how_long_it_took_and_why_it_failed(
+    stack: Stack, app: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = io.StringIO()
+    monkeypatch.setattr(app.logger.registered_handler, "stream", lines)
+    app.handler(sample("rotate-create-secret", stack, ClientRequestToken=stack.begin()), Context())
+    with pytest.raises(VersionNotStagedError):
+        app.handler(sample("rotate-set-secret", stack), Context(seconds=11.5))
+
+    done, failed = (it for it in map(json.loads, lines.getvalue().splitlines()) if it["message"].startswith("step "))
+    assert (done["message"], done["step"]) == ("step done", "createSecret")
+    assert 0 <= done["seconds"] < 60
+    assert (failed["message"], failed["step"], failed["code"]) == ("step failed", "setSecret", "MTLS-104")
+    assert 0 <= failed["seconds"] < 60
+
+
 def test_an_event_that_secrets_manager_would_not_send_is_refused(stack: Stack, app: ModuleType) -> None:
     with pytest.raises(InvalidEventError):
         app.handler(sample("rotate-create-secret", stack, Step="dropSecret"), Context())
