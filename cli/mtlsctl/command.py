@@ -8,7 +8,7 @@ import json
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, cast
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -150,7 +150,8 @@ def _given(values: dict[str, Any]) -> Choices:
 def _unfold(parameter: inspect.Parameter) -> Iterable[inspect.Parameter]:
     """The options that a parameter stands for: the fields of a dataclass, or itself."""
     if is_dataclass(parameter.annotation):
-        return inspect.signature(parameter.annotation, eval_str=True).parameters.values()
+        bundle = cast("Callable[..., object]", parameter.annotation)
+        return inspect.signature(bundle, eval_str=True).parameters.values()
     return (parameter,)
 
 

@@ -89,6 +89,11 @@ class Deployment:
         return {it["ParameterKey"]: it.get("ParameterValue", "") for it in self._described.get("Parameters", [])}
 
     @property
+    def tags(self) -> Mapping[str, str]:
+        """The stack's own tags, which CloudFormation gives to all that it makes for it."""
+        return {it["Key"]: it["Value"] for it in self._described.get("Tags", [])}
+
+    @property
     def state(self) -> str:
         """CloudFormation's word for the stack's state, such as UPDATE_COMPLETE."""
         return str(self._described["StackStatus"])

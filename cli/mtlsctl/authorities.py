@@ -1,0 +1,46 @@
+"""The CAs of the stack's CA secrets, by their public certificates in the bucket. No secret's value is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from mtls_rotation import layout
+from mtls_rotation.versions import AWSCURRENT, end_of_issuing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from mtls_rotation.bucket import CertificateBucket
+    from mtls_rotation.versions import SecretDescription
+
+
+def issuing(bucket: CertificateBucket, secret: SecretDescription, now: datetime) -> x509.Certificate | None:
+    """The CA certificate that a CA secret issues from now; None if none is filed that is in date."""
+    version = _issuing_version(secret, now)
+    for key in _filed(bucket):
+        if (key.secret, key.version_id) == (secret.name, version) and (stored := bucket.read(str(key))):
+            certificate = x509.load_pem_x509_certificate(stored.body)
+            return certificate if certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc else None
+    return None
+
+
+def secret_of(bucket: CertificateBucket, fingerprint: str) -> str | None:
+    """The name of the CA secret that holds, or held, the CA with this fingerprint."""
+    return next((key.secret for key in _filed(bucket) if key.anchor == fingerprint), None)
+
+
+def _filed(bucket: CertificateBucket) -> Iterator[layout.IssuedKey]:
+    for entry in bucket.list(layout.ISSUED):
+        if (key := layout.IssuedKey.parse(entry.key)) and key.authority:
+            yield key
+
+
+def _issuing_version(secret: SecretDescription, now: datetime) -> str | None:
+    """AWSCURRENT, or during the notice of a successor the version that goes on issuing."""
+    for version, labels in secret.stages.items():
+        if any((end := end_of_issuing(label)) is not None and end > now for label in labels):
+            return version
+    return secret.version_at(AWSCURRENT)

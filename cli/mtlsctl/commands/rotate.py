@@ -1,0 +1,178 @@
+"""`mtlsctl rotate`: rotate a secret now, and follow it through its steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, override
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from mtls_rotation.layout import SIGNED
+from mtlsctl.command import Desk
+from mtlsctl.completion import SecretArgument
+from mtlsctl.following import STYLES, Follower, Outcome, Sight, Started, results, start
+from mtlsctl.report import ExitStatus, Model, Report
+from mtlsctl.rotation_log import Line, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+DEFAULT_TIMEOUT = 900.0
+
+Wait = Annotated[bool, typer.Option("--wait", help="Follow the rotation until it has ended.")]
+Timeout = Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="How long --wait waits at most.")]
+
+
+class StepReport(Model):
+    """One step.
+
+    Attributes:
+        seconds: how long the step itself took; null while it is not known.
+    """
+
+    step: str
+    result: Result
+    seconds: float | None
+
+
+class Failure(Model):
+    """Why a step failed.
+
+    Attributes:
+        code: as docs/operations.md lists it; AWS's own where AWS refused a call.
+        retryable: whether Secrets Manager's next try may go well with nobody having changed anything.
+    """
+
+    step: str
+    code: str
+    message: str
+    remedy: str
+    retryable: bool
+
+
+class RotationReport(Report):
+    """A rotation.
+
+    Attributes:
+        version_id: the version that it makes, which is its token.
+        taken_up: whether it was under way before.
+        steps: empty if nobody waited.
+        request_uri: what somebody else is to sign; null if nothing is waited for.
+        answer_uri: under which prefix their answer is to be uploaded; likewise.
+        log_unreadable: why the function's log could not be read; empty if it could.
+    """
+
+    secret: str
+    arn: str
+    version_id: str
+    taken_up: bool
+    outcome: Outcome
+    steps: list[StepReport]
+    failure: Failure | None = None
+    request_uri: str | None = None
+    answer_uri: str | None = None
+    log_unreadable: str = ""
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        return ExitStatus.WELL if self.outcome in {Outcome.STARTED, Outcome.DONE} else ExitStatus.ATTENTION
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        how = "was under way and is taken up again" if self.taken_up else "has begun"
+        yield Text(f"The rotation of {self.secret} to version {self.version_id} {how}.")
+        if self.steps:
+            yield self._table()
+        if self.log_unreadable:
+            yield Text(
+                f"? The function's log cannot be read ({self.log_unreadable}); the labels tell the end.", "yellow"
+            )
+        yield from self._end()
+
+    def _table(self) -> Table:
+        table = Table("step", "result", "seconds")
+        for it in self.steps:
+            seconds = "-" if it.seconds is None else f"{it.seconds:.2f}"
+            table.add_row(it.step, Text(it.result, style=STYLES.get(it.result, "dim")), seconds)
+        return table
+
+    def _end(self) -> Iterable[RenderableType]:
+        match self.outcome:
+            case Outcome.STARTED:
+                yield Text(f"Follow it with: mtlsctl rotate {self.secret} --wait")
+            case Outcome.DONE:
+                yield Text("✓ The new certificate is in use.", style="bold green")
+            case Outcome.UNSIGNED:
+                yield Text("✗ It waits for a certificate that somebody else signs (MTLS-207).", style="bold red")
+                yield Text(f"  the request: {self.request_uri or 'under requested/'}")
+                yield Text(f"  the answer goes to: {self.answer_uri}")
+                yield Text(f"  or: mtlsctl import signed FILE --secret {self.secret} --wait")
+            case Outcome.CANCELLED:
+                yield Text("✗ It was cancelled: AWSPENDING is gone from its version.", style="bold red")
+                yield Text(f"  Rotate anew: mtlsctl rotate {self.secret} --wait")
+            case Outcome.FAILED if self.failure:
+                yield Text(f"✗ {self.failure.step} failed: {self.failure.message}", style="bold red")
+                if self.failure.remedy not in self.failure.message:
+                    yield Text(f"  {self.failure.remedy}")
+                yield Text(f"  What was in use before still is. See: mtlsctl explain {self.failure.code}")
+
+
+def rotate(
+    desk: Desk,
+    secret: SecretArgument,
+    wait: Wait = False,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> RotationReport:
+    """Rotate a secret now. A rotation that is under way already is taken up again.
+
+    Exit status: 0 it has begun, or with --wait has ended well; 1 it failed, or waits for a signature; 2 it could not be
+    started, or had not ended in time.
+    """
+    with desk.doing("starting"):
+        started = start(desk.deployment, desk.deployment.secret(secret))
+    return followed(desk, started, wait=wait, timeout=timeout)
+
+
+def followed(desk: Desk, started: Started, *, wait: bool, timeout: float) -> RotationReport:
+    """The report of a rotation that has begun; of its end, if that is to be waited for.
+
+    Raises:
+        StillUnderWayError: it had not ended in time.
+    """
+    if not wait:
+        return _report(started, Sight(), Outcome.STARTED, desk)
+    return _report(started, *Follower(desk).follow(started, timeout), desk)
+
+
+def _report(started: Started, sight: Sight, end: Outcome, desk: Desk) -> RotationReport:
+    steps = (
+        []
+        if end is Outcome.STARTED
+        else [
+            StepReport(step=step, result=result, seconds=sight.lines[step].seconds if step in sight.lines else None)
+            for step, result in results(sight, end).items()
+        ]
+    )
+    bucket = f"s3://{desk.deployment.outputs['BucketName']}"
+    unsigned = end is Outcome.UNSIGNED
+    key = sight.ended.request_key if sight.ended else None
+    return RotationReport(
+        secret=started.name,
+        arn=started.arn,
+        version_id=started.version_id,
+        taken_up=started.taken_up,
+        outcome=end,
+        steps=steps,
+        failure=_failure(sight.ended) if sight.ended and end is Outcome.FAILED else None,
+        request_uri=f"{bucket}/{key}" if unsigned and key else None,
+        answer_uri=f"{bucket}/{SIGNED}" if unsigned else None,
+        log_unreadable=sight.blind,
+    )
+
+
+def _failure(line: Line) -> Failure:
+    return Failure(step=line.step, code=line.code, message=line.reason, remedy=line.remedy, retryable=line.retryable)

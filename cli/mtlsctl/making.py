@@ -1,0 +1,100 @@
+"""Makes a secret that was planned, and switches its rotation on: both, or neither."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mtls_rotation.timing import Deadline
+from mtlsctl.following import Started, moment_of
+from mtlsctl.planning import name_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mtlsctl.deployment import Deployment
+    from mtlsctl.planning import Plan
+
+# How long Secrets Manager may take to find what it has just made.
+_VISIBLE_WITHIN = 15.0
+
+
+def make(
+    deployment: Deployment, plan: Plan, value: str, version_id: str, *, immediately: bool, function: str
+) -> Started:
+    """Make the secret, and switch its rotation on. If that fails, the secret is deleted again.
+
+    Args:
+        deployment: whose secret it is to be.
+        plan: what it is to be.
+        value: its first value.
+        version_id: that value's version.
+        immediately: whether to rotate it at once.
+        function: the ARN of the function that rotates it.
+
+    Returns:
+        Its first rotation; or, where it is not rotated at once, the trial of its configuration.
+
+    Raises:
+        NameTakenError: somebody else has made it since it was planned.
+        ClientError: AWS refused something. Nothing is left.
+    """
+    secrets = deployment.session.client("secretsmanager")
+    token = str(uuid.uuid4())
+    arn = _create(secrets, plan, value, version_id)
+    with undone_on_failure(lambda: secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)):
+        answer = _switch_on(
+            secrets,
+            SecretId=arn,
+            ClientRequestToken=token,
+            RotationLambdaARN=function,
+            RotationRules={"ScheduleExpression": plan.schedule},
+            RotateImmediately=immediately,
+        )
+    return Started(arn, plan.name, token, moment_of(answer))
+
+
+@contextmanager
+def undone_on_failure(undo: Callable[[], object]) -> Iterator[None]:
+    """Undo something if what follows fails, or is broken off."""
+    try:
+        yield
+    except BaseException:
+        undo()
+        raise
+
+
+def _create(secrets: Any, plan: Plan, value: str, version_id: str) -> str:
+    key = {"KmsKeyId": plan.key_id} if plan.key_id else {}
+    try:
+        answer = secrets.create_secret(
+            Name=plan.name,
+            Description=plan.description,
+            SecretString=value,
+            ClientRequestToken=version_id,
+            Tags=[{"Key": name, "Value": text} for name, text in plan.tags.items()],
+            **key,
+        )
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+        if code == "ResourceExistsException":
+            raise name_taken(plan.name, deleted=False) from None
+        if code == "InvalidRequestException" and "deletion" in message:
+            raise name_taken(plan.name, deleted=True) from None
+        raise
+    return str(answer["ARN"])
+
+
+def _switch_on(secrets: Any, **request: Any) -> Any:
+    """Switch rotation on, once Secrets Manager finds what it has just made."""
+    for _ in Deadline.within(_VISIBLE_WITHIN).attempts():
+        try:
+            return secrets.rotate_secret(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            missing = error
+    raise missing
