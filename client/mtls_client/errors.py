@@ -17,6 +17,7 @@ class MtlsClientError(Exception):
     """There is no certificate to work with, or it cannot be put to use.
 
     Attributes:
+        code: short and stable; `docs/operations.md` has a section for it.
         retryable: True where the same call may succeed later with nobody having changed anything.
         where: the secret, the version or the place in the program that this is about.
         found: what was there.
@@ -24,6 +25,7 @@ class MtlsClientError(Exception):
         remedy: what to do.
     """
 
+    code: ClassVar[str]
     retryable: ClassVar[bool] = False
 
     def __init__(self, *, where: str, found: str, expected: str, remedy: str) -> None:
@@ -31,7 +33,7 @@ class MtlsClientError(Exception):
         self.found = found
         self.expected = expected
         self.remedy = remedy
-        super().__init__(f"{where}: found {found}; expected {expected}. {remedy}")
+        super().__init__(f"{self.code} {where}: found {found}; expected {expected}. {remedy}")
 
     def __reduce__(self) -> tuple[Callable[[], MtlsClientError], tuple[Any, ...]]:
         members = {"where": self.where, "found": self.found, "expected": self.expected, "remedy": self.remedy}
@@ -41,32 +43,43 @@ class MtlsClientError(Exception):
 class SecretUnavailableError(MtlsClientError):
     """Secrets Manager could not be reached, refused, or does not show the version yet."""
 
+    code = "MTLS-501"
     retryable = True
 
 
 class InvalidSecretError(MtlsClientError):
     """The secret's value is no certificate with its private key."""
 
+    code = "MTLS-502"
+
 
 class NotYetValidCertificateError(MtlsClientError):
     """The certificate's validity has not begun."""
 
+    code = "MTLS-503"
     retryable = True
 
 
 class ExpiredCertificateError(MtlsClientError):
     """The newest certificate that could be had has expired."""
 
+    code = "MTLS-504"
     retryable = True
 
 
 class InvalidServerCaError(MtlsClientError):
     """What was given as the server's CA is no PEM certificate."""
 
+    code = "MTLS-505"
+
 
 class UnsupportedPlatformError(MtlsClientError):
     """The platform offers no way to hand a key to OpenSSL without a disk."""
 
+    code = "MTLS-506"
+
 
 class MissingExtraError(MtlsClientError, ImportError):
     """A library that is an extra of this package is not installed."""
+
+    code = "MTLS-507"

@@ -2,40 +2,55 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class SidecarError(Exception):
     """The sidecar cannot do what it was asked for.
 
     Attributes:
+        code: short and stable; `docs/operations.md` has a section for it.
         where: the flag, the file or the operation that this is about.
         found: what was there.
         expected: what should have been there.
         remedy: what to do.
     """
 
+    code: ClassVar[str]
+
     def __init__(self, *, where: str, found: str, expected: str, remedy: str) -> None:
         self.where = where
         self.found = found
         self.expected = expected
         self.remedy = remedy
-        super().__init__(f"{where}: found {found}; expected {expected}. {remedy}")
+        super().__init__(f"{self.code} {where}: found {found}; expected {expected}. {remedy}")
 
 
 class ConfigurationError(SidecarError):
     """A setting is missing, malformed, or does not fit this machine."""
 
+    code = "MTLS-601"
+
 
 class DirectoryError(SidecarError):
     """The certificate cannot be put into its directory."""
+
+    code = "MTLS-602"
 
 
 class ServerCaError(SidecarError):
     """There are no CA certificates to verify servers with."""
 
+    code = "MTLS-603"
+
 
 class NotificationError(SidecarError):
     """A program could not be told that the certificate is another one."""
 
+    code = "MTLS-604"
+
 
 class ListenError(SidecarError):
     """An address cannot be listened on."""
+
+    code = "MTLS-605"
