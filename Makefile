@@ -11,7 +11,7 @@ SAM := PATH="$(CURDIR)/.venv-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/s
 export ARCHITECTURE ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format build local bench deploy clean lock
+.PHONY: help setup demo test lint format build local bench deploy package clean lock
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2}'
@@ -39,14 +39,35 @@ format: setup  ## Put the code into form
 build: setup  ## Build the functions and the layer into .aws-sam/
 	$(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
 
-local: setup  ## Keep the embedded local AWS up with the stack on it, and print the exports for `aws` and `sam`
-	@$(PYTHON) -m demo.local
+local: setup  ## Keep the embedded local AWS up with the stack on it, and say how to use it from another shell
+	@$(PYTHON) -m demo.local build/local.env
 
 bench: setup  ## Measure, into build/bench/results.json
 	$(PYTHON) -m tests.benchmarks
 
 deploy: build  ## Deploy to the AWS account at hand; PARAMETERS="DomainName=api.example.com HostedZoneId=Z..."
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)
+
+# The wheels need no account, and come first. Beside them lies what they depend on, as the lock has it, so that nothing
+# is asked of an index at installation. Then the template, fit for the Serverless Application Repository too.
+package: setup  ## Wheels into build/package/, and the template with its code in a bucket: BUCKET=..., or one of SAM's
+	rm -rf build/package
+	@$(UV) build --quiet --all-packages --wheel --out-dir build/package/wheels
+	@$(UV) export --quiet --frozen --all-packages --all-extras --no-default-groups --no-emit-workspace --no-annotate \
+	  --no-header --output-file build/package/requirements.txt
+	@.venv-sam/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	  --require-hashes --requirement build/package/requirements.txt --dest build/package/wheels
+	@echo "build/package/wheels: install with \`uv tool install --no-index --find-links build/package/wheels mtlsctl\`"
+	@.venv-sam/bin/aws sts get-caller-identity >/dev/null || { echo "The wheels are there, the template is not packaged:" \
+	  "its code goes into a bucket, and no AWS account answered (see above). Give credentials, and run it again." >&2; \
+	  exit 1; }
+	@$(SAM) build --build-dir build/package/built --parameter-overrides Architecture=$(ARCHITECTURE) >build/package/sam.log \
+	  2>&1 || { cat build/package/sam.log >&2; exit 1; }
+	@$(SAM) package --template-file build/package/built/template.yaml --output-template-file build/package/packaged.yaml \
+	  $(if $(BUCKET),--s3-bucket $(BUCKET) --s3-prefix mtls-rotation,--resolve-s3) >>build/package/sam.log 2>&1 || \
+	  { cat build/package/sam.log >&2; exit 1; }
+	@echo "build/package/packaged.yaml: deploy with \`sam deploy --template-file build/package/packaged.yaml\`," \
+	  "or publish with \`sam publish --template build/package/packaged.yaml\`"
 
 lock: .tools/bin/uv  ## Renew the lock, and the layers' requirements from it
 	$(UV) lock --upgrade

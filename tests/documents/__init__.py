@@ -39,6 +39,10 @@ def replaced(text: str, name: str, table: str) -> str:
 
 def tables() -> Mapping[tuple[str, str], Callable[[], str]]:
     """(document, table) → what makes the table."""
-    from tests.documents import costs, roles
+    from tests.documents import bounds, costs, roles
 
-    return {("README.md", "costs"): costs.table, ("docs/security.md", "roles"): roles.table}
+    return {
+        ("README.md", "costs"): costs.table,
+        ("docs/security.md", "roles"): roles.table,
+        ("docs/limits.md", "bounds"): bounds.table,
+    }

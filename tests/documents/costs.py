@@ -2,20 +2,23 @@
 
 The prices are AWS's list prices for us-east-1 as of November 2026, with no free tier taken off. The calls are not
 guessed: `tests.benchmarks.calls` counts those of a rotation, `tests.fleet` has the bound that the sync's test holds,
-the template says which alarms and dashboards there are, and the functions' code which metrics.
+the template says which alarms and dashboards there are, and `tests.metrics` which metrics (a test holds it to a run).
 """
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
+from mtls_rotation.rotation import Step
 from tests.benchmarks import calls
-from tests.documents import ROOT
-from tests.documents.template import holds, published, resources
+from tests.documents.template import holds, resources, template
 from tests.fleet import Fleet
+from tests.metrics import METRICS, OF_A_SERVICE, OF_A_STEP
 
 FLEETS = (1, 10, 100, 1_000)
 GATEWAY = {"DomainName": "api.example.com", "HostedZoneId": "Z0123456789ABCDEFGHIJ"}
@@ -33,11 +36,13 @@ BY_SERVICE = {"secretsmanager": SECRETS_CALL, "events": EVENT, "apigateway": 0.0
 
 # What is assumed, on the high side. The memory and the schedule are the template's.
 DAYS, ROTATIONS = 30, 3
+HOURS = DAYS * 24
 MEMORY_GB, SECONDS, AUTHORIZER_SECONDS = 0.5, 2.0, 0.02
 LOG_BYTES, ACCESS_LOG_BYTES = 2 * 1024, 512
 REVOCATION_CALLS = 12  # listings and reads of a run that finds nothing new
 POLLERS, POLL_SECONDS = 5, 20  # Lambda asks an empty queue so many times at once, and waits so long
 OBJECT_BYTES = 2 * 1024
+EXPIRY_SERIES = int(template()["Parameters"]["ExpirySeries"]["Default"])
 CHECKS_A_DAY = 24 * 60 / 5  # mtls_client and the sidecar ask every five minutes
 
 
@@ -85,7 +90,7 @@ def syncs(clients: int) -> float:
 
 def revocations(clients: int) -> float:
     """One run an hour, whose listing has a page for every thousand certificates; and what lies in the bucket."""
-    runs = DAYS * 24
+    runs = HOURS
     pages = math.ceil(clients * (ROTATIONS + 1) / 1_000)
     stored = clients * (ROTATIONS + 1) * OBJECT_BYTES / 1024**3 * S3_GB
     return _invocations(runs) + runs * (REVOCATION_CALLS + pages) * S3_WRITE + stored
@@ -93,35 +98,57 @@ def revocations(clients: int) -> float:
 
 def alarms(gateway: bool) -> int:
     """How many the template has."""
-    return _count(gateway, "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+    return len(_there(gateway, "AWS::CloudWatch::Alarm"))
+
+
+def alarm_metrics(gateway: bool) -> int:
+    """How many metrics they watch: each is paid for, and one with metric math watches several."""
+    watched = [json.dumps(it).count('"MetricStat"') for it in _there(gateway, "AWS::CloudWatch::Alarm")]
+    return sum(max(1, number) for number in watched)
 
 
 def dashboards(gateway: bool) -> int:
     """How many the template has."""
-    return _count(gateway, "AWS::CloudWatch::Dashboard")
+    return len(_there(gateway, "AWS::CloudWatch::Dashboard"))
 
 
-def _count(gateway: bool, *types: str) -> int:
+def _there(gateway: bool, kind: str) -> list[dict[str, Any]]:
     parameters = GATEWAY if gateway else {}
-    return sum(it["Type"] in types and holds(it.get("Condition"), parameters) for it in resources().values())
+    return [it for it in resources().values() if it["Type"] == kind and holds(it.get("Condition"), parameters)]
 
 
-def metrics(gateway: bool) -> int:
-    """How many the functions may publish. Each counts in full, though it costs by the hours in which it is used."""
-    parameters = GATEWAY if gateway else {}
-    functions = [it for it in resources().values() if it["Type"] == "AWS::Serverless::Function"]
-    there = [it["Properties"]["CodeUri"] for it in functions if holds(it.get("Condition"), parameters)]
-    return sum(len(published(ROOT / folder / "app.py")) for folder in there)
+def metrics(gateway: bool, clients: int) -> dict[str, int]:
+    """Service → how many metrics it may send."""
+    series = {
+        OF_A_SERVICE: 1,
+        OF_A_STEP: len(Step),
+        ("secret", "stack"): min(clients + 1, EXPIRY_SERIES),
+        ("anchor", "stack"): 1,
+    }
+    return {
+        name: sum(len(names) * series[kind] for kind, names in kinds.items())
+        for name, kinds in METRICS.items()
+        if _is_there(name, gateway)
+    }
 
 
-def watching(gateway: bool) -> float:
-    """Alarms, dashboards and metrics."""
-    return alarms(gateway) * ALARM + dashboards(gateway) * DASHBOARD + metrics(gateway) * METRIC
+def _is_there(service: str, gateway: bool) -> bool:
+    logical = f"{''.join(word.capitalize() for word in service.split('_'))}Function"
+    return holds(resources()[logical].get("Condition"), GATEWAY if gateway else {})
+
+
+def watching(gateway: bool, clients: int) -> float:
+    """Alarms, dashboards and metrics. A metric costs by the hours in which it is sent."""
+    runs = clients * ROTATIONS
+    hours = {"rotate": min(runs, HOURS), "truststore_sync": min(runs + DAYS, HOURS)}
+    sent = sum(number * hours.get(name, HOURS) / HOURS for name, number in metrics(gateway, clients).items())
+    return alarm_metrics(gateway) * ALARM + dashboards(gateway) * DASHBOARD + sent * METRIC
 
 
 def total(clients: int, gateway: bool) -> float:
     """Everything, but requests of clients."""
-    return secrets(clients) + rotations(clients) + syncs(clients) + revocations(clients) + watching(gateway)
+    running = secrets(clients) + rotations(clients) + syncs(clients) + revocations(clients)
+    return running + watching(gateway, clients)
 
 
 def million_requests() -> float:
@@ -140,18 +167,19 @@ def table() -> str:
     """The table of README.md."""
 
     def watched(gateway: bool) -> str:
-        boards = f", {number} dashboard{'s' * (number > 1)}" if (number := dashboards(gateway)) else ""
-        return f"{alarms(gateway)} alarms, {metrics(gateway)} metrics{boards}"
+        number = dashboards(gateway)
+        boards = f" and {number} dashboard{'s' * (number > 1)}" if number else ""
+        few, many = (sum(metrics(gateway, it).values()) for it in (FLEETS[0], FLEETS[-1]))
+        return f"{alarms(gateway)} alarms, {few} to {many} metrics{boards}"
 
-    added = watching(True) - watching(False)
     rows = [
         ("secrets, the CA's included", [secrets(it) for it in FLEETS]),
         ("rotation, every ten days: Lambda, calls, events", [rotations(it) for it in FLEETS]),
         ("the truststore's sync, and its queue", [syncs(it) for it in FLEETS]),
         ("revocation, every hour, and the bucket", [revocations(it) for it in FLEETS]),
-        (watched(False), [watching(False)] * len(FLEETS)),
+        (watched(False), [watching(False, it) for it in FLEETS]),
         ("**without a gateway**", [total(it, False) for it in FLEETS]),
-        (f"with a gateway: {watched(True)}", [added] * len(FLEETS)),
+        (f"more with one: {watched(True)}", [watching(True, it) - watching(False, it) for it in FLEETS]),
         ("**with a gateway**, before requests", [total(it, True) for it in FLEETS]),
     ]
     lines = [f"| USD a month | {' | '.join(f'{it:,}' for it in FLEETS)} |", f"| --- |{' ---: |' * len(FLEETS)}"]

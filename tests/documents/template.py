@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
@@ -151,12 +149,3 @@ def _flat(entries: list[dict[str, Any]], when: str | None) -> Iterator[Statement
                 raise AssertionError(f"a statement with two sides: {entry}")
             case _:
                 yield Statement(when, entry)
-
-
-def published(app: Path) -> set[str]:
-    """The names of the metrics that a function publishes, by its code."""
-    code = app.read_text()
-    if "aws_lambda_powertools.metrics" not in code:
-        return set()
-    named = re.findall(r'(?:name=|_count\()?"([A-Z][A-Za-z]+)"(?:[:,)]| if )', code)
-    return set(named) - set(re.findall(r'namespace="(\w+)"', code))
