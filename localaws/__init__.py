@@ -80,6 +80,7 @@ class RotationRun:
         trigger: ``test`` is the lone testSecret of a RotateSecret that does not rotate at once.
         attempt: 1, and one more with each retry.
         steps: the steps that ran, with the seconds each took.
+        step_starts: the steps that began, with when each did.
         error: what stopped the run, naming the step first; ``None`` while it runs and when it went well.
     """
 
@@ -91,6 +92,7 @@ class RotationRun:
     started_at: datetime
     finished_at: datetime | None
     steps: Mapping[str, float]
+    step_starts: Mapping[str, datetime]
     error: str | None
 
 
@@ -269,5 +271,6 @@ def _rotation_run(run: dict[str, Any]) -> RotationRun:
     times = {
         "started_at": datetime.fromisoformat(run["started_at"]),
         "finished_at": datetime.fromisoformat(finished) if finished else None,
+        "step_starts": {step: datetime.fromisoformat(started) for step, started in run["step_starts"].items()},
     }
     return RotationRun(**(run | times))

@@ -44,12 +44,18 @@ class Run:
     started_at: datetime
     finished_at: datetime | None = None
     steps: dict[str, float] = field(default_factory=dict)
+    step_starts: dict[str, datetime] = field(default_factory=dict)
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object; times are RFC 3339."""
         finished = self.finished_at.isoformat() if self.finished_at else None
-        return self.__dict__ | {"started_at": self.started_at.isoformat(), "finished_at": finished}
+        starts = {step: started.isoformat() for step, started in self.step_starts.items()}
+        return self.__dict__ | {
+            "started_at": self.started_at.isoformat(),
+            "finished_at": finished,
+            "step_starts": starts,
+        }
 
 
 @dataclass
@@ -196,7 +202,7 @@ class RotationEngine:
             if not self._still_wanted(job):
                 run.error = "the secret was deleted, or its rotation cancelled, before this step"
                 break
-            started = time.monotonic()
+            started, run.step_starts[step] = time.monotonic(), datetime.now(UTC)
             run.error = await self._run_step(job, step, rotation_token)
             run.steps[step] = round(time.monotonic() - started, 4)
             if run.error is not None:
