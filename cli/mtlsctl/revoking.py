@@ -1,0 +1,254 @@
+"""What is to be revoked, who holds it, and what was revoked already: from the bucket, without reading a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+from cryptography import x509
+
+from mtls_rotation import layout
+from mtls_rotation.errors import UnusableNoticeError
+from mtls_rotation.pki.certificates import short_subject, to_pem
+from mtls_rotation.revocation import notices
+from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.revocation.register import Register
+from mtls_rotation.truststore import bundle
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING
+from mtlsctl.errors import InvalidInputError, NoCertificateError
+from mtlsctl.material import nothing_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from mtls_rotation.bucket import CertificateBucket
+    from mtls_rotation.revocation.notices import Notice, Reason
+    from mtlsctl.deployment import Deployment
+    from mtlsctl.material import Label
+
+type _Key = layout.IssuedKey | layout.OutsideKey
+
+# How much of a name goes into the key of a notice.
+_LONGEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A certificate that is to be revoked, or to be released.
+
+    Attributes:
+        subject: whom it names; empty where the certificate itself is not at hand.
+        body: the notice that revokes it.
+    """
+
+    certificate: CertificateId
+    reason: Reason
+    subject: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A version of a secret that holds the certificate.
+
+    Attributes:
+        labels: the staging labels on it.
+        rotation_enabled: of the secret.
+    """
+
+    secret: str
+    version_id: str
+    labels: frozenset[str]
+    rotation_enabled: bool
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the secret has to be rotated, as the revocation function does."""
+        return bool(self.labels & {AWSCURRENT, AWSPENDING})
+
+
+class Files:
+    """What the bucket says of certificates: who holds them, and what was said of them."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._bucket: CertificateBucket = deployment.assembly.bucket
+        self._filed = list(_filed(self._bucket))
+
+    def of_secret(self, secret_id: str, label: Label, reason: Reason) -> Target:
+        """The certificate of a secret's version at `label`.
+
+        Raises:
+            UnknownSecretError: there is no such secret of the stack.
+            NoCertificateError: there is no certificate at that label, or none is filed.
+            UnusableNoticeError: it is a CA's.
+        """
+        described = self._deployment.secret(secret_id)
+        version = described.version_at(label)
+        if version is None:
+            raise nothing_at(described.name, label)
+        for key, parsed in self._filed:
+            if (parsed.secret, parsed.version_id) == (described.name, version) and (found := self._certificate(key)):
+                return of_certificate(found, reason, f"secret {described.name} at {label}")
+        raise NoCertificateError(
+            where=f"secret {described.name}, version {version}",
+            found="no certificate that is filed in the bucket",
+            expected="the certificate at that label, as every rotation files it",
+            remedy="The version was put by hand, most likely. Name the certificate itself with --certificate.",
+        )
+
+    def holders(self, certificate: CertificateId) -> list[Holder]:
+        """Every version that holds it and that still carries a label."""
+        versions: dict[tuple[str, str], None] = {}
+        for key, parsed in self._filed:
+            # A key tells the serial number alone; the few certificates that match are looked at.
+            if parsed.serial_number != certificate.serial_number:
+                continue
+            found = self._certificate(key)
+            if found and CertificateId.of(found) == certificate:
+                versions[parsed.secret, parsed.version_id] = None
+        return [holder for secret, version in versions if (holder := self._holder(secret, version))]
+
+    def knows_issuer_of(self, certificate: CertificateId) -> bool:
+        """Whether any CA that is trusted here has the issuer's name, or whether the certificate itself is filed."""
+        if any(parsed.serial_number == certificate.serial_number for _, parsed in self._filed):
+            return True
+        keys = [layout.TRUSTSTORE, *(entry.key for entry in self._bucket.list(layout.MANAGED_ANCHORS))]
+        bodies = (stored.body for key in keys if (stored := self._bucket.read(key)))
+        anchors = (anchor for body in bodies for anchor in bundle.certificates(body).values())
+        return any(anchor.subject.rfc4514_string() == certificate.issuer for anchor in anchors)
+
+    def register(self) -> Register:
+        """The revocation list; an empty one where there is none."""
+        return register(self._bucket)
+
+    def notices_of(self, certificate: CertificateId) -> dict[str, tuple[Notice, ...]]:
+        """By key, every uploaded object that revokes it, with all that the object revokes."""
+        known = self.register().sources
+        found = {}
+        for entry in self._bucket.list(layout.REVOKED):
+            source = known.get(entry.key)
+            says = source.notices if source and source.etag == entry.etag else self._notices(entry.key)
+            if any(it.certificate == certificate for it in says):
+                found[entry.key] = says
+        return found
+
+    def _notices(self, key: str) -> tuple[Notice, ...]:
+        stored = self._bucket.read(key)
+        try:
+            return notices.parse(stored.body, key) if stored else ()
+        except UnusableNoticeError:
+            return ()
+
+    def _certificate(self, key: str) -> x509.Certificate | None:
+        stored = self._bucket.read(key)
+        return x509.load_pem_x509_certificate(stored.body) if stored else None
+
+    def _holder(self, secret: str, version: str) -> Holder | None:
+        try:
+            described = self._deployment.assembly.versions.describe(secret)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            return None
+        labels = described.stages.get(version, frozenset())
+        if described.deleted or not labels:
+            return None
+        return Holder(described.name, version, labels, described.rotation_enabled)
+
+
+def register(bucket: CertificateBucket) -> Register:
+    """The revocation list as it is now; an empty one where there is none."""
+    stored = bucket.read(layout.REVOCATION_LIST)
+    try:
+        return Register.parse(stored.body) if stored else Register()
+    except ValueError:
+        return Register()  # the revocation function makes it anew
+
+
+def of_certificate(certificate: x509.Certificate, reason: Reason, where: str) -> Target:
+    """A certificate that is at hand.
+
+    Raises:
+        UnusableNoticeError: it is a CA's, or its serial number is one that no CRL can hold.
+    """
+    return _target({"certificate": to_pem(certificate), "reason": reason}, where, short_subject(certificate))
+
+
+def of_name(issuer: str, serial_number: str, reason: Reason) -> Target:
+    """A certificate by its issuer's name and its serial number, written as tools write them.
+
+    Raises:
+        InvalidInputError: they are no name, or no serial number.
+    """
+    document = {"issuer": issuer, "serial_number": serial_number, "reason": reason}
+    try:
+        return _target(document, "--issuer and --serial", "")
+    except UnusableNoticeError as error:
+        raise InvalidInputError(
+            where=error.where,
+            found=error.found,
+            expected=error.expected,
+            remedy="Nothing was uploaded. Correct it, or give the certificate itself with --certificate.",
+        ) from None
+
+
+def of_file(file: Path, reason: Reason) -> Target:
+    """The certificate in a file, PEM or DER.
+
+    Raises:
+        InvalidInputError: the file cannot be read, or does not hold one certificate and nothing else of worth.
+        UnusableNoticeError: it is a CA's.
+    """
+    where = f"--certificate {file}"
+    try:
+        body = file.read_bytes()
+    except OSError as error:
+        raise _unfit(where, error.strerror or "a file that cannot be read") from None
+    if b"PRIVATE KEY" in body:
+        raise _unfit(where, "a private key")
+    try:
+        found = [x509.load_der_x509_certificate(body)] if body[:1] == b"\x30" else x509.load_pem_x509_certificates(body)
+        (certificate,) = found
+    except ValueError:
+        count = body.count(b"-----BEGIN CERTIFICATE-----")
+        raise _unfit(where, f"{count} certificates" if count > 1 else "no certificate") from None
+    return of_certificate(certificate, reason, where)
+
+
+def notice_key(target: Target, holders: Sequence[Holder]) -> str:
+    """Under which key the notice is put: whose certificate it is, and its serial number. Pure."""
+    who = holders[0].secret if holders else target.subject or f"issued by {target.certificate.issuer}"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", who).strip("-")[:_LONGEST]
+    return f"{layout.REVOKED}{name}.{target.certificate.serial_number}.json"
+
+
+def shared(found: Iterable[tuple[str, Sequence[Notice]]]) -> str | None:
+    """The first notice that revokes another certificate as well: it cannot be deleted for one. Pure."""
+    return next((key for key, says in found if len({it.certificate for it in says}) > 1), None)
+
+
+def _target(document: dict[str, str], where: str, subject: str) -> Target:
+    body = json.dumps(document, indent=1).encode()
+    (notice,) = notices.parse(body, where)
+    return Target(notice.certificate, notice.reason, subject, body)
+
+
+def _filed(bucket: CertificateBucket) -> Iterator[tuple[str, _Key]]:
+    for prefix, kind in ((layout.ISSUED, layout.IssuedKey), (layout.OUTSIDE, layout.OutsideKey)):
+        for entry in bucket.list(prefix):
+            if parsed := kind.parse(entry.key):
+                yield entry.key, parsed
+
+
+def _unfit(where: str, found: str) -> InvalidInputError:
+    return InvalidInputError(
+        where=where,
+        found=found,
+        expected="the PEM or DER of the one certificate that is to be revoked",
+        remedy="Nothing was uploaded. Give a file with that certificate alone.",
+    )
