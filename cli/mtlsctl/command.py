@@ -38,7 +38,9 @@ class Choices:
     profile: Annotated[
         str | None, typer.Option(help="Profile of the AWS configuration files.", rich_help_panel=_AWS)
     ] = None
-    region: Annotated[str | None, typer.Option(help="Region, such as eu-west-1.", rich_help_panel=_AWS)] = None
+    region: Annotated[
+        str | None, typer.Option(envvar="AWS_REGION", help="Region, such as eu-west-1.", rich_help_panel=_AWS)
+    ] = None
     endpoint_url: Annotated[
         str | None, typer.Option(help="URL to send every call to, for a local AWS.", rich_help_panel=_AWS)
     ] = None
