@@ -44,6 +44,12 @@ class NoCertificateError(MtlsRotationError):
     code = "MTLS-406"
 
 
+class UnusableCertificateError(MtlsRotationError):
+    """A certificate that is to be imported is one that servers would refuse, or has not come with all that it needs."""
+
+    code = "MTLS-407"
+
+
 class NotConfirmedError(MtlsRotationError):
     """The operator did not say that it is meant, or there was nobody to ask. Nothing was done."""
 

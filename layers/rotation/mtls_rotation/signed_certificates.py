@@ -216,25 +216,17 @@ class Intake:
             What became of it. A refusal is announced, and changes nothing.
         """
         stored = self._bucket.read(key)
-        found = _certificates(stored.body) if stored else []
-        request = self._awaited(found)
+        found = certificates_in(stored.body) if stored else []
+        request = awaited(self._bucket, found)
         if request is None:
-            return self._reject(key, "", found, self._stranger(key, found))
+            where = f"s3://{self._bucket.name}/{key}"
+            return self._reject(key, "", found, nobody_waits(self._bucket, found, where))
         try:
             signed = request.fit(found, self._clock())
         except UnfitCertificateError as error:
             return self._reject(key, request.name, found, error)
         self._accept(request, signed)
         return Outcome(key, request.name, "")
-
-    def _awaited(self, found: Iterable[x509.Certificate]) -> SigningRequest | None:
-        """The request that one of the certificates answers."""
-        for certificate in found:
-            prefix = f"{layout.REQUESTED}{public_key_fingerprint(certificate.public_key())}/"
-            for entry in self._bucket.list(prefix):
-                if entry.key.endswith(".json") and (note := self._bucket.read(entry.key)):
-                    return SigningRequest.parse(note.body)
-        return None
 
     def _accept(self, request: SigningRequest, signed: Signed) -> None:
         key = layout.accepted_key(request.public_key)
@@ -273,24 +265,36 @@ class Intake:
         )
         return Outcome(key, secret, str(error))
 
-    def _stranger(self, key: str, found: Sequence[x509.Certificate]) -> UnfitCertificateError:
-        waiting = sorted(
-            {
-                entry.key.removeprefix(layout.REQUESTED).partition("/")[2].removesuffix(".json")
-                for entry in self._bucket.list(layout.REQUESTED)
-                if entry.key.endswith(".json")
-            }
-        )
-        names = ", ".join(map(subject, found))
-        return UnfitCertificateError(
-            where=f"s3://{self._bucket.name}/{key}",
-            found=f"certificates for keys that nobody waits for ({names})" if found else "no certificate",
-            expected=f"the answer to a request of {', '.join(waiting)}" if waiting else "nothing: no request is out",
-            remedy=f"Have a request under {layout.REQUESTED} signed, and upload the answer; nothing was changed.",
-        )
+
+def awaited(bucket: CertificateBucket, found: Iterable[x509.Certificate]) -> SigningRequest | None:
+    """The request that one of the certificates answers."""
+    for certificate in found:
+        prefix = f"{layout.REQUESTED}{public_key_fingerprint(certificate.public_key())}/"
+        for entry in bucket.list(prefix):
+            if entry.key.endswith(".json") and (note := bucket.read(entry.key)):
+                return SigningRequest.parse(note.body)
+    return None
 
 
-def _certificates(body: bytes) -> list[x509.Certificate]:
+def nobody_waits(bucket: CertificateBucket, found: Sequence[x509.Certificate], where: str) -> UnfitCertificateError:
+    """The error for certificates that answer no request."""
+    waiting = sorted(
+        {
+            entry.key.removeprefix(layout.REQUESTED).partition("/")[2].removesuffix(".json")
+            for entry in bucket.list(layout.REQUESTED)
+            if entry.key.endswith(".json")
+        }
+    )
+    names = ", ".join(map(subject, found))
+    return UnfitCertificateError(
+        where=where,
+        found=f"certificates for keys that nobody waits for ({names})" if found else "no certificate",
+        expected=f"the answer to a request of {', '.join(waiting)}" if waiting else "nothing: no request is out",
+        remedy=f"Have a request under {layout.REQUESTED} signed, and upload the answer; nothing was changed.",
+    )
+
+
+def certificates_in(body: bytes) -> list[x509.Certificate]:
     """The certificates in what a CA may send: PEM with anything between, PKCS #7 (.p7b) in PEM or DER, or plain DER."""
     if found := [it for it in bundle.parse(body) if isinstance(it, x509.Certificate)]:
         return found
