@@ -47,6 +47,11 @@ def load(name: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Modu
     } | environment
     for key, value in settings.items():
         monkeypatch.setenv(key, value)
+    # Powertools keeps a logger by its service's name, with the output that there was when it was first made.
+    made_before = logging.getLogger(name)
+    made_before.handlers.clear()
+    for attribute in ("init", "powertools_handler"):
+        vars(made_before).pop(attribute, None)
     # The function takes the package's log over; the next test has it back.
     package = logging.getLogger("mtls_rotation")
     monkeypatch.setattr(package, "handlers", [])

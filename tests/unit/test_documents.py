@@ -19,6 +19,7 @@ from mtls_rotation.truststore.guards import Guard
 from mtls_rotation.truststore.plan import Why
 from tests.documents import between, links, markdown, tables
 from tests.documents.template import resources
+from tests.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
 TRUSTSTORE = (ROOT / "docs" / "truststore.md").read_text()
@@ -79,11 +80,14 @@ def test_every_event_is_listed_for_operators_own_rules(event: str) -> None:
     assert f"| `{event}` |" in OPERATIONS or event == bus.TRUSTSTORE_SYNC_REQUESTED
 
 
-def test_every_metric_is_listed() -> None:
-    for app in sorted((ROOT / "functions").glob("*/app.py")):
-        if "aws_lambda_powertools.metrics" in app.read_text():
-            for metric in re.findall(r'(?:name=|_count\()?"([A-Z][A-Za-z]+)"(?:[:,)]| if )', app.read_text()):
-                assert f"`{metric}`" in OPERATIONS, metric
+@pytest.mark.parametrize("service", METRICS)
+def test_every_metric_is_listed(service: str) -> None:
+    table = OPERATIONS.partition("\n## Alarms and metrics\n")[2].partition("\n## ")[0]
+    listed, current = set(), ""
+    for name, metrics in re.findall(r"^\| (?:`(\w+)`)? *\| (.+?) \|", table, re.MULTILINE):
+        current = name or current
+        listed |= {it for it in re.findall(r"`(\w+)`", metrics) if current == service}
+    assert listed == {it for names in METRICS[service].values() for it in names}
 
 
 def relative(path: Path) -> str:

@@ -5,12 +5,46 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mtls_rotation.errors import MtlsRotationError
+import pytest
+from botocore.exceptions import ClientError
+
+from mtls_rotation.errors import InvalidSecretError, MtlsRotationError, code_of
 
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+# Not those of the command line, of the client library and of the sidecar, which are held where they are made.
+CODES = sorted(error.code for error in MtlsRotationError.__subclasses__() if error.__module__ == "mtls_rotation.errors")
 
 
-def test_the_runbook_has_a_row_for_every_code_and_no_other() -> None:
-    codes = [error.code for error in MtlsRotationError.__subclasses__()]
-    assert len(codes) == len(set(codes))
-    assert set(re.findall(r"^\| (MTLS-\d+) \|", RUNBOOK, re.MULTILINE)) == set(codes)
+def test_no_two_errors_have_one_code() -> None:
+    assert len(CODES) == len(set(CODES)) > 20
+
+
+def test_the_index_has_a_row_for_every_code_of_the_functions_and_no_other() -> None:
+    assert sorted(re.findall(r"^\| \[(MTLS-[123]\d\d)\]\(#", RUNBOOK, re.MULTILINE)) == CODES
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_has_a_section_that_the_index_leads_to(code: str) -> None:
+    (heading,) = re.findall(rf"^### ({code}: .+)$", RUNBOOK, re.MULTILINE)
+    link = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+    assert f"| [{code}](#{link}) |" in RUNBOOK
+    section = RUNBOOK.partition(f"### {heading}\n")[2].partition("\n### ")[0]
+    for part in (
+        "What happened",
+        "What is still all right",
+        "How to see it",
+        "What to do",
+        "How you know it is mended",
+    ):
+        assert f"**{part}.**" in section, part
+
+
+def test_every_link_within_the_runbook_leads_to_a_heading() -> None:
+    headings = {re.sub(r"[^\w\- ]", "", it.lower()).replace(" ", "-") for it in re.findall(r"(?m)^#+ (.+)$", RUNBOOK)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= headings
+
+
+def test_an_error_has_our_code_or_that_of_aws_or_its_name() -> None:
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": ""}}, "GetObject")
+    ours = InvalidSecretError(where="", found="", expected="", remedy="")
+    assert [code_of(it) for it in (ours, denied, TimeoutError())] == ["MTLS-101", "AWS.AccessDenied", "TimeoutError"]
