@@ -10,6 +10,7 @@ from mtlsctl.commands.create import creating
 from mtlsctl.commands.doctor import doctor
 from mtlsctl.commands.explain import explain
 from mtlsctl.commands.export import export
+from mtlsctl.commands.importing import importing
 from mtlsctl.commands.revoke import revoke
 from mtlsctl.commands.rotate import rotate
 from mtlsctl.commands.status import status
@@ -33,5 +34,6 @@ command(app, "revoke")(revoke)
 command(app, "export")(export)
 command(app, "rotate")(rotate)
 app.add_typer(creating)
+app.add_typer(importing)
 
 app.command("schema")(schema.printer(REPORTS))

@@ -64,6 +64,22 @@ def passphrase(desk: Desk, variable: str | None) -> bytes:
     return typed.encode()
 
 
+def passphrase_of(desk: Desk, what: str) -> str:
+    """The passphrase of something that is there already.
+
+    Raises:
+        InvalidInputError: there is nobody to ask.
+    """
+    if not desk.interactive:
+        raise InvalidInputError(
+            where=f"the {what}",
+            found="an encrypted one, and nobody to ask: standard input is no terminal, or --json was given",
+            expected="its passphrase, typed at a terminal",
+            remedy="Nothing was made. Or have it decrypted on the way: openssl pkey -in FILE | mtlsctl ...",
+        )
+    return str(typer.prompt(f"Passphrase of the {what}", hide_input=True, err=True))
+
+
 def _answer(question: str) -> bool:
     try:
         return typer.confirm(question, err=True)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # A log line may come this much later than what it tells of; a label, this much later than the call that moved it.
 LATE = 15.0
+SETTLED = 3.0
 STYLES = {Result.DONE: "green", Result.FAILED: "bold red", Result.RUNNING: "cyan", Result.UNKNOWN: "yellow"}
 
 
@@ -98,25 +99,25 @@ class Sight:
         return AWSCURRENT in self.labels and AWSPENDING not in self.labels
 
 
-def outcome(sight: Sight, *, seen_pending: bool, patient: bool) -> Outcome | None:
+def outcome(sight: Sight, *, seen_pending: bool, quiet: float) -> Outcome | None:
     """What has become of the rotation; None while it is under way. Pure.
 
     Args:
         sight: what is seen now.
         seen_pending: whether the version was at AWSPENDING before.
-        patient: whether late log lines are still to be waited for.
+        quiet: for how many seconds no label has said that it is under way; where the log cannot be read, since when it
+            has been watched.
     """
     if sight.ended:
         return Outcome.UNSIGNED if sight.ended.waits_for_signature else Outcome.FAILED
     if Step.FINISH in sight.lines:
         return Outcome.DONE
-    if patient and not sight.blind:
-        return None
-    if sight.promoted:
-        return Outcome.DONE
-    if seen_pending and not sight.labels & {AWSPENDING, AWSCURRENT}:
+    if seen_pending and not sight.labels & {AWSPENDING, AWSCURRENT} and quiet > SETTLED:
         return Outcome.CANCELLED
-    return Outcome.UNSIGNED if sight.blind and sight.unsigned and not patient else None
+    late = quiet > LATE
+    if sight.promoted and (late or sight.blind):
+        return Outcome.DONE
+    return Outcome.UNSIGNED if sight.blind and sight.unsigned and late else None
 
 
 def results(sight: Sight, end: Outcome | None) -> dict[Step, Result]:
@@ -145,7 +146,7 @@ def start(deployment: Deployment, secret: SecretDescription) -> Started:
         RotationNotEnabledError: its rotation is switched off.
         InvalidInputError: it is marked for deletion.
     """
-    _require_rotating(deployment, secret)
+    require_rotating(deployment, secret)
     version_id, taken_up = str(uuid.uuid4()), False
     client = deployment.session.client("secretsmanager")
     try:
@@ -156,6 +157,16 @@ def start(deployment: Deployment, secret: SecretDescription) -> Started:
         answer, taken_up = error.response, True
         version_id = _pending(deployment, secret)
     return Started(secret.arn, secret.name, version_id, moment_of(answer), taken_up)
+
+
+def pending_rotation(deployment: Deployment, secret: SecretDescription) -> Started:
+    """The rotation that is under way, from now on.
+
+    Raises:
+        NotYetVisibleError: none is.
+    """
+    answer = deployment.session.client("secretsmanager").describe_secret(SecretId=secret.arn)
+    return Started(secret.arn, secret.name, _pending(deployment, secret), moment_of(answer), taken_up=True)
 
 
 def moment_of(answer: Any) -> datetime:
@@ -173,23 +184,29 @@ class Follower:
         self._log_group = desk.deployment.resources.get("RotateLogs", "")
         self._logs: CloudWatchLogsClient = desk.deployment.session.client("logs")
 
-    def follow(self, rotation: Started, timeout: float) -> tuple[Sight, Outcome]:
+    def follow(self, rotation: Started, timeout: float, *, until_signed: bool = False) -> tuple[Sight, Outcome]:
         """Watch until it has ended, and show how it is getting on.
+
+        Args:
+            rotation: which.
+            timeout: for how many seconds.
+            until_signed: whether to go on where it waits for somebody else's signature.
 
         Raises:
             StillUnderWayError: it had not within `timeout` seconds.
         """
         view = _View(rotation.name)
-        sight, seen_pending, settled_at = Sight(), False, time.monotonic() + LATE
+        sight, seen_pending, moved_at = Sight(), False, time.monotonic()
         with Live(view, console=self._desk.progress, transient=True, auto_refresh=self._desk.progress.is_terminal):
             for _ in Deadline.within(timeout).attempts(longest=1.0):
                 sight = self._look(rotation, sight.blind)
                 moving = AWSPENDING in sight.labels
                 seen_pending |= moving
                 if moving and not sight.blind:
-                    settled_at = time.monotonic() + LATE
-                patient = time.monotonic() < settled_at
-                end = outcome(sight, seen_pending=seen_pending, patient=patient)
+                    moved_at = time.monotonic()
+                end = outcome(sight, seen_pending=seen_pending, quiet=time.monotonic() - moved_at)
+                if end is Outcome.UNSIGNED and until_signed:
+                    end = None
                 view.update(sight, end)
                 if end is not None:
                     return sight, end
@@ -235,7 +252,13 @@ def _blindness(error: ClientError) -> str:
     return f"AWS.{code}"
 
 
-def _require_rotating(deployment: Deployment, secret: SecretDescription) -> None:
+def require_rotating(deployment: Deployment, secret: SecretDescription) -> None:
+    """See that a secret can be rotated.
+
+    Raises:
+        RotationNotEnabledError: its rotation is switched off.
+        InvalidInputError: it is marked for deletion.
+    """
     if secret.deleted:
         raise InvalidInputError(
             where=f"secret {secret.name}",

@@ -133,11 +133,16 @@ def rotate(
     started, or had not ended in time.
     """
     with desk.doing("starting"):
-        started = start(desk.deployment, desk.deployment.secret(secret))
-    return followed(desk, started, wait=wait, timeout=timeout)
+        description = desk.deployment.secret(secret)
+        started = start(desk.deployment, description)
+    report = followed(desk, started, wait=wait, timeout=timeout)
+    if started.taken_up and report.outcome is Outcome.CANCELLED:
+        # It was the trial that Secrets Manager makes when rotation is switched on; or somebody cancelled it.
+        report = followed(desk, start(desk.deployment, description), wait=wait, timeout=timeout)
+    return report
 
 
-def followed(desk: Desk, started: Started, *, wait: bool, timeout: float) -> RotationReport:
+def followed(desk: Desk, started: Started, *, wait: bool, timeout: float, until_signed: bool = False) -> RotationReport:
     """The report of a rotation that has begun; of its end, if that is to be waited for.
 
     Raises:
@@ -145,7 +150,7 @@ def followed(desk: Desk, started: Started, *, wait: bool, timeout: float) -> Rot
     """
     if not wait:
         return _report(started, Sight(), Outcome.STARTED, desk)
-    return _report(started, *Follower(desk).follow(started, timeout), desk)
+    return _report(started, *Follower(desk).follow(started, timeout, until_signed=until_signed), desk)
 
 
 def _report(started: Started, sight: Sight, end: Outcome, desk: Desk) -> RotationReport:

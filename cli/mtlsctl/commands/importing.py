@@ -1,0 +1,492 @@
+"""`mtlsctl import`: certificates that are there already, and certificates that somebody else signed for us."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, override
+
+import typer
+from rich.syntax import Syntax
+from rich.text import Text
+
+from mtls_rotation import layout
+from mtls_rotation.bus import TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.errors import UnfitCertificateError
+from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, to_pem
+from mtls_rotation.request import CertificateRequest
+from mtls_rotation.rotation import file_certificate, with_certificate
+from mtls_rotation.signed_certificates import awaited, certificates_in, nobody_waits
+from mtls_rotation.timing import utc_now
+from mtls_rotation.truststore import bundle
+from mtlsctl import authorities, documents, identity, likeness, schedule, wanted
+from mtlsctl.asking import passphrase_of
+from mtlsctl.command import Desk, command
+from mtlsctl.commands.create import Name, Proxy, plan_table
+from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
+from mtlsctl.completion import secret_names
+from mtlsctl.errors import InvalidInputError
+from mtlsctl.following import pending_rotation, require_rotating
+from mtlsctl.making import make, undone_on_failure
+from mtlsctl.planning import Plan, Planner
+from mtlsctl.report import ExitStatus, Model, Report
+from mtlsctl.show import moment
+from mtlsctl.waiting import await_end
+from mtlsctl.wanted import AlternativeNames, Proof, Signing, Subject, Upkeep, given
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+    from mtls_rotation.pki.certificates import CertifiedKey
+    from mtls_rotation.signed_certificates import Signed, SigningRequest
+    from mtlsctl.deployment import Deployment
+
+_SOURCE = "Where it is"
+
+
+def _file(text: str) -> Any:
+    return typer.Option(help=text, metavar="FILE", rich_help_panel=_SOURCE, show_default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a certificate and its key are: in files of their own, in one file, or in a secret."""
+
+    certificate: Annotated[str | None, _file("PEM of the certificate; CAs may follow it.")] = None
+    private_key: Annotated[str | None, _file("PEM of its private key; - for standard input.")] = None
+    chain: Annotated[str | None, _file("PEM of the CAs above it, in any order.")] = None
+    from_file: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="All in one file, or - for standard input: JSON, YAML (a Kubernetes secret, say) or PEM.",
+            rich_help_panel=_SOURCE,
+            show_default=False,
+        ),
+    ] = None
+    from_secret: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="All in another secret of Secrets Manager, such as one of AWS's sample rotation for ACM.",
+            rich_help_panel=_SOURCE,
+            show_default=False,
+        ),
+    ] = None
+
+
+class Imported(Model):
+    """The certificate itself.
+
+    Attributes:
+        serial_number: lower-case hex.
+        anchors: the subjects of the CAs above it, the root last; of the certificate itself, if it is its own.
+    """
+
+    subject: str
+    serial_number: str
+    fingerprint_sha256: str
+    not_after: datetime
+    anchors: list[str]
+
+
+class ImportReport(Report):
+    """A certificate that was taken in, or would be.
+
+    Attributes:
+        arn: null in a dry run.
+        made: false in a dry run.
+        definition: what the next certificate is made from.
+        lost: what the next certificate will not have.
+        trusted_by: domain → whether it runs a truststore with the CAs above the certificate; empty where that is not
+            wanted, and in a dry run.
+        rotation: null unless it was rotated at once.
+    """
+
+    secret: str
+    arn: str | None
+    made: bool
+    certificate: Imported
+    definition: dict[str, Any]
+    lost: list[str]
+    tags: dict[str, str]
+    schedule: str
+    rotation_function: str
+    encryption_key: str | None
+    notes: list[str]
+    trusted_by: dict[str, bool]
+    rotation: RotationReport | None
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        return self.rotation.exit_status if self.rotation else ExitStatus.WELL
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        it = self.certificate
+        if self.made:
+            yield Text(f"✓ {self.secret} holds {it.subject}, and rotates by {self.schedule}.", style="bold green")
+        else:
+            yield Text("This would be taken in; nothing was:")
+        yield Text(f"serial {it.serial_number}, until {moment(it.not_after)}, below {', '.join(it.anchors)}")
+        yield plan_table(self.secret, self.tags, self.schedule, self.rotation_function, self.encryption_key)
+        yield Text("The next one is made from:")
+        yield Syntax(json.dumps(self.definition, indent=2), "json", background_color="default")
+        yield from (Text(f"It will not have: {name}", style="yellow") for name in self.lost)
+        yield from map(Text, self.notes)
+        for domain, trusts in self.trusted_by.items():
+            yield Text(f"✓ {domain} trusts it." if trusts else f"… {domain} will trust it in a moment.")
+        if self.rotation:
+            yield from self.rotation.render()
+        elif self.made:
+            yield Text(f"It is rotated when the schedule says so, or now by: mtlsctl rotate {self.secret} --wait")
+
+
+class SignedReport(Report):
+    """A signed certificate that was handed in.
+
+    Attributes:
+        uri: where it was put.
+        rotation: the rotation that waited for it; null if nobody waited for that.
+    """
+
+    secret: str
+    arn: str
+    uri: str
+    certificate: Imported
+    rotation: RotationReport | None
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        return self.rotation.exit_status if self.rotation else ExitStatus.WELL
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        it = self.certificate
+        yield Text(f"✓ {it.subject} is what {self.secret} asked for, and is handed in.", style="bold green")
+        yield Text(f"serial {it.serial_number}, until {moment(it.not_after)}, below {', '.join(it.anchors)}")
+        yield Text(self.uri)
+        if self.rotation:
+            yield from self.rotation.render()
+        else:
+            yield Text(f"The rotation goes on by itself. Follow it with: mtlsctl rotate {self.secret} --wait")
+
+
+def client(
+    desk: Desk,
+    name: Name,
+    source: Source,
+    subject: Subject,
+    alternatives: AlternativeNames,
+    signing: Signing,
+    proof: Proof,
+    upkeep: Upkeep,
+    proxy: Proxy = False,
+    drop_unsupported: Annotated[
+        bool,
+        typer.Option("--drop-unsupported", help="Go on if the next certificate cannot have all that this one has."),
+    ] = False,
+    rotate_now: Annotated[
+        bool, typer.Option("--rotate-now", help="Rotate it at once, and not first when the schedule says so.")
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> ImportReport:
+    """Take in a client certificate that you have, with its key, and have it renewed from now on.
+
+    It stays in use, and trusted, until its first rotation; that makes the like of it. Options say what is to be
+    different. All is checked before anything is made. Exit status: 0 it is taken in (with --rotate-now --wait: and
+    rotated), 1 that rotation failed or waits for a signature, 2 it could not be taken in, or not in time.
+    """
+    held, where = _identity(desk, source)
+    key = identity.private_key(held.key, lambda: passphrase_of(desk, "private key"), where)
+    with desk.doing("checking"):
+        deployment = desk.deployment
+        issued = identity.certified(held, key, _trusted(deployment), where)
+        alike = likeness.of(issued.certificate)
+        if alike.lost and not drop_unsupported:
+            raise _lossy(where, alike.lost)
+        _require_usable(issued, alike, where)
+        plan = _plan(deployment, issued, alike, name, (subject, alternatives, signing, proof, upkeep), proxy=proxy)
+        if not rotate_now:
+            _require_time_to_rotate(plan, issued)
+    rotation = None
+    arn = None
+    trusted_by: dict[str, bool] = {}
+    if not upkeep.dry_run:
+        with desk.doing("making"):
+            started = _take_in(deployment, plan, issued, immediately=rotate_now)
+        arn = started.arn
+        if plan.secret.gateway_trusts:
+            trusted_by = _trust(desk, issued, plan.name, timeout if wait else None)
+        rotation = followed(desk, started, wait=wait, timeout=timeout) if rotate_now else None
+    return ImportReport(
+        secret=plan.name,
+        arn=arn,
+        made=arn is not None,
+        certificate=_described(issued),
+        definition=plan.definition,
+        lost=list(alike.lost),
+        tags=dict(plan.tags),
+        schedule=plan.schedule,
+        rotation_function=deployment.outputs["RotateFunction"],
+        encryption_key=plan.key_id,
+        notes=list(plan.notes),
+        trusted_by=trusted_by,
+        rotation=rotation,
+    )
+
+
+def signed(
+    desk: Desk,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="What came back, with the CAs above it: PEM, PKCS #7 or DER; - for standard input."
+        ),
+    ],
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECRET",
+            help="The secret that it is for. Default: the one whose request it answers.",
+            autocompletion=secret_names,
+            show_default=False,
+        ),
+    ] = None,
+    wait: Wait = False,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> SignedReport:
+    """Hand in a certificate that somebody else signed, once it is seen to be what was asked for.
+
+    Exit status: 0 it is handed in (with --wait: and in use), 1 the rotation failed, 2 it is not what was asked for, or
+    the rotation had not ended in time.
+    """
+    with desk.doing("checking"):
+        found = _signed_certificates(file)
+        request = _request(desk.deployment, found, file, secret)
+        fitting = request.fit(found, utc_now())
+        description = desk.deployment.assembly.versions.describe(request.arn)
+        require_rotating(desk.deployment, description)
+    with desk.doing("handing in"):
+        bucket = desk.deployment.assembly.bucket
+        key = f"{layout.SIGNED}{request.name.replace('/', '-')}.{fingerprint(fitting.certificate)[:16]}.pem"
+        bucket.replace(key, to_pem(fitting.certificate, *fitting.chain, fitting.anchor).encode(), bucket.read(key))
+    rotation = None
+    if wait:
+        rotation = followed(
+            desk, pending_rotation(desk.deployment, description), wait=True, timeout=timeout, until_signed=True
+        )
+    return SignedReport(
+        secret=request.name,
+        arn=request.arn,
+        uri=f"s3://{bucket.name}/{key}",
+        certificate=_described(fitting),
+        rotation=rotation,
+    )
+
+
+def _identity(desk: Desk, source: Source) -> tuple[identity.Identity, str]:
+    """What was named, and what to call it."""
+    apart = source.certificate or source.private_key or source.chain
+    if sum(map(bool, (apart, source.from_file, source.from_secret))) != 1 or bool(source.certificate) != bool(
+        source.private_key
+    ):
+        raise InvalidInputError(
+            where="where the certificate is",
+            found="none of the ways to say it, or several at once",
+            expected="--certificate and --private-key; or --from; or --from-secret",
+            remedy="Use one of the three; nothing was made.",
+        )
+    if source.from_file:
+        return identity.read(documents.text(source.from_file, "--from"), "--from"), "--from"
+    if source.from_secret:
+        where = f"--from-secret {source.from_secret}"
+        return identity.read(_value(desk.deployment, source.from_secret), where), where
+    texts = (
+        documents.text(source.certificate or "", "--certificate"),
+        documents.text(source.private_key or "", "--private-key"),
+        documents.text(source.chain, "--chain") if source.chain else "",
+    )
+    return identity.together(*texts, "--certificate"), "--certificate"
+
+
+def _value(deployment: Deployment, secret_id: str) -> str:
+    version = deployment.assembly.versions.current(secret_id)
+    if version is None:
+        raise InvalidInputError(
+            where="--from-secret",
+            found=f"no secret {secret_id}, or none with a text for a value",
+            expected="the name or ARN of a secret of this account and region",
+            remedy="Check the name; nothing was made.",
+        )
+    return version.value
+
+
+def _trusted(deployment: Deployment) -> Iterable[Any]:
+    """The CAs in the truststore: whoever has one of these above a certificate need not bring it."""
+    stored = deployment.assembly.bucket.read(layout.TRUSTSTORE)
+    return bundle.certificates(stored.body).values() if stored else ()
+
+
+def _require_usable(issued: CertifiedKey, alike: likeness.Likeness, where: str) -> None:
+    named = CertificateRequest.model_validate({"common_name": "-"} | alike.request)
+    if "common_name" not in alike.request:
+        named = named.model_copy(update={"common_name": None})
+    identity.require_usable(issued, named, utc_now(), where)
+
+
+def _plan(
+    deployment: Deployment,
+    issued: CertifiedKey,
+    alike: likeness.Likeness,
+    name: str,
+    options: tuple[Subject, AlternativeNames, Signing, Proof, Upkeep],
+    *,
+    proxy: bool,
+) -> Plan:
+    subject, alternatives, signing, proof, upkeep = options
+    planner = Planner(deployment)
+    chosen = given(signing)
+    before = None if chosen.keys() & {"issuer", "ca_secret", "private_ca_arn"} else _issuer_of(deployment, issued)
+    definition: dict[str, Any] = {
+        "request": wanted.request(name, given(subject) | given(alternatives), alike.request, None),
+        "issuer": planner.issuer(chosen, before),
+    }
+    if endpoint := wanted.endpoint(proof):
+        definition["endpoint"] = endpoint
+    if signing.trusted_by_gateway is not None:
+        definition["trusted_by_gateway"] = signing.trusted_by_gateway
+    return planner.plan("client", name, definition, given(upkeep), proxy=proxy)
+
+
+def _issuer_of(deployment: Deployment, issued: CertifiedKey) -> dict[str, Any]:
+    """What signed the certificate, if it can be told."""
+    if issued.anchor == issued.certificate:
+        return {"type": "self-signed"}
+    own = deployment.parameters["ClientIssuer"]
+    ca_secret = authorities.secret_of(deployment.assembly.bucket, fingerprint(issued.anchor))
+    if ca_secret and own in {"secretsmanager", "kms"}:
+        return {"type": own, "ca_secret": ca_secret}
+    raise InvalidInputError(
+        where="--issuer",
+        found=f"none, and a certificate of {short_subject(issued.anchor)}, which is no CA of this stack",
+        expected="who is to sign the next one",
+        remedy="Say --issuer secretsmanager (the stack's CA), or another that docs/issuers.md has; nothing was made.",
+    )
+
+
+def _lossy(where: str, lost: tuple[str, ...]) -> InvalidInputError:
+    return InvalidInputError(
+        where=where,
+        found=f"what no request can ask for: {', '.join(lost)}",
+        expected="a certificate that rotation can make the like of",
+        remedy="If whoever checks the certificate does not need it, add --drop-unsupported; nothing was made.",
+    )
+
+
+def _require_time_to_rotate(plan: Plan, issued: CertifiedKey) -> None:
+    """See that the certificate lives until its first rotation."""
+    every = schedule.interval(plan.schedule)
+    end = issued.certificate.not_valid_after_utc
+    if every is not None and utc_now() + every >= end:
+        raise InvalidInputError(
+            where="--schedule",
+            found=f"{plan.schedule}, and a certificate that ends on {moment(end)}",
+            expected="a first rotation before that",
+            remedy="Add --rotate-now, or rotate more often; nothing was made.",
+        )
+
+
+def _take_in(deployment: Deployment, plan: Plan, issued: CertifiedKey, *, immediately: bool) -> Any:
+    """File the certificate, so that the gateway goes on trusting it, and make the secret; both, or neither."""
+    version_id = str(uuid.uuid4())
+    secret = with_certificate(plan.secret, issued, utc_now())
+    bucket = deployment.assembly.bucket
+
+    def take_out() -> None:
+        for prefix in (layout.ISSUED, layout.OUTSIDE):
+            for entry in bucket.list(prefix):
+                if f"/{version_id}." in entry.key:
+                    bucket.delete(entry.key)
+
+    with undone_on_failure(take_out):
+        file_certificate(bucket, secret, plan.name, version_id)
+        function = deployment.outputs["RotateFunction"]
+        return make(deployment, plan, secret.render(), version_id, immediately=immediately, function=function)
+
+
+def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float | None) -> dict[str, bool]:
+    """Have the gateway trust the certificate's CAs; domain → whether it does, waited for if a time is given."""
+    assembly = desk.deployment.assembly
+    anchors = frozenset(map(fingerprint, (*issued.chain, issued.anchor)))
+    trusting: dict[str, bool] = {}
+
+    def what_is_left() -> str:
+        for domain in assembly.domains:
+            deployed = domain.deployed()
+            stored = assembly.bucket.read(layout.TRUSTSTORE, deployed.version_id) if deployed else None
+            trusting[domain.name] = stored is not None and anchors <= bundle.fingerprints(stored.body)
+        return ", ".join(f"{domain} does not trust it yet" for domain, trusts in trusting.items() if not trusts)
+
+    if what_is_left():
+        assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, {"secret_name": name, "anchors": sorted(anchors)})
+        if timeout is not None:
+            with desk.doing("waiting for the gateway"):
+                await_end(
+                    what_is_left,
+                    timeout,
+                    where=f"secret {name}, which is made",
+                    expected="the gateway to run a truststore with the CAs above its certificate",
+                    remedy="It goes on by itself; `mtlsctl truststore diff` shows how far it is.",
+                )
+    return trusting
+
+
+def _described(issued: CertifiedKey | Signed) -> Imported:
+    return Imported(
+        subject=short_subject(issued.certificate),
+        serial_number=serial(issued.certificate),
+        fingerprint_sha256=fingerprint(issued.certificate),
+        not_after=issued.certificate.not_valid_after_utc,
+        anchors=[short_subject(it) for it in (*issued.chain, issued.anchor)],
+    )
+
+
+def _signed_certificates(file: str) -> list[Any]:
+    body = documents.read(file, "FILE")
+    if b"PRIVATE KEY" in body:
+        raise InvalidInputError(
+            where="FILE",
+            found="a private key",
+            expected="certificates alone: the key is here already, and a bucket is no place for one",
+            remedy="Take the key out of the file; nothing was uploaded.",
+        )
+    return certificates_in(body)
+
+
+def _request(deployment: Deployment, found: list[Any], file: str, secret: str | None) -> SigningRequest:
+    """The request that was answered; the secret's, if one is named."""
+    request = awaited(deployment.assembly.bucket, found)
+    if request is None:
+        raise nobody_waits(deployment.assembly.bucket, found, file)
+    if secret is not None and deployment.secret(secret).arn != request.arn:
+        raise UnfitCertificateError(
+            where=file,
+            found=f"the answer to the request of {request.name}",
+            expected=f"the answer to the request of {secret}",
+            remedy="Leave --secret out, or name the other file; nothing was uploaded.",
+        )
+    return request
+
+
+importing = typer.Typer(name="import", help="Take in a certificate that is there already.", no_args_is_help=True)
+command(importing, "client")(client)
+command(importing, "signed")(signed)
