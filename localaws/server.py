@@ -24,10 +24,12 @@ from hypercorn.config import Config
 from ministack import app as emulator
 
 from localaws import (
+    alarms,
     batching,
     cloudformation,
     default_endpoint,
     deployments,
+    embedded_metrics,
     functions,
     gateway_responses,
     iam,
@@ -69,9 +71,11 @@ class Server:
         self.admin = Admin(live, clock, self.rotations, ca.pem)
         handlers["secretsmanager"] = SecretsManagerApi(handlers["secretsmanager"], self.rotations, reads).handle
         handlers["apigateway"] = StageLogging(self.domains.handle).handle
+        alarms.install(handlers)
         batching.install()
         cloudformation.install()
         deployments.install()
+        embedded_metrics.install()
         functions.install()
         gateway_responses.install()
         iam.install()
