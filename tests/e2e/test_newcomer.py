@@ -1,0 +1,62 @@
+"""What a newcomer does by the README: `make local` in one shell, and the commands in another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo import sam
+from demo.waiting import await_condition
+
+
+@pytest.fixture(scope="module")
+def environment_file(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file that another shell sources, while `make local` runs."""
+    directory = tmp_path_factory.mktemp("local")
+    file, log = directory / "local.env", directory / "log"
+    with log.open("w") as output:
+        local = subprocess.Popen(
+            [sys.executable, "-m", "demo.local", str(file)], cwd=sam.ROOT, stdout=output, stderr=output
+        )
+    try:
+        await_condition(lambda: "mtlsctl status" in log.read_text() or local.poll() is not None, "it is up", 120.0)
+        assert local.poll() is None, log.read_text()
+        yield file
+    finally:
+        local.send_signal(signal.SIGTERM)
+        local.wait(30)
+    assert not file.exists()
+
+
+def shell(file: Path, commands: str) -> subprocess.CompletedProcess[str]:
+    script = f"set -e; source {file}\n{commands}"
+    return subprocess.run(
+        ["bash", "-c", script],
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_newcomer_gets_to_a_rotated_certificate_and_a_healthy_status(environment_file: Path) -> None:
+    rotated = shell(environment_file, "mtlsctl rotate client --wait")
+    status = shell(environment_file, "mtlsctl status")
+
+    assert (rotated.returncode, rotated.stderr.count("Traceback")) == (0, 0), rotated
+    assert status.returncode == 0, status
+    assert "Everything is fresh." in status.stdout
+
+
+def test_the_commands_of_aws_work_beside(environment_file: Path) -> None:
+    described = shell(environment_file, "aws secretsmanager describe-secret --secret-id mtls-rotation/client")
+
+    assert described.returncode == 0, described
+    assert "AWSCURRENT" in described.stdout
