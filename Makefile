@@ -11,7 +11,7 @@ SAM := PATH="$(CURDIR)/.venv-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/s
 export ARCHITECTURE ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format build local bench deploy package clean lock
+.PHONY: help setup demo picture browser test lint format build local bench deploy package clean lock
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2}'
@@ -21,7 +21,13 @@ setup: .venv/.synced  ## Make the development environments (the other targets do
 demo: setup  ## Deploy to the embedded local AWS and rotate a live certificate under traffic
 	$(PYTHON) -m demo
 
-test: setup  ## Run every test: unit, integration, end to end
+picture: setup browser  ## Take the README's pictures of the page that `make demo` has made
+	@$(PYTHON) -m demo.page.picture
+
+browser: setup  # Have a browser for the page's tests: one that is there, or else Chromium
+	@$(PYTHON) -m demo.browser
+
+test: setup browser  ## Run every test: unit, integration, end to end
 	$(PYTHON) -m tests
 
 lint: setup  ## Check style, types, the template and the lock

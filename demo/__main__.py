@@ -14,12 +14,15 @@ from rich.console import Console
 
 from demo import gateway, sam
 from demo.certificates import Authority, Held
-from demo.report import Refused, Report, RotationReport, TruststoreReport
+from demo.page import render
+from demo.report import Check, Partner, Refused, Report, RotationReport, RunReport, TruststoreReport
+from demo.sightings import Sightings
+from demo.timeline import Origin, Timeline
 from demo.traffic import RATE, Traffic, send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, LocalAwsError
 from mtls_rotation import layout
-from mtls_rotation.pki.certificates import to_pem
+from mtls_rotation.pki.certificates import short_subject, to_pem
 from mtls_rotation.truststore import bundle
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ class Demo:
         self._secret = self._gateway.stack.outputs["ClientSecret"]
         self._ca = self._gateway.stack.outputs["CaSecret"]
         self._bucket = self._gateway.stack.outputs["BucketName"]
+        self._origin = Origin.now()
 
     def run(self) -> Report:
         """Rotate under traffic, and look at what is refused."""
@@ -67,24 +71,31 @@ class Demo:
                 ROTATION_TIMEOUT,
             )
         traffic = Traffic(self._secrets, self._secret, self._gateway.url, self._gateway.server_ca)
+        self._origin = Origin.now()
+        sightings = Sightings(self._apigateway, DOMAIN, self._origin)
+        sightings.start()
         traffic.start()
         try:
             rotations = self._rotate_under(traffic)
             with self._phase("upload a partner's CA, and wait until its client is accepted"):
-                partner_seconds = self._admit_partner()
+                partner = self._admit_partner()
             with self._phase("ask without a certificate, with an unknown CA's, with an expired one"):
-                refused = self._try_refused()
+                refused, checks = self._try_refused()
         finally:
             summary = traffic.stop()
+            sightings.stop()
         return Report(
             stack_name=STACK,
             requests=summary,
             rotations=rotations,
-            truststore=self._truststore_versions(),
+            truststore=self._truststore_versions(sightings),
             deployed_truststore=self._deployed_truststore(),
             refused=refused,
-            partner_accepted_after_seconds=partner_seconds,
+            partner_accepted_after_seconds=round((partner.accepted_ms - partner.uploaded_ms) / 1000, 2),
             seconds=self._seconds,
+            checks=checks,
+            partner=partner,
+            timeline=Timeline.of(traffic.by_label, self._origin),
         )
 
     # rotations --------------------------------------------------------------------------------------------------------
@@ -124,6 +135,8 @@ class Demo:
             new_serial=self._serial(secret),
             seconds=round(time.monotonic() - started, 2),
             steps={step: round(taken, 3) for step, taken in run.steps.items()},
+            began_ms=self._origin.milliseconds(started),
+            runs=[RunReport.of(it, self._origin) for it in self._aws.rotations() if it.version_id == version],
         )
 
     def _version(self, secret: str) -> str:
@@ -146,25 +159,35 @@ class Demo:
 
     # truststore -------------------------------------------------------------------------------------------------------
 
-    def _admit_partner(self) -> float:
+    def _admit_partner(self) -> Partner:
         partner = Authority.named("Partner CA")
         client = partner.client("partner", self._gateway.server_ca)
-        started = time.monotonic()
+        uploaded = self._origin.milliseconds()
         self._s3.put_object(
             Bucket=self._bucket,
             Key=f"{layout.STATIC_ANCHORS}partner.pem",
             Body=to_pem(partner.certificate).encode(),
         )
         await_condition(lambda: not send(self._gateway.url, client).failure, "the partner's client is accepted", 60.0)
-        return round(time.monotonic() - started, 2)
+        return Partner(uploaded, self._origin.milliseconds())
 
-    def _truststore_versions(self) -> list[TruststoreReport]:
+    def _truststore_versions(self, sightings: Sightings) -> list[TruststoreReport]:
         listed = self._s3.list_object_versions(Bucket=self._bucket, Prefix=layout.TRUSTSTORE)["Versions"]
         versions = []
         for version in sorted(listed, key=lambda version: version["LastModified"]):
             stored = self._s3.get_object(Bucket=self._bucket, Key=layout.TRUSTSTORE, VersionId=version["VersionId"])
-            anchors = bundle.fingerprints(stored["Body"].read())
-            versions.append(TruststoreReport(version["VersionId"], len(anchors), version["LastModified"].isoformat()))
+            anchors = bundle.certificates(stored["Body"].read())
+            name, published_at = version["VersionId"], version["LastModified"]
+            versions.append(
+                TruststoreReport(
+                    name,
+                    len(anchors),
+                    published_at.isoformat(),
+                    self._origin.milliseconds(published_at),
+                    sightings.deployed.get(name),
+                    sorted(short_subject(anchor) for anchor in anchors.values()),
+                )
+            )
         return versions
 
     def _deployed_truststore(self) -> str:
@@ -173,19 +196,23 @@ class Demo:
 
     # refusals ---------------------------------------------------------------------------------------------------------
 
-    def _try_refused(self) -> Refused:
+    def _try_refused(self) -> tuple[Refused, list[Check]]:
         ca = Authority.from_secret(self._secrets.get_secret_value(SecretId=self._ca)["SecretString"])
-        expired = ca.client("expired", self._gateway.server_ca, issued_ago=timedelta(days=2))
-        stranger = Authority.named("Unknown CA").client("stranger", self._gateway.server_ca)
-        nobody = Held("", ssl.create_default_context(cadata=self._gateway.server_ca))
-        # The same request with a certificate of that CA that is in date must pass, or a refusal would prove nothing.
-        if failure := send(self._gateway.url, ca.client("control", self._gateway.server_ca)).failure:
+        asking = {
+            # The same request with a certificate of that CA in date must pass, or a refusal would prove nothing.
+            "control": ca.client("control", self._gateway.server_ca),
+            "no certificate": Held("", ssl.create_default_context(cadata=self._gateway.server_ca)),
+            "unknown CA": Authority.named("Unknown CA").client("stranger", self._gateway.server_ca),
+            "expired": ca.client("expired", self._gateway.server_ca, issued_ago=timedelta(days=2)),
+        }
+        sent = {name: send(self._gateway.url, held) for name, held in asking.items()}
+        if failure := sent["control"].failure:
             raise RuntimeError(f"a valid certificate was refused: {failure}")
-        return Refused(
-            no_certificate=send(self._gateway.url, nobody).refused,
-            unknown_ca=send(self._gateway.url, stranger).refused,
-            expired=send(self._gateway.url, expired).refused,
-        )
+        refused = Refused(sent["no certificate"].refused, sent["unknown CA"].refused, sent["expired"].refused)
+        return refused, [
+            Check.of(name, "accepted" if name == "control" else "refused", request, self._origin)
+            for name, request in sent.items()
+        ]
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -215,10 +242,11 @@ def main() -> int:
         aws = LocalAws.start(log_path=BUILD / "local-aws.log", enforce_iam=True)
     with aws:
         report = Demo(aws, seconds).run()
-    path = BUILD / "report.json"
-    path.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+    (BUILD / "report.json").write_text(report.dump())
+    page = BUILD / "report.html"
+    page.write_text(render(report.to_json()))
     report.show(console)
-    console.print(f"{path.relative_to(sam.ROOT)} written after {time.monotonic() - began:.0f} s")
+    console.print(f"{page.relative_to(sam.ROOT)} and report.json written after {time.monotonic() - began:.0f} s")
     for problem in report.problems:
         console.print(f"[bold red]✗ {problem}[/]")
     if not report.problems:

@@ -1,13 +1,47 @@
 """What the demo found: the shape of `build/demo/report.json`, and the table that it ends with."""
 
+import json
+import re
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from rich.console import Console
 from rich.table import Table
 
-from demo.traffic import Summary
+from demo.timeline import Origin, Timeline
+from demo.traffic import Request, Summary
+from localaws import RotationRun
 from mtls_rotation.rotation import Step
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of a run: when it began on the time line, and how long it took."""
+
+    began_ms: float
+    ms: float
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One walk through the steps; a retry is one of its own.
+
+    Attributes:
+        error: what stopped it, empty if nothing did.
+    """
+
+    attempt: int
+    steps: dict[str, StepReport]
+    error: str
+
+    @classmethod
+    def of(cls, run: RotationRun, origin: Origin) -> Self:
+        """What the local Secrets Manager recorded."""
+        steps = {
+            step: StepReport(origin.milliseconds(run.step_starts[step]), round(taken * 1000, 1))
+            for step, taken in run.steps.items()
+        }
+        return cls(run.attempt, steps, run.error or "")
 
 
 @dataclass(frozen=True)
@@ -17,6 +51,8 @@ class RotationReport:
     Attributes:
         seconds: from its start to AWSCURRENT on the new version.
         steps: step → seconds, as the local Secrets Manager measured it.
+        began_ms: its start on the time line.
+        runs: every attempt, the one that went well last.
     """
 
     secret: str
@@ -25,15 +61,26 @@ class RotationReport:
     new_serial: str
     seconds: float
     steps: dict[str, float]
+    began_ms: float
+    runs: list[RunReport]
 
 
 @dataclass(frozen=True)
 class TruststoreReport:
-    """One version of the truststore."""
+    """One version of the truststore.
+
+    Attributes:
+        published_ms: when it came into the bucket, on the time line; below zero: before it began.
+        deployed_ms: when the gateway was first seen to run it; `None`: it never was.
+        subjects: whom its anchors name.
+    """
 
     version_id: str
     anchors: int
     published_at: str
+    published_ms: float
+    deployed_ms: float | None
+    subjects: list[str]
 
 
 @dataclass(frozen=True)
@@ -46,10 +93,42 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Check:
+    """One request that tells whether the gateway asks for certificates at all.
+
+    Attributes:
+        answer: what the client was told; empty if it was accepted.
+    """
+
+    name: str
+    expected: Literal["refused", "accepted"]
+    outcome: Literal["refused", "accepted", "failed"]
+    answer: str
+    began_ms: float
+    ms: float
+
+    @classmethod
+    def of(cls, name: str, expected: Literal["refused", "accepted"], request: Request, origin: Origin) -> Self:
+        """What came of a request."""
+        outcome: Literal["refused", "failed"] = "refused" if request.refused else "failed"
+        began, took = origin.milliseconds(request.at), round(request.seconds * 1000, 1)
+        return cls(name, expected, outcome if request.failure else "accepted", request.failure, began, took)
+
+
+@dataclass(frozen=True)
+class Partner:
+    """When a partner's CA was uploaded, and when its client was first accepted, on the time line."""
+
+    uploaded_ms: float
+    accepted_ms: float
+
+
+@dataclass(frozen=True)
 class Report:
     """The whole run.
 
     Attributes:
+        checks: what `refused` was found by, and the control that must be accepted.
         partner_accepted_after_seconds: how long after the upload of a partner's CA its client was accepted.
         deployed_truststore: the version that the gateway ran at the end.
     """
@@ -62,6 +141,9 @@ class Report:
     refused: Refused
     partner_accepted_after_seconds: float
     seconds: dict[str, float]
+    checks: list[Check]
+    partner: Partner
+    timeline: Timeline
 
     @property
     def problems(self) -> list[str]:
@@ -95,7 +177,16 @@ class Report:
             "partner_accepted_after_seconds": self.partner_accepted_after_seconds,
             "seconds": self.seconds,
             "problems": self.problems,
+            "checks": [asdict(check) for check in self.checks],
+            "partner": asdict(self.partner),
+            "timeline": self.timeline.to_json(),
         }
+
+    def dump(self) -> str:
+        """The text of `report.json`: indented, and each list of numbers on one line."""
+        text = json.dumps(self.to_json(), indent=2) + "\n"
+        # A line break is never in a JSON string, so that nothing but lists is met.
+        return re.sub(r"\[\n\s+([-\d.e,\snul]+?)\n\s+\]", lambda it: f"[{' '.join(it[1].split())}]", text)
 
     def show(self, console: Console) -> None:
         """Print it, in 80 columns."""

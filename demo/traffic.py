@@ -27,6 +27,7 @@ RATE = 70.0
 LOOKS_EVERY = 0.5
 # Which certificate each thread of the applications presents. Each waits for its answer before it sends again.
 APPLICATIONS = ("AWSCURRENT",) * 6 + ("AWSPREVIOUS",) * 2
+LABELS = ("AWSCURRENT", "AWSPREVIOUS")
 # As long as API Gateway waits: on a loaded machine all the authorizer's processes start at once, and share two cores.
 TIMEOUT = 30.0
 
@@ -74,7 +75,7 @@ class Traffic:
         self._url = url
         self._server_ca = server_ca
         self._stopping = threading.Event()
-        self._requests: list[Request] = []
+        self._sent: dict[str, list[Request]] = {label: [] for label in LABELS}
         self._held: dict[str, Held] = {}
         self._threads = ThreadPoolExecutor(len(APPLICATIONS) + 1, thread_name_prefix="application")
         self._running: list[Future[None]] = []
@@ -92,24 +93,30 @@ class Traffic:
         self._threads.shutdown()
         for application in self._running:
             application.result()
-        return summarize(self._requests)
+        return summarize([request for requests in self._sent.values() for request in requests])
+
+    @property
+    def by_label(self) -> dict[str, list[Request]]:
+        """The requests so far, by the label whose certificate the application holds."""
+        return {label: [*requests] for label, requests in self._sent.items()}
 
     @property
     def sent(self) -> int:
         """How many requests have been answered or have failed so far."""
-        return len(self._requests)
+        return sum(map(len, self._sent.values()))
 
     @property
     def failed(self) -> int:
         """How many of them failed."""
-        return sum(bool(request.failure) for request in self._requests)
+        return sum(bool(request.failure) for requests in self.by_label.values() for request in requests)
 
     def _look(self) -> None:
         while not self._stopping.wait(LOOKS_EVERY):
             self._refresh()
 
     def _refresh(self) -> None:
-        for label in ("AWSCURRENT", "AWSPREVIOUS"):
+        found = {}
+        for label in LABELS:
             try:
                 value = self._secrets.get_secret_value(SecretId=self._secret_id, VersionStage=label)["SecretString"]
             except ClientError as error:
@@ -117,7 +124,9 @@ class Traffic:
                     raise
                 continue
             if '"certificate"' in value:
-                self._held[label] = from_secret(value, self._server_ca)
+                found[label] = from_secret(value, self._server_ca)
+        # At one stroke, so that whoever has no AWSPREVIOUS yet goes from the old certificate to the same one.
+        self._held = self._held | found
 
     def _run(self, label: str) -> None:
         interval = len(APPLICATIONS) / RATE
@@ -125,8 +134,9 @@ class Traffic:
         for count in itertools.count():
             if self._stopping.wait(max(0.0, began + count * interval - time.monotonic())):
                 return
-            held = self._held.get(label) or self._held["AWSCURRENT"]
-            self._requests.append(send(self._url, held))
+            now = self._held
+            held = now.get(label) or now["AWSCURRENT"]
+            self._sent[label].append(send(self._url, held))
 
 
 def send(url: str, held: Held) -> Request:
