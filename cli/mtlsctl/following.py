@@ -37,7 +37,13 @@ if TYPE_CHECKING:
 # A log line may come this much later than what it tells of; a label, this much later than the call that moved it.
 LATE = 15.0
 SETTLED = 3.0
-STYLES = {Result.DONE: "green", Result.FAILED: "bold red", Result.RUNNING: "cyan", Result.UNKNOWN: "yellow"}
+STYLES = {
+    Result.DONE: "green",
+    Result.FAILED: "bold red",
+    Result.RUNNING: "cyan",
+    Result.UNKNOWN: "yellow",
+    Result.UNSIGNED: "bold yellow",
+}
 
 
 class Outcome(StrEnum):

@@ -19,12 +19,19 @@ _REQUEST = re.compile(r"requested/\S+\.csr")
 
 
 class Result(StrEnum):
-    """What has become of a step."""
+    """What has become of a step.
+
+    Attributes:
+        WAITING: for the step before it.
+        UNSIGNED: it waits for a certificate that somebody else signs.
+        UNKNOWN: the log cannot be read.
+    """
 
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    UNSIGNED = "unsigned"
     UNKNOWN = "unknown"
 
 
@@ -99,7 +106,9 @@ def _lines(messages: Iterable[str], version_id: str) -> Iterator[Line]:
                 reason = str(entry.get("reason") or _last_line(str(entry.get("exception", ""))))
                 yield Line(step, Result.FAILED, seconds, str(entry.get("code") or _code(reason)), reason)
             case "waiting for a certificate":
-                yield Line(step, Result.WAITING, seconds, WaitingForCertificateError.code, str(entry.get("reason", "")))
+                yield Line(
+                    step, Result.UNSIGNED, seconds, WaitingForCertificateError.code, str(entry.get("reason", ""))
+                )
 
 
 def _entry(message: str) -> dict[str, Any]:

@@ -23,6 +23,11 @@ def moment(at: datetime | None) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}Z" if at else "-"
 
 
+def day(at: datetime | None) -> str:
+    """A day in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d}" if at else "-"
+
+
 def days(left: float | None, *, warn: bool) -> Text:
     """Days left, coloured."""
     if left is None:
@@ -38,10 +43,10 @@ def shown(findings: Iterable[Finding], all_well: str) -> Iterator[RenderableType
     for it in findings:
         attention = it.severity is Severity.ATTENTION
         style = "bold red" if attention else "yellow"
-        yield _line(("✗ " if attention else "? ", style), (it.subject, "bold"), (f": {it.what}", ""))
-        yield _line(("  → ", "dim"), (it.remedy, ""), (f"  ({it.runbook})" if it.runbook else "", "dim"))
+        yield line(("✗ " if attention else "? ", style), (it.subject, "bold"), (f": {it.what}", ""))
+        yield line(("  → ", "dim"), (it.remedy, ""), (f"  ({it.runbook})" if it.runbook else "", "dim"))
 
 
-def _line(*parts: tuple[str, str]) -> Text:
+def line(*parts: tuple[str, str]) -> Text:
     """One line, however long: the terminal wraps it, and what is copied has no break in it."""
     return Text.assemble(*parts, no_wrap=True, overflow="ignore")

@@ -32,7 +32,7 @@ from mtlsctl.following import pending_rotation, require_rotating
 from mtlsctl.making import make, undone_on_failure
 from mtlsctl.planning import Plan, Planner
 from mtlsctl.report import ExitStatus, Model, Report
-from mtlsctl.show import moment
+from mtlsctl.show import line, moment
 from mtlsctl.waiting import await_end
 from mtlsctl.wanted import AlternativeNames, Proof, Signing, Subject, Upkeep, given
 
@@ -145,7 +145,7 @@ class ImportReport(Report):
         if self.rotation:
             yield from self.rotation.render()
         elif self.made:
-            yield Text(f"It is rotated when the schedule says so, or now by: mtlsctl rotate {self.secret} --wait")
+            yield line((f"It is rotated when the schedule says so, or now by: mtlsctl rotate {self.secret} --wait", ""))
 
 
 class SignedReport(Report):
@@ -172,11 +172,11 @@ class SignedReport(Report):
         it = self.certificate
         yield Text(f"✓ {it.subject} is what {self.secret} asked for, and is handed in.", style="bold green")
         yield Text(f"serial {it.serial_number}, until {moment(it.not_after)}, below {', '.join(it.anchors)}")
-        yield Text(self.uri)
+        yield line((self.uri, ""))
         if self.rotation:
             yield from self.rotation.render()
         else:
-            yield Text(f"The rotation goes on by itself. Follow it with: mtlsctl rotate {self.secret} --wait")
+            yield line((f"The rotation goes on by itself. Follow it with: mtlsctl rotate {self.secret} --wait", ""))
 
 
 def client(

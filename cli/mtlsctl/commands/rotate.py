@@ -14,6 +14,7 @@ from mtlsctl.completion import SecretArgument
 from mtlsctl.following import STYLES, Follower, Outcome, Sight, Started, results, start
 from mtlsctl.report import ExitStatus, Model, Report
 from mtlsctl.rotation_log import Line, Result
+from mtlsctl.show import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,7 +85,7 @@ class RotationReport(Report):
     @override
     def render(self) -> Iterable[RenderableType]:
         how = "was under way and is taken up again" if self.taken_up else "has begun"
-        yield Text(f"The rotation of {self.secret} to version {self.version_id} {how}.")
+        yield line((f"The rotation of {self.secret} to version {self.version_id} {how}.", ""))
         if self.steps:
             yield self._table()
         if self.log_unreadable:
@@ -103,22 +104,23 @@ class RotationReport(Report):
     def _end(self) -> Iterable[RenderableType]:
         match self.outcome:
             case Outcome.STARTED:
-                yield Text(f"Follow it with: mtlsctl rotate {self.secret} --wait")
+                yield line((f"Follow it with: mtlsctl rotate {self.secret} --wait", ""))
             case Outcome.DONE:
-                yield Text("✓ The new certificate is in use.", style="bold green")
+                yield line(("✓ The new certificate is in use.", "bold green"))
             case Outcome.UNSIGNED:
-                yield Text("✗ It waits for a certificate that somebody else signs (MTLS-207).", style="bold red")
-                yield Text(f"  the request: {self.request_uri or 'under requested/'}")
-                yield Text(f"  the answer goes to: {self.answer_uri}")
-                yield Text(f"  or: mtlsctl import signed FILE --secret {self.secret} --wait")
+                yield line(("✗ It waits for a certificate that somebody else signs (MTLS-207).", "bold red"))
+                yield line(("  the request: ", "dim"), (self.request_uri or "under requested/", ""))
+                yield line(("  the answer goes to: ", "dim"), (self.answer_uri or "", ""))
+                yield line(("  or: ", "dim"), (f"mtlsctl import signed FILE --secret {self.secret} --wait", ""))
             case Outcome.CANCELLED:
-                yield Text("✗ It was cancelled: AWSPENDING is gone from its version.", style="bold red")
-                yield Text(f"  Rotate anew: mtlsctl rotate {self.secret} --wait")
+                yield line(("✗ It was cancelled: AWSPENDING is gone from its version.", "bold red"))
+                yield line(("  → ", "dim"), (f"mtlsctl rotate {self.secret} --wait", ""))
             case Outcome.FAILED if self.failure:
-                yield Text(f"✗ {self.failure.step} failed: {self.failure.message}", style="bold red")
+                yield line((f"✗ {self.failure.step} failed: ", "bold red"), (self.failure.message, ""))
                 if self.failure.remedy not in self.failure.message:
-                    yield Text(f"  {self.failure.remedy}")
-                yield Text(f"  What was in use before still is. See: mtlsctl explain {self.failure.code}")
+                    yield line(("  → ", "dim"), (self.failure.remedy, ""))
+                yield line(("  → ", "dim"), (f"mtlsctl explain {self.failure.code}", ""))
+                yield line(("What was in use before still is.", ""))
 
 
 def rotate(

@@ -1,0 +1,154 @@
+"""What `mtlsctl create` makes of options and files, and what it refuses. No AWS."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtls_rotation.secret import ManagedSecret
+from mtlsctl import documents, schedule, wanted
+from mtlsctl.errors import InvalidInputError
+from mtlsctl.planning import full_name, require_enabled
+from mtlsctl.wanted import Proof
+from tests import builders
+
+
+@pytest.mark.parametrize(
+    ("expression", "every"),
+    [
+        ("rate(4 hours)", timedelta(hours=4)),
+        ("rate(1 day)", timedelta(days=1)),
+        ("rate(999 days)", timedelta(days=999)),
+        ("cron(0 3 ? * MON *)", None),
+        ("cron(0 8 1/1 * ? *)", None),
+    ],
+)
+def test_a_schedule_that_secrets_manager_takes_is_taken(expression: str, every: timedelta | None) -> None:
+    assert schedule.interval(expression) == every
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "10 days",
+        "rate(3 hours)",
+        "rate(0 days)",
+        "rate(1000 days)",
+        "rate(99999999999999999999 hours)",
+        "rate(10 minutes)",
+        "rate(10 days) ",
+        "cron(5 3 ? * MON *)",
+        "cron(0 3 ? * MON)",
+    ],
+)
+def test_any_other_schedule_is_refused(expression: str) -> None:
+    with pytest.raises(InvalidInputError, match="rate"):
+        schedule.interval(expression)
+
+
+def test_a_rotation_that_would_come_after_the_end_is_refused() -> None:
+    schedule.require_usable("rate(10 days)", timedelta(days=30))
+    with pytest.raises(InvalidInputError, match="before the certificate ends"):
+        schedule.require_usable("rate(30 days)", timedelta(days=30))
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [("billing", "s/billing"), ("s/billing", "s/billing"), ("team/billing", "s/team/billing"), ("a.b@c", "s/a.b@c")],
+)
+def test_the_stacks_name_stands_in_front(name: str, full: str) -> None:
+    assert full_name(name, "s") == full
+
+
+@pytest.mark.parametrize("name", ["", "a b", "ä", "x" * 512, "folder/", "billing-abc123"])
+def test_a_name_that_secrets_manager_would_not_take_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="MTLS-403 NAME"):
+        full_name(name, "s")
+
+
+@pytest.mark.parametrize(
+    ("options", "before", "expected"),
+    [
+        ({}, None, {"common_name": "billing", "validity_days": 30}),
+        ({"country": "DE"}, {"common_name": "b"}, {"common_name": "b", "country": "DE", "validity_days": 30}),
+        ({"common_name": "a"}, {"common_name": "b", "validity_hours": 8}, {"common_name": "a", "validity_hours": 8}),
+        ({"validity_hours": 8}, {"validity_days": 9}, {"common_name": "billing", "validity_hours": 8}),
+        ({"uris": ["x:y"]}, {"uris": ["a:b", "c:d"]}, {"common_name": "billing", "uris": ["x:y"], "validity_days": 30}),
+    ],
+)
+def test_an_option_counts_for_more_than_a_file_and_a_file_for_more_than_the_stack(
+    options: dict[str, Any], before: dict[str, Any] | None, expected: dict[str, Any]
+) -> None:
+    assert wanted.request("team/billing", options, before, 30) == expected
+
+
+def test_the_endpoint_is_the_files_with_the_options_over_it(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("PEM")
+    before = {"url": "https://a.example/", "expected_status": [200]}
+
+    assert wanted.endpoint(Proof()) == {}
+    assert wanted.endpoint(Proof(expected_status=[204], server_ca=str(tmp_path / "ca.pem")), before) == {
+        "url": "https://a.example/",
+        "expected_status": [204],
+        "server_ca": "PEM",
+    }
+    with pytest.raises(InvalidInputError, match="--prove-at"):
+        wanted.endpoint(Proof(expected_status=[204]))
+
+
+def test_a_country_is_no_truth_value_in_yaml(tmp_path: Path) -> None:
+    file = tmp_path / "billing.yaml"
+    file.write_text("request: {common_name: billing, country: NO}\nnotes: [yes, true]\n")
+
+    assert documents.definition(str(file)) == {
+        "request": {"common_name": "billing", "country": "NO"},
+        "notes": ["yes", True],
+    }
+
+
+@pytest.mark.parametrize("content", ["", "[]", "just a text", "{", "request: [a, b]", "!!python/object:os.system {}"])
+def test_a_file_that_holds_no_definition_is_refused_and_not_quoted(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "billing"
+    file.write_text(content)
+
+    with pytest.raises(InvalidInputError, match="MTLS-403 --from: found"):
+        documents.definition(str(file))
+
+
+def test_a_definition_with_a_certificate_is_for_import() -> None:
+    with pytest.raises(InvalidInputError, match="mtlsctl import client"):
+        wanted.require_no_certificate({"request": {}, "private_key": "secret"})
+
+
+def test_a_definition_of_another_kind_is_refused() -> None:
+    wanted.require_kind({}, "client")
+    with pytest.raises(InvalidInputError, match="mtlsctl create ca"):
+        wanted.require_kind({"kind": "ca"}, "client")
+
+
+OFF = {"ClientIssuer": "secretsmanager", "KmsIssuer": "disabled", "ExternalIssuer": "disabled", "PrivateCaArn": ""}
+PRIVATE_CA = "arn:aws:acm-pca:eu-west-1:123456789012:certificate-authority/abc"
+
+
+@pytest.mark.parametrize(
+    ("definition", "switch"),
+    [
+        ({"issuer": {"type": "kms", "ca_secret": "s/ca"}}, {"KmsIssuer": "enabled"}),
+        ({"issuer": {"type": "kms", "ca_secret": "s/ca"}}, {"ClientIssuer": "kms"}),
+        ({"issuer": {"type": "external"}}, {"ExternalIssuer": "enabled"}),
+        ({"issuer": {"type": "acm-pca", "certificate_authority_arn": PRIVATE_CA}}, {"PrivateCaArn": PRIVATE_CA}),
+        ({"trusted_by_gateway": False}, {"ExternalIssuer": "enabled"}),
+    ],
+)
+def test_what_the_stacks_functions_may_not_do_needs_a_parameter(
+    definition: dict[str, Any], switch: dict[str, str]
+) -> None:
+    secret = ManagedSecret.model_validate(builders.client_definition() | definition)
+
+    require_enabled(secret, OFF | switch)
+    with pytest.raises(InvalidInputError, match="Deploy the stack with (KmsIssuer|ExternalIssuer|PrivateCaArn)="):
+        require_enabled(secret, OFF)

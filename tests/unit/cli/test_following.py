@@ -1,0 +1,63 @@
+"""What is made of a rotation that is watched: by its labels and its log, either of which may lag or be missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from mtls_rotation.rotation import Step
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING
+from mtlsctl.following import LATE, SETTLED, Outcome, Sight, outcome, results
+from mtlsctl.rotation_log import Line, Result
+
+PENDING, CURRENT, GONE = frozenset({AWSPENDING}), frozenset({AWSCURRENT}), frozenset[str]()
+DENIED = "AWS.AccessDeniedException"
+
+
+def lines(*steps: Step, last: Result = Result.DONE, code: str = "") -> dict[Step, Line]:
+    found = {step: Line(step, Result.DONE) for step in steps}
+    return found | {steps[-1]: Line(steps[-1], last, code=code)} if steps else found
+
+
+ALL = lines(*Step)
+FAILED = lines(Step.CREATE, Step.SET, last=Result.FAILED, code="MTLS-202")
+UNSIGNED = lines(Step.CREATE, last=Result.UNSIGNED, code="MTLS-207")
+
+
+@pytest.mark.parametrize(
+    ("sight", "seen_pending", "quiet", "expected"),
+    [
+        pytest.param(Sight(), False, LATE + 1, None, id="not visible yet"),
+        pytest.param(Sight(PENDING, lines=lines(Step.CREATE)), True, 0, None, id="under way"),
+        pytest.param(Sight(CURRENT, lines=ALL), True, 0, Outcome.DONE, id="done"),
+        pytest.param(Sight(GONE, lines=ALL), True, 0, Outcome.DONE, id="done, and replaced since"),
+        pytest.param(Sight(PENDING, lines=FAILED), True, 0, Outcome.FAILED, id="failed"),
+        pytest.param(Sight(PENDING, lines=UNSIGNED), True, 0, Outcome.UNSIGNED, id="unsigned"),
+        pytest.param(Sight(CURRENT), True, 1, None, id="promoted, log late"),
+        pytest.param(Sight(CURRENT), True, LATE + 1, Outcome.DONE, id="promoted, log lost"),
+        pytest.param(Sight(CURRENT, blind=DENIED), False, 0, Outcome.DONE, id="promoted, log unreadable"),
+        pytest.param(Sight(PENDING, blind=DENIED), True, LATE + 1, None, id="under way, log unreadable"),
+        pytest.param(Sight(PENDING, True, blind=DENIED), True, 1, None, id="an old request, log unreadable"),
+        pytest.param(Sight(PENDING, True, blind=DENIED), True, LATE + 1, Outcome.UNSIGNED, id="unsigned, unreadable"),
+        pytest.param(Sight(GONE), True, SETTLED / 2, None, id="a reading that lags"),
+        pytest.param(Sight(GONE), True, SETTLED + 1, Outcome.CANCELLED, id="cancelled"),
+    ],
+)
+def test_what_has_become_of_it(sight: Sight, seen_pending: bool, quiet: float, expected: Outcome | None) -> None:
+    assert outcome(sight, seen_pending=seen_pending, quiet=quiet) is expected
+
+
+@pytest.mark.parametrize(
+    ("sight", "end", "expected"),
+    [
+        (Sight(), None, "running waiting waiting waiting"),
+        (Sight(lines=lines(Step.CREATE)), None, "done running waiting waiting"),
+        (Sight(lines=lines(Step.SET)), None, "done done running waiting"),
+        (Sight(lines=FAILED), Outcome.FAILED, "done failed waiting waiting"),
+        (Sight(lines=UNSIGNED), Outcome.UNSIGNED, "unsigned waiting waiting waiting"),
+        (Sight(CURRENT), Outcome.DONE, "done done done done"),
+        (Sight(PENDING, blind=DENIED), None, "unknown unknown unknown unknown"),
+        (Sight(CURRENT, blind=DENIED), Outcome.DONE, "done done done done"),
+    ],
+)
+def test_what_has_become_of_each_step(sight: Sight, end: Outcome | None, expected: str) -> None:
+    assert " ".join(results(sight, end).values()) == expected

@@ -1,0 +1,200 @@
+"""What `mtlsctl import` reads, in every shape that teams keep a certificate in, and what it refuses. No AWS."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.request import CertificateRequest, KeyAlgorithm
+from mtlsctl import identity, likeness
+from mtlsctl.errors import InvalidInputError, UnusableCertificateError
+from tests import builders
+from tests.builders import NOW, Foreign
+
+CA = builders.root("Example Corp CA")
+LEAF = builders.leaf(CA, common_name="warehouse")
+CERTIFICATE, CHAIN, KEY = pki.to_pem(LEAF.certificate), pki.to_pem(CA.certificate), pki.key_to_pem(LEAF.key)
+REQUEST = CertificateRequest(common_name="warehouse", validity_days=30)
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def flattened(pem: str) -> str:
+    """As the form of a console leaves it."""
+    return pem.strip().replace("\n", " ")
+
+
+SHAPES = {
+    "AWS's sample for ACM": json.dumps(
+        {
+            "CERTIFICATE_ARN": "arn:aws:acm:eu-west-1:123456789012:certificate/1",
+            "CERTIFICATE_PEM": CERTIFICATE,
+            "CERTIFICATE_CHAIN_PEM": CHAIN,
+            "PRIVATE_KEY_PEM": KEY,
+        }
+    ),
+    "this project's own": builders.issued_value(builders.client_definition(), LEAF),
+    "by hand": json.dumps({"certificate": CERTIFICATE, "private_key": KEY, "chain": CHAIN}),
+    "by hand, short": json.dumps({"cert": CERTIFICATE + CHAIN, "key": KEY}),
+    "by hand, in a console's form": json.dumps({"cert": flattened(CERTIFICATE + CHAIN), "key": flattened(KEY)}),
+    "by hand, escaped twice": json.dumps({"cert": CERTIFICATE + CHAIN, "key": KEY}).replace("\\n", "\\\\n"),
+    "Kubernetes, as a manifest": "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\ndata:\n"
+    f"  tls.crt: {encoded(CERTIFICATE)}\n  tls.key: {encoded(KEY)}\n  ca.crt: {encoded(CHAIN)}\n",
+    "Kubernetes, as a mapping": json.dumps({"tls.crt": CERTIFICATE + CHAIN, "tls.key": KEY}),
+    "one text": KEY + CHAIN + CERTIFICATE,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_certificate_is_found_in_every_shape(shape: str) -> None:
+    read = identity.read(SHAPES[shape], shape)
+    key = identity.private_key(read.key, lambda: "", shape)
+
+    issued = identity.certified(read, key, (), shape)
+    assert (issued.certificate, issued.chain, issued.anchor) == (LEAF.certificate, (), CA.certificate)
+    assert "PRIVATE" not in f"{read!r}{issued!r}"
+    identity.require_usable(issued, REQUEST, NOW, shape)
+
+
+@pytest.mark.parametrize("text", ["", "{}", CERTIFICATE, KEY, json.dumps({"cert": CERTIFICATE, "key": "s3cr3t"})])
+def test_what_lacks_a_part_is_refused_and_not_quoted(text: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        identity.read(text, "--from")
+
+    assert "s3cr3t" not in str(refused.value)
+    assert KEY.splitlines()[1] not in str(refused.value)
+
+
+def test_a_file_with_two_keys_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="2 private keys"):
+        identity.read(CERTIFICATE + KEY + pki.key_to_pem(CA.key), "--from")
+
+
+@pytest.mark.parametrize(
+    "form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL], ids=["PKCS#8", "old"]
+)
+def test_the_passphrase_of_an_encrypted_key_is_asked_for(form: serialization.PrivateFormat) -> None:
+    lock = serialization.BestAvailableEncryption(b"open sesame")
+    pem = LEAF.key.private_bytes(serialization.Encoding.PEM, form, lock).decode()
+    read = identity.read(CERTIFICATE + pem, "--from")
+
+    assert identity.private_key(read.key, lambda: "open sesame", "--from").public_key() == LEAF.key.public_key()
+    with pytest.raises(InvalidInputError, match="this passphrase does not open") as refused:
+        identity.private_key(read.key, lambda: "s3cr3t", "--from")
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_a_key_that_api_gateway_does_not_take_is_refused() -> None:
+    pem = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with pytest.raises(InvalidInputError, match="neither RSA nor EC"):
+        identity.private_key(pem.decode(), lambda: "", "--from")
+
+
+def test_a_key_of_another_certificate_is_refused() -> None:
+    read = identity.together(CERTIFICATE, pki.key_to_pem(CA.key), CHAIN, "--certificate")
+    key = identity.private_key(pki.key_to_pem(builders.leaf(CA).key), lambda: "", "")
+
+    with pytest.raises(UnusableCertificateError, match="the key of none of the certificates"):
+        identity.certified(read, key, (), "--certificate")
+
+
+def test_a_ca_that_did_not_come_with_it_is_taken_from_those_that_are_known() -> None:
+    read = identity.together(CERTIFICATE, KEY, "", "--certificate")
+
+    assert identity.certified(read, LEAF.key, [CA.certificate], "").anchor == CA.certificate
+    with pytest.raises(UnusableCertificateError, match="no certificate of the CA that signed it, CN=Example Corp CA"):
+        identity.certified(read, LEAF.key, [builders.root().certificate], "")
+
+
+def test_a_certificate_that_signs_itself_is_its_own_anchor() -> None:
+    key = pki.generate_key(KeyAlgorithm.EC_P256)
+    leaf = pki.issue_self_signed_leaf(REQUEST, key, NOW)
+    issued = identity.certified(identity.Identity((leaf,), ""), key, (), "")
+
+    assert (issued.chain, issued.anchor) == ((), leaf)
+    identity.require_usable(issued, REQUEST, NOW, "")
+
+
+CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        ({"usages": (ExtendedKeyUsageOID.SERVER_AUTH,)}, "clientAuth"),
+        ({"usages": CLIENT, "not_after": NOW - timedelta(hours=1)}, "expired"),
+        ({"usages": CLIENT, "not_before": NOW + timedelta(days=1)}, "not valid before"),
+        ({"usages": CLIENT, "authority": True}, "a CA's certificate"),
+        ({"usages": CLIENT, "key": ec.generate_private_key(ec.SECP256K1())}, "secp256k1"),
+    ],
+)
+def test_a_certificate_that_servers_would_refuse_is_refused(made: dict[str, Any], why: str) -> None:
+    settings: dict[str, Any] = {
+        "authority": False,
+        "issuer": CA.certificate,
+        "signer": CA.key,
+        "common_name": "warehouse",
+    } | made
+    leaf, key = Foreign(**settings).make()
+    issued = pki.CertifiedKey(key=key, certificate=leaf, chain=(), anchor=CA.certificate)  # type: ignore[arg-type]
+
+    with pytest.raises(UnusableCertificateError, match=why):
+        identity.require_usable(issued, REQUEST, NOW, "--certificate")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"common_name": "billing", "validity_days": 30},
+        {"common_name": "billing", "validity_hours": 12, "key_algorithm": "RSA_2048"},
+        {
+            "common_name": "billing",
+            "organization": "Example Ltd",
+            "organizational_unit": "Accounts",
+            "country": "NO",
+            "state": "Oslo",
+            "locality": "Oslo",
+            "dns_names": ["billing.example.com", "b.example.com"],
+            "uris": ["spiffe://example.com/billing"],
+            "emails": ["billing@example.com"],
+            "ip_addresses": ["192.0.2.1", "2001:db8::1"],
+            "extended_key_usages": ["serverAuth", "1.2.3.4"],
+            "key_algorithm": "EC_P384",
+            "validity_days": 365,
+        },
+    ],
+)
+def test_the_like_of_a_certificate_is_made_from_the_askedthat_it_came_from(asked: dict[str, Any]) -> None:
+    made = builders.leaf(builders.root(days=1000), **{"validity_days": None} | asked)
+    found = likeness.of(made.certificate)
+
+    assert found.lost == ()
+    assert CertificateRequest.model_validate(found.request) == CertificateRequest.model_validate(asked)
+
+
+def test_what_no_askedcan_ask_for_is_named() -> None:
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, "billing"),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "one"),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "two"),
+            x509.NameAttribute(NameOID.USER_ID, "4711"),
+        ]
+    )
+    found = likeness.of(builders.foreign(subject=name, authority=False, usages=CLIENT))
+
+    assert found.lost == ("OU=two", "UID=4711")
+    assert found.request["organizational_unit"] == "one"
