@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, override
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtls_rotation.pki.verification import refusals
 from mtlsctl.command import Desk
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
-from mtlsctl.show import days, moment, shown
+from mtlsctl.show import day, days, moment, shown
 from mtlsctl.survey import Survey, Surveyor
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ SOON = timedelta(days=7)
 STUCK = timedelta(hours=1)
 # How late a scheduled rotation may be: Secrets Manager rotates within a window that may be a day long.
 LATE = timedelta(days=1)
+# One blank between columns: a screen of 80 columns has to do.
+_CLOSE = (0, 1, 0, 0)
 
 
 class Acceptance(Model):
@@ -134,22 +137,31 @@ class StatusReport(Report):
         yield from shown(self.findings, "Everything is fresh.")
 
     def _secrets_table(self) -> Table:
-        table = Table("secret", "issuer", "serial", "days left", "last rotation", "next", "labels", "accepted")
+        table = Table(
+            _whole("secret"),
+            "days\nleft",
+            Column("rotations", no_wrap=True),
+            Column("labels", no_wrap=True),
+            Column("trusted", no_wrap=True),
+            box=SIMPLE_HEAD,
+            padding=_CLOSE,
+        )
         for it in self.secrets:
             table.add_row(
-                it.name if it.kind == "client" else f"{it.name} [dim](CA)[/]",
-                Text("itself" if it.issuer and it.issuer == it.subject else it.issuer or "-"),
-                f"{it.serial_number[:8]}…" if it.serial_number else "-",
-                days(it.days_left, warn=_warns(it)),
-                moment(it.last_rotated),
-                moment(it.next_rotation) if it.rotation_enabled else Text("off", style="bold red"),
-                Text(_labels(it)),
-                _accepted(it.accepted),
+                _who(it), days(it.days_left, warn=_warns(it)), _rotations(it), Text(_labels(it)), _accepted(it.accepted)
             )
         return table
 
     def _domains_table(self) -> Table:
-        table = Table("domain", "state", "truststore version", "anchors", "warnings")
+        table = Table(
+            _whole("domain"),
+            "state",
+            _whole("truststore version"),
+            "anchors",
+            "warnings",
+            box=SIMPLE_HEAD,
+            padding=_CLOSE,
+        )
         for it in self.domains:
             version = it.truststore_version or "-"
             style = "green" if it.up_to_date else "bold red"
@@ -163,7 +175,7 @@ class StatusReport(Report):
         return table
 
     def _anchors_table(self) -> Table:
-        table = Table("anchor", "subject", "why", "days left")
+        table = Table("anchor", _whole("subject"), _whole("why"), "days\nleft", box=SIMPLE_HEAD, padding=_CLOSE)
         for it in self.anchors:
             table.add_row(
                 f"{it.fingerprint_sha256[:8]}…",
@@ -367,9 +379,30 @@ def _warns(it: SecretStatus) -> bool:
     return it.days_left is not None and it.days_left < SOON.days
 
 
+def _who(it: SecretStatus) -> Text:
+    """The secret's name, and below it whose certificate it holds."""
+    name = (it.name, "bold"), (" (CA)" if it.kind == "ca" else "", "")
+    if it.serial_number is None:
+        return Text.assemble(*name)
+    issuer = "itself" if it.issuer == it.subject else it.issuer
+    return Text.assemble(*name, (f"\nby {issuer}\nserial {it.serial_number[:16]}…", "dim"))
+
+
 def _labels(it: SecretStatus) -> str:
     known = {label: version for version, labels in it.stages.items() for label in labels}
-    return "\n".join(f"{label} {version[:8]}" for label, version in sorted(known.items()))
+    return "\n".join(f"{label} {version[:4]}…" for label, version in sorted(known.items()))
+
+
+def _rotations(it: SecretStatus) -> Text:
+    last = f"last {day(it.last_rotated)}\n" if it.last_rotated else ""
+    if not it.rotation_enabled:
+        return Text.assemble(last, ("switched off", "bold red"))
+    return Text(f"{last}next {day(it.next_rotation)}")
+
+
+def _whole(header: str) -> Column:
+    """A column whose words are never cut short: they go on in the next line."""
+    return Column(header, overflow="fold")
 
 
 def _accepted(accepted: list[Acceptance]) -> RenderableType:
