@@ -32,6 +32,7 @@ def test_events_of_every_source_are_merged() -> None:
     )
 
     assert request == SyncRequest(frozenset({(ARN, "v1"), (ARN, "v2")}), force=False, unreadable=())
+    assert request.tokens == ["v1", "v2"], "of the rotations that asked"
 
 
 @pytest.mark.parametrize(("force", "meant"), [(True, True), (False, False), ("true", False), (1, False), (None, False)])
