@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from demo import sam
+from demo.waiting import await_condition
+from mtlsctl.commands.doctor import QUESTIONS
 from tests.e2e.conftest import Deployment
 from tests.e2e.test_mtlsctl_status import rotation_switched_off
 from tests.mtlsctl import Mtlsctl
@@ -33,7 +35,13 @@ class Patient:
 
 @pytest.fixture(scope="module")
 def patient(gateway: Deployment) -> Patient:
-    return Patient(gateway)
+    """The stack once the alarm that misses a first sync has heard of one."""
+    patient = Patient(gateway)
+    alarms, name = patient.client("cloudwatch"), patient.resources["SyncMissingAlarm"]
+    await_condition(
+        lambda: alarms.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"] == "OK", "a sync", 60.0
+    )
+    return patient
 
 
 @pytest.fixture(scope="module")
@@ -223,16 +231,10 @@ def test_every_ailment_is_found_and_each_has_a_remedy(mtlsctl: Mtlsctl, patient:
 
 
 def test_what_the_credentials_may_not_see_could_not_be_told(mtlsctl: Mtlsctl, patient: Patient) -> None:
-    iam = patient.client("iam")
-    iam.create_user(UserName="onlooker")
     allowed = ["cloudformation:*", "lambda:Get*", "secretsmanager:Describe*", "sts:*"]
-    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": "*"}]}
-    iam.put_user_policy(UserName="onlooker", PolicyName="look", PolicyDocument=json.dumps(document))
-    key = iam.create_access_key(UserName="onlooker")["AccessKey"]
-    theirs = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-
-    onlooker = Mtlsctl({**mtlsctl.environment, **theirs}, mtlsctl.stack)
-    status, answers = onlooker.json("doctor")
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": "*"}]}
+    stranger = onlooker(mtlsctl, patient, "stranger", policy)
+    status, answers = stranger.json("doctor")
 
     assert status == 2
     assert {it["severity"] for it in found(answers)} == {"unknown"}
@@ -241,7 +243,39 @@ def test_what_the_credentials_may_not_see_could_not_be_told(mtlsctl: Mtlsctl, pa
         "these credentials may not call DescribeAlarms",
         "It takes cloudwatch:DescribeAlarms.",
     )
-    assert onlooker("status").exit_code == 2
+    assert stranger("status").exit_code == 2
+
+
+@pytest.mark.usefixtures("subscriber")
+def test_the_documented_policy_is_all_that_status_and_doctor_need(mtlsctl: Mtlsctl, patient: Patient) -> None:
+    document = (sam.ROOT / "docs" / "mtlsctl.md").read_text().partition("```json\n")[2].partition("```")[0]
+    account = patient.client("sts").get_caller_identity()["Account"]
+    names = {"STACK": mtlsctl.stack, "BUCKET": patient.gateway.bucket, "REGION": "us-east-1", "ACCOUNT": account}
+    for name, value in names.items():
+        document = document.replace(name, value)
+    actions = {action for it in json.loads(document)["Statement"] for action in listed(it["Action"])}
+
+    as_operator = onlooker(mtlsctl, patient, "operator", json.loads(document))
+
+    assert as_operator("status").exit_code == 0
+    assert as_operator("doctor").exit_code == 0
+    # What every command needs, to find the stack and its settings, and what the questions name.
+    base = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources", "lambda:GetFunctionConfiguration"}
+    assert actions == base.union(*(question.needs for question in QUESTIONS))
+
+
+def onlooker(mtlsctl: Mtlsctl, patient: Patient, name: str, policy: dict[str, Any]) -> Mtlsctl:
+    """The command line of somebody who may do what the policy says."""
+    iam = patient.client("iam")
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="look", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    theirs = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    return Mtlsctl({**mtlsctl.environment, **theirs}, mtlsctl.stack)
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def found(document: Any) -> list[dict[str, Any]]:

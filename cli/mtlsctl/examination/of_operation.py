@@ -187,7 +187,7 @@ def _no_alarm_rings(patient: Patient) -> Iterator[Finding]:
         for alarm in metrics.describe_alarms(AlarmNames=names[start : start + 100])["MetricAlarms"]:
             if alarm["StateValue"] == "ALARM":
                 what = alarm.get("AlarmDescription", "")
-                yield attention(alarm["AlarmName"], f"it rings: {what}", "See its runbook.", "Alarms and metrics")
+                yield attention(alarm["AlarmName"], f"it rings: {what}", f"mtlsctl explain {alarm['AlarmName']}")
             if not alarm.get("ActionsEnabled", True):
                 yield attention(
                     alarm["AlarmName"],

@@ -224,3 +224,29 @@ def test_the_simulator_takes_context_keys_and_several_resources(root: Callable[[
     assert {key for key, decision in decisions("a").items() if decision == "allowed"} == {("GetSecretValue", mine)}
     assert len(decisions("a")) == 4
     assert set(decisions("b").values()) == {"implicitDeny"}
+
+
+def test_to_simulate_a_role_takes_permission_on_that_role(root: Callable[[str], Any], allowed: As) -> None:
+    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    mine, other = (
+        root("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+        for name in ("mine", "other")
+    )
+    iam = allowed(("iam:SimulatePrincipalPolicy", mine))("iam")
+
+    assert iam.simulate_principal_policy(PolicySourceArn=mine, ActionNames=["s3:GetObject"])["EvaluationResults"]
+    with pytest.raises(ClientError):
+        iam.simulate_principal_policy(PolicySourceArn=other, ActionNames=["s3:GetObject"])
+
+
+def test_who_may_see_a_functions_concurrency_may_not_set_it(allowed: As) -> None:
+    functions = allowed(("lambda:GetFunctionConcurrency", "*"))("lambda")
+
+    with pytest.raises(ClientError) as seen:
+        functions.get_function_concurrency(FunctionName="nowhere")
+    for change, more in (("put", {"ReservedConcurrentExecutions": 0}), ("delete", {})):
+        with pytest.raises(ClientError) as refused:
+            getattr(functions, f"{change}_function_concurrency")(FunctionName="nowhere", **more)
+        assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert seen.value.response["Error"]["Code"] == "ResourceNotFoundException"
