@@ -18,7 +18,7 @@ from rich.text import Text
 
 from mtls_rotation.errors import NotYetVisibleError, RotationNotEnabledError
 from mtls_rotation.rotation import Step
-from mtls_rotation.timing import Deadline
+from mtls_rotation.timing import Deadline, utc_now
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 from mtlsctl import rotation_log
 from mtlsctl.errors import InvalidInputError, StillUnderWayError
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # A log line may come this much later than what it tells of; a label, this much later than the call that moved it.
 LATE = 15.0
 SETTLED = 3.0
+# Lines that are older are passed over by their time alone, whatever this machine's clock says.
+LATELY = timedelta(hours=1)
 STYLES = {
     Result.DONE: "green",
     Result.FAILED: "bold red",
@@ -69,6 +71,7 @@ class Started:
     Attributes:
         since: the moment of the start by AWS's clock, a little early; older lines tell of earlier runs.
         taken_up: whether it was under way before.
+        told: lines of its log from before, which tell of earlier runs.
     """
 
     arn: str
@@ -76,6 +79,7 @@ class Started:
     version_id: str
     since: datetime
     taken_up: bool = False
+    told: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +157,17 @@ def start(deployment: Deployment, secret: SecretDescription) -> Started:
         InvalidInputError: it is marked for deletion.
     """
     require_rotating(deployment, secret)
-    version_id, taken_up = str(uuid.uuid4()), False
+    version_id = str(uuid.uuid4())
     client = deployment.session.client("secretsmanager")
+    told = _told(deployment, secret)
     try:
         answer: Any = client.rotate_secret(SecretId=secret.arn, ClientRequestToken=version_id)
     except ClientError as error:
         if "previous rotation" not in error.response["Error"].get("Message", "").lower():
             raise
-        answer, taken_up = error.response, True
-        version_id = _pending(deployment, secret)
-    return Started(secret.arn, secret.name, version_id, moment_of(answer), taken_up)
+        pending = _pending(deployment, secret)
+        return Started(secret.arn, secret.name, pending, moment_of(error.response), taken_up=True, told=told)
+    return Started(secret.arn, secret.name, version_id, moment_of(answer))
 
 
 def pending_rotation(deployment: Deployment, secret: SecretDescription) -> Started:
@@ -172,7 +177,8 @@ def pending_rotation(deployment: Deployment, secret: SecretDescription) -> Start
         NotYetVisibleError: none is.
     """
     answer = deployment.session.client("secretsmanager").describe_secret(SecretId=secret.arn)
-    return Started(secret.arn, secret.name, _pending(deployment, secret), moment_of(answer), taken_up=True)
+    told, pending = _told(deployment, secret), _pending(deployment, secret)
+    return Started(secret.arn, secret.name, pending, moment_of(answer), taken_up=True, told=told)
 
 
 def moment_of(answer: Any) -> datetime:
@@ -181,14 +187,33 @@ def moment_of(answer: Any) -> datetime:
     return (parsedate_to_datetime(date) if date else datetime.now(UTC)) - timedelta(seconds=1)
 
 
+class RotationLog:
+    """The log of the stack's rotate function."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._group = deployment.resources.get("RotateLogs", "")
+        self._client: CloudWatchLogsClient = deployment.session.client("logs")
+
+    def about(self, version_id: str, since: datetime) -> list[str]:
+        """The messages that name a version, in order.
+
+        Raises:
+            ClientError: the log cannot be read.
+        """
+        pages = self._client.get_paginator("filter_log_events").paginate(
+            logGroupName=self._group, filterPattern=f'"{version_id}"', startTime=int(since.timestamp() * 1000)
+        )
+        events = [event for page in pages for event in page["events"]]
+        return [it["message"] for it in sorted(events, key=lambda it: it["timestamp"])]
+
+
 class Follower:
     """Watches a rotation by its labels and by the function's log."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._versions = desk.deployment.assembly.versions
-        self._log_group = desk.deployment.resources.get("RotateLogs", "")
-        self._logs: CloudWatchLogsClient = desk.deployment.session.client("logs")
+        self._log = RotationLog(desk.deployment)
 
     def follow(self, rotation: Started, timeout: float, *, until_signed: bool = False) -> tuple[Sight, Outcome]:
         """Watch until it has ended, and show how it is getting on.
@@ -233,21 +258,13 @@ class Follower:
         lines: Sequence[Line] = ()
         if not blind:
             try:
-                lines = rotation_log.read(self._messages(rotation), rotation.version_id)
+                messages = self._log.about(rotation.version_id, rotation.since)
+                lines = rotation_log.read((it for it in messages if it not in rotation.told), rotation.version_id)
             except ClientError as error:
                 blind = _blindness(error)
         labels = stages.get(rotation.version_id, frozenset())
         unsigned = any(SIGNING_REQUEST in it for it in stages.values())
         return Sight(labels, unsigned, rotation_log.latest(lines), blind)
-
-    def _messages(self, rotation: Started) -> list[str]:
-        pages = self._logs.get_paginator("filter_log_events").paginate(
-            logGroupName=self._log_group,
-            filterPattern=f'"{rotation.version_id}"',
-            startTime=int(rotation.since.timestamp() * 1000),
-        )
-        events = [event for page in pages for event in page["events"]]
-        return [it["message"] for it in sorted(events, key=lambda it: it["timestamp"])]
 
 
 def _blindness(error: ClientError) -> str:
@@ -281,6 +298,17 @@ def require_rotating(deployment: Deployment, secret: SecretDescription) -> None:
             f" --rotation-lambda-arn {deployment.outputs['RotateFunction']}"
             " --rotation-rules 'ScheduleExpression=rate(10 days)'",
         )
+
+
+def _told(deployment: Deployment, secret: SecretDescription) -> frozenset[str]:
+    """What the log says already of the rotation that is under way, if one is."""
+    pending = secret.version_at(AWSPENDING)
+    if pending is None:
+        return frozenset()
+    try:
+        return frozenset(RotationLog(deployment).about(pending, utc_now() - LATELY))
+    except ClientError:
+        return frozenset()  # whoever follows finds that out, and says so
 
 
 def _pending(deployment: Deployment, secret: SecretDescription) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mtls_rotation.errors import NotYetVisibleError
 from mtls_rotation.timing import Deadline
 from mtlsctl.following import Started, moment_of
 from mtlsctl.planning import name_taken
@@ -46,8 +47,8 @@ def make(
     token = str(uuid.uuid4())
     arn = _create(secrets, plan, value, version_id)
     with undone_on_failure(lambda: secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)):
-        answer = _switch_on(
-            secrets,
+        _await_visible(deployment, arn, version_id)
+        answer = secrets.rotate_secret(
             SecretId=arn,
             ClientRequestToken=token,
             RotationLambdaARN=function,
@@ -88,13 +89,18 @@ def _create(secrets: Any, plan: Plan, value: str, version_id: str) -> str:
     return str(answer["ARN"])
 
 
-def _switch_on(secrets: Any, **request: Any) -> Any:
-    """Switch rotation on, once Secrets Manager finds what it has just made."""
+def _await_visible(deployment: Deployment, arn: str, version_id: str) -> None:
+    """Wait until Secrets Manager shows what was just made: the rotation reads it at once."""
     for _ in Deadline.within(_VISIBLE_WITHIN).attempts():
         try:
-            return secrets.rotate_secret(**request)
+            if version_id in deployment.assembly.versions.describe(arn).stages:
+                return
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":
                 raise
-            missing = error
-    raise missing
+    raise NotYetVisibleError(
+        where=f"secret {arn}",
+        found="nothing that can be seen of it",
+        expected="the secret that was just made",
+        remedy="It was taken away again. Try once more.",
+    )
