@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
 from cryptography import x509
 
 from mtls_rotation import layout
@@ -22,7 +21,7 @@ from mtlsctl.errors import InvalidInputError, NoCertificateError
 from mtlsctl.material import nothing_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mtls_rotation.bucket import CertificateBucket
@@ -57,18 +56,23 @@ class Holder:
 
     Attributes:
         labels: the staging labels on it.
-        rotation_enabled: of the secret.
+        rotatable: whether the secret has a rotation function: revocation rotates it even where its schedule is off.
     """
 
     secret: str
     version_id: str
     labels: frozenset[str]
-    rotation_enabled: bool
+    rotatable: bool
 
     @property
     def in_use(self) -> bool:
-        """Whether the secret has to be rotated, as the revocation function does."""
+        """Whether the secret has to be rotated."""
         return bool(self.labels & {AWSCURRENT, AWSPENDING})
+
+    @property
+    def rotates(self) -> bool:
+        """Whether the secret is rotated by itself."""
+        return self.in_use and self.rotatable
 
 
 class Files:
@@ -149,16 +153,15 @@ class Files:
         return x509.load_pem_x509_certificate(stored.body) if stored else None
 
     def _holder(self, secret: str, version: str) -> Holder | None:
+        client = self._deployment.session.client("secretsmanager")
         try:
-            described = self._deployment.assembly.versions.describe(secret)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise
+            answer: Mapping[str, Any] = client.describe_secret(SecretId=secret)
+        except client.exceptions.ResourceNotFoundException:
             return None
-        labels = described.stages.get(version, frozenset())
-        if described.deleted or not labels:
+        labels = frozenset(answer.get("VersionIdsToStages", {}).get(version, ()))
+        if "DeletedDate" in answer or not labels:
             return None
-        return Holder(described.name, version, labels, described.rotation_enabled)
+        return Holder(answer["Name"], version, labels, rotatable=bool(answer.get("RotationLambdaARN")))
 
 
 def register(bucket: CertificateBucket) -> Register:

@@ -139,10 +139,10 @@ def consequences(target: Target, holders: Sequence[Holder], parameters: Mapping[
         yield f"{whom} is refused by the gateway within {seconds} s from when the revocation list has it."
     yield "The CRL of its CA lists it, if that is one of the stack's: servers elsewhere refuse it when they read that."
     for it in holders:
-        if it.in_use and it.rotation_enabled:
+        if it.rotates:
             yield f"{it.secret} is rotated at once; its applications have another when they next look."
         elif it.in_use:
-            yield f"{it.secret} holds it, and its rotation is switched off: its applications are refused."
+            yield f"{it.secret} holds it, and no function rotates it: its applications are refused."
     if not any(it.in_use for it in holders):
         yield "No secret of the stack is rotated: none has it at AWSCURRENT or AWSPENDING."
 
@@ -185,7 +185,7 @@ def _revoke(desk: Desk, files: Files, target: Target, *, wait: bool, timeout: fl
         confirm(desk, f"Revoke {target.subject or target.certificate}?", yes=yes)
         _upload(desk.deployment, key, target)
     if wait:
-        _await_revoked(desk, target, [it for it in holders if it.in_use and it.rotation_enabled], timeout)
+        _await_revoked(desk, target, [it for it in holders if it.rotates], timeout)
     return RevokeReport(
         **_described(target),
         revoked=True,
@@ -193,7 +193,7 @@ def _revoke(desk: Desk, files: Files, target: Target, *, wait: bool, timeout: fl
         notices=_uris(desk.deployment, found or [key]),
         held_by=[_held(it) for it in holders],
         completed=True if wait else None,
-        findings=[_not_rotated(it) for it in holders if it.in_use and not it.rotation_enabled],
+        findings=[_not_rotated(it) for it in holders if it.in_use and not it.rotates],
     )
 
 
@@ -297,7 +297,7 @@ def _held(holder: Holder) -> Held:
         secret=holder.secret,
         version_id=holder.version_id,
         labels=sorted(holder.labels),
-        rotates=holder.in_use and holder.rotation_enabled,
+        rotates=holder.rotates,
     )
 
 
@@ -305,8 +305,8 @@ def _not_rotated(holder: Holder) -> Finding:
     return Finding(
         severity=Severity.ATTENTION,
         subject=holder.secret,
-        what="it holds the revoked certificate, and its rotation is switched off",
-        remedy=f"Switch its rotation on (`mtlsctl doctor` shows how), then mtlsctl rotate {holder.secret} --wait",
+        what="it holds the revoked certificate, and no function rotates it",
+        remedy=f"Switch its rotation on: `mtlsctl doctor` shows how. That rotates {holder.secret} at once.",
         runbook="Revocation fails",
     )
 
