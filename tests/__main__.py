@@ -17,7 +17,7 @@ from tests.e2e import ALREADY_BUILT
 # What waits most is together: API Gateway takes an update of a domain every 30 seconds.
 WAITING = ["tests/e2e/test_issuers.py", "tests/e2e/test_truststore.py"]
 RUNS = {
-    "unit and integration": ["tests/unit", "tests/integration"],
+    "unit, integration, and the demo's page in a browser": ["tests/unit", "tests/integration", "tests/browser"],
     "end to end, the truststore and the issuers": WAITING,
     "end to end, all else": ["tests/e2e", *(f"--ignore={file}" for file in WAITING)],
 }

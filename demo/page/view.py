@@ -284,7 +284,7 @@ def _lane(line: Json, index: int, certificates: list[Certificate], scale: Scale,
 def _names(marks: list[Any], certificates: list[Certificate], scale: Scale) -> list[tuple[str, Certificate]]:
     """Where a lane's certificate changes, unless its time is too short for a name."""
     runs = [[*run] for _, run in itertools.groupby(marks, key=lambda mark: mark[2])]
-    ends = [run[0][0] for run in runs[1:]] + [scale.total]
+    ends = [*(run[0][0] for run in runs[1:]), scale.total][: len(runs)]
     long = [run for run, end in zip(runs, ends, strict=True) if scale.share(run[0][0], end) > NAME_NEEDS]
     changes = long[:1] + [run for before, run in itertools.pairwise(long) if before[0][2] != run[0][2]]
     return [(scale.place(run[0][0]), certificates[run[0][2]]) for run in changes]
