@@ -184,6 +184,16 @@ def test_the_rotation_token_is_passed_on_when_the_value_is_put(stack: Stack) -> 
     assert stack.secrets.tokens == ["for-a-cross-account-role"]
 
 
+def test_rotation_that_was_switched_on_a_moment_ago_is_waited_for(stack: Stack) -> None:
+    token = stack.begin()
+    stack.secrets.record(CLIENT).rotation_enabled = False
+    second = [lambda: stack.secrets.enable_rotation(CLIENT)]
+    stack.secrets.before["describe_secret"] = [lambda: stack.secrets.before.update(describe_secret=second)]
+    stack.step(Step.CREATE, token)
+
+    assert stack.value(token)["certificate"]
+
+
 def test_create_waits_until_secrets_manager_shows_the_label(stack: Stack) -> None:
     stack.secrets.freeze(CLIENT, reads=3)
     token = stack.begin()

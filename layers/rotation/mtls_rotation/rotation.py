@@ -193,19 +193,23 @@ class Rotation:
         file_certificate(self._bucket, _certified(stored), stored.name, stored.version_id)
 
     def _staged(self, request: RotationRequest, deadline: Deadline) -> SecretDescription:
-        """The secret's description, once it shows the token's version with a label."""
+        """The secret's description, once it shows the token's version with a label, and rotation switched on.
+
+        What rotation was switched on a moment ago for may not show it yet.
+        """
         for _ in deadline.sooner(VISIBILITY).attempts():
             description = self._describe(request.secret_id)
-            if not description.rotation_enabled:
-                raise RotationNotEnabledError(
-                    where=f"secret {description.name}",
-                    found="rotation switched off",
-                    expected="a secret with a rotation schedule",
-                    remedy="Switch it on with `aws secretsmanager rotate-secret --rotation-lambda-arn ...`.",
-                )
-            if description.stages.get(request.version_id, frozenset()) & {AWSPENDING, AWSCURRENT}:
+            labels = description.stages.get(request.version_id, frozenset())
+            if description.rotation_enabled and labels & {AWSPENDING, AWSCURRENT}:
                 return description
-        raise _not_staged(description.name, request.version_id, description.stages.get(request.version_id, frozenset()))
+        if not description.rotation_enabled:
+            raise RotationNotEnabledError(
+                where=f"secret {description.name}",
+                found="rotation switched off",
+                expected="a secret with a rotation schedule",
+                remedy="Switch it on with `aws secretsmanager rotate-secret --rotation-lambda-arn ...`.",
+            )
+        raise _not_staged(description.name, request.version_id, labels)
 
     def _describe(self, secret_id: str) -> SecretDescription:
         try:
