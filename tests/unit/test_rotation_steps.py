@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -187,7 +188,7 @@ def test_the_rotation_token_is_passed_on_when_the_value_is_put(stack: Stack) -> 
 def test_rotation_that_was_switched_on_a_moment_ago_is_waited_for(stack: Stack) -> None:
     token = stack.begin()
     stack.secrets.record(CLIENT).rotation_enabled = False
-    second = [lambda: stack.secrets.enable_rotation(CLIENT)]
+    second: list[Callable[[], object]] = [lambda: stack.secrets.enable_rotation(CLIENT)]
     stack.secrets.before["describe_secret"] = [lambda: stack.secrets.before.update(describe_secret=second)]
     stack.step(Step.CREATE, token)
 
