@@ -12,7 +12,7 @@ def table() -> str:
     lines = ["| parameter | default | bounds |", "| --- | --- | --- |"]
     for name, it in template()["Parameters"].items():
         if bounds := _bounds(it):
-            lines.append(f"| `{name}` | {it['Default'] or 'none'} | {bounds} |")
+            lines.append(f"| `{name}` | {'none' if it['Default'] == '' else it['Default']} | {bounds} |")
     return "\n".join([*lines, ""])
 
 
