@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, cast
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
+from rich.text import Text
 
 from mtls_rotation.errors import MtlsRotationError
 from mtlsctl.deployment import DEFAULT_STACK, Account, Deployment
@@ -128,7 +129,7 @@ def _carry_out(work: Callable[[Desk], Report], choices: Choices) -> int:
     else:
         out = Console()
         for part in report.render():
-            out.print(part)
+            out.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))  # print() forgets no_wrap
     return report.exit_status
 
 

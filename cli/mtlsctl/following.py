@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from rich.box import SIMPLE_HEAD
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -349,7 +350,7 @@ class _View:
             self._running_since = time.monotonic()
 
     def __rich__(self) -> RenderableType:
-        table = Table("step", "", "seconds", title=f"rotation of {self._name}", title_justify="left")
+        table = Table("step", "", "seconds", title=f"rotation of {self._name}", title_justify="left", box=SIMPLE_HEAD)
         for step, result in self._results.items():
             running = result is Result.RUNNING
             seconds = time.monotonic() - self._running_since if running else self._seconds.get(step)

@@ -68,7 +68,7 @@ def test_a_dry_run_says_what_a_file_and_options_come_to_and_makes_nothing(
     }
     assert document["schedule"] == "rate(10 days)"
     assert ran.exit_code == 0
-    assert "This would be made; nothing was:" in ran.out
+    assert f"{BILLING} would be made; nothing was." in ran.out
     assert '"country": "SE"' in ran.out
     assert not exists(gateway, BILLING)
 

@@ -131,7 +131,7 @@ def test_a_dry_run_says_what_would_be_taken_in(mtlsctl: Mtlsctl, gateway: Deploy
     assert document["definition"]["request"]["uris"] == ["spiffe://example.com/warehouse"]
     assert document["certificate"]["anchors"] == ["CN=mtls-rotation CA"]
     assert ran.exit_code == 0
-    assert "This would be taken in; nothing was:" in ran.out
+    assert f"{WAREHOUSE} would be made, with CN=warehouse; nothing was." in ran.out
     assert not exists(gateway, WAREHOUSE)
     assert filed(gateway, WAREHOUSE) == []
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import TYPE_CHECKING, Annotated, Any, override
 
 import typer
-from rich.syntax import Syntax
-from rich.table import Table
+from rich.json import JSON
 from rich.text import Text
 
 from mtlsctl import documents, wanted
@@ -17,6 +15,7 @@ from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wa
 from mtlsctl.making import make
 from mtlsctl.planning import Plan, Planner
 from mtlsctl.report import ExitStatus, Report
+from mtlsctl.show import line
 from mtlsctl.wanted import AlternativeNames, CaKey, Proof, Signing, Subject, Upkeep, given
 
 if TYPE_CHECKING:
@@ -72,27 +71,27 @@ class CreationReport(Report):
     @override
     def render(self) -> Iterable[RenderableType]:
         if self.made:
-            yield Text(f"✓ {self.secret} is made, and rotates by {self.schedule}.", style="bold green")
+            yield line((f"✓ {self.secret} is made.", "bold green"))
         else:
-            yield Text("This would be made; nothing was:")
-        yield plan_table(self.secret, self.tags, self.schedule, self.rotation_function, self.encryption_key)
-        yield Syntax(json.dumps(self.definition, indent=2), "json", background_color="default")
+            yield line((f"{self.secret} would be made; nothing was.", "bold"))
+        yield from plan_lines(self.tags, self.schedule, self.rotation_function, self.encryption_key)
+        yield JSON.from_data(self.definition).text
         yield from map(Text, self.notes)
         if self.rotation:
             yield from self.rotation.render()
 
 
-def plan_table(
-    secret: str, tags: dict[str, str], schedule: str, rotation_function: str, encryption_key: str | None
-) -> Table:
+def plan_lines(
+    tags: dict[str, str], schedule: str, rotation_function: str, encryption_key: str | None
+) -> Iterable[RenderableType]:
     """What a secret is, beside its value."""
-    table = Table(show_header=False)
-    table.add_row("secret", Text(secret))
-    table.add_row("tags", Text("\n".join(f"{name} = {value}" for name, value in tags.items())))
-    table.add_row("schedule", Text(schedule))
-    table.add_row("rotated by", Text(rotation_function))
-    table.add_row("encrypted with", Text(encryption_key or "the key that AWS manages"))
-    return table
+    facts = {
+        "tags": ", ".join(f"{name} = {value}" for name, value in tags.items()),
+        "rotated": f"{schedule}, by {rotation_function}",
+        "encrypted with": encryption_key or "the key that AWS manages",
+    }
+    for name, value in facts.items():
+        yield line((f"  {name}: ", "dim"), (value, ""))
 
 
 def client(

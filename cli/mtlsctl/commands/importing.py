@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, override
 
 import typer
-from rich.syntax import Syntax
+from rich.json import JSON
 from rich.text import Text
 
 from mtls_rotation import layout
@@ -24,7 +23,7 @@ from mtls_rotation.truststore import bundle
 from mtlsctl import authorities, documents, identity, likeness, schedule, wanted
 from mtlsctl.asking import passphrase_of
 from mtlsctl.command import Desk, command
-from mtlsctl.commands.create import Name, Proxy, plan_table
+from mtlsctl.commands.create import Name, Proxy, plan_lines
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
 from mtlsctl.completion import secret_names
 from mtlsctl.errors import InvalidInputError
@@ -94,6 +93,11 @@ class Imported(Model):
     not_after: datetime
     anchors: list[str]
 
+    def lines(self) -> Iterable[RenderableType]:
+        """What a person is shown of it."""
+        yield line(("  serial: ", "dim"), (f"{self.serial_number}, until {moment(self.not_after)}", ""))
+        yield line(("  below: ", "dim"), (", ".join(self.anchors), ""))
+
 
 class ImportReport(Report):
     """A certificate that was taken in, or would be.
@@ -131,13 +135,13 @@ class ImportReport(Report):
     def render(self) -> Iterable[RenderableType]:
         it = self.certificate
         if self.made:
-            yield Text(f"✓ {self.secret} holds {it.subject}, and rotates by {self.schedule}.", style="bold green")
+            yield line((f"✓ {self.secret} holds {it.subject}.", "bold green"))
         else:
-            yield Text("This would be taken in; nothing was:")
-        yield Text(f"serial {it.serial_number}, until {moment(it.not_after)}, below {', '.join(it.anchors)}")
-        yield plan_table(self.secret, self.tags, self.schedule, self.rotation_function, self.encryption_key)
-        yield Text("The next one is made from:")
-        yield Syntax(json.dumps(self.definition, indent=2), "json", background_color="default")
+            yield line((f"{self.secret} would be made, with {it.subject}; nothing was.", "bold"))
+        yield from it.lines()
+        yield from plan_lines(self.tags, self.schedule, self.rotation_function, self.encryption_key)
+        yield line(("The next certificate is made from:", ""))
+        yield JSON.from_data(self.definition).text
         yield from (Text(f"It will not have: {name}", style="yellow") for name in self.lost)
         yield from map(Text, self.notes)
         for domain, trusts in self.trusted_by.items():
@@ -171,7 +175,7 @@ class SignedReport(Report):
     def render(self) -> Iterable[RenderableType]:
         it = self.certificate
         yield Text(f"✓ {it.subject} is what {self.secret} asked for, and is handed in.", style="bold green")
-        yield Text(f"serial {it.serial_number}, until {moment(it.not_after)}, below {', '.join(it.anchors)}")
+        yield from it.lines()
         yield line((self.uri, ""))
         if self.rotation:
             yield from self.rotation.render()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, override
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -95,7 +96,7 @@ class RotationReport(Report):
         yield from self._end()
 
     def _table(self) -> Table:
-        table = Table("step", "result", "seconds")
+        table = Table("step", "result", "seconds", box=SIMPLE_HEAD)
         for it in self.steps:
             seconds = "-" if it.seconds is None else f"{it.seconds:.2f}"
             table.add_row(it.step, Text(it.result, style=STYLES.get(it.result, "dim")), seconds)
