@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from demo.waiting import await_condition
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment
 from tests.e2e.operators import exists, filed, gone_afterwards, held, without
@@ -143,6 +144,7 @@ def test_a_ca_is_made_and_a_client_below_it(plain: Mtlsctl, end_to_end: Deployme
 
     assert (status, document["rotation"]["outcome"]) == (0, "done"), document["rotation"]
     assert document["tags"]["mtls-rotation:kind"] == "ca"
+    await_condition(lambda: "certificate" in end_to_end.value("e2e-plain/partners"), "the reading that lags", 10.0)
     ca = end_to_end.value("e2e-plain/partners")
     assert (ca["kind"], ca["notice_days"], ca["request"]["validity_days"]) == ("ca", 7, 1095)
 
@@ -150,4 +152,6 @@ def test_a_ca_is_made_and_a_client_below_it(plain: Mtlsctl, end_to_end: Deployme
 
     assert made.exit_code == 0, made.err
     assert "✓ The new certificate is in use." in made.out
-    assert end_to_end.value("e2e-plain/orders")["anchor"] == ca["certificate"]
+    await_condition(
+        lambda: end_to_end.value("e2e-plain/orders").get("anchor") == ca["certificate"], "the reading that lags", 10.0
+    )

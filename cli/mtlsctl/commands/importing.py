@@ -436,7 +436,8 @@ def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float | None) -
     def what_is_left() -> str:
         for domain in assembly.domains:
             deployed = domain.deployed()
-            stored = assembly.bucket.read(layout.TRUSTSTORE, deployed.version_id) if deployed else None
+            settled = deployed if deployed and deployed.settled else None
+            stored = assembly.bucket.read(layout.TRUSTSTORE, settled.version_id) if settled else None
             trusting[domain.name] = stored is not None and anchors <= bundle.fingerprints(stored.body)
         return ", ".join(f"{domain} does not trust it yet" for domain, trusts in trusting.items() if not trusts)
 
