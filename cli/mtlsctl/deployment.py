@@ -10,7 +10,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from mtls_rotation.assembly import STACK_TAG, Assembly
-from mtlsctl.errors import StackNotFoundError, UnknownSecretError
+from mtlsctl.errors import DENIALS, StackNotFoundError, UnknownSecretError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,11 +129,15 @@ class Deployment:
         """
         _ = self.outputs
         client = self.session.client("secretsmanager")
+        denied = None
         for candidate in dict.fromkeys((secret_id, f"{self.name}/{secret_id}")):
             try:
                 answer = client.describe_secret(SecretId=candidate)
             except ClientError as error:
-                if error.response["Error"]["Code"] not in {"ResourceNotFoundException", "ValidationException"}:
+                # Whoever may see this stack's secrets alone is denied a name that nothing has, too.
+                if error.response["Error"]["Code"] in DENIALS:
+                    denied = denied or error
+                elif error.response["Error"]["Code"] not in {"ResourceNotFoundException", "ValidationException"}:
                     raise
                 continue
             if {"Key": STACK_TAG, "Value": self.name} in answer.get("Tags", []):
@@ -144,6 +148,8 @@ class Deployment:
                 expected="a secret that this stack rotates",
                 remedy="Name the stack that rotates it with --stack, or see `mtlsctl status` for this one's secrets.",
             )
+        if denied:
+            raise denied
         raise UnknownSecretError(
             where=f"secret {secret_id}",
             found="no such secret",

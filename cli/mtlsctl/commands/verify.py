@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 from cryptography import x509
 from pydantic import ValidationError
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -70,7 +71,7 @@ class VerifyReport(Report):
         yield Text(f"{self.secret} at {self.label}, version {self.version_id}", style="bold")
         if self.subject:
             yield Text(f"{self.subject}, serial number {self.serial_number}, issued by {self.issuer}")
-        table = Table("", "check", "found")
+        table = Table("", "check", "found", box=SIMPLE_HEAD)
         for it in self.checks:
             table.add_row(Text(*_MARKS[it.result]), Text(it.name), Text(it.reason, overflow="fold"))
         yield table

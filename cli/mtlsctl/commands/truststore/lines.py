@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -96,14 +97,10 @@ def _line(key: str, certificate: x509.Certificate, plan: Plan, now: datetime) ->
 
 def anchors_table(anchors: Iterable[AnchorLine]) -> Table:
     """Those as a table."""
-    table = Table("anchor", "subject", "days left", "why")
+    table = Table("anchor", "subject", "why", "days\nleft", box=SIMPLE_HEAD)
     for it in anchors:
-        table.add_row(
-            f"{it.fingerprint_sha256[:8]}…",
-            Text(it.subject),
-            days(it.days_left, warn=it.days_left < _SOON),
-            Text(it.why),
-        )
+        left = days(it.days_left, warn=it.days_left < _SOON)
+        table.add_row(f"{it.fingerprint_sha256[:8]}…", Text(it.subject), Text(it.why), left)
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, override
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -92,7 +93,7 @@ class PlanReport(Report):
             yield Text(f"{name} would be told to run it.", style="bold")
 
     def _left_out_table(self) -> Table:
-        table = Table("left out", "", "subject", "reason")
+        table = Table("left out", "", "subject", "reason", box=SIMPLE_HEAD)
         for it in self.left_out:
             style = "bold red" if it.rejected else "dim"
             table.add_row(Text(it.key), str(it.position), Text(it.subject), Text(it.reason, style=style))

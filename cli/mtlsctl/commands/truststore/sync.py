@@ -144,7 +144,7 @@ def _await(desk: Desk, seconds: float, *, force: bool) -> tuple[StopLine | None,
 def what_remains(preview: Preview, domains: Sequence[Domain]) -> str:
     """What a sync has still to do, in words; empty if nothing. Pure."""
     if changes := len(preview.plan.added) + len(preview.plan.removed):
-        return f"{changes} changes are not published yet"
+        return f"{changes} changes are not published yet" if changes > 1 else "a change is not published yet"
     behind = [it.name for it in domains if it.deployed and version_of(it) != preview.version_id]
     if behind:
         return f"{', '.join(behind)} does not run {short(preview.version_id)} yet"

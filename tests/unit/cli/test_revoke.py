@@ -1,0 +1,100 @@
+"""What `mtlsctl revoke` uploads, under which name, and what it says of it beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_rotation.errors import UnusableNoticeError
+from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_pem
+from mtls_rotation.revocation import notices
+from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.revocation.notices import Notice
+from mtlsctl.commands.revoke import consequences
+from mtlsctl.errors import InvalidInputError
+from mtlsctl.revoking import Holder, notice_key, of_certificate, of_file, of_name, shared
+
+GATEWAY = {"DomainName": "api.example.com", "RevocationTtlSeconds": "60"}
+
+
+def holder(*labels: str, rotatable: bool = True) -> Holder:
+    return Holder("s/client", "v", frozenset(labels), rotatable)
+
+
+def test_the_notice_says_what_revocation_reads(client: CertifiedKey) -> None:
+    target = of_certificate(client.certificate, "superseded", "here")
+
+    assert notices.parse(target.body, "there") == (Notice(CertificateId.of(client.certificate), "superseded"),)
+
+
+def test_a_name_is_taken_as_tools_write_it() -> None:
+    target = of_name("CN=Test CA, O=Example", "0x5E:01", "unspecified")
+
+    assert target.certificate == CertificateId("CN=Test CA,O=Example", "5e01")
+
+
+@pytest.mark.parametrize(("issuer", "number"), [("Test CA", "5e01"), ("CN=Test CA", "zz"), ("CN=Test CA", "0")])
+def test_what_is_no_name_is_refused(issuer: str, number: str) -> None:
+    with pytest.raises(InvalidInputError, match="Nothing was uploaded"):
+        of_name(issuer, number, "unspecified")
+
+
+def test_a_ca_is_refused_with_what_to_do_instead(authority: CertifiedKey) -> None:
+    with pytest.raises(UnusableNoticeError, match="Rotate the CA's secret"):
+        of_certificate(authority.certificate, "unspecified", "here")
+
+
+def test_a_file_is_taken_in_either_form(client: CertifiedKey, tmp_path: Path) -> None:
+    pem, der = tmp_path / "a.pem", tmp_path / "a.der"
+    pem.write_text(to_pem(client.certificate))
+    der.write_bytes(client.certificate.public_bytes(Encoding.DER))
+
+    assert of_file(pem, "unspecified") == of_file(der, "unspecified")
+
+
+def test_a_file_with_anything_else_is_refused(client: CertifiedKey, authority: CertifiedKey, tmp_path: Path) -> None:
+    contents = {
+        "a private key": to_pem(client.certificate) + key_to_pem(client.key),
+        "2 certificates": to_pem(client.certificate, authority.certificate),
+        "no certificate": "0 is how DER begins, and PEM does not",
+    }
+    for found, text in contents.items():
+        file = tmp_path / "a.pem"
+        file.write_text(text)
+        with pytest.raises(InvalidInputError) as refused:
+            of_file(file, "unspecified")
+        assert refused.value.found == found
+    with pytest.raises(InvalidInputError, match="No such file"):
+        of_file(tmp_path / "none", "unspecified")
+
+
+def test_the_key_tells_whose_it_is_and_is_the_same_each_time(client: CertifiedKey) -> None:
+    target, number = of_certificate(client.certificate, "unspecified", "here"), serial(client.certificate)
+
+    assert notice_key(target, [holder("AWSCURRENT")]) == f"revoked/s-client.{number}.json"
+    assert notice_key(target, []) == f"revoked/CN-billing.{number}.json"
+    by_name = of_name("CN=Test CA", number, "unspecified")
+    assert notice_key(by_name, []) == f"revoked/issued-by-CN-Test-CA.{number}.json"
+
+
+def test_a_notice_of_several_certificates_is_not_to_be_deleted_for_one() -> None:
+    one, other = Notice(CertificateId("CN=a", "1")), Notice(CertificateId("CN=a", "2"))
+
+    assert shared({"revoked/a": [one, one]}.items()) is None
+    assert shared({"revoked/a": [one], "revoked/b": [one, other]}.items()) == "revoked/b"
+
+
+def test_what_follows_is_said(client: CertifiedKey) -> None:
+    target = of_certificate(client.certificate, "unspecified", "here")
+
+    def told(*holders: Holder, parameters: dict[str, str] = GATEWAY) -> str:
+        return "\n".join(consequences(target, holders, parameters))
+
+    assert "CN=billing is refused by the gateway within 60 s" in told()
+    assert "by the gateway" not in told(parameters={})
+    assert "by the gateway" not in told(parameters={**GATEWAY, "Authorizer": "disabled"})
+    assert "s/client is rotated at once" in told(holder("AWSPENDING"))
+    assert "no function rotates it" in told(holder("AWSCURRENT", rotatable=False))
+    assert "No secret of the stack is rotated" in told(holder("AWSPREVIOUS"))

@@ -1,0 +1,227 @@
+"""What `mtlsctl verify` makes of what it gathered, and where it tries a certificate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from mtls_rotation.pki.certificates import CertifiedKey, fingerprint, serial
+from mtls_rotation.revocation import crl
+from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.revocation.notices import Notice
+from mtls_rotation.revocation.register import Register, Source
+from mtls_rotation.secret import Endpoint, ManagedSecret
+from mtls_rotation.truststore.target import Deployed
+from mtls_rotation.versions import SecretVersion
+from mtlsctl.checks import OUTSIDE, Evidence, Result
+from mtlsctl.commands.verify import VerifyReport, choose_endpoint, judge
+from mtlsctl.errors import InvalidInputError, NoCertificateError
+from mtlsctl.handshake import Encounter, Outcome
+from mtlsctl.material import Label, read
+from mtlsctl.report import ExitStatus
+from mtlsctl.survey import Domain
+from tests import builders
+from tests.builders import NOW
+
+URL = "https://api.example.com/"
+ACCEPTED = Encounter(url=URL, outcome=Outcome.ANSWERED, http_status=200, tls_version="TLSv1.3", server_subject="CN=api")
+
+
+def stored(value: str) -> SecretVersion:
+    return SecretVersion("arn", "s/client", "v-current", frozenset({"AWSCURRENT"}), value)
+
+
+@pytest.fixture
+def seen(authority: CertifiedKey, client: CertifiedKey, domain: Domain) -> Evidence:
+    """A client certificate that does its work."""
+    anchor = fingerprint(authority.certificate)
+    made = crl.parse(crl.build(authority.certificate, authority.key, (), None, NOW, timedelta(days=7)))
+    return Evidence(
+        now=NOW,
+        label=Label.CURRENT,
+        material=read(stored(builders.issued_value(builders.client_definition(), client))),
+        public_key=client.key.public_key(),
+        filed={anchor: client.certificate},
+        domains=(domain,),
+        register=Register(),
+        crl=made,
+        endpoint=Endpoint(url=URL),
+        encounter=ACCEPTED,
+    )
+
+
+def failed(report: VerifyReport) -> dict[str, str]:
+    """The checks that are not ok: name → reason."""
+    return {it.name: it.reason for it in report.checks if it.result is not Result.OK}
+
+
+def test_what_does_its_work_passes_every_check(seen: Evidence) -> None:
+    report = judge(seen)
+
+    assert (report.exit_status, failed(report)) == (ExitStatus.WELL, {})
+    assert len(report.checks) == 11
+
+
+def revoked(client: CertifiedKey) -> Register:
+    notice = Notice(CertificateId.of(client.certificate), "keyCompromise")
+    return Register.of({"revoked/a": Source("e", (notice,))}, Register(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "reason"),
+    [
+        ({"public_key": builders.root().key.public_key()}, "private key", "it is another certificate's"),
+        ({"public_key": "a text that is no key"}, "private key", "a text that is no key"),
+        ({"now": NOW + timedelta(days=31)}, "dates", "it expired on"),
+        ({"now": NOW - timedelta(days=1)}, "dates", "it is not valid before"),
+        ({"filed": {}}, "filed in the bucket", "nothing for version v-curren under issued/"),
+        ({"crl": None}, "CRL of CN=Test CA", "there is none"),
+        ({"now": NOW + timedelta(days=8)}, "CRL of CN=Test CA", "its next update was due on"),
+    ],
+)
+def test_each_failure_has_its_check(seen: Evidence, changes: dict[str, Any], name: str, reason: str) -> None:
+    report = judge(replace(seen, **changes))
+
+    assert report.exit_status is ExitStatus.ATTENTION
+    assert failed(report)[name].startswith(reason)
+
+
+def test_a_crl_by_another_ca_is_none(seen: Evidence) -> None:
+    other = builders.root()
+    forged = crl.parse(crl.build(other.certificate, other.key, (), None, NOW, timedelta(days=7)))
+
+    assert failed(judge(replace(seen, crl=forged))) == {"CRL of CN=Test CA": "the CA has not signed it"}
+
+
+def test_a_revoked_certificate_is_found_on_the_list_and_a_crl_that_lacks_it_is_behind(
+    seen: Evidence, client: CertifiedKey
+) -> None:
+    report = judge(replace(seen, register=revoked(client)))
+
+    assert failed(report)["revocation list"].endswith(": keyCompromise")
+    assert failed(report)["CRL of CN=Test CA"] == "it does not list the certificate, and the revocation list does"
+
+
+def test_a_truststore_is_judged_by_what_the_domain_runs(seen: Evidence, domain: Domain) -> None:
+    lacking = replace(domain, anchors={})
+    gone = replace(domain, anchors=None, problem="runs an object version that is gone")
+    updating = replace(domain, deployed=Deployed(domain.name, "s3://b/t", "v2", False, "UPDATING"))
+    missing = Domain(domain.name, None, "no such domain name", None)
+
+    def of(it: Domain) -> tuple[ExitStatus, dict[str, str]]:
+        report = judge(replace(seen, domains=(it,)))
+        return report.exit_status, failed(report)
+
+    trusted, state = f"trusted by {domain.name}", f"state of {domain.name}"
+    status, reasons = of(lacking)
+    assert (status, list(reasons)) == (ExitStatus.ATTENTION, [trusted])
+    assert "lacks CN=Test CA" in reasons[trusted]
+    assert of(gone) == (ExitStatus.UNKNOWN, {trusted: "runs an object version that is gone"})
+    assert of(updating) == (ExitStatus.UNKNOWN, {state: "UPDATING: an update is under way"})
+    assert of(missing) == (ExitStatus.ATTENTION, dict.fromkeys((trusted, state), "no such domain name"))
+
+
+@pytest.mark.parametrize(
+    ("encounter", "status", "words"),
+    [
+        ({"outcome": Outcome.ANSWERED, "http_status": 403}, ExitStatus.ATTENTION, "HTTP status 403"),
+        ({"outcome": Outcome.ANSWERED, "http_status": 500}, ExitStatus.ATTENTION, "where 200 was expected"),
+        ({"outcome": Outcome.REFUSED, "what": "unknown ca"}, ExitStatus.ATTENTION, "refused the certificate"),
+        ({"outcome": Outcome.CLOSED, "what": "reset"}, ExitStatus.ATTENTION, "ended the connection"),
+        ({"outcome": Outcome.UNTRUSTED, "what": "self-signed"}, ExitStatus.ATTENTION, "own certificate is not trusted"),
+        ({"outcome": Outcome.UNREACHABLE, "what": "refused"}, ExitStatus.UNKNOWN, "cannot be reached"),
+        ({"outcome": Outcome.BROKEN, "what": "no answer in time"}, ExitStatus.UNKNOWN, "no answer that tells"),
+    ],
+)
+def test_how_a_request_ended_is_told_apart(
+    seen: Evidence, encounter: dict[str, Any], status: ExitStatus, words: str
+) -> None:
+    report = judge(replace(seen, encounter=Encounter(url=URL, **encounter)))
+
+    assert report.exit_status is status
+    assert words in failed(report)[f"request to {URL}"]
+
+
+def test_facts_beside_the_certificate_are_compared(seen: Evidence, client: CertifiedKey) -> None:
+    value = builders.changed(builders.issued_value(builders.client_definition(), client), serial_number="5e01")
+
+    report = judge(replace(seen, material=read(stored(value))))
+
+    expected = f"serial_number is 5e01, the certificate's is {serial(client.certificate)}"
+    assert failed(report) == {"facts beside it": expected}
+
+
+def test_a_certificate_that_no_gateway_of_ours_trusts_is_filed_outside(seen: Evidence, client: CertifiedKey) -> None:
+    definition = builders.client_definition(trusted_by_gateway=False)
+    material = read(stored(builders.issued_value(definition, client)))
+
+    report = judge(replace(seen, material=material, domains=(), filed={OUTSIDE: client.certificate}))
+
+    assert failed(report) == {}
+    assert failed(judge(replace(seen, material=material, domains=()))).keys() == {"filed in the bucket"}
+
+
+def test_a_ca_is_neither_revoked_nor_tried_and_has_a_crl_once_it_is_current(
+    seen: Evidence, authority: CertifiedKey
+) -> None:
+    material = read(stored(builders.issued_value(builders.ca_definition(), authority)))
+    own = {fingerprint(authority.certificate): authority.certificate}
+    ca = replace(seen, material=material, filed=own, endpoint=None, encounter="", public_key=authority.key.public_key())
+
+    report = judge(ca)
+    assert (report.exit_status, failed(report), len(report.checks)) == (ExitStatus.WELL, {}, 9)
+    assert judge(replace(ca, crl=None)).exit_status is ExitStatus.ATTENTION
+    assert judge(replace(ca, crl=None, label=Label.PENDING)).exit_status is ExitStatus.UNKNOWN
+
+
+def test_no_key_is_in_what_is_printed(seen: Evidence) -> None:
+    console = Console(record=True, width=200)
+    for part in judge(seen).render():
+        console.print(part)
+
+    assert "PRIVATE KEY" not in console.export_text() + judge(seen).model_dump_json() + repr(seen)
+
+
+def test_a_value_without_a_certificate_and_one_that_is_garbage_are_told_apart(client: CertifiedKey) -> None:
+    value = builders.issued_value(builders.client_definition(), client)
+
+    with pytest.raises(NoCertificateError):
+        read(stored(json.dumps(builders.client_definition())))
+    with pytest.raises(ValueError, match='"certificate" is not the PEM of one certificate'):
+        read(stored(builders.changed(value, certificate="none")))
+
+
+OWN = {"url": "https://partner.example/health", "server_ca": "-----BEGIN CERTIFICATE-----x-----END CERTIFICATE-----"}
+GATEWAY = {"GatewayUrl": URL}
+
+
+@pytest.mark.parametrize(
+    ("definition", "asked_for", "url", "server_ca"),
+    [
+        ({"endpoint": OWN}, (None, None), OWN["url"], OWN["server_ca"]),
+        ({"endpoint": OWN}, (URL, None), URL, None),
+        ({"endpoint": OWN}, ("https://partner.example/", None), "https://partner.example/", OWN["server_ca"]),
+        ({}, (None, None), URL, None),
+        ({"trusted_by_gateway": False}, (None, None), None, None),
+    ],
+)
+def test_where_a_certificate_is_tried(
+    definition: dict[str, Any], asked_for: tuple[str | None, str | None], url: str | None, server_ca: str | None
+) -> None:
+    secret = ManagedSecret.model_validate(builders.client_definition(**definition))
+
+    endpoint = choose_endpoint(secret, asked_for, GATEWAY)
+
+    assert (endpoint and endpoint.url, endpoint and endpoint.server_ca) == (url, server_ca)
+
+
+def test_a_url_that_is_none_is_refused() -> None:
+    secret = ManagedSecret.model_validate(builders.client_definition())
+
+    with pytest.raises(InvalidInputError, match="an https URL"):
+        choose_endpoint(secret, ("ftp://api.example.com", None), {})
