@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from demo import sam
@@ -17,18 +18,34 @@ from tests.mtlsctl import Mtlsctl
 
 def without(deployment: Deployment, *actions: str) -> Mtlsctl:
     """The command line of an operator who may do anything but this."""
+    return _operator(deployment, {"Allow": ["*"], "Deny": list(actions)})
+
+
+def with_only(deployment: Deployment, actions: Iterable[str]) -> Mtlsctl:
+    """The command line of an operator who may do this and nothing else."""
+    return _operator(deployment, {"Allow": sorted(actions)})
+
+
+def _operator(deployment: Deployment, effects: dict[str, list[str]]) -> Mtlsctl:
     iam = sam.session(deployment.environment).client("iam")
     name = f"operator-{uuid.uuid4()}"
     iam.create_user(UserName=name)
-    statements = [
-        {"Effect": "Allow", "Action": "*", "Resource": "*"},
-        {"Effect": "Deny", "Action": list(actions), "Resource": "*"},
-    ]
+    statements = [{"Effect": effect, "Action": actions, "Resource": "*"} for effect, actions in effects.items()]
     document = json.dumps({"Version": "2012-10-17", "Statement": statements})
     iam.put_user_policy(UserName=name, PolicyName="operator", PolicyDocument=document)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     credentials = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     return Mtlsctl(deployment.environment | credentials, deployment.stack.name)
+
+
+def documented_actions(command: str) -> frozenset[str]:
+    """The AWS actions that docs/mtlsctl.md lists for a command, with those of the command that it refers to."""
+    text = (sam.ROOT / "docs" / "mtlsctl.md").read_text()
+    section = text.partition(f"\n## {command.split()[0].capitalize()}\n")[2].partition("\n## ")[0]
+    heading = "AWS actions:" if f"AWS actions of `{command}`:" not in section else f"AWS actions of `{command}`:"
+    listed = section.partition(heading)[2].partition("\n\n")[0]
+    referred = re.findall(r"those of \[`(\w+)`\]", listed)
+    return frozenset(re.findall(r"`([a-z0-9-]+:[A-Za-z]+)`", listed)).union(*map(documented_actions, referred))
 
 
 @contextmanager

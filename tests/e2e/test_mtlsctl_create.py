@@ -11,7 +11,7 @@ from cryptography import x509
 from demo.waiting import await_condition
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment
-from tests.e2e.operators import exists, filed, gone_afterwards, held, without
+from tests.e2e.operators import documented_actions, exists, filed, gone_afterwards, held, with_only, without
 from tests.mtlsctl import Mtlsctl
 
 BILLING = "e2e-gateway/billing"
@@ -128,6 +128,13 @@ def test_a_secret_whose_rotation_cannot_be_switched_on_is_taken_away_again(gatew
     assert document["error"]["where"] == "RotateSecret"
     assert not exists(gateway, BILLING)
     assert filed(gateway, BILLING) == []
+
+
+def test_the_documented_actions_are_all_that_it_needs(gateway: Deployment) -> None:
+    with gone_afterwards(gateway, BILLING):
+        ran = with_only(gateway, documented_actions("create"))("create", "client", "billing", "--wait")
+
+    assert ran.exit_code == 0, ran.err
 
 
 @pytest.fixture

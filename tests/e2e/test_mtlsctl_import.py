@@ -16,7 +16,16 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.signed_certificates import SigningRequest
 from tests import builders
 from tests.e2e.conftest import Deployment
-from tests.e2e.operators import exists, filed, gone_afterwards, held, without, written_out
+from tests.e2e.operators import (
+    documented_actions,
+    exists,
+    filed,
+    gone_afterwards,
+    held,
+    with_only,
+    without,
+    written_out,
+)
 from tests.mtlsctl import Mtlsctl
 
 WAREHOUSE = "e2e-gateway/warehouse"
@@ -95,8 +104,8 @@ def test_a_certificate_is_accepted_from_its_import_through_its_first_rotation(
         assert gateway.value(WAREHOUSE)["anchor"] == gateway.value(gateway.ca)["certificate"]
 
 
-def test_a_certificate_comes_from_another_secret_and_is_rotated_at_once(
-    mtlsctl: Mtlsctl, gateway: Deployment, ours: pki.CertifiedKey
+def test_a_certificate_comes_from_another_secret_and_is_rotated_at_once_with_the_documented_actions_alone(
+    gateway: Deployment, ours: pki.CertifiedKey
 ) -> None:
     pem = written_out(ours)
     sample = {
@@ -105,8 +114,9 @@ def test_a_certificate_comes_from_another_secret_and_is_rotated_at_once(
         "CERTIFICATE_CHAIN_PEM": pem["certificate_chain"],
     }
     gateway.secrets.create_secret(Name="acm-sample", SecretString=json.dumps(sample))
+    operator = with_only(gateway, documented_actions("import client"))
     with gone_afterwards(gateway, WAREHOUSE, "acm-sample"):
-        ran = mtlsctl("import", "client", "warehouse", "--from-secret", "acm-sample", "--rotate-now", "--wait")
+        ran = operator("import", "client", "warehouse", "--from-secret", "acm-sample", "--rotate-now", "--wait")
 
         assert ran.exit_code == 0, ran.err
         assert "✓ The new certificate is in use." in ran.out
@@ -219,7 +229,8 @@ def test_what_a_partner_signed_is_handed_in_and_nothing_else(
     refused = [mtlsctl("import", "signed", str(it)) for it in (stranger, with_key)]
     other = mtlsctl.json("import", "signed", str(answer), "--secret", "client")
     uploaded = gateway.s3.list_objects_v2(Bucket=gateway.bucket, Prefix="signed/").get("Contents", [])
-    status, document = mtlsctl.json("import", "signed", str(answer), "--secret", "partner-api", "--wait")
+    operator = with_only(gateway, documented_actions("import signed"))
+    status, document = operator.json("import", "signed", str(answer), "--secret", "partner-api", "--wait")
 
     assert waiting.exit_code == 1
     assert f"mtlsctl import signed FILE --secret {PARTNER} --wait" in waiting.out

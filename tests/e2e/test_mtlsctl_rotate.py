@@ -9,7 +9,7 @@ import pytest
 
 from demo.waiting import await_condition
 from tests.e2e.conftest import Deployment
-from tests.e2e.operators import gone_afterwards, held, without
+from tests.e2e.operators import documented_actions, gone_afterwards, held, with_only, without
 from tests.mtlsctl import Mtlsctl
 
 SECRET = "e2e-gateway/rotated"
@@ -120,3 +120,9 @@ def test_a_secret_that_is_not_there_is_not_rotated(mtlsctl: Mtlsctl) -> None:
     status, document = mtlsctl.json("rotate", "nobody")
 
     assert (status, document["error"]["code"]) == (2, "MTLS-402")
+
+
+def test_the_documented_actions_are_all_that_it_needs(mtlsctl: Mtlsctl, gateway: Deployment) -> None:
+    status, document = with_only(gateway, documented_actions("rotate")).json("rotate", "rotated", "--wait")
+
+    assert (status, document["log_unreadable"]) == (0, "")
