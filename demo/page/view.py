@@ -407,7 +407,7 @@ def _partner(report: Json, scale: Scale) -> Bar:
     began, ended = report["partner"]["uploaded_ms"], report["partner"]["accepted_ms"]
     took = f"{report['partner_accepted_after_seconds']:g} s"
     label = f"Partner's CA uploaded at {began / 1000:.2f} s, its client accepted at {ended / 1000:.2f} s: {took} later"
-    text = f"accepted {took} after the upload"
+    text = f"accepted after {took}"
     return Bar(scale.place(began), scale.width(began, ended), "partner", label, text)
 
 

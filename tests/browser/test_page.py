@@ -206,6 +206,7 @@ def test_the_policy_lets_nothing_run_or_load_but_what_the_page_came_with(browser
             seen.push(event.effectiveDirective);
             if (seen.length == 4) resolve(seen.sort());
           });
+          setTimeout(() => resolve(seen.sort()), 5000);
           const add = (name, fields) => document.body.append(Object.assign(document.createElement(name), fields));
           add('script', {textContent: 'window.hacked = 1'});
           add('style', {textContent: 'body { display: none }'});
