@@ -10,6 +10,7 @@ import ssl
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
+from errno import ECONNRESET
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -39,6 +40,9 @@ _REFUSALS = frozenset(
         "UNSUPPORTED_CERTIFICATE",
     }
 )
+
+# Seconds that a server has to refuse a certificate before it is asked for anything.
+_VERDICT = 0.3
 
 
 class Outcome(StrEnum):
@@ -120,13 +124,29 @@ def _shake_hands(connection: socket.socket, context: ssl.SSLContext, url: SplitR
 
 
 def _ask(secure: ssl.SSLSocket, url: SplitResult) -> int:
-    """The HTTP status of a GET. With TLS 1.3 a refusal comes only now: the client's handshake is over before."""
+    """The HTTP status of a GET."""
+    _hear_refusal(secure)
     http = HTTPConnection(url.netloc)
     http.sock = secure
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     http.request("GET", target, headers={"Host": url.netloc, "Connection": "close", "User-Agent": "mtlsctl"})
     with http.getresponse() as answer:
         return answer.status
+
+
+def _hear_refusal(secure: ssl.SSLSocket) -> None:
+    """With TLS 1.3 a server judges when the client's handshake is over: what it says would be lost to a write.
+
+    Raises:
+        OSError: it refused, or ended the connection.
+    """
+    if secure.version() != "TLSv1.3":
+        return
+    secure.settimeout(_VERDICT)
+    with suppress(TimeoutError):
+        if not secure.recv(1):
+            raise ConnectionResetError(ECONNRESET, "it was closed right after the handshake")
+    secure.settimeout(READ_TIMEOUT)
 
 
 def _ended(url: SplitResult, outcome: Outcome, what: str, seen: dict[str, Any] | None = None) -> Encounter:

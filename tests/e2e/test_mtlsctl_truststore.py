@@ -40,6 +40,7 @@ def mtlsctl(gateway: Deployment) -> Iterator[Mtlsctl]:
 def test_an_upload_is_planned_then_differs_and_is_shown_once_a_sync_was_asked_for_and_awaited(
     mtlsctl: Mtlsctl, gateway: Deployment
 ) -> None:
+    await_condition(lambda: is_idle(gateway), "no sync is asked for", 60.0)
     await_condition(lambda: mtlsctl("truststore", "diff").exit_code == 0, "the truststore is at rest", 60.0)
     status, document = mtlsctl.json("truststore", "diff")
     assert (status, [it["name"] for it in document["differences"]]) == (0, [DOMAIN, "published"])
@@ -75,6 +76,19 @@ def test_an_upload_is_planned_then_differs_and_is_shown_once_a_sync_was_asked_fo
     assert shown.exit_code == 0
     assert "CN=Operator's CA 7" in shown.out
     assert "in use by e2e-gateway/client" in shown.out
+
+
+def is_idle(gateway: Deployment) -> bool:
+    """Whether no message waits for the sync, nor is with it."""
+    counts = (
+        sam.session(gateway.environment)
+        .client("sqs")
+        .get_queue_attributes(
+            QueueUrl=gateway.stack.outputs["SyncQueue"],
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )
+    )
+    return not any(map(int, counts["Attributes"].values()))
 
 
 def test_what_a_guard_stops_is_reported_and_goes_through_by_force_alone(mtlsctl: Mtlsctl, gateway: Deployment) -> None:

@@ -23,6 +23,8 @@ from tests.mtlsctl import Mtlsctl
 from tests.upstream import Upstream, answer
 
 OWN = "e2e-gateway/verified"
+# By an alert, or as API Gateway does, which ends the connection without a word.
+REFUSALS = {"refused", "closed"}
 TRUSTED, ASKED = "trusted by api.e2e.example", "request to"
 
 
@@ -127,13 +129,12 @@ def test_what_is_wrong_with_a_certificate_is_told_apart(mtlsctl: Mtlsctl, gatewa
 
     status, document, failed = failures(builders.issued_value(definition, expired))
     assert (status, failed) == (1, {"dates", TRUSTED, ASKED})
-    # By an alert, or as API Gateway does, which ends the connection without a word.
-    assert document["endpoint"]["outcome"] in {"refused", "closed"}
+    assert document["endpoint"]["outcome"] in REFUSALS
 
     status, document, failed = failures(builders.issued_value(definition, stranger))
     assert status == 1
     assert failed == {TRUSTED, ASKED, "CRL of CN=Stranger"}
-    assert document["endpoint"]["outcome"] in {"refused", "closed"}
+    assert document["endpoint"]["outcome"] in REFUSALS
     assert any("lacks CN=Stranger" in it["reason"] for it in document["checks"])
 
     status, _, failed = failures(builders.changed(good, serial_number="5e01"))

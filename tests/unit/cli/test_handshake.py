@@ -1,0 +1,114 @@
+"""How a real request ends, by who ended it: every outcome from a server of its kind."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
+from mtls_rotation.secret import Endpoint
+from mtlsctl.handshake import Encounter, Outcome, meet
+from tests import builders
+from tests.upstream import Upstream, answer, upstream
+
+SERVERS_CA = builders.root("Server's CA")
+
+
+@pytest.fixture
+def server(tmp_path: Path, authority: CertifiedKey) -> Iterator[Upstream]:
+    with upstream(builders.server_certificate(SERVERS_CA), tmp_path) as server:
+        server.trust(authority.certificate)
+        yield server
+
+
+def ask(url: str, client: CertifiedKey, server_ca: CertifiedKey | None = SERVERS_CA) -> Encounter:
+    trusted = to_pem(server_ca.certificate) if server_ca else None
+    return meet(Endpoint(url=url, server_ca=trusted), to_pem(client.certificate), key_to_pem(client.key))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_an_answer_tells_the_status_and_whom_it_came_from(
+    server: Upstream, client: CertifiedKey, authority: CertifiedKey, version: ssl.TLSVersion
+) -> None:
+    server.tls, server.answering = version, answer("404 Not Found")
+    server.trust(authority.certificate)
+
+    met = ask(f"{server.url}/a/b?c=d", client)
+
+    assert (met.outcome, met.http_status, met.server_subject) == (Outcome.ANSWERED, 404, "CN=server")
+    assert met.tls_version == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
+    (received,) = server.received
+    assert (received.target, received.all("host")) == ("/a/b?c=d", [server.url.removeprefix("https://")])
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_refusal_is_heard_whenever_it_comes(server: Upstream, client: CertifiedKey, version: ssl.TLSVersion) -> None:
+    server.tls = version
+    server.trust()
+
+    met = ask(server.url, client)
+
+    assert (met.outcome, met.what) == (Outcome.REFUSED, "tlsv1 alert unknown ca")
+
+
+def test_a_strangers_server_is_never_shown_the_certificate(server: Upstream, client: CertifiedKey) -> None:
+    met = ask(server.url, client, builders.root("Another CA"))
+
+    assert met.outcome is Outcome.UNTRUSTED
+    assert "unable to get local issuer certificate" in met.what
+    assert (met.server_subject, server.received) == ("CN=server", [])
+
+
+def test_an_end_without_a_word_is_told_from_a_refusal(server: Upstream, client: CertifiedKey) -> None:
+    server.answering = lambda _: b""
+
+    assert ask(server.url, client).outcome is Outcome.CLOSED
+
+
+def test_what_is_no_http_and_what_is_no_tls_tell_nothing(server: Upstream, client: CertifiedKey) -> None:
+    server.answering = lambda _: b"220 mail.example ESMTP\r\n\r\n"
+    assert ask(server.url, client).outcome is Outcome.BROKEN
+
+    with plain_server(lambda it: it.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as url:
+        assert ask(url, client).outcome is Outcome.BROKEN
+
+
+def test_a_closed_port_and_a_name_that_is_none_are_out_of_reach(client: CertifiedKey) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    met = ask(f"https://127.0.0.1:{port}/", client)
+
+    assert (met.outcome, met.what) == (Outcome.UNREACHABLE, "Connection refused")
+
+
+def test_a_key_that_is_not_the_certificates_reaches_no_server(client: CertifiedKey) -> None:
+    endpoint = Endpoint(url="https://127.0.0.1:9/")
+
+    met = meet(endpoint, to_pem(client.certificate), key_to_pem(builders.root().key))
+
+    assert met.outcome is Outcome.BROKEN
+    assert "PRIVATE KEY" not in met.what
+
+
+@contextmanager
+def plain_server(talk: Callable[[socket.socket], object]) -> Iterator[str]:
+    """A server without TLS, for one connection."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            talk(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join()
