@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from botocore import xform_name
+from botocore.session import Session
 
 from mtls_rotation import bus
 from mtls_rotation.authorizer.caller import Caller
@@ -18,7 +22,9 @@ from mtls_rotation.proxy.routes import Route
 from mtls_rotation.truststore.guards import Guard
 from mtls_rotation.truststore.plan import Why
 from tests.documents import between, links, markdown, tables
-from tests.documents.template import resources
+from tests.documents.commands import Command, commands, of
+from tests.documents.template import resources, template
+from tests.documents.verdicts import Held, NeedsAccount, Run, verdict
 from tests.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -191,3 +197,85 @@ def test_contributors_are_told_of_every_target_that_they_need() -> None:
 
     assert set(re.findall(r"`make (\w+)`", text)) <= targets
     assert {"setup", "test", "lint", "format", "local"} <= set(re.findall(r"make (\w+)", text))
+
+
+@pytest.mark.parametrize("command", commands(), ids=str)
+def test_every_command_is_run_or_held_by_a_test_that_is_there_or_needs_an_account(command: Command) -> None:
+    match verdict(command):
+        case Run():
+            pass
+        case Held(test, because):
+            file, _, name = test.partition("::")
+            assert (ROOT / file).exists(), test
+            assert not name or f"def {name}(" in (ROOT / file).read_text(), test
+            assert because
+        case NeedsAccount():
+            assert command.text.startswith(("make deploy", "sam build && sam deploy"))
+        case None:
+            pytest.fail(f"{command}: neither run nor held; see tests/documents/verdicts.py")
+
+
+def test_no_command_is_overlooked() -> None:
+    text = """
+Run `aws s3 ls s3://BUCKET` or `make demo`; `aws s3 cp` and `make` are only named.
+
+    aws s3api list-buckets \\
+      --query 'Buckets[].Name' |
+      grep x
+    some output
+
+```sh
+# a comment
+FOLDER=$(pwd)
+odd() { echo 1
+}
+```
+
+```
+$ curl -sS https://api.example.com/
+curl: (52) Empty reply from server
+```
+"""
+    assert [command.text for command in of(text, "a.md")] == [
+        "aws s3 ls s3://BUCKET",
+        "make demo",
+        "aws s3api list-buckets --query 'Buckets[].Name' | grep x",
+        "FOLDER=$(pwd)",
+        "odd() { echo 1\n}",
+        "curl -sS https://api.example.com/",
+    ]
+
+
+DEPLOYMENTS = [it for it in commands() if isinstance(verdict(it), NeedsAccount)]
+
+
+@pytest.mark.parametrize("command", DEPLOYMENTS, ids=str)
+def test_every_deployment_sets_parameters_that_there_are(command: Command) -> None:
+    words = shlex.split(command.text.partition("PARAMETERS=")[2].strip('"'))
+
+    assert {word.partition("=")[0] for word in words} <= set(template()["Parameters"])
+
+
+OF_AWS = [it for it in commands() if it.text.startswith("aws ")]
+# The CLI's own, which are no operations of a service.
+OF_THE_CLI = {("cloudformation", "deploy"), ("logs", "tail")}
+# Options that every operation has, or that those with pages or streams have.
+GLOBAL = {"query", "output", "region", "profile", "cli-input-json", "max-items"}
+
+
+@pytest.mark.parametrize("command", OF_AWS, ids=str)
+def test_every_command_of_the_aws_cli_is_one_that_it_has(command: Command) -> None:
+    for _, part in itertools.groupby(shlex.split(command.text), lambda word: word == "|"):
+        words = list(part)
+        if words[0] != "aws" or words[1] == "s3" or tuple(words[1:3]) in OF_THE_CLI:
+            continue
+        service, operation, *rest = (word.replace("s3api", "s3") for word in words[1:])
+        given = {word.removeprefix("--") for word in rest if word.startswith("--")}
+        model = Session().get_service_model(service)
+        (name,) = [it for it in model.operation_names if xform_name(it, "-") == operation]
+        shape = model.operation_model(name).input_shape
+        options = {xform_name(member, "-") for member in shape.members} if shape else set()
+        required = {xform_name(member, "-") for member in shape.required_members} if shape else set()
+
+        assert {it.removeprefix("no-") for it in given} - GLOBAL <= options | {"force-delete-without-recovery"}
+        assert required <= given or "cli-input-json" in given or "change-set-type" in given

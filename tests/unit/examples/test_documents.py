@@ -6,7 +6,6 @@ import ast
 import inspect
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,13 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
-from botocore import xform_name
-from botocore.session import Session
 
 import mtls_client
 from mtls_client import ClientCertificate
 from tests.documents.links import LINK
-from tests.unit.examples.files import DOCUMENTS, FILES, ROOT, SECRET, blocks, joined, named
+from tests.unit.examples.files import DOCUMENTS, FILES, ROOT, SECRET, blocks, named
 from tests.unit.examples.partner import ORDERS, Partner
 
 TEXTS = {path.name: path.read_text() for path in DOCUMENTS}
@@ -75,34 +72,6 @@ def test_ports_and_accounts_are_the_same_everywhere() -> None:
         assert set(re.findall(r"127\.0\.0\.1:(\d+)", text)) <= {"8080", "9901"}, path
         assert set(re.findall(r"(?<![\d-])\d{12}(?!\d)", text)) <= {"123456789012"}, path
         assert set(re.findall(r"\b(?:us|eu|ap)-[a-z]+-\d\b", text)) <= {"us-east-1"}, path
-
-
-AWS_COMMANDS = [
-    pytest.param(shlex.split(line)[1:], id=f"{name}-{number}")
-    for name, text in TEXTS.items()
-    for number, line in enumerate(joined(text))
-    if line.startswith("    aws ")
-]
-# The CLI's own, which is no operation of the service, and its options.
-OF_THE_CLI = {("cloudformation", "deploy"): {"stack-name", "template-file", "parameter-overrides", "capabilities"}}
-
-
-@pytest.mark.parametrize("words", AWS_COMMANDS)
-def test_every_command_of_the_aws_cli_is_one_that_it_has(words: list[str]) -> None:
-    service, operation, *rest = words
-    given = {word.removeprefix("--") for word in rest if word.startswith("--")}
-    if (service, operation) in OF_THE_CLI:
-        assert given <= OF_THE_CLI[service, operation]
-        return
-    model = Session().get_service_model(service)
-    (name,) = [it for it in model.operation_names if xform_name(it, "-") == operation]
-    shape = model.operation_model(name).input_shape
-    assert shape is not None
-    options = {xform_name(member, "-") for member in shape.members}
-    required = {xform_name(member, "-") for member in shape.required_members}
-
-    assert given - {"cli-input-json"} <= options
-    assert required <= given or "cli-input-json" in given
 
 
 SNIPPETS = [
