@@ -15,7 +15,7 @@ ORIGIN = Origin(datetime(2026, 11, 25, 8, 30, tzinfo=UTC), 1000.0)
 SERIALS = ["4b1e9c64a094", "c2d611f4f845", "64c045630e8d", "3f982966f6cc", "5a7d3b21c9e0"]
 SECONDS = 15.0
 EVERY = {"AWSCURRENT": 0.025, "AWSPREVIOUS": 0.075}
-HOSTILE = '</script><img src=x onerror="window.hacked=1"><!-- \'"> {{ 7 * 7 }} {% raw %} \u2028 ]]> & \\'
+HOSTILE = '</script><img src=x onerror="window.hacked=1"><!-- \'"> {{ 7 * 7 }} {% raw %} \u2028 ]]> & \\ ' + "W" * 200
 
 
 def requests(label: str, failures: dict[int, str]) -> list[Request]:

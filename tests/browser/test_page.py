@@ -297,6 +297,12 @@ def test_certificates_of_one_shape_differ_for_the_colour_blind_too(
 
 def test_every_mark_is_reached_and_told_by_the_keyboard(opened: Opened, bad: dict[str, Any]) -> None:
     page = opened(bad)
+    # One stop of Tab for a row, however many marks it has.
+    stops = page.evaluate(
+        """() => [...document.querySelectorAll('svg.chart:has(.mark)')]
+          .map(row => row.querySelectorAll(".mark[tabindex='0']").length)"""
+    )
+    assert stops == [1] * 11
     reached, last = [], 0
     for _ in range(80):
         page.keyboard.press("Tab")
