@@ -44,14 +44,12 @@ def find() -> Path:
         NoBrowserError: there is none.
     """
     found = []
-    for name in NAMES:
-        if path := shutil.which(name):
-            answer = _run([path, "--version"], ANSWER_SECONDS)
-            if not answer.returncode:
-                return Path(path)
-            found.append(f"{path}, which ended with status {answer.returncode} when asked for its version")
-    if (own := _playwrights_own()) and own.is_file():
-        return own
+    on_path = (shutil.which(name) for name in NAMES)
+    for path in [*(Path(it) for it in on_path if it), *_playwrights_own()]:
+        answer = _run([str(path), "--version"], ANSWER_SECONDS)
+        if not answer.returncode:
+            return path
+        found.append(f"{path}, which ended with status {answer.returncode} when asked for its version")
     raise NoBrowserError(
         f"No browser to look at the page with. Expected on PATH: one of {', '.join(NAMES)}. "
         f"Found: {'; '.join(found) or 'none of them'}. Run `make browser`, which installs Chromium."
@@ -104,14 +102,10 @@ def launched() -> Iterator[Browser]:
             browser.close()
 
 
-def _playwrights_own() -> Path | None:
-    """Where playwright puts the Chromium that it downloads."""
+def _playwrights_own() -> list[Path]:
+    """What playwright has downloaded, the newest first."""
     root = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
-    programs = [
-        *root.glob("chromium-*/chrome-linux*/chrome"),
-        *root.glob("chromium_headless_shell-*/*/*headless*shell"),
-    ]
-    return max(programs, default=None)
+    return sorted(root.glob("chromium-*/chrome-linux*/chrome"), reverse=True)
 
 
 def _apt_commands() -> list[list[str]]:

@@ -55,8 +55,11 @@ def test_a_browser_that_does_not_start_is_passed_over(programs: Path) -> None:
 
 def test_the_browser_that_playwright_has_downloaded_is_taken_where_none_is_on_path(programs: Path) -> None:
     own = programs / "playwright" / "chromium-1255" / "chrome-linux64" / "chrome"
-    write(own, "")
+    write(own, "echo Chromium 1")
     assert provide() == own
+    write(own, "echo libnss3.so: cannot open shared object file; exit 127")
+    with pytest.raises(NoBrowserError, match=r"chrome, which ended with status 127"):
+        find()
 
 
 @pytest.mark.parametrize("user", [0, 1000])
