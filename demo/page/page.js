@@ -3,15 +3,18 @@
 
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const detail = document.getElementById("detail");
-  const hint = detail.textContent;
   const scroll = document.querySelector(".scroll");
   const SVG = "http://www.w3.org/2000/svg";
 
   // Text is only ever set as text: it may hold anything that a server has answered.
-  function tell(text, wrong = false) {
-    detail.textContent = text || hint;
-    detail.className = text ? (wrong ? "detail told wrong" : "detail told") : "detail";
+  // It is said below the drawing that the mark is in.
+  function teller(mark) {
+    const detail = mark.closest("section").querySelector(".detail");
+    detail.dataset.hint ??= detail.textContent;
+    return (text, wrong = false) => {
+      detail.textContent = text || detail.dataset.hint;
+      detail.className = text ? (wrong ? "detail told wrong" : "detail told") : "detail";
+    };
   }
 
   function words([at, took, serial, failure]) {
@@ -20,6 +23,7 @@
   }
 
   for (const lane of document.querySelectorAll(".lane")) {
+    const tell = teller(lane);
     const index = Number(lane.dataset.lane);
     const height = Number(lane.dataset.height);
     const requests = data.requests.filter((request) => request[4] === index);
@@ -113,6 +117,7 @@
   }
 
   for (const mark of document.querySelectorAll(".mark")) {
+    const tell = teller(mark);
     const text = mark.getAttribute("aria-label");
     const wrong = mark.matches(".bad, .stopped");
     mark.addEventListener("pointerenter", () => tell(text, wrong));

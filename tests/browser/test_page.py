@@ -57,8 +57,9 @@ def pixels(browser: Browser, page: Page, points: list[tuple[float, float]]) -> l
     return [(red, green, blue) for red, green, blue in found]
 
 
-def told(page: Page) -> str:
-    return page.locator("#detail").inner_text()
+def told(page: Page, section: str = "timeline") -> str:
+    """What is said below the drawing of a section."""
+    return page.locator(f"section[aria-labelledby='{section}'] .detail").inner_text()
 
 
 # What is drawn --------------------------------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ def test_whatever_stands_in_the_report_stays_text(opened: Opened) -> None:
     # What the script says of a mark is text as well.
     page.locator(".lane").first.focus()
     page.keyboard.press("f")
-    assert "onerror" in (page.locator("#detail").text_content() or "")
+    assert "onerror" in (page.locator(".detail").first.text_content() or "")
     for mark in page.locator(".mark").all():
         mark.dispatch_event("pointerenter")
     assert page.locator("img").count() == 0
@@ -321,14 +322,15 @@ def test_every_mark_is_reached_and_told_by_the_keyboard(opened: Opened, bad: dic
         )
         assert seen, reached
         if "mark" in reached[-1].split():
-            assert told(page) == focused.get_attribute("aria-label")
+            section = focused.evaluate("it => it.closest('section').getAttribute('aria-labelledby')")
+            assert told(page, section) == focused.get_attribute("aria-label")
             # The arrow keys go through the marks of a row, each of which is told.
             row = focused.evaluate_handle("it => it.parentNode")
             count = row.evaluate("it => it.querySelectorAll(':scope > .mark').length")
-            labels = {told(page)}
+            labels = {told(page, section)}
             for _ in range(count - 1):
                 page.keyboard.press("ArrowRight")
-                labels.add(told(page))
+                labels.add(told(page, section))
             assert len(labels) == count
             for _ in range(count - 1):
                 page.keyboard.press("ArrowLeft")
@@ -351,7 +353,7 @@ def test_the_requests_of_a_lane_are_gone_through_by_the_arrow_keys(opened: Opene
         page.keyboard.press(key)
         assert lane.get_attribute("aria-valuenow") == str(number), key
     assert re.search(r"At 3.25 s, certificate c2d611f4: FAILED after \d+ ms: ConnectError: reset$", told(page))
-    assert "wrong" in (page.locator("#detail").get_attribute("class") or "")
+    assert "wrong" in (page.locator(".detail").first.get_attribute("class") or "")
     page.keyboard.press("Escape")
     assert told(page).startswith("Point at a mark")
 
