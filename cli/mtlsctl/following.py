@@ -227,7 +227,7 @@ class Follower:
         Raises:
             StillUnderWayError: it had not within `timeout` seconds.
         """
-        view = _View(rotation.name)
+        view = View(rotation.name)
         sight, seen_pending, moved_at = Sight(), False, time.monotonic()
         with Live(view, console=self._desk.progress, transient=True, auto_refresh=self._desk.progress.is_terminal):
             for _ in Deadline.within(timeout).attempts(longest=1.0):
@@ -327,7 +327,7 @@ def _pending(deployment: Deployment, secret: SecretDescription) -> str:
     )
 
 
-class _View:
+class View:
     """The table that is shown while a rotation is under way."""
 
     def __init__(self, name: str) -> None:

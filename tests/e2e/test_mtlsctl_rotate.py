@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -126,3 +128,14 @@ def test_the_documented_actions_are_all_that_it_needs(mtlsctl: Mtlsctl, gateway:
     status, document = with_only(gateway, documented_actions("rotate")).json("rotate", "rotated", "--wait")
 
     assert (status, document["log_unreadable"]) == (0, "")
+
+
+@pytest.mark.parametrize(("begun", "completed"), [("rot", "rotated"), ("e2e-gateway/ro", SECRET)])
+def test_a_shell_completes_the_secrets_name(mtlsctl: Mtlsctl, begun: str, completed: str) -> None:
+    asked = {"_MTLSCTL_COMPLETE": "complete_bash", "COMP_WORDS": f"mtlsctl rotate {begun}", "COMP_CWORD": "2"}
+    environment = {**mtlsctl.environment, **asked, "MTLS_ROTATION_STACK": mtlsctl.stack}
+    told = subprocess.run(
+        [sys.executable, "-m", "mtlsctl"], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout.split() == [completed]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from mtls_rotation.rotation import Step
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING
-from mtlsctl.following import LATE, SETTLED, Outcome, Sight, outcome, results
+from mtlsctl.following import LATE, SETTLED, Outcome, Sight, View, outcome, results
 from mtlsctl.rotation_log import Line, Result
 
 PENDING, CURRENT, GONE = frozenset({AWSPENDING}), frozenset({AWSCURRENT}), frozenset[str]()
@@ -61,3 +64,15 @@ def test_what_has_become_of_it(sight: Sight, seen_pending: bool, quiet: float, e
 )
 def test_what_has_become_of_each_step(sight: Sight, end: Outcome | None, expected: str) -> None:
     assert " ".join(results(sight, end).values()) == expected
+
+
+def test_the_step_that_is_under_way_is_shown_with_its_seconds_so_far() -> None:
+    view, screen = View("s/client"), StringIO()
+    view.update(Sight(PENDING, lines={Step.CREATE: Line(Step.CREATE, Result.DONE, 0.25)}), None)
+    Console(file=screen, width=80).print(view)
+
+    rows = {words[0]: words[1:] for line in screen.getvalue().splitlines() if (words := line.split())}
+    assert rows["createSecret"] == ["done", "0.2"]
+    assert rows["setSecret"][-2:] == ["running", "0.0"]
+    assert rows["finishSecret"] == ["waiting"]
+    assert view.running == "setSecret"
