@@ -41,10 +41,13 @@ metrics = meter("truststore_sync", assembly.stack)
 def handler(event: SQSEvent, context: LambdaContext) -> dict[str, Any]:
     """Reconcile once for the whole batch. What cannot be done now comes again from the queue at the right time."""
     records = {record.message_id: record for record in event.records}
-    request = SyncRequest.from_messages({message: record.body for message, record in records.items()})
+    bodies = {message: record.body for message, record in records.items()}
+    request = SyncRequest.from_messages(bodies, assembly.stack)
     if request.unreadable:
         # They come again until the queue hands them to the dead-letter queue, whose depth is what an operator sees.
         logger.error("messages that are no EventBridge events", messages=request.unreadable)
+    if request.unnamed_force:
+        logger.warning("force that names no stack is nobody's: put the stack's name into the event's detail")
     # So that one query shows a rotation in both functions: its token is the correlation id of rotate's lines.
     logger.append_keys(rotations=request.tokens)
     began = time.monotonic()

@@ -90,7 +90,8 @@ def sync(
     if seen.stop is None:
         if force:
             _confirm(desk, seen, yes=yes)
-        desk.deployment.assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, {"force": True} if force else {})
+        detail = {"stack": desk.deployment.name, **({"force": True} if force else {})}
+        desk.deployment.assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, detail)
     stop, version = seen.stop, seen.published_version
     if stop is None and wait:
         stop, version = _await(desk, timeout, force=force)

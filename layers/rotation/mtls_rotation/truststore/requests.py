@@ -16,13 +16,15 @@ class SyncRequest:
 
     Attributes:
         named: (secret ARN, version id) of every version that an event names.
-        force: whether any asks to publish what a guard would refuse.
+        force: whether any asks this stack to publish what a guard would refuse.
+        unnamed_force: whether any asks for it and names no stack: on a bus that several stacks share, that is nobody's.
         unreadable: the ids of the messages that are no EventBridge events.
     """
 
     named: frozenset[tuple[str, str]]
     force: bool
     unreadable: tuple[str, ...]
+    unnamed_force: bool = False
 
     @property
     def tokens(self) -> list[str]:
@@ -30,14 +32,16 @@ class SyncRequest:
         return sorted({version for _, version in self.named})
 
     @classmethod
-    def from_messages(cls, bodies: Mapping[str, str]) -> "SyncRequest":
-        """Merge the EventBridge events in the bodies of SQS messages, given by message id."""
+    def from_messages(cls, bodies: Mapping[str, str], stack: str) -> "SyncRequest":
+        """Merge the events in the bodies of SQS messages, given by message id, for the stack of that name."""
         events = {message: _parse(body) for message, body in bodies.items()}
         readable = [event for event in events.values() if event is not None]
+        forced = [event["detail"].get("stack") for event in readable if event["detail"].get("force") is True]
         return cls(
             named=frozenset(name for event in readable for name in _named(event)),
-            force=any(event["detail"].get("force") is True for event in readable),
+            force=stack in forced,
             unreadable=tuple(message for message, event in events.items() if event is None),
+            unnamed_force=None in forced,
         )
 
 
