@@ -53,13 +53,13 @@ class UnusableCertificateError(MtlsRotationError):
 class NotConfirmedError(MtlsRotationError):
     """The operator did not say that it is meant, or there was nobody to ask. Nothing was done."""
 
-    code = "MTLS-411"
+    code = "MTLS-408"
 
 
 class FileNotWrittenError(MtlsRotationError):
     """The file could not be written. Nothing of it was left behind."""
 
-    code = "MTLS-412"
+    code = "MTLS-409"
 
 
 class AwsError(MtlsRotationError):

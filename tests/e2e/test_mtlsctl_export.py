@@ -110,7 +110,7 @@ def test_an_operator_at_a_terminal_is_asked_and_types_a_passphrase_twice(gateway
     assert status(gateway, from_pkcs12_file(gateway, file, "pass 1")) == 200
 
     told, exit_status = at_a_terminal(gateway, ["export", "client", "--out", f"{file}.pem"], {b"[y/N]: ": b"n\n"})
-    assert (exit_status, b"MTLS-411" in told, Path(f"{file}.pem").exists()) == (2, True, False)
+    assert (exit_status, b"MTLS-408" in told, Path(f"{file}.pem").exists()) == (2, True, False)
 
 
 # Makes the terminal on standard input its own, as a login does: a passphrase is read from there.
@@ -146,10 +146,10 @@ def at_a_terminal(gateway: Deployment, arguments: list[str], answers: dict[bytes
 @pytest.mark.parametrize(
     ("arguments", "code", "found"),
     [
-        (["client", "--out", "FOLDER/x.pem"], "MTLS-411", "nobody to ask"),
+        (["client", "--out", "FOLDER/x.pem"], "MTLS-408", "nobody to ask"),
         (["client", "--yes"], "MTLS-403", "--json with --out -"),
-        (["client", "--yes", "--out", "FOLDER"], "MTLS-412", "a folder"),
-        (["client", "--yes", "--out", "FOLDER/none/x.pem"], "MTLS-412", "no such folder"),
+        (["client", "--yes", "--out", "FOLDER"], "MTLS-409", "a folder"),
+        (["client", "--yes", "--out", "FOLDER/none/x.pem"], "MTLS-409", "no such folder"),
         (["ca", "--yes", "--out", "FOLDER/x.pem"], "MTLS-403", "a CA"),
         (["client", "--yes", "--out", "FOLDER/x.pem", "--label", "AWSPENDING"], "MTLS-406", "no certificate at"),
         (["client", "--yes", "--out", "FOLDER/x", "--format", "pkcs12"], "MTLS-403", "nobody to ask for a passphrase"),

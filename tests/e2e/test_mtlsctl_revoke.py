@@ -91,7 +91,7 @@ def test_a_revoked_certificate_is_refused_and_replaced_and_let_in_again_when_it_
     lost, before = held(gateway, "AWSCURRENT"), notices(gateway)
 
     ran = mtlsctl("revoke", own)
-    assert (ran.exit_code, "MTLS-411" in ran.err, notices(gateway)) == (2, True, before)
+    assert (ran.exit_code, "MTLS-408" in ran.err, notices(gateway)) == (2, True, before)
     assert f"is refused by the gateway within {REVOCATION_TTL} s" in ran.err
     assert f"{own} is rotated at once" in ran.err
 

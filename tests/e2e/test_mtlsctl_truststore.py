@@ -111,7 +111,7 @@ def test_what_a_guard_stops_is_reported_and_goes_through_by_force_alone(mtlsctl:
 
     unconfirmed = mtlsctl("truststore", "sync", "--force")
     assert (unconfirmed.exit_code, unconfirmed.err.count("- ")) == (2, 12)
-    assert "MTLS-411" in unconfirmed.err
+    assert "MTLS-408" in unconfirmed.err
     assert "--yes" in unconfirmed.err
     assert gateway.deployed_truststore() == before
 
