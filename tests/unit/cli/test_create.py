@@ -150,5 +150,5 @@ def test_what_the_stacks_functions_may_not_do_needs_a_parameter(
     secret = ManagedSecret.model_validate(builders.client_definition() | definition)
 
     require_enabled(secret, OFF | switch)
-    with pytest.raises(InvalidInputError, match="Deploy the stack with (KmsIssuer|ExternalIssuer|PrivateCaArn)="):
+    with pytest.raises(InvalidInputError, match=r"Deploy the stack with (KmsIssuer|ExternalIssuer|PrivateCaArn)="):
         require_enabled(secret, OFF)
