@@ -217,9 +217,6 @@ def require_enabled(secret: ManagedSecret, parameters: Mapping[str, str]) -> Non
             f"issuer.certificate_authority_arn {issuer.certificate_authority_arn}",
             f"PrivateCaArn={issuer.certificate_authority_arn}",
         )
-    external = any(parameters.get(name) == value for name, value in _ENABLED_BY["external"])
-    if not secret.gateway_trusts and not external:
-        raise _not_enabled("a certificate that the gateway is not to trust", "ExternalIssuer=enabled")
 
 
 def _not_enabled(what: str, parameter: str) -> InvalidInputError:

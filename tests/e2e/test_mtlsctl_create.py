@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 
 from demo.waiting import await_condition
+from mtls_rotation import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment
 from tests.e2e.operators import documented_actions, exists, filed, gone_afterwards, held, with_only, without
@@ -140,7 +141,7 @@ def test_the_documented_actions_are_all_that_it_needs(gateway: Deployment) -> No
 @pytest.fixture
 def plain(end_to_end: Deployment) -> Iterator[Mtlsctl]:
     """On a Secrets Manager that does not show at once what was written."""
-    with gone_afterwards(end_to_end, "e2e-plain/partners", "e2e-plain/orders"):
+    with gone_afterwards(end_to_end, "e2e-plain/partners", "e2e-plain/orders", "e2e-plain/elsewhere"):
         yield Mtlsctl(end_to_end.environment, end_to_end.stack.name)
 
 
@@ -162,3 +163,13 @@ def test_a_ca_is_made_and_a_client_below_it(plain: Mtlsctl, end_to_end: Deployme
     await_condition(
         lambda: end_to_end.value("e2e-plain/orders").get("anchor") == ca["certificate"], "the reading that lags", 10.0
     )
+
+
+def test_a_client_that_no_gateway_of_ours_is_to_trust_is_made_without_a_further_parameter(
+    plain: Mtlsctl, end_to_end: Deployment
+) -> None:
+    ran = plain("create", "client", "elsewhere", "--untrusted-by-gateway", "--wait")
+
+    assert ran.exit_code == 0, ran.err + ran.out
+    listed = end_to_end.s3.list_objects_v2(Bucket=end_to_end.bucket, Prefix=layout.OUTSIDE).get("Contents", [])
+    assert [it["Key"].startswith("outside/e2e-plain/elsewhere/") for it in listed] == [True]

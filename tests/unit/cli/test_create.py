@@ -141,7 +141,6 @@ PRIVATE_CA = "arn:aws:acm-pca:eu-west-1:123456789012:certificate-authority/abc"
         ({"issuer": {"type": "kms", "ca_secret": "s/ca"}}, {"ClientIssuer": "kms"}),
         ({"issuer": {"type": "external"}}, {"ExternalIssuer": "enabled"}),
         ({"issuer": {"type": "acm-pca", "certificate_authority_arn": PRIVATE_CA}}, {"PrivateCaArn": PRIVATE_CA}),
-        ({"trusted_by_gateway": False}, {"ExternalIssuer": "enabled"}),
     ],
 )
 def test_what_the_stacks_functions_may_not_do_needs_a_parameter(
