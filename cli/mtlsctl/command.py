@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.text import Text
 
 from mtls_rotation.errors import MtlsRotationError
-from mtlsctl.deployment import DEFAULT_STACK, Account, Deployment
 from mtlsctl.errors import from_aws
 from mtlsctl.report import ExitStatus, Report
+from mtlsctl.stack.deployment import DEFAULT_STACK, Account, Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

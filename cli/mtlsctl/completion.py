@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from botocore.config import Config
 
-from mtlsctl.deployment import DEFAULT_STACK, Account, Deployment
+from mtlsctl.stack.deployment import DEFAULT_STACK, Account, Deployment
 
 # Whoever presses the tab key waits.
 _QUICK = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})

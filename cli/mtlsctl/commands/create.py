@@ -9,14 +9,15 @@ import typer
 from rich.json import JSON
 from rich.text import Text
 
-from mtlsctl import documents, wanted
+from mtlsctl import documents
 from mtlsctl.command import Desk, command
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
-from mtlsctl.making import make
-from mtlsctl.planning import Plan, Planner
+from mtlsctl.making import wanted
+from mtlsctl.making.planning import Plan, Planner
+from mtlsctl.making.secret import make
+from mtlsctl.making.wanted import AlternativeNames, CaKey, Proof, Signing, Subject, Upkeep, given
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.show import line
-from mtlsctl.wanted import AlternativeNames, CaKey, Proof, Signing, Subject, Upkeep, given
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,9 +16,9 @@ from mtls_rotation.pki.certificates import fingerprint, key_from_pem, key_to_pem
 from mtlsctl.asking import confirm, passphrase
 from mtlsctl.command import Desk
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.material import Label, Material, read, stored_at
 from mtlsctl.private_file import check_writable, write
 from mtlsctl.report import ExitStatus, Report
+from mtlsctl.stack.material import Label, Material, read, stored_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

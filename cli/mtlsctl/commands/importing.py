@@ -20,20 +20,22 @@ from mtls_rotation.rotation import file_certificate, with_certificate
 from mtls_rotation.signed_certificates import awaited, certificates_in, nobody_waits
 from mtls_rotation.timing import utc_now
 from mtls_rotation.truststore import bundle
-from mtlsctl import authorities, documents, identity, likeness, schedule, wanted
+from mtlsctl import documents
 from mtlsctl.asking import passphrase_of
 from mtlsctl.command import Desk, command
 from mtlsctl.commands.create import Name, Proxy, plan_lines
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
 from mtlsctl.completion import secret_names
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.following import pending_rotation, require_rotating
-from mtlsctl.making import make, undone_on_failure
-from mtlsctl.planning import Plan, Planner
+from mtlsctl.making import identity, likeness, schedule, wanted
+from mtlsctl.making.planning import Plan, Planner
+from mtlsctl.making.secret import make, undone_on_failure
+from mtlsctl.making.wanted import AlternativeNames, Proof, Signing, Subject, Upkeep, given
 from mtlsctl.report import ExitStatus, Model, Report
+from mtlsctl.rotation.following import pending_rotation, require_rotating
 from mtlsctl.show import line, moment
+from mtlsctl.stack import authorities
 from mtlsctl.waiting import await_end
-from mtlsctl.wanted import AlternativeNames, Proof, Signing, Subject, Upkeep, given
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.pki.certificates import CertifiedKey
     from mtls_rotation.signed_certificates import Signed, SigningRequest
-    from mtlsctl.deployment import Deployment
+    from mtlsctl.stack.deployment import Deployment
 
 _SOURCE = "Where it is"
 

@@ -14,10 +14,10 @@ from mtls_rotation.versions import AWSCURRENT, AWSPENDING
 from mtlsctl.asking import confirm
 from mtlsctl.command import Desk
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.material import Label
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
-from mtlsctl.revoking import Files, notice_key, of_file, of_name, register, shared
+from mtlsctl.revocation import Files, notice_key, of_file, of_name, register, shared
 from mtlsctl.show import shown
+from mtlsctl.stack.material import Label
 from mtlsctl.waiting import await_end
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mtlsctl.deployment import Deployment
-    from mtlsctl.revoking import Holder, Target
+    from mtlsctl.revocation import Holder, Target
+    from mtlsctl.stack.deployment import Deployment
 
 _TIMEOUT = 120.0
 _JSON = "application/json"

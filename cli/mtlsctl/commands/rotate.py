@@ -12,9 +12,9 @@ from rich.text import Text
 from mtls_rotation.layout import SIGNED
 from mtlsctl.command import Desk
 from mtlsctl.completion import SecretArgument
-from mtlsctl.following import STYLES, Follower, Outcome, Sight, Started, results, start
 from mtlsctl.report import ExitStatus, Model, Report
-from mtlsctl.rotation_log import Line, Result
+from mtlsctl.rotation.following import STYLES, Follower, Outcome, Sight, Started, results, start
+from mtlsctl.rotation.log import Line, Result
 from mtlsctl.show import line
 
 if TYPE_CHECKING:

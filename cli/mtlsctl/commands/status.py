@@ -15,7 +15,7 @@ from mtls_rotation.pki.verification import refusals
 from mtlsctl.command import Desk
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.show import day, days, moment, shown
-from mtlsctl.survey import Survey, Surveyor
+from mtlsctl.stack.survey import Survey, Surveyor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from rich.console import RenderableType
 
-    from mtlsctl.survey import Domain, Surveyed
+    from mtlsctl.stack.survey import Domain, Surveyed
 
 # A certificate needs attention this long before its end, or in the last quarter of its life if that is shorter.
 SOON = timedelta(days=7)

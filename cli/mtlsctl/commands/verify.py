@@ -17,13 +17,13 @@ from rich.text import Text
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtls_rotation.secret import Endpoint
-from mtlsctl.checks import Check, Result, examine
 from mtlsctl.command import Desk
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.evidence import gather
-from mtlsctl.handshake import Encounter
-from mtlsctl.material import Label, read, stored_at
 from mtlsctl.report import ExitStatus, Report
+from mtlsctl.stack.material import Label, read, stored_at
+from mtlsctl.verification.checks import Check, Result, examine
+from mtlsctl.verification.evidence import gather
+from mtlsctl.verification.handshake import Encounter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.secret import ManagedSecret
     from mtls_rotation.versions import SecretVersion
-    from mtlsctl.checks import Evidence
+    from mtlsctl.verification.checks import Evidence
 
 _MARKS = {Result.OK: ("✓", "green"), Result.FAILED: ("✗", "bold red"), Result.UNKNOWN: ("?", "yellow")}
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from mtls_rotation.timing import utc_now
 from mtlsctl.report import Finding, Severity
-from mtlsctl.survey import Survey, Surveyor
+from mtlsctl.stack.survey import Survey, Surveyor
 
 if TYPE_CHECKING:
-    from mtlsctl.deployment import Deployment
+    from mtlsctl.stack.deployment import Deployment
 
 # How far back logs and metrics are looked at.
 LATELY = timedelta(days=1)

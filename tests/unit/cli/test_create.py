@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from mtls_rotation.secret import ManagedSecret
-from mtlsctl import documents, schedule, wanted
+from mtlsctl import documents
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.planning import full_name, require_enabled
-from mtlsctl.wanted import Proof
+from mtlsctl.making import schedule, wanted
+from mtlsctl.making.planning import full_name, require_enabled
+from mtlsctl.making.wanted import Proof
 from tests import builders
 
 

@@ -14,7 +14,7 @@ from mtls_rotation.timing import utc_now
 from mtlsctl.commands.doctor import QUESTIONS, ask
 from mtlsctl.examination import Question, attention
 from mtlsctl.report import Finding, Severity
-from mtlsctl.survey import Survey
+from mtlsctl.stack.survey import Survey
 from tests.builders import NOW
 from tests.unit.cli.conftest import spoiled
 

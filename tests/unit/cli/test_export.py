@@ -16,8 +16,8 @@ from mtlsctl.asking import confirm, passphrase
 from mtlsctl.command import Choices, Desk
 from mtlsctl.commands.export import as_pkcs12
 from mtlsctl.errors import FileNotWrittenError, InvalidInputError, NameTakenError, NotConfirmedError
-from mtlsctl.material import read
 from mtlsctl.private_file import check_writable, write
+from mtlsctl.stack.material import read
 from tests import builders
 
 

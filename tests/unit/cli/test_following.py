@@ -9,8 +9,8 @@ from rich.console import Console
 
 from mtls_rotation.rotation import Step
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING
-from mtlsctl.following import LATE, SETTLED, Outcome, Sight, View, outcome, results
-from mtlsctl.rotation_log import Line, Result
+from mtlsctl.rotation.following import LATE, SETTLED, Outcome, Sight, View, outcome, results
+from mtlsctl.rotation.log import Line, Result
 
 PENDING, CURRENT, GONE = frozenset({AWSPENDING}), frozenset({AWSCURRENT}), frozenset[str]()
 DENIED = "AWS.AccessDeniedException"

@@ -13,7 +13,7 @@ import pytest
 
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
 from mtls_rotation.secret import Endpoint
-from mtlsctl.handshake import Encounter, Outcome, meet
+from mtlsctl.verification.handshake import Encounter, Outcome, meet
 from tests import builders
 from tests.upstream import Upstream, answer, upstream
 

@@ -15,8 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.request import CertificateRequest, KeyAlgorithm
-from mtlsctl import identity, likeness
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
+from mtlsctl.making import identity, likeness
 from tests import builders
 from tests.builders import NOW, Foreign
 

@@ -14,7 +14,7 @@ from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.notices import Notice
 from mtlsctl.commands.revoke import consequences
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.revoking import Holder, notice_key, of_certificate, of_file, of_name, shared
+from mtlsctl.revocation import Holder, notice_key, of_certificate, of_file, of_name, shared
 
 GATEWAY = {"DomainName": "api.example.com", "RevocationTtlSeconds": "60"}
 

@@ -13,7 +13,7 @@ from mtls_rotation.truststore.guards import Guard, Stop
 from mtls_rotation.truststore.plan import LeftOut
 from mtlsctl.commands.status import StatusReport, judge
 from mtlsctl.report import ExitStatus, Severity
-from mtlsctl.survey import Filed, Survey
+from mtlsctl.stack.survey import Filed, Survey
 from tests.builders import NOW, leaf, root
 from tests.unit.cli.conftest import spoiled
 

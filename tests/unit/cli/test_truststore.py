@@ -17,7 +17,7 @@ from mtlsctl.commands.truststore.show import judge as show_of
 from mtlsctl.commands.truststore.sync import what_remains
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.report import ExitStatus
-from mtlsctl.survey import Domain, Survey
+from mtlsctl.stack.survey import Domain, Survey
 from tests import builders
 from tests.builders import NOW
 

@@ -18,13 +18,13 @@ from mtls_rotation.revocation.register import Register, Source
 from mtls_rotation.secret import Endpoint, ManagedSecret
 from mtls_rotation.truststore.target import Deployed
 from mtls_rotation.versions import SecretVersion
-from mtlsctl.checks import OUTSIDE, Evidence, Result
 from mtlsctl.commands.verify import VerifyReport, choose_endpoint, judge
 from mtlsctl.errors import InvalidInputError, NoCertificateError
-from mtlsctl.handshake import Encounter, Outcome
-from mtlsctl.material import Label, read
 from mtlsctl.report import ExitStatus
-from mtlsctl.survey import Domain
+from mtlsctl.stack.material import Label, read
+from mtlsctl.stack.survey import Domain
+from mtlsctl.verification.checks import OUTSIDE, Evidence, Result
+from mtlsctl.verification.handshake import Encounter, Outcome
 from tests import builders
 from tests.builders import NOW
 

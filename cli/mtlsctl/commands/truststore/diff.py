@@ -10,7 +10,7 @@ from mtls_rotation.timing import utc_now
 from mtlsctl.command import Desk
 from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, changed_lines, short, version_of
 from mtlsctl.report import ExitStatus, Model, Report
-from mtlsctl.survey import Surveyor
+from mtlsctl.stack.survey import Surveyor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.truststore.plan import Plan
     from mtls_rotation.truststore.sync import Preview
-    from mtlsctl.survey import Domain
+    from mtlsctl.stack.survey import Domain
 
 
 class Difference(Model):

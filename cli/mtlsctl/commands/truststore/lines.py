@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.truststore.guards import Stop
     from mtls_rotation.truststore.plan import Plan
-    from mtlsctl.survey import Domain
+    from mtlsctl.stack.survey import Domain
 
 # Days left from which on an anchor's end is shown in red.
 _SOON = 7

@@ -21,7 +21,7 @@ from mtlsctl.commands.truststore.lines import (
     version_of,
 )
 from mtlsctl.report import ExitStatus, Model, Report
-from mtlsctl.survey import Surveyor
+from mtlsctl.stack.survey import Surveyor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtls_rotation.truststore.sync import Preview
-    from mtlsctl.survey import Domain
+    from mtlsctl.stack.survey import Domain
 
 
 class LeftOutLine(Model):

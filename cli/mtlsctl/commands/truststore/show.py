@@ -13,7 +13,7 @@ from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, anchors_
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.show import shown
-from mtlsctl.survey import Surveyor
+from mtlsctl.stack.survey import Surveyor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtls_rotation.truststore.plan import Plan
-    from mtlsctl.survey import Domain
+    from mtlsctl.stack.survey import Domain
 
 
 class DomainAnchors(Model):

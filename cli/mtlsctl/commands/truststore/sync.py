@@ -14,7 +14,7 @@ from mtlsctl.command import Desk
 from mtlsctl.commands.truststore.lines import AnchorLine, StopLine, changed_lines, short, version_of
 from mtlsctl.commands.truststore.plan import judge as plan_of
 from mtlsctl.report import ExitStatus, Report
-from mtlsctl.survey import Surveyor
+from mtlsctl.stack.survey import Surveyor
 from mtlsctl.waiting import await_end
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.truststore.sync import Preview
     from mtlsctl.commands.truststore.plan import PlanReport
-    from mtlsctl.survey import Domain
+    from mtlsctl.stack.survey import Domain
 
 # Some domains, each of which waits 30 seconds for the one before.
 _TIMEOUT = 180.0

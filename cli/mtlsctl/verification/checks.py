@@ -11,10 +11,10 @@ from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, s
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.truststore.rules import refusal
-from mtlsctl.handshake import Outcome
-from mtlsctl.material import Label
 from mtlsctl.report import Model
 from mtlsctl.show import moment
+from mtlsctl.stack.material import Label
+from mtlsctl.verification.handshake import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from mtls_rotation.revocation.register import Register
     from mtls_rotation.secret import Endpoint
-    from mtlsctl.handshake import Encounter
-    from mtlsctl.material import Material
-    from mtlsctl.survey import Domain
+    from mtlsctl.stack.material import Material
+    from mtlsctl.stack.survey import Domain
+    from mtlsctl.verification.handshake import Encounter
 
 # Where a certificate is filed that no gateway of ours is to trust.
 OUTSIDE = ""

@@ -10,14 +10,14 @@ from botocore.exceptions import ClientError
 
 from mtls_rotation.errors import NotYetVisibleError
 from mtls_rotation.timing import Deadline
-from mtlsctl.following import Started, moment_of
-from mtlsctl.planning import name_taken
+from mtlsctl.making.planning import name_taken
+from mtlsctl.rotation.following import Started, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mtlsctl.deployment import Deployment
-    from mtlsctl.planning import Plan
+    from mtlsctl.making.planning import Plan
+    from mtlsctl.stack.deployment import Deployment
 
 # How long Secrets Manager may take to find what it has just made.
 _VISIBLE_WITHIN = 15.0

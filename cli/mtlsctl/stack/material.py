@@ -15,7 +15,7 @@ from mtlsctl.errors import NoCertificateError
 
 if TYPE_CHECKING:
     from mtls_rotation.versions import SecretVersion
-    from mtlsctl.deployment import Deployment
+    from mtlsctl.stack.deployment import Deployment
 
 
 class Label(StrEnum):

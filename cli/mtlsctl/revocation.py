@@ -18,7 +18,7 @@ from mtls_rotation.revocation.register import Register
 from mtls_rotation.truststore import bundle
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING
 from mtlsctl.errors import InvalidInputError, NoCertificateError
-from mtlsctl.material import nothing_at
+from mtlsctl.stack.material import nothing_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from mtls_rotation.bucket import CertificateBucket
     from mtls_rotation.revocation.notices import Notice, Reason
-    from mtlsctl.deployment import Deployment
-    from mtlsctl.material import Label
+    from mtlsctl.stack.deployment import Deployment
+    from mtlsctl.stack.material import Label
 
 type _Key = layout.IssuedKey | layout.OutsideKey
 

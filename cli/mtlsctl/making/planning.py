@@ -16,17 +16,18 @@ from mtls_rotation.issuers.ca_secret import require_within
 from mtls_rotation.pki.certificates import BACKDATE
 from mtls_rotation.secret import AcmPcaIssuerReference, ManagedSecret
 from mtls_rotation.timing import Deadline, utc_now
-from mtlsctl import authorities, schedule
 from mtlsctl.errors import InvalidInputError, NameTakenError
-from mtlsctl.survey import KIND_TAG
+from mtlsctl.making import schedule
+from mtlsctl.stack import authorities
+from mtlsctl.stack.survey import KIND_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cryptography import x509
 
-    from mtlsctl.deployment import Deployment
-    from mtlsctl.wanted import Document, Kind
+    from mtlsctl.making.wanted import Document, Kind
+    from mtlsctl.stack.deployment import Deployment
 
 PROXY_TAG = "mtls-rotation:proxy"
 _NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.truststore.sync import Preview
     from mtls_rotation.truststore.target import Deployed
-    from mtlsctl.deployment import Deployment
+    from mtlsctl.stack.deployment import Deployment
 
 type _Key = layout.IssuedKey | layout.OutsideKey
 # (secret name, version id) → the keys under which its certificate is filed, as they are and as they read.

@@ -13,9 +13,9 @@ from mtls_rotation.pki.certificates import fingerprint, key_from_pem, to_pem
 from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.timing import utc_now
-from mtlsctl.checks import OUTSIDE, Evidence
-from mtlsctl.handshake import meet
-from mtlsctl.survey import Surveyor
+from mtlsctl.stack.survey import Surveyor
+from mtlsctl.verification.checks import OUTSIDE, Evidence
+from mtlsctl.verification.handshake import meet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
     from mtls_rotation.secret import Endpoint
-    from mtlsctl.deployment import Deployment
-    from mtlsctl.handshake import Encounter
-    from mtlsctl.material import Label, Material
+    from mtlsctl.stack.deployment import Deployment
+    from mtlsctl.stack.material import Label, Material
+    from mtlsctl.verification.handshake import Encounter
 
 
 def gather(deployment: Deployment, material: Material, label: Label, endpoint: Endpoint | None) -> Evidence:

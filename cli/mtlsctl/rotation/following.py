@@ -21,9 +21,9 @@ from mtls_rotation.errors import NotYetVisibleError, RotationNotEnabledError
 from mtls_rotation.rotation import Step
 from mtls_rotation.timing import Deadline, utc_now
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
-from mtlsctl import rotation_log
 from mtlsctl.errors import InvalidInputError, StillUnderWayError
-from mtlsctl.rotation_log import Line, Result
+from mtlsctl.rotation import log
+from mtlsctl.rotation.log import Line, Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.versions import SecretDescription
     from mtlsctl.command import Desk
-    from mtlsctl.deployment import Deployment
+    from mtlsctl.stack.deployment import Deployment
 
 # A log line may come this much later than what it tells of; a label, this much later than the call that moved it.
 LATE = 15.0
@@ -260,12 +260,12 @@ class Follower:
         if not blind:
             try:
                 messages = self._log.about(rotation.version_id, rotation.since)
-                lines = rotation_log.read((it for it in messages if it not in rotation.told), rotation.version_id)
+                lines = log.read((it for it in messages if it not in rotation.told), rotation.version_id)
             except ClientError as error:
                 blind = _blindness(error)
         labels = stages.get(rotation.version_id, frozenset())
         unsigned = any(SIGNING_REQUEST in it for it in stages.values())
-        return Sight(labels, unsigned, rotation_log.latest(lines), blind)
+        return Sight(labels, unsigned, log.latest(lines), blind)
 
 
 def _blindness(error: ClientError) -> str:
