@@ -10,7 +10,7 @@ from mtlsctl.commands.create import creating
 from mtlsctl.commands.doctor import doctor
 from mtlsctl.commands.explain import explain
 from mtlsctl.commands.export import export
-from mtlsctl.commands.importing import importing
+from mtlsctl.commands.importing.group import importing
 from mtlsctl.commands.revoke import revoke
 from mtlsctl.commands.rotate import rotate
 from mtlsctl.commands.status import status

@@ -1,10 +1,9 @@
-"""`mtlsctl import`: certificates that are there already, and certificates that somebody else signed for us."""
+"""`mtlsctl import client`: a certificate with its key that a team has already becomes a managed secret."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, override
 
 import typer
@@ -13,26 +12,23 @@ from rich.text import Text
 
 from mtls_rotation import layout
 from mtls_rotation.bus import TRUSTSTORE_SYNC_REQUESTED
-from mtls_rotation.errors import UnfitCertificateError
-from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, to_pem
+from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.request import CertificateRequest
 from mtls_rotation.rotation import file_certificate, with_certificate
-from mtls_rotation.signed_certificates import awaited, certificates_in, nobody_waits
 from mtls_rotation.timing import utc_now
 from mtls_rotation.truststore import bundle
 from mtlsctl import documents
 from mtlsctl.asking import passphrase_of
-from mtlsctl.command import Desk, command
+from mtlsctl.command import Desk
 from mtlsctl.commands.create import Name, Proxy, plan_lines
+from mtlsctl.commands.importing.imported import Imported, described
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
-from mtlsctl.completion import secret_names
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.making import identity, likeness, schedule, wanted
 from mtlsctl.making.planning import Plan, Planner
 from mtlsctl.making.secret import make, undone_on_failure
 from mtlsctl.making.wanted import AlternativeNames, Proof, Signing, Subject, Upkeep, given
-from mtlsctl.report import ExitStatus, Model, Report
-from mtlsctl.rotation.following import pending_rotation, require_rotating
+from mtlsctl.report import ExitStatus, Report
 from mtlsctl.show import line, moment
 from mtlsctl.stack import authorities
 from mtlsctl.waiting import await_end
@@ -43,8 +39,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtls_rotation.pki.certificates import CertifiedKey
-    from mtls_rotation.signed_certificates import Signed, SigningRequest
     from mtlsctl.stack.deployment import Deployment
+
 
 _SOURCE = "Where it is"
 
@@ -79,26 +75,6 @@ class Source:
             show_default=False,
         ),
     ] = None
-
-
-class Imported(Model):
-    """The certificate itself.
-
-    Attributes:
-        serial_number: lower-case hex.
-        anchors: the subjects of the CAs above it, the root last; of the certificate itself, if it is its own.
-    """
-
-    subject: str
-    serial_number: str
-    fingerprint_sha256: str
-    not_after: datetime
-    anchors: list[str]
-
-    def lines(self) -> Iterable[RenderableType]:
-        """What a person is shown of it."""
-        yield line(("  serial: ", "dim"), (f"{self.serial_number}, until {moment(self.not_after)}", ""))
-        yield line(("  below: ", "dim"), (", ".join(self.anchors), ""))
 
 
 class ImportReport(Report):
@@ -154,37 +130,6 @@ class ImportReport(Report):
             yield line((f"It is rotated when the schedule says so, or now by: mtlsctl rotate {self.secret} --wait", ""))
 
 
-class SignedReport(Report):
-    """A signed certificate that was handed in.
-
-    Attributes:
-        uri: where it was put.
-        rotation: the rotation that waited for it; null if nobody waited for that.
-    """
-
-    secret: str
-    arn: str
-    uri: str
-    certificate: Imported
-    rotation: RotationReport | None
-
-    @property
-    @override
-    def exit_status(self) -> ExitStatus:
-        return self.rotation.exit_status if self.rotation else ExitStatus.WELL
-
-    @override
-    def render(self) -> Iterable[RenderableType]:
-        it = self.certificate
-        yield Text(f"✓ {it.subject} is what {self.secret} asked for, and is handed in.", style="bold green")
-        yield from it.lines()
-        yield line((self.uri, ""))
-        if self.rotation:
-            yield from self.rotation.render()
-        else:
-            yield line((f"The rotation goes on by itself. Follow it with: mtlsctl rotate {self.secret} --wait", ""))
-
-
 def client(
     desk: Desk,
     name: Name,
@@ -237,7 +182,7 @@ def client(
         secret=plan.name,
         arn=arn,
         made=arn is not None,
-        certificate=_described(issued),
+        certificate=described(issued),
         definition=plan.definition,
         lost=list(alike.lost),
         tags=dict(plan.tags),
@@ -246,55 +191,6 @@ def client(
         encryption_key=plan.key_id,
         notes=list(plan.notes),
         trusted_by=trusted_by,
-        rotation=rotation,
-    )
-
-
-def signed(
-    desk: Desk,
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help="What came back, with the CAs above it: PEM, PKCS #7 or DER; - for standard input."
-        ),
-    ],
-    secret: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECRET",
-            help="The secret that it is for. Default: the one whose request it answers.",
-            autocompletion=secret_names,
-            show_default=False,
-        ),
-    ] = None,
-    wait: Wait = False,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-) -> SignedReport:
-    """Hand in a certificate that somebody else signed, once it is seen to be what was asked for.
-
-    Exit status: 0 it is handed in (with --wait: and in use), 1 the rotation failed, 2 it is not what was asked for, or
-    the rotation had not ended in time.
-    """
-    with desk.doing("checking"):
-        found = _signed_certificates(file)
-        request = _request(desk.deployment, found, file, secret)
-        fitting = request.fit(found, utc_now())
-        description = desk.deployment.assembly.versions.describe(request.arn)
-        require_rotating(desk.deployment, description)
-    with desk.doing("handing in"):
-        bucket = desk.deployment.assembly.bucket
-        key = f"{layout.SIGNED}{request.name.replace('/', '-')}.{fingerprint(fitting.certificate)[:16]}.pem"
-        bucket.replace(key, to_pem(fitting.certificate, *fitting.chain, fitting.anchor).encode(), bucket.read(key))
-    rotation = None
-    if wait:
-        rotation = followed(
-            desk, pending_rotation(desk.deployment, description), wait=True, timeout=timeout, until_signed=True
-        )
-    return SignedReport(
-        secret=request.name,
-        arn=request.arn,
-        uri=f"s3://{bucket.name}/{key}",
-        certificate=_described(fitting),
         rotation=rotation,
     )
 
@@ -455,45 +351,3 @@ def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float | None) -
                     remedy="It goes on by itself; `mtlsctl truststore diff` shows how far it is.",
                 )
     return trusting
-
-
-def _described(issued: CertifiedKey | Signed) -> Imported:
-    return Imported(
-        subject=short_subject(issued.certificate),
-        serial_number=serial(issued.certificate),
-        fingerprint_sha256=fingerprint(issued.certificate),
-        not_after=issued.certificate.not_valid_after_utc,
-        anchors=[short_subject(it) for it in (*issued.chain, issued.anchor)],
-    )
-
-
-def _signed_certificates(file: str) -> list[Any]:
-    body = documents.read(file, "FILE")
-    if b"PRIVATE KEY" in body:
-        raise InvalidInputError(
-            where="FILE",
-            found="a private key",
-            expected="certificates alone: the key is here already, and a bucket is no place for one",
-            remedy="Take the key out of the file; nothing was uploaded.",
-        )
-    return certificates_in(body)
-
-
-def _request(deployment: Deployment, found: list[Any], file: str, secret: str | None) -> SigningRequest:
-    """The request that was answered; the secret's, if one is named."""
-    request = awaited(deployment.assembly.bucket, found)
-    if request is None:
-        raise nobody_waits(deployment.assembly.bucket, found, file)
-    if secret is not None and deployment.secret(secret).arn != request.arn:
-        raise UnfitCertificateError(
-            where=file,
-            found=f"the answer to the request of {request.name}",
-            expected=f"the answer to the request of {secret}",
-            remedy="Leave --secret out, or name the other file; nothing was uploaded.",
-        )
-    return request
-
-
-importing = typer.Typer(name="import", help="Take in a certificate that is there already.", no_args_is_help=True)
-command(importing, "client")(client)
-command(importing, "signed")(signed)

@@ -1,0 +1,14 @@
+"""Which of the imports has which name."""
+
+from __future__ import annotations
+
+import typer
+
+from mtlsctl.command import command
+from mtlsctl.commands.importing.client import client
+from mtlsctl.commands.importing.signed import signed
+
+importing = typer.Typer(name="import", help="Take in a certificate that is there already.", no_args_is_help=True)
+
+command(importing, "client")(client)
+command(importing, "signed")(signed)

@@ -1,0 +1,138 @@
+"""`mtlsctl import signed`: a certificate that somebody else signed goes to the rotation that waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, override
+
+import typer
+from rich.text import Text
+
+from mtls_rotation import layout
+from mtls_rotation.errors import UnfitCertificateError
+from mtls_rotation.pki.certificates import fingerprint, to_pem
+from mtls_rotation.signed_certificates import awaited, certificates_in, nobody_waits
+from mtls_rotation.timing import utc_now
+from mtlsctl import documents
+from mtlsctl.command import Desk
+from mtlsctl.commands.importing.imported import Imported, described
+from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
+from mtlsctl.completion import secret_names
+from mtlsctl.errors import InvalidInputError
+from mtlsctl.report import ExitStatus, Report
+from mtlsctl.rotation.following import pending_rotation, require_rotating
+from mtlsctl.show import line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+    from mtls_rotation.signed_certificates import SigningRequest
+    from mtlsctl.stack.deployment import Deployment
+
+
+class SignedReport(Report):
+    """A signed certificate that was handed in.
+
+    Attributes:
+        uri: where it was put.
+        rotation: the rotation that waited for it; null if nobody waited for that.
+    """
+
+    secret: str
+    arn: str
+    uri: str
+    certificate: Imported
+    rotation: RotationReport | None
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        return self.rotation.exit_status if self.rotation else ExitStatus.WELL
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        it = self.certificate
+        yield Text(f"✓ {it.subject} is what {self.secret} asked for, and is handed in.", style="bold green")
+        yield from it.lines()
+        yield line((self.uri, ""))
+        if self.rotation:
+            yield from self.rotation.render()
+        else:
+            yield line((f"The rotation goes on by itself. Follow it with: mtlsctl rotate {self.secret} --wait", ""))
+
+
+def signed(
+    desk: Desk,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="What came back, with the CAs above it: PEM, PKCS #7 or DER; - for standard input."
+        ),
+    ],
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECRET",
+            help="The secret that it is for. Default: the one whose request it answers.",
+            autocompletion=secret_names,
+            show_default=False,
+        ),
+    ] = None,
+    wait: Wait = False,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> SignedReport:
+    """Hand in a certificate that somebody else signed, once it is seen to be what was asked for.
+
+    Exit status: 0 it is handed in (with --wait: and in use), 1 the rotation failed, 2 it is not what was asked for, or
+    the rotation had not ended in time.
+    """
+    with desk.doing("checking"):
+        found = _signed_certificates(file)
+        request = _request(desk.deployment, found, file, secret)
+        fitting = request.fit(found, utc_now())
+        description = desk.deployment.assembly.versions.describe(request.arn)
+        require_rotating(desk.deployment, description)
+    with desk.doing("handing in"):
+        bucket = desk.deployment.assembly.bucket
+        key = f"{layout.SIGNED}{request.name.replace('/', '-')}.{fingerprint(fitting.certificate)[:16]}.pem"
+        bucket.replace(key, to_pem(fitting.certificate, *fitting.chain, fitting.anchor).encode(), bucket.read(key))
+    rotation = None
+    if wait:
+        rotation = followed(
+            desk, pending_rotation(desk.deployment, description), wait=True, timeout=timeout, until_signed=True
+        )
+    return SignedReport(
+        secret=request.name,
+        arn=request.arn,
+        uri=f"s3://{bucket.name}/{key}",
+        certificate=described(fitting),
+        rotation=rotation,
+    )
+
+
+def _signed_certificates(file: str) -> list[Any]:
+    body = documents.read(file, "FILE")
+    if b"PRIVATE KEY" in body:
+        raise InvalidInputError(
+            where="FILE",
+            found="a private key",
+            expected="certificates alone: the key is here already, and a bucket is no place for one",
+            remedy="Take the key out of the file; nothing was uploaded.",
+        )
+    return certificates_in(body)
+
+
+def _request(deployment: Deployment, found: list[Any], file: str, secret: str | None) -> SigningRequest:
+    """The request that was answered; the secret's, if one is named."""
+    request = awaited(deployment.assembly.bucket, found)
+    if request is None:
+        raise nobody_waits(deployment.assembly.bucket, found, file)
+    if secret is not None and deployment.secret(secret).arn != request.arn:
+        raise UnfitCertificateError(
+            where=file,
+            found=f"the answer to the request of {request.name}",
+            expected=f"the answer to the request of {secret}",
+            remedy="Leave --secret out, or name the other file; nothing was uploaded.",
+        )
+    return request
