@@ -18,6 +18,8 @@ PROGRAMS = {
 }
 # A function or a variable of the shell.
 DEFINITION = re.compile(r"[A-Za-z_]+(\(\) \{|=\$\()")
+# Commands of mtlsctl that do nothing without an argument.
+NEED_ARGUMENTS = {"explain", "verify", "rotate", "create", "import", "revoke", "export", "truststore"}
 LANGUAGES = {"sh", "bash", "shell"}
 
 
@@ -87,6 +89,8 @@ def _mention(code: str) -> bool:
     """Whether a sentence only names a program or one of its operations, and runs nothing."""
     words = code.split()
     shortest = {"aws": 4, "sam": 3}
+    if words[0] == "mtlsctl" and len(words) == 2 and words[1] in NEED_ARGUMENTS:
+        return True
     return len(words) < shortest.get(words[0], 2) or code in {"sam local invoke", "sam validate --lint"}
 
 

@@ -139,6 +139,14 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
             "the local AWS has no cluster",
         ),
     ),
+    (
+        _CLIENTS,
+        r"aws iam create-role .*irsa.*",
+        Run(
+            before="aws iam delete-role-policy --role-name billing --policy-name client-certificate && "
+            "aws iam delete-role --role-name billing"
+        ),
+    ),
     (_CLIENTS, r"aws (iam|logs) .*", Run()),
     (
         r"docs/operations\.md",
@@ -185,7 +193,6 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
             )
         ),
     ),
-    (r"docs/migration\.md", r"aws secretsmanager get-secret-value .*acm-pca.*", Run(before="unpend legacy/billing")),
     (r"docs/migration\.md", r"aws apigateway get-domain-name .* mutualTlsAuthentication", Run(before="legacy")),
     (r"docs/migration\.md", r"mtlsctl import .* --from .*", Run(values=(("client billing", "client imported"),))),
     # A rotation that is stuck.
@@ -211,7 +218,7 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     (
         r"docs/operations\.md",
         r"aws secretsmanager delete-secret .*",
-        Run(before="spare STACK/gone", values=(("NAME", "STACK/gone"),)),
+        Run(before="spare STACK/gone-billing", values=(("NAME", "STACK/gone-billing"),)),
     ),
     (
         r"docs/operations\.md",
@@ -224,9 +231,28 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     (r"docs/operations\.md", r"log \w+( \w+)?( \| grep .*)?", Run(ends=(0, 1))),
     (r"docs/operations\.md", r".* \| grep .*", Run(ends=(0, 1))),
     # mtlsctl: 1 says that something needs attention, which it may.
+    (_ALL, r"uv run mtlsctl .*", Held("tests/e2e/test_mtlsctl_status.py", "uv would renew what this runs in")),
     (_ALL, r"mtlsctl --install-completion", Held("tests/unit/cli", "it changes the user's own shell")),
-    (_ALL, r"(uv run )?mtlsctl (status|doctor|truststore (diff|plan|show))\b.*", Run(ends=(0, 1))),
-    (_ALL, r"mtlsctl revoke .*", Run(before="spare STACK/lost", values=(("SECRET", "lost --yes --wait"),))),
+    (_ALL, r"mtlsctl (status|doctor|verify|truststore (diff|plan|show))\b.*", Run(ends=(0, 1))),
+    # What asks for a yes at a terminal is given it; what is revoked is nobody else's.
+    (
+        _ALL,
+        r"mtlsctl revoke .*",
+        Run(
+            before="spare STACK/lost-billing",
+            values=(
+                ("revoke SECRET", "revoke lost-billing --yes --wait"),
+                ("revoke client", "revoke lost-billing"),
+            ),
+        ),
+    ),
+    (_ALL, r"mtlsctl truststore sync --force.*", Run(values=(("--force", "--force --yes"),))),
+    (
+        r"docs/mtlsctl\.md",
+        r"mtlsctl import signed answer\.pem.*",
+        Held("tests/e2e/test_mtlsctl_import.py", "it needs a request that waits"),
+    ),
+    (r"docs/mtlsctl\.md", r"mtlsctl rotate billing --wait", Run(values=(("billing", "SECRET"),))),
     (_ALL, r"mtlsctl .*", Run()),
     (_ALL, r"aws .*|\w+\(\) \{[\s\S]*|\w+=.*|resource \w+|sync", Run()),
 )

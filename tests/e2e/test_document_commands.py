@@ -126,6 +126,12 @@ class Scene:
             text = re.sub(rf"(?<![\w$-]){word}(?![\w=-])", lambda _, value=value: value, text)  # type: ignore[misc]
         return re.sub(r"(?<!\$)\bSTACK/", f"{stack}/", text)
 
+    def forget_domain(self) -> None:
+        """Delete the reader's domain: with two of them the front door asks for a server name, which others do not send."""
+        apigateway = self.gateway.apigateway
+        if LEGACY_DOMAIN in {it["domainName"] for it in apigateway.get_domain_names()["items"]}:
+            apigateway.delete_domain_name(domainName=LEGACY_DOMAIN)
+
     def rest(self) -> None:
         """Wait until nothing is being rotated."""
         await_condition(lambda: all(run.finished_at for run in self.gateway.aws.rotations()), "rest", 60.0)
@@ -182,8 +188,7 @@ def held_by_hand() -> dict[str, str]:
 def legacy(gateway: Deployment) -> Iterator[None]:
     """What a custom domain of the reader's own runs, and updates as often as the commands like.
 
-    The domain itself is made in the shell, by `legacy`, when the first command speaks of it, and gone at the end: with
-    two domains the front door asks for a server name, which nobody else sends.
+    The domain itself is made in the shell, by `legacy`, when the first command speaks of it.
     """
     gateway.aws.configure(domain_update_interval=timedelta(0))
     bucket = f"{gateway.stack.name}-old"
@@ -191,8 +196,6 @@ def legacy(gateway: Deployment) -> Iterator[None]:
     gateway.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     gateway.s3.put_object(Bucket=bucket, Key="truststore.pem", Body=pki.to_pem(LEGACY_CA.certificate).encode())
     yield
-    if LEGACY_DOMAIN in {it["domainName"] for it in gateway.apigateway.get_domain_names()["items"]}:
-        gateway.apigateway.delete_domain_name(domainName=LEGACY_DOMAIN)
     gateway.aws.configure(domain_update_interval=timedelta(seconds=30))
 
 
@@ -232,6 +235,7 @@ def scene(gateway: Deployment, legacy: None, partner: Upstream, tmp_path: Path, 
             f"head -1); ISSUED=${{ISSUED#{layout.ISSUED}}}"
         )
         yield found
+        found.forget_domain()
         found.rest()
     partner.trust(*gateway.published())
 
@@ -277,6 +281,7 @@ def after_the_gateway(scene: Scene) -> None:
 def after_the_migration(scene: Scene) -> None:
     """At the end both the old certificate and the new one are accepted, and the value holds the new one alone."""
     gateway, old = scene.gateway, held_by_hand()
+    scene.forget_domain()
     rotated = gateway.value(f"{gateway.stack.name}/billing{scene.suffix}")
     assert rotated["certificate"] != old["CERTIFICATE_PEM"]
     assert gateway.value(f"{gateway.stack.name}/billing{scene.suffix}", "AWSPREVIOUS")["certificate"].strip() == (
