@@ -127,7 +127,7 @@ class Scene:
         return re.sub(r"(?<!\$)\bSTACK/", f"{stack}/", text)
 
     def forget_domain(self) -> None:
-        """Delete the reader's domain: with two of them the front door asks for a server name, which others do not send."""
+        """Delete the reader's domain: with two, the front door asks for a server name, which others do not send."""
         apigateway = self.gateway.apigateway
         if LEGACY_DOMAIN in {it["domainName"] for it in apigateway.get_domain_names()["items"]}:
             apigateway.delete_domain_name(domainName=LEGACY_DOMAIN)
@@ -156,14 +156,18 @@ def files(folder: Path, gateway: Deployment) -> None:
     folder.joinpath("server-ca.pem").write_text(door.server_ca_pem)
     curl = f'connect-to = "{DOMAIN}:443:{door.host}:{door.port}"\ncacert = "{folder}/server-ca.pem"\nmax-time = 30\n'
     folder.joinpath(".curlrc").write_text(curl)
-    # The AWS CLI of version 1, which is the one on PyPI, has no `logs tail`.
-    tail = (
-        '#!/bin/bash\nif [ "$1 $2" = "logs tail" ]; then\n'
-        f'  exec {sam.SAM_ENVIRONMENT}/aws logs filter-log-events --log-group-name "$3" --query "events[].message" '
-        f'--output text\nfi\nexec {sam.SAM_ENVIRONMENT}/aws "$@"\n'
-    )
+    # The AWS CLI of version 1, which is the one on PyPI, has no `logs tail`, and asks queue.amazonaws.com for SQS,
+    # whatever AWS_ENDPOINT_URL says.
+    aws = sam.SAM_ENVIRONMENT / "aws"
+    script = f"""#!/bin/bash
+case "$1 $2" in
+  "logs tail") exec {aws} logs filter-log-events --log-group-name "$3" --query "events[].message" --output text ;;
+  sqs*) exec {aws} --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
+  *) exec {aws} "$@" ;;
+esac
+"""
     folder.joinpath("bin").mkdir()
-    folder.joinpath("bin", "aws").write_text(tail)
+    folder.joinpath("bin", "aws").write_text(script)
     folder.joinpath("bin", "aws").chmod(0o755)
 
 
@@ -223,8 +227,6 @@ def scene(gateway: Deployment, legacy: None, partner: Upstream, tmp_path: Path, 
         "CURL_HOME": str(tmp_path),
         "COLUMNS": "200",
         "NO_COLOR": "1",
-        # Or version 1 of the AWS CLI asks queue.amazonaws.com, whatever AWS_ENDPOINT_URL says.
-        "BOTO_DISABLE_COMMONNAME": "true",
     }
     with Shell(environment, tmp_path) as shell:
         found = Scene(gateway, shell, suffix, values)
