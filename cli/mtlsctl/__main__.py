@@ -1,6 +1,7 @@
 """`python -m mtlsctl`, and what the installed command calls."""
 
 import sys
+from io import TextIOWrapper
 
 from mtls_rotation.errors import MtlsRotationError
 from mtlsctl.app import app
@@ -9,6 +10,9 @@ from mtlsctl.command import refuse
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no check mark gets a question mark
     try:
         app(prog_name="mtlsctl")
     except MtlsRotationError as error:

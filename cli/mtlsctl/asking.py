@@ -46,12 +46,14 @@ def passphrase(desk: Desk, variable: str | None) -> bytes:
     """
     if variable is not None:
         if value := os.environ.get(variable):
-            return value.encode()
+            return os.fsencode(value)
+        # What is no name of a variable may be the passphrase itself.
+        name = variable if variable.isidentifier() else "that is named"
         raise InvalidInputError(
             where="--passphrase-env",
-            found=f"no value in the environment variable {variable}",
-            expected="a passphrase",
-            remedy=f"Nothing was written. Set {variable} for this command alone, such as from a password manager.",
+            found=f"no value in the environment variable {name}",
+            expected="the name of a variable that holds the passphrase",
+            remedy="Nothing was written. Set it for this command alone, such as from a password manager.",
         )
     if not desk.interactive:
         raise InvalidInputError(

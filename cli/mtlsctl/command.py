@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, cast
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
 from rich.text import Text
 
 from mtls_rotation.errors import MtlsRotationError
 from mtlsctl.errors import from_aws
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.stack.deployment import DEFAULT_STACK, Account, Deployment
+from mtlsctl.terminal import Terminal, without_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -65,7 +65,7 @@ class Desk:
 
     def __init__(self, choices: Choices) -> None:
         self.as_json = bool(choices.as_json)
-        self.progress = Console(stderr=True, quiet=self.as_json)
+        self.progress = Terminal(stderr=True, quiet=self.as_json)
         self.interactive = sys.stdin.isatty() and not self.as_json
         self.deployment = Deployment(
             Account(choices.stack or DEFAULT_STACK, choices.profile, choices.region, choices.endpoint_url)
@@ -125,9 +125,9 @@ def _carry_out(work: Callable[[Desk], Report], choices: Choices) -> int:
     except (ClientError, BotoCoreError) as error:
         return refuse(from_aws(error), desk.as_json)
     if desk.as_json:
-        print(report.model_dump_json(indent=2))
+        print(report.model_dump_json(indent=2, ensure_ascii=True))
     else:
-        out = Console()
+        out = Terminal()
         for part in report.render():
             out.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))  # print() forgets no_wrap
     return report.exit_status
@@ -135,13 +135,14 @@ def _carry_out(work: Callable[[Desk], Report], choices: Choices) -> int:
 
 def refuse(error: MtlsRotationError, as_json: bool = False) -> int:
     """Say why a command cannot do what it was asked for, and what to do. The exit status."""
-    members = {name: getattr(error, name) for name in ("code", "where", "found", "expected", "remedy")}
+    members = {name: without_keys(getattr(error, name)) for name in ("code", "where", "found", "expected", "remedy")}
     if as_json:
         print(json.dumps({"status": ExitStatus.UNKNOWN.name.lower(), "error": members}, indent=2))
     else:
-        out = Console(stderr=True)
+        out = Terminal(stderr=True)
         out.print(f"[bold red]{error.code}[/]", end=" ")
-        out.print(str(error).removeprefix(f"{error.code} "), markup=False, highlight=False, soft_wrap=True)
+        text = without_keys(str(error).removeprefix(f"{error.code} "))
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
     return ExitStatus.UNKNOWN
 
 

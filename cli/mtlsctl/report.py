@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, computed_field, field_validator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +34,12 @@ class Model(BaseModel):
     """A part of a report. Times are RFC 3339 in UTC."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _in_utc[T](cls, value: T) -> T | datetime:
+        """Moments from AWS come in the zone of this machine."""
+        return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 class Finding(Model):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from mtlsctl.report import Severity
+from mtlsctl.terminal import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,4 +50,4 @@ def shown(findings: Iterable[Finding], all_well: str) -> Iterator[RenderableType
 
 def line(*parts: tuple[str, str]) -> Text:
     """One line, however long: the terminal wraps it, and what is copied has no break in it."""
-    return Text.assemble(*parts, no_wrap=True, overflow="ignore")
+    return Text.assemble(*((in_one_line(text), style) for text, style in parts), no_wrap=True, overflow="ignore")

@@ -106,3 +106,10 @@ def test_a_passphrase_comes_from_the_environment_where_nobody_can_be_asked(
     for variable, found in (("EMPTY", "no value"), (None, "nobody to ask")):
         with pytest.raises(InvalidInputError, match=found):
             passphrase(nobody, variable)
+
+
+def test_a_passphrase_in_place_of_a_variables_name_is_not_repeated() -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        passphrase(Desk(Choices()), "correct horse battery")
+
+    assert "horse" not in str(refused.value)

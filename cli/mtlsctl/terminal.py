@@ -1,0 +1,42 @@
+"""What reaches a terminal: no text of somebody else's moves its cursor, and no private key is ever among it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, override
+
+from rich.console import Console
+from rich.segment import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import ConsoleOptions, RenderableType
+
+# C0 without tab and line feed, C1, and what turns the direction of writing round.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*?-----END [A-Z0-9 ]*PRIVATE KEY-----|.*)", re.DOTALL)
+
+
+class Terminal(Console):
+    """A console for texts that anybody may have chosen: subjects of certificates, names of uploads, servers' answers."""
+
+    @override
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for it in super().render(renderable, options):
+            yield it if it.control else Segment(tame(it.text), it.style)
+
+
+def tame(text: str) -> str:
+    """A text in which every control character is a mark, so that a terminal shows it and does nothing else."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def in_one_line(text: str) -> str:
+    """The same, without line feeds: what stands on a line of its own is never somebody else's words."""
+    return tame(text).replace("\n", " ")
+
+
+def without_keys(text: str) -> str:
+    """A text without the private keys in it: somebody may have given a key where a file's name belongs."""
+    return _KEY.sub("(a private key)", text)
