@@ -16,11 +16,12 @@ STANDARD_INPUT = "-"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which NO is a country, as YAML 1.2 has it: of the words for true and false it takes these two."""
+    """YAML as its version 1.2 has it: NO is a country, for true and false there are these two words; a date is a text."""
 
 
+_OTHERWISE = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHERWISE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
@@ -57,14 +58,14 @@ def text(path: str, option: str) -> str:
 
 
 def mapping(content: str) -> dict[str, Any] | None:
-    """The object in a JSON or YAML text; None if it is another text."""
+    """The object in a JSON or YAML text; None if it is another text, or holds what JSON has no word for."""
     try:
-        document = json.loads(content)
-    except ValueError:
         try:
-            document = yaml.load(content, Loader=_Loader)  # noqa: S506 - a SafeLoader
-        except yaml.YAMLError:
-            return None
+            document = json.loads(content)
+        except ValueError:
+            document = json.loads(json.dumps(yaml.load(content, Loader=_Loader)))  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        return None
     return document if isinstance(document, dict) else None
 
 

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, override
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mtls_rotation.assembly import STACK_TAG, Assembly
-from mtlsctl.errors import DENIALS, StackNotFoundError, UnknownSecretError
+from mtlsctl.errors import DENIALS, InvalidInputError, StackNotFoundError, UnknownSecretError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,17 @@ class _Session(boto3.Session):
     def client(self, *args: Any, **kwargs: Any) -> Any:
         if self._endpoint_url:
             kwargs.setdefault("endpoint_url", self._endpoint_url)
-        return super().client(*args, **kwargs)
+        try:
+            return super().client(*args, **kwargs)
+        except BotoCoreError:
+            raise
+        except ValueError as error:  # which botocore raises for a URL that is none
+            raise InvalidInputError(
+                where="--endpoint-url, or AWS_ENDPOINT_URL",
+                found=str(error),
+                expected="a URL such as http://localhost:4566",
+                remedy="Correct it, or leave it out to reach AWS itself.",
+            ) from None
 
 
 class Deployment:

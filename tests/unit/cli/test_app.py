@@ -113,3 +113,10 @@ def test_what_the_runbook_does_not_know_could_not_be_told(mtlsctl: Mtlsctl) -> N
     status, document = mtlsctl.json("explain", "MTLS-999")
 
     assert (status, document["error"]["code"]) == (2, "MTLS-403")
+
+
+@pytest.mark.parametrize("url", ["foo", "http://", "http://[::1"])
+def test_an_endpoint_that_is_no_url_is_refused(mtlsctl: Mtlsctl, url: str) -> None:
+    exit_status, document = mtlsctl.json("status", "--endpoint-url", url)
+
+    assert (exit_status, document["error"]["code"]) == (2, "MTLS-403")

@@ -152,3 +152,29 @@ def test_what_the_stacks_functions_may_not_do_needs_a_parameter(
     require_enabled(secret, OFF | switch)
     with pytest.raises(InvalidInputError, match=r"Deploy the stack with (KmsIssuer|ExternalIssuer|PrivateCaArn)="):
         require_enabled(secret, OFF)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "request: {common_name: a}\nx: !!binary aGVsbG8=\n",
+        "request: {common_name: a}\nx: !!set {a, b}\n",
+        "request: {common_name: a}\nx: !!timestamp 2026-02-31\n",
+        "[" * 200_000,
+        '{"a":' * 100_000,
+        "",
+    ],
+    ids=["binary", "a set", "no day", "deep lists", "deep objects", "nothing"],
+)
+def test_a_file_that_json_has_no_words_for_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "definition.yaml"
+    file.write_text(content)
+
+    with pytest.raises(InvalidInputError, match="no JSON or YAML object"):
+        documents.definition(str(file))
+
+
+def test_a_date_in_yaml_is_a_text_and_every_name_is_one() -> None:
+    said = documents.mapping("until: 2026-01-01\nnever: 2026-02-31\n1: one\n")
+
+    assert said == {"until": "2026-01-01", "never": "2026-02-31", "1": "one"}
