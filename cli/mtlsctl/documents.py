@@ -16,7 +16,7 @@ STANDARD_INPUT = "-"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as its version 1.2 has it: NO is a country, for true and false there are these two words; a date is a text."""
+    """YAML as its version 1.2 has it: NO is a country, a date is a text, and only true and false are what they say."""
 
 
 _OTHERWISE = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}

@@ -19,7 +19,7 @@ _KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*?-----END [A-Z0-9 ]*
 
 
 class Terminal(Console):
-    """A console for texts that anybody may have chosen: subjects of certificates, names of uploads, servers' answers."""
+    """A console for texts that anybody may have chosen: certificates' subjects, uploads' names, servers' answers."""
 
     @override
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

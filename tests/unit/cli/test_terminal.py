@@ -1,4 +1,4 @@
-"""What reaches a terminal: texts that somebody else chose do nothing to it, and a key that was misplaced is not shown."""
+"""What reaches a terminal: texts that somebody else chose do nothing to it, and no key that was misplaced is shown."""
 
 from __future__ import annotations
 
