@@ -104,6 +104,25 @@ def test_a_certificate_is_accepted_from_its_import_through_its_first_rotation(
         assert gateway.value(WAREHOUSE)["anchor"] == gateway.value(gateway.ca)["certificate"]
 
 
+def test_a_certificate_is_trusted_before_there_is_a_secret_that_holds_it(
+    mtlsctl: Mtlsctl, gateway: Deployment, tmp_path: Path
+) -> None:
+    named = write(tmp_path, builders.leaf(builders.root("Another Corp CA"), common_name="warehouse", validity_days=90))
+    asked = ("import", "client", "warehouse", *named, "--issuer", "secretsmanager")
+
+    with gone_afterwards(gateway, WAREHOUSE):
+        dumb = without(gateway, "events:PutEvents").json(*asked)
+
+        assert (dumb[0], dumb[1]["error"]["where"]) == (2, "PutEvents")
+        assert not exists(gateway, WAREHOUSE)
+        assert filed(gateway, WAREHOUSE) == []
+
+        status, document = mtlsctl.json(*asked)
+
+        assert (status, document["made"]) == (0, True)
+        assert gateway.accepts(held(gateway, WAREHOUSE))
+
+
 def test_a_certificate_comes_from_another_secret_and_is_rotated_at_once_with_the_documented_actions_alone(
     gateway: Deployment, ours: pki.CertifiedKey
 ) -> None:

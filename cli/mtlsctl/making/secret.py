@@ -6,10 +6,11 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mtls_rotation.errors import NotYetVisibleError
 from mtls_rotation.timing import Deadline
+from mtlsctl.errors import AwsError, from_aws
 from mtlsctl.making.planning import name_taken
 from mtlsctl.rotation.following import Started, moment_of
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
 # How long Secrets Manager may take to find what it has just made.
 _VISIBLE_WITHIN = 15.0
+# The same, where it is to be taken away again, and may not be there at all.
+_SHOWN_WITHIN = 3.0
 
 
 def make(
     deployment: Deployment, plan: Plan, value: str, version_id: str, *, immediately: bool, function: str
 ) -> Started:
-    """Make the secret, and switch its rotation on. If that fails, the secret is deleted again.
+    """Make the secret, and switch its rotation on. If that fails or is broken off, the secret is deleted again.
 
     Args:
         deployment: whose secret it is to be.
@@ -42,11 +45,15 @@ def make(
     Raises:
         NameTakenError: somebody else has made it since it was planned.
         ClientError: AWS refused something. Nothing is left.
+        AwsError: AWS refused something, and the deletion too. The message says what is left.
     """
     secrets = deployment.session.client("secretsmanager")
     token = str(uuid.uuid4())
-    arn = _create(secrets, plan, value, version_id)
-    with undone_on_failure(lambda: secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)):
+    with undone_on_failure(
+        lambda: _take_back(secrets, plan.name, version_id),
+        f"aws secretsmanager delete-secret --secret-id {plan.name} --force-delete-without-recovery",
+    ):
+        arn = _create(secrets, plan, value, version_id)
         _await_visible(deployment, arn, version_id)
         answer = secrets.rotate_secret(
             SecretId=arn,
@@ -59,13 +66,45 @@ def make(
 
 
 @contextmanager
-def undone_on_failure(undo: Callable[[], object]) -> Iterator[None]:
-    """Undo something if what follows fails, or is broken off."""
+def undone_on_failure(undo: Callable[[], object], by_hand: str) -> Iterator[None]:
+    """Undo something if what follows fails, or is broken off.
+
+    Args:
+        undo: how.
+        by_hand: how an operator undoes it.
+
+    Raises:
+        AwsError: it could not be undone.
+    """
     try:
         yield
-    except BaseException:
-        undo()
+    except BaseException as failure:
+        try:
+            undo()
+        except (ClientError, BotoCoreError) as refusal:
+            why = from_aws(refusal)
+            raise AwsError(
+                why.code,
+                where=why.where,
+                found=f"{why.found}, when this was to be undone: {str(failure) or type(failure).__name__}",
+                expected="nothing to be left of what could not be finished",
+                remedy=f"Something may be left. Look, and take it away with: {by_hand}",
+            ) from failure
         raise
+
+
+def _take_back(secrets: Any, name: str, version_id: str) -> None:
+    """Delete the secret, if it is there with our value: an answer may have been lost, and the name be another's."""
+    for _ in Deadline.within(_SHOWN_WITHIN).attempts():
+        try:
+            described = secrets.describe_secret(SecretId=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+        else:
+            if version_id in described.get("VersionIdsToStages", {}):
+                secrets.delete_secret(SecretId=described["ARN"], ForceDeleteWithoutRecovery=True)
+                return
 
 
 def _create(secrets: Any, plan: Plan, value: str, version_id: str) -> str:

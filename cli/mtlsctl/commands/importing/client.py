@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtls_rotation.pki.certificates import CertifiedKey
+    from mtlsctl.rotation.following import Started
     from mtlsctl.stack.deployment import Deployment
-
 
 _SOURCE = "Where it is"
 
@@ -85,8 +85,8 @@ class ImportReport(Report):
         made: false in a dry run.
         definition: what the next certificate is made from.
         lost: what the next certificate will not have.
-        trusted_by: domain → whether it runs a truststore with the CAs above the certificate; empty where that is not
-            wanted, and in a dry run.
+        trusted_by: domain → true: it runs a truststore with the CAs above the certificate, without which nothing is
+            made; empty where that is not wanted, and in a dry run.
         rotation: null unless it was rotated at once.
     """
 
@@ -122,8 +122,7 @@ class ImportReport(Report):
         yield JSON.from_data(self.definition).text
         yield from (Text(f"It will not have: {name}", style="yellow") for name in self.lost)
         yield from map(Text, self.notes)
-        for domain, trusts in self.trusted_by.items():
-            yield Text(f"✓ {domain} trusts it." if trusts else f"… {domain} will trust it in a moment.")
+        yield from (Text(f"✓ {domain} trusts it.") for domain in self.trusted_by)
         if self.rotation:
             yield from self.rotation.render()
         elif self.made:
@@ -172,11 +171,8 @@ def client(
     arn = None
     trusted_by: dict[str, bool] = {}
     if not upkeep.dry_run:
-        with desk.doing("making"):
-            started = _take_in(deployment, plan, issued, immediately=rotate_now)
+        started, trusted_by = _take_in(desk, plan, issued, immediately=rotate_now, timeout=timeout)
         arn = started.arn
-        if plan.secret.gateway_trusts:
-            trusted_by = _trust(desk, issued, plan.name, timeout if wait else None)
         rotation = followed(desk, started, wait=wait, timeout=timeout) if rotate_now else None
     return ImportReport(
         secret=plan.name,
@@ -307,10 +303,19 @@ def _require_time_to_rotate(plan: Plan, issued: CertifiedKey) -> None:
         )
 
 
-def _take_in(deployment: Deployment, plan: Plan, issued: CertifiedKey, *, immediately: bool) -> Any:
-    """File the certificate, so that the gateway goes on trusting it, and make the secret; both, or neither."""
+def _take_in(
+    desk: Desk, plan: Plan, issued: CertifiedKey, *, immediately: bool, timeout: float
+) -> tuple[Started, dict[str, bool]]:
+    """File the certificate, have the gateway trust it, and then make the secret: all of it, or nothing.
+
+    The certificate is AWSCURRENT from its first moment, so it has to be trusted before.
+
+    Returns:
+        The secret's rotation, and by domain that it trusts the certificate.
+    """
     version_id = str(uuid.uuid4())
     secret = with_certificate(plan.secret, issued, utc_now())
+    deployment = desk.deployment
     bucket = deployment.assembly.bucket
 
     def take_out() -> None:
@@ -319,14 +324,25 @@ def _take_in(deployment: Deployment, plan: Plan, issued: CertifiedKey, *, immedi
                 if f"/{version_id}." in entry.key:
                     bucket.delete(entry.key)
 
-    with undone_on_failure(take_out):
-        file_certificate(bucket, secret, plan.name, version_id)
-        function = deployment.outputs["RotateFunction"]
-        return make(deployment, plan, secret.render(), version_id, immediately=immediately, function=function)
+    by_hand = f"aws s3 rm s3://{bucket.name}/ --recursive --exclude '*' --include '*/{version_id}.*'"
+    with undone_on_failure(take_out, by_hand):
+        with desk.doing("filing"):
+            file_certificate(bucket, secret, plan.name, version_id)
+        trusted_by = _trust(desk, issued, plan.name, timeout) if plan.secret.gateway_trusts else {}
+        with desk.doing("making"):
+            function = deployment.outputs["RotateFunction"]
+            started = make(deployment, plan, secret.render(), version_id, immediately=immediately, function=function)
+    return started, trusted_by
 
 
-def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float | None) -> dict[str, bool]:
-    """Have the gateway trust the certificate's CAs; domain → whether it does, waited for if a time is given."""
+def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float) -> dict[str, bool]:
+    """Have the gateway trust the certificate's CAs, and wait until it does. By domain, that it does.
+
+    The sync counts what was filed lately as in use, whether there is a secret that holds it or not.
+
+    Raises:
+        StillUnderWayError: it did not within `timeout` seconds.
+    """
     assembly = desk.deployment.assembly
     anchors = frozenset(map(fingerprint, (*issued.chain, issued.anchor)))
     trusting: dict[str, bool] = {}
@@ -334,20 +350,20 @@ def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float | None) -
     def what_is_left() -> str:
         for domain in assembly.domains:
             deployed = domain.deployed()
-            settled = deployed if deployed and deployed.settled else None
-            stored = assembly.bucket.read(layout.TRUSTSTORE, settled.version_id) if settled else None
+            if deployed is None:
+                continue  # a domain that is not there lacks nothing
+            stored = assembly.bucket.read(layout.TRUSTSTORE, deployed.version_id) if deployed.settled else None
             trusting[domain.name] = stored is not None and anchors <= bundle.fingerprints(stored.body)
         return ", ".join(f"{domain} does not trust it yet" for domain, trusts in trusting.items() if not trusts)
 
     if what_is_left():
         assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, {"secret_name": name, "anchors": sorted(anchors)})
-        if timeout is not None:
-            with desk.doing("waiting for the gateway"):
-                await_end(
-                    what_is_left,
-                    timeout,
-                    where=f"secret {name}, which is made",
-                    expected="the gateway to run a truststore with the CAs above its certificate",
-                    remedy="It goes on by itself; `mtlsctl truststore diff` shows how far it is.",
-                )
+        with desk.doing("waiting for the gateway to trust it"):
+            await_end(
+                what_is_left,
+                timeout,
+                where=f"secret {name}",
+                expected="the gateway to run a truststore with the CAs above its certificate",
+                remedy="No secret was made. See `mtlsctl truststore plan`, and import it again.",
+            )
     return trusting
