@@ -63,6 +63,7 @@ class Evidence:
         filed: what the bucket holds for this version, by the anchor that it is filed under, or `OUTSIDE`.
         domains: the stack's; none where its truststore is not to hold the anchor.
         register: the revocation list; None if there is none.
+        by_own_ca: whether a CA secret of the stack holds, or held, the CA that has signed the certificate.
         crl: of the CA that has signed the certificate; None if there is none.
         endpoint: where it is tried; None where there is nowhere to.
         encounter: what came of that; in words, why it was not tried.
@@ -75,6 +76,7 @@ class Evidence:
     filed: Mapping[str, x509.Certificate]
     domains: tuple[Domain, ...]
     register: Register | None
+    by_own_ca: bool
     crl: x509.CertificateRevocationList | None
     endpoint: Endpoint | None
     encounter: Encounter | str
@@ -88,11 +90,6 @@ class Evidence:
     def is_listed(self) -> bool:
         """Whether the revocation list has it."""
         return bool(self.register and CertificateId.of(self.material.certificate) in self.register.revoked)
-
-    @property
-    def has_crl(self) -> bool:
-        """Whether the stack makes the CRL of the CA that has signed it."""
-        return self.is_authority or self.material.secret.issuer.type in {"secretsmanager", "kms"}
 
 
 def examine(seen: Evidence) -> list[Check]:
@@ -221,7 +218,8 @@ def _revocation(seen: Evidence) -> Iterator[Check]:
 
 
 def _crl(seen: Evidence) -> Iterator[Check]:
-    if not seen.has_crl:
+    """By whom it was signed, not by whom the next one will be: what was imported has a CA of somebody else's."""
+    if not (seen.is_authority or seen.by_own_ca):
         return
     ca, crl = seen.material.issuing, seen.crl
     name = f"CRL of {short_subject(ca)}"

@@ -13,6 +13,7 @@ from mtls_rotation.pki.certificates import fingerprint, key_from_pem, to_pem
 from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.timing import utc_now
+from mtlsctl.stack import authorities
 from mtlsctl.stack.survey import Surveyor
 from mtlsctl.verification.checks import OUTSIDE, Evidence
 from mtlsctl.verification.handshake import meet
@@ -41,6 +42,7 @@ def gather(deployment: Deployment, material: Material, label: Label, endpoint: E
         filed=dict(_filed(deployment, material)),
         domains=Surveyor(deployment).domains() if material.secret.gateway_trusts else (),
         register=_register(deployment),
+        by_own_ca=authorities.secret_of(bucket, fingerprint(material.issuing)) is not None,
         crl=crl.parse(stored.body) if stored else None,
         endpoint=endpoint,
         encounter=_encounter(material, public_key, endpoint),

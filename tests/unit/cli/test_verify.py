@@ -49,6 +49,7 @@ def seen(authority: CertifiedKey, client: CertifiedKey, domain: Domain) -> Evide
         filed={anchor: client.certificate},
         domains=(domain,),
         register=Register(),
+        by_own_ca=True,
         crl=made,
         endpoint=Endpoint(url=URL),
         encounter=ACCEPTED,
@@ -96,6 +97,13 @@ def test_a_crl_by_another_ca_is_none(seen: Evidence) -> None:
     forged = crl.parse(crl.build(other.certificate, other.key, (), None, NOW, timedelta(days=7)))
 
     assert failed(judge(replace(seen, crl=forged))) == {"CRL of CN=Test CA": "the CA has not signed it"}
+
+
+def test_a_ca_that_is_none_of_the_stacks_owes_no_crl(seen: Evidence) -> None:
+    """As after an import: the secret names who signs the next certificate."""
+    imported = replace(seen, by_own_ca=False, crl=None)
+
+    assert (judge(imported).exit_status, failed(judge(imported))) == (ExitStatus.WELL, {})
 
 
 def test_a_revoked_certificate_is_found_on_the_list_and_a_crl_that_lacks_it_is_behind(
