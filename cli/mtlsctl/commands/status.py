@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
+from mtls_rotation.expiry import lasts
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtls_rotation.pki.verification import refusals
 from mtlsctl.command import Desk
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 SOON = timedelta(days=7)
 # A rotation that has been under way for longer is stuck: Secrets Manager has tried it several times by then.
 STUCK = timedelta(hours=1)
+# A sync takes seconds, and its queue tries again for minutes: what has not been published for longer will not be.
+UNPUBLISHED = timedelta(minutes=15)
 # How late a scheduled rotation may be: Secrets Manager rotates within a window that may be a day long.
 LATE = timedelta(days=1)
 # One blank between columns: a screen of 80 columns has to do.
@@ -297,7 +300,13 @@ def about_secret(it: Surveyed, survey: Survey) -> Iterator[Finding]:
             )
     if not it.rotation_enabled:
         yield attention("its rotation is switched off", "mtlsctl doctor shows the command", "MTLS-105")
-    if stuck and it.pending_since:
+    if stuck and it.pending_since and it.unsigned:
+        yield attention(
+            f"it has waited since {moment(it.pending_since)} for a certificate that somebody else signs",
+            f"mtlsctl import signed FILE --secret {it.name} --wait hands it in; what is in use stays so until then",
+            "MTLS-207",
+        )
+    elif stuck and it.pending_since:
         yield attention(
             f"a rotation has been under way since {moment(it.pending_since)}",
             f"mtlsctl rotate {it.name} --wait shows what it fails at",
@@ -345,13 +354,23 @@ def about_truststore(survey: Survey) -> Iterator[Finding]:
     plan = survey.preview.plan
     if (stop := survey.preview.stop) and survey.domains:
         yield attention("truststore", f"the guard {stop.guard}: {stop.found}", stop.remedy, "A guard stopped a publish")
+    current = {key for it in survey.secrets if it.current and not it.deleted for key in it.current.anchors}
     for key, anchor in plan.anchors.items():
         left = anchor.certificate.not_valid_after_utc - survey.now
-        if left < attention_before_end(anchor.certificate) and not anchor.retiring:
+        # One that only a certificate at AWSPREVIOUS hangs on ends when it is over, as it should.
+        if left < attention_before_end(anchor.certificate) and (lasts(anchor) or key in current):
             yield attention(
                 f"anchor {key[:8]}… {short_subject(anchor.certificate)}",
                 f"it ends in {left / timedelta(days=1):.1f} days ({'; '.join(map(str, anchor.reasons))})",
                 "Have whoever runs that CA send its successor, or rotate the CA here.",
+            )
+    for key, since in sorted(survey.unpublished_since.items()):
+        if survey.domains and survey.now - since > UNPUBLISHED:
+            yield attention(
+                f"anchor {key[:8]}… {short_subject(plan.anchors[key].certificate)}",
+                f"it is not in the truststore, and should be since {moment(since)}",
+                "mtlsctl truststore sync --wait",
+                "The truststore does not follow",
             )
     for out in plan.left_out:
         if out.rejected:

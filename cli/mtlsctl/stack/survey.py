@@ -7,7 +7,7 @@ a private key.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -17,7 +17,8 @@ from mtls_rotation.assembly import STACK_TAG
 from mtls_rotation.errors import UnusableDomainError
 from mtls_rotation.timing import utc_now
 from mtls_rotation.truststore import bundle
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING
+from mtls_rotation.truststore.plan import Why
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
+    from mtls_rotation.truststore.plan import Plan
     from mtls_rotation.truststore.sync import Preview
     from mtls_rotation.truststore.target import Deployed
     from mtlsctl.stack.deployment import Deployment
@@ -60,6 +62,7 @@ class Surveyed:
         function: the ARN of the function that rotates it; empty if none does.
         tagged_as_ca: whether its tags say that it is a CA's.
         pending_since: since when a version has been at AWSPENDING and not at AWSCURRENT; None if none is.
+        unsigned: whether a signing request of its waits for somebody else's answer.
     """
 
     arn: str
@@ -75,6 +78,7 @@ class Surveyed:
     deleted: bool
     current: Filed | None
     pending_since: datetime | None
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +102,14 @@ class Survey:
 
     Attributes:
         preview: what a sync would do now.
+        unpublished_since: for each anchor that a sync would add now, since when there has been a reason for it.
     """
 
     now: datetime
     secrets: tuple[Surveyed, ...]
     domains: tuple[Domain, ...]
     preview: Preview
+    unpublished_since: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Surveyor:
@@ -128,7 +134,28 @@ class Surveyor:
             secrets=tuple(sorted((it for it in secrets if it), key=lambda it: (it.kind != "ca", it.name))),
             domains=self.domains(),
             preview=preview,
+            unpublished_since=self._unpublished_since(preview.plan),
         )
+
+    def _unpublished_since(self, plan: Plan) -> Mapping[str, datetime]:
+        """The bucket tells: when a bundle was uploaded, when the first certificate below a CA was filed."""
+        since: dict[str, datetime] = {}
+        if not plan.added:
+            return since
+        uploads = {
+            (name, key)
+            for key in plan.added
+            for reason in plan.anchors[key].reasons
+            if reason.why is Why.UPLOADED
+            for name in reason.names
+        }
+        for entry in self._bucket.list(layout.ISSUED):
+            if (filed := layout.IssuedKey.parse(entry.key)) and filed.anchor in plan.added:
+                since[filed.anchor] = min(entry.modified, since.get(filed.anchor, entry.modified))
+        for entry in self._bucket.list(layout.STATIC_ANCHORS):
+            for key in (key for name, key in uploads if name == entry.key):
+                since[key] = min(entry.modified, since.get(key, entry.modified))
+        return since
 
     def domains(self) -> tuple[Domain, ...]:
         """Every domain of the stack."""
@@ -181,6 +208,7 @@ class Surveyor:
             deleted="DeletedDate" in answer,
             current=self._certificate(keys),
             pending_since=self._pending_since(answer, stages),
+            unsigned=any(SIGNING_REQUEST in labels for labels in stages.values()),
         )
 
     def _certificate(self, keys: Sequence[tuple[str, _Key]]) -> Filed | None:
@@ -188,7 +216,10 @@ class Surveyor:
         if stored is None:
             return None
         anchors = frozenset(key.anchor for _, key in keys if isinstance(key, layout.IssuedKey))
-        return Filed(x509.load_pem_x509_certificate(stored.body), anchors)
+        try:
+            return Filed(x509.load_pem_x509_certificate(stored.body), anchors)
+        except ValueError:
+            return None  # somebody wrote over it: no certificate is filed
 
     def _pending_since(
         self, answer: DescribeSecretResponseTypeDef, stages: Mapping[str, frozenset[str]]
@@ -196,5 +227,6 @@ class Surveyor:
         pending = {version for version, labels in stages.items() if AWSPENDING in labels and AWSCURRENT not in labels}
         if not pending:
             return None
-        listed = self._secrets.list_secret_version_ids(SecretId=answer["ARN"], IncludeDeprecated=True)["Versions"]
+        # With labels alone: all of them are on one page.
+        listed = self._secrets.list_secret_version_ids(SecretId=answer["ARN"])["Versions"]
         return next((it["CreatedDate"] for it in listed if it["VersionId"] in pending), answer.get("LastChangedDate"))

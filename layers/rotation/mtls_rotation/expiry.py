@@ -79,7 +79,7 @@ def measure(seen: Observation, plan: Plan, current: Mapping[str, str], outside: 
     anchors = (
         Remaining(key, _days(anchor.certificate.not_valid_after_utc, seen.now))
         for key, anchor in plan.anchors.items()
-        if _is_needed(anchor) or key in needed
+        if lasts(anchor) or key in needed
     )
     return Expiry(_sorted(clients), _sorted(authorities), _sorted(anchors), tuple(sorted(unknown)))
 
@@ -94,7 +94,8 @@ def _of_version(entries: Sequence[Issued], version: str, pending: frozenset[tupl
     return [entry for entry in carried if newest and entry.version_id == newest.version_id]
 
 
-def _is_needed(anchor: Anchor) -> bool:
+def lasts(anchor: Anchor) -> bool:
+    """Whether its reasons alone say that it is needed from now on; else a certificate at AWSCURRENT has to."""
     return any(reason.why in _LASTING for reason in anchor.reasons)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
 from mtls_rotation.truststore.guards import Guard, Stop
-from mtls_rotation.truststore.plan import LeftOut
+from mtls_rotation.truststore.plan import Anchor, LeftOut, Reason, Why
 from mtlsctl.commands.status import StatusReport, judge
 from mtlsctl.report import ExitStatus, Severity
 from mtlsctl.stack.survey import Filed, Survey
@@ -40,6 +40,7 @@ def test_what_is_well_is_well(survey: Survey) -> None:
         ({"deleted": True}, "it is marked for deletion"),
         ({"current": None}, "no certificate of its own is filed for AWSCURRENT"),
         ({"pending_since": NOW - timedelta(hours=2)}, "a rotation has been under way since"),
+        ({"pending_since": NOW - timedelta(hours=2), "unsigned": True}, "it has waited since"),
         ({"next_rotation": NOW - timedelta(days=2)}, "its rotation was due on"),
     ],
 )
@@ -54,6 +55,7 @@ def test_what_is_not_well_with_a_secret_needs_attention(survey: Survey, changes:
     "changes",
     [
         {"pending_since": NOW - timedelta(minutes=2)},
+        {"pending_since": NOW - timedelta(minutes=2), "unsigned": True},
         {"current": None, "pending_since": NOW},  # the first rotation is under way
         {"next_rotation": NOW - timedelta(hours=2)},
     ],
@@ -127,6 +129,43 @@ def test_a_guard_and_a_rejected_upload_need_attention(survey: Survey) -> None:
         ("truststore", "the guard drops-too-many: 60% less"),
         ("anchors/static/partner.pem, certificate 2", "it is not trusted: it has expired"),
     ]
+
+
+@pytest.mark.parametrize(("minutes", "told"), [(1, False), (16, True)])
+def test_an_anchor_that_is_not_published_for_long_needs_attention(
+    survey: Survey, authority: CertifiedKey, *, minutes: int, told: bool
+) -> None:
+    since = {fingerprint(authority.certificate): NOW - timedelta(minutes=minutes)}
+    lagging = replace(survey, unpublished_since=since)
+
+    assert any("it is not in the truststore" in it for it in whats(judged(lagging))) == told
+    assert whats(judged(replace(lagging, domains=()))) == []
+
+
+@pytest.mark.parametrize(
+    ("why", "of_current", "told"),
+    [
+        (Why.IN_USE, False, False),
+        (Why.RETIRING, False, False),
+        (Why.IN_USE, True, True),
+        (Why.UPLOADED, False, True),
+        (Why.ISSUES, False, True),
+    ],
+)
+def test_an_anchor_that_ends_needs_attention_if_somebody_needs_it_from_now_on(
+    survey: Survey, why: Why, *, of_current: bool, told: bool
+) -> None:
+    """A CA that only a certificate at AWSPREVIOUS hangs on ends when it is over, as it should."""
+    ending = root("Ending", now=NOW - timedelta(days=362))
+    key = fingerprint(ending.certificate)
+    plan = replace(survey.preview.plan, anchors={key: Anchor(ending.certificate, (Reason(why, ("x",)),))})
+    seen = replace(survey, preview=replace(survey.preview, plan=plan))
+    if of_current:
+        current = survey.secrets[0].current
+        assert current
+        seen = spoiled(seen, current=replace(current, anchors=frozenset({key})))
+
+    assert any(it.startswith("it ends in") for it in whats(judged(seen))) == told
 
 
 def test_names_that_somebody_else_chose_are_shown_as_they_are(survey: Survey) -> None:
