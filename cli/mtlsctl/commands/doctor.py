@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, override
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 from rich.text import Text
 
+from mtls_rotation.errors import MtlsRotationError
 from mtlsctl.command import Desk
 from mtlsctl.errors import DENIALS
 from mtlsctl.examination import Patient, Question, of_operation, of_secrets, of_the_truststore, unknown
@@ -84,3 +85,7 @@ def ask(question: Question, patient: Patient) -> list[Finding]:
             return [unknown(question.name, f"these credentials may not call {error.operation_name}", needs)]
         what = f"{error.operation_name} was answered with {code}: {error.response['Error'].get('Message', '')}"
         return [unknown(question.name, what, "Try again.")]
+    except BotoCoreError as error:  # one service may be out of reach where the others are not
+        return [unknown(question.name, str(error), "Can this machine reach that service?")]
+    except MtlsRotationError as error:
+        return [unknown(question.name, f"{error.where}: found {error.found}", error.remedy)]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mtls_rotation.timing import utc_now
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 # How far back logs and metrics are looked at.
 LATELY = timedelta(days=1)
-# As much of a log as is read: what is wrong repeats itself.
-_LINES = 200
+# As much of a log as is read, and as many pages, which may be empty: what is wrong repeats itself.
+_LINES, _PAGES = 1000, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,11 @@ class Patient:
         for function in self.functions:
             group = self.physical(f"{function.removesuffix('Function')}Logs")
             if group:
-                events = logs.filter_log_events(
-                    logGroupName=group, startTime=since, filterPattern="ERROR", limit=_LINES
-                ).get("events", [])
-                found[function] = [line for event in events if (line := _error(event["message"]))]
+                pages = logs.get_paginator("filter_log_events").paginate(
+                    logGroupName=group, startTime=since, filterPattern="ERROR"
+                )
+                events = islice((event for page in islice(pages, _PAGES) for event in page["events"]), _LINES)
+                found[function] = [line for event in events if (line := _error(event))]
         return found
 
 
@@ -99,10 +101,12 @@ def unknown(subject: str, what: str, remedy: str) -> Finding:
     return Finding(severity=Severity.UNKNOWN, subject=subject, what=what, remedy=remedy)
 
 
-def _error(message: str) -> dict[str, Any] | None:
-    """A line of a function's structured log, if it is an error."""
+def _error(event: dict[str, Any]) -> dict[str, Any] | None:
+    """A line of a function's structured log, if it is an error, with the moment at which it was written as `at`."""
     try:
-        line = json.loads(message)
+        line = json.loads(event["message"])
     except ValueError:
         return None
-    return line if isinstance(line, dict) and line.get("level") in {"ERROR", "CRITICAL"} else None
+    if not isinstance(line, dict) or line.get("level") not in {"ERROR", "CRITICAL"}:
+        return None
+    return line | {"at": datetime.fromtimestamp(event["timestamp"] / 1000, UTC)}

@@ -41,6 +41,8 @@ def _rotation_is_on(patient: Patient) -> Iterator[Finding]:
 
 def _none_is_stuck(patient: Patient) -> Iterator[Finding]:
     for secret in patient.survey.secrets:
+        if secret.unsigned:
+            continue  # it waits for somebody else's signature: to begin afresh would not help
         if secret.pending_since and patient.survey.now - secret.pending_since > STUCK:
             pending = next(version for version, labels in secret.stages.items() if "AWSPENDING" in labels)
             yield attention(
@@ -93,6 +95,8 @@ def _no_step_failed(patient: Patient) -> Iterator[Finding]:
             labels = secret.stages[line["version"]]
             if "AWSCURRENT" in labels or "AWSPREVIOUS" in labels:
                 continue  # it came through in the end
+        if secret and secret.last_rotated and "at" in line and line["at"] < secret.last_rotated:
+            continue  # another has come through since
         what = str(line.get("exception") or line.get("message")).strip().splitlines()[-1]
         yield attention(
             secret.name if secret else arn,

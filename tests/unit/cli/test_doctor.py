@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
+from mtls_rotation.errors import UnusableDomainError
 from mtls_rotation.timing import utc_now
+from mtlsctl import examination
 from mtlsctl.commands.doctor import QUESTIONS, ask
 from mtlsctl.examination import Question, attention
 from mtlsctl.report import Finding, Severity
@@ -66,6 +70,60 @@ def test_a_failed_step_is_told_unless_its_version_came_through(survey: Survey, v
     findings = asked("no rotation failed in the last day", patient)
 
     assert [it.what for it in findings] == ["testSecret failed: MTLS-203 no"] * found
+
+
+@pytest.mark.parametrize(("after", "found"), [(timedelta(hours=1), 0), (timedelta(hours=-1), 1)])
+def test_a_failure_that_a_rotation_has_followed_is_over(survey: Survey, after: timedelta, found: int) -> None:
+    patient = Patient(spoiled(survey, last_rotated=NOW + after))
+    line = {"secret": survey.secrets[0].arn, "version": "v-gone", "message": "MTLS-203 no", "at": NOW}
+    patient.complaints = {"RotateFunction": [line]}
+
+    assert len(asked("no rotation failed in the last day", patient)) == found
+
+
+def test_what_waits_for_a_signature_is_not_stuck(survey: Survey) -> None:
+    stages = {"v-1": frozenset({"AWSCURRENT"}), "v-2": frozenset({"AWSPENDING"}), "v-3": frozenset({"MTLS-CSR"})}
+    waiting = spoiled(survey, pending_since=NOW - timedelta(hours=3), stages=stages, unsigned=True)
+
+    assert asked("no rotation is stuck", Patient(waiting)) == []
+    (finding,) = asked("every certificate is there and lasts", Patient(waiting))
+    assert finding.runbook == "MTLS-207"
+
+
+class Logs:
+    """A log whose first pages hold nothing, as CloudWatch's may where it has much to look through."""
+
+    def get_paginator(self, _: str) -> Logs:
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        line = json.dumps({"level": "ERROR", "message": "step failed"})
+        return [{"events": []}, {"events": [{"timestamp": NOW.timestamp() * 1000, "message": line}]}, {"events": []}]
+
+
+def test_an_error_is_found_behind_pages_that_hold_nothing() -> None:
+    resources = {"RotateFunction": "rotate", "RotateLogs": "/aws/lambda/rotate"}
+    deployment: Any = SimpleNamespace(resources=resources, session=SimpleNamespace(client=lambda _: Logs()))
+
+    complaints = examination.Patient(deployment).complaints
+
+    assert complaints == {"RotateFunction": [{"level": "ERROR", "message": "step failed", "at": NOW}]}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        EndpointConnectionError(endpoint_url="https://sns"),
+        UnusableDomainError(where="domain x", found="no mutual TLS", expected="y", remedy="Deploy."),
+    ],
+)
+def test_a_service_that_cannot_be_reached_leaves_the_other_questions_alone(failure: Exception) -> None:
+    def look(_: object) -> list[Finding]:
+        raise failure
+
+    (finding,) = ask(Question("somebody is told", ("sns:x",), look), Patient())  # type: ignore[arg-type]
+
+    assert finding.severity is Severity.UNKNOWN
 
 
 class Sts:
