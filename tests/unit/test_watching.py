@@ -319,6 +319,19 @@ def test_no_alarm_looks_back_further_than_cloudwatch_lets_it() -> None:
             assert alarm["Period"] * alarm["EvaluationPeriods"] <= most, name
 
 
+def test_an_error_and_the_functions_own_count_of_it_fall_into_one_period() -> None:
+    """Lambda dates an error by the invocation's begin, a function by its end: else every long failure is a crash.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+    """
+    longest = {it["Properties"]["Timeout"] for it in there(WHOLE).values() if "Timeout" in it.get("Properties", {})}
+    compared = [it for it in ALARMS.values() if "errors -" in json.dumps(it)]
+    assert len(compared) == 2
+    for alarm in compared:
+        for metric in (it["MetricStat"] for it in alarm["Metrics"] if "MetricStat" in it):
+            assert metric["Period"] >= 4 * max(longest)
+
+
 # the dashboard --------------------------------------------------------------------------------------------------------
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
