@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -104,6 +105,7 @@ class Planner:
         require_enabled(secret, self.parameters)
         self._require_free(name)
         definition, notes = self._with_authority(secret, definition, name)
+        notes += alarming(kind, secret.request.validity, rotates, self.parameters)
         return Plan(
             name=name,
             definition=definition,
@@ -218,6 +220,17 @@ def require_enabled(secret: ManagedSecret, parameters: Mapping[str, str]) -> Non
             f"issuer.certificate_authority_arn {issuer.certificate_authority_arn}",
             f"PrivateCaArn={issuer.certificate_authority_arn}",
         )
+
+
+def alarming(kind: Kind, validity: timedelta, schedule_: str, parameters: Mapping[str, str]) -> tuple[str, ...]:
+    """What to know where the stack's alarm would ring before each rotation, though nothing is wrong. Pure."""
+    name = f"{kind.capitalize()}AlarmDays"
+    every, threshold = schedule.interval(schedule_), timedelta(days=float(parameters.get(name) or 0))
+    if every is None or validity - every >= threshold:
+        return ()
+    left = (validity - every) / timedelta(days=1)
+    rings = f"{kind.capitalize()}ExpiryAlarm will ring before each rotation: {left:.2g} days are left then."
+    return (f"{rings} Rotate more often, or deploy the stack with a {name} below that.",)
 
 
 def _not_enabled(what: str, parameter: str) -> InvalidInputError:

@@ -71,7 +71,9 @@ def nothing_at(name: str, label: Label) -> NoCertificateError:
         where=f"secret {name}",
         found=f"no certificate at {label}",
         expected="a version that a rotation has made",
-        remedy="No rotation is under way." if label is Label.PENDING else f"`mtlsctl rotate {name} --wait` makes one.",
+        remedy="No rotation is under way, or it has made none yet: see `mtlsctl status`."
+        if label is Label.PENDING
+        else f"`mtlsctl rotate {name} --wait` makes one.",
     )
 
 

@@ -12,7 +12,7 @@ from mtls_rotation.secret import ManagedSecret
 from mtlsctl import documents
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.making import schedule, wanted
-from mtlsctl.making.planning import full_name, require_enabled
+from mtlsctl.making.planning import alarming, full_name, require_enabled
 from mtlsctl.making.wanted import Proof
 from tests import builders
 
@@ -178,3 +178,20 @@ def test_a_date_in_yaml_is_a_text_and_every_name_is_one() -> None:
     said = documents.mapping("until: 2026-01-01\nnever: 2026-02-31\n1: one\n")
 
     assert said == {"until": "2026-01-01", "never": "2026-02-31", "1": "one"}
+
+
+@pytest.mark.parametrize(
+    ("hours", "rotated", "told"),
+    [
+        (30 * 24, "rate(10 days)", False),
+        (250, "rate(10 days)", True),
+        (250, "rate(3 days)", False),
+        (48, "cron(0 3 * * ? *)", False),
+    ],
+)
+def test_whoever_asks_for_so_short_a_life_that_the_alarm_rings_is_told(hours: int, rotated: str, *, told: bool) -> None:
+    notes = alarming("client", timedelta(hours=hours), rotated, {"ClientAlarmDays": "7"})
+
+    assert [note for note in notes if "ClientExpiryAlarm will ring" in note] == list(notes)
+    assert bool(notes) == told
+    assert alarming("client", timedelta(hours=hours), rotated, {}) == (), "an older stack"
