@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
@@ -109,6 +109,13 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 def foreign(**settings: Any) -> x509.Certificate:
     """A certificate that the project would not make. See `Foreign` for what can be set."""
     return Foreign(**settings).make()[0]
+
+
+def with_an_unknown_key(certificate: x509.Certificate) -> bytes:
+    """The DER of a certificate whose key is of a kind that there is not: it is found when the key is asked for."""
+    der, elliptic = certificate.public_bytes(serialization.Encoding.DER), bytes.fromhex("06072a8648ce3d0201")
+    assert elliptic in der
+    return der.replace(elliptic, elliptic[:-1] + b"\x7f")
 
 
 def authorities(length: int) -> list[x509.Certificate]:

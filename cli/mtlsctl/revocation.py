@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ type _Key = layout.IssuedKey | layout.OutsideKey
 
 # How much of a name goes into the key of a notice.
 _LONGEST = 100
+# What a certificate in DER begins with.
+_DER = b"\x30"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +217,15 @@ def of_file(file: Path, reason: Reason) -> Target:
         raise _unfit(where, error.strerror or "a file that cannot be read") from None
     if b"PRIVATE KEY" in body:
         raise _unfit(where, "a private key")
-    try:
-        found = [x509.load_der_x509_certificate(body)] if body[:1] == b"\x30" else x509.load_pem_x509_certificates(body)
-        (certificate,) = found
-    except ValueError:
-        count = body.count(b"-----BEGIN CERTIFICATE-----")
-        raise _unfit(where, f"{count} certificates" if count > 1 else "no certificate") from None
-    return of_certificate(certificate, reason, where)
+    if body[:1] == _DER:
+        body = ssl.DER_cert_to_PEM_cert(body).encode()
+    match bundle.parse(body):
+        case [x509.Certificate() as certificate]:
+            return of_certificate(certificate, reason, where)
+        case [_]:
+            raise _unfit(where, "no certificate")
+        case several:
+            raise _unfit(where, f"{len(several)} certificates")
 
 
 def notice_key(target: Target, holders: Sequence[Holder]) -> str:

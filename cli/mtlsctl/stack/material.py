@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.pki.certificates import from_pem
 from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.truststore import bundle
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING, AWSPREVIOUS
 from mtlsctl.errors import NoCertificateError
 
@@ -98,14 +98,23 @@ def read(stored: SecretVersion) -> Material:
         version_id=stored.version_id,
         secret=secret,
         certificate=_one("certificate", secret.certificate),
-        chain=from_pem(secret.certificate_chain or ""),
+        chain=_all("certificate_chain", secret.certificate_chain),
         anchor=_one("anchor", secret.anchor),
     )
 
 
 def _one(member: str, pem: str | None) -> x509.Certificate:
-    try:
-        (certificate,) = from_pem(pem or "")
-    except ValueError:
-        raise ValueError(f'"{member}" is not the PEM of one certificate') from None
-    return certificate
+    match _all(member, pem):
+        case (certificate,):
+            return certificate
+        case _:
+            raise ValueError(f'"{member}" is not the PEM of one certificate')
+
+
+def _all(member: str, pem: str | None) -> tuple[x509.Certificate, ...]:
+    """The certificates of a member, each of which can be read to its end."""
+    found = bundle.parse((pem or "").encode()) if (pem or "").strip() else []
+    for it in found:
+        if isinstance(it, bundle.Unreadable):
+            raise ValueError(f'"{member}" is not the PEM of one certificate or more: {it.reason}')  # noqa: TRY004 - it is a text, and a wrong one
+    return tuple(it for it in found if isinstance(it, x509.Certificate))

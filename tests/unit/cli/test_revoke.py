@@ -15,6 +15,7 @@ from mtls_rotation.revocation.notices import Notice
 from mtlsctl.commands.revoke import consequences
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.revocation import Holder, notice_key, of_certificate, of_file, of_name, shared
+from tests import builders
 
 GATEWAY = {"DomainName": "api.example.com", "RevocationTtlSeconds": "60"}
 
@@ -58,6 +59,7 @@ def test_a_file_with_anything_else_is_refused(client: CertifiedKey, authority: C
     contents = {
         "a private key": to_pem(client.certificate) + key_to_pem(client.key),
         "2 certificates": to_pem(client.certificate, authority.certificate),
+        "3 certificates": 2 * to_pem(client.certificate) + "-----BEGIN CERTIFICATE-----",
         "no certificate": "0 is how DER begins, and PEM does not",
     }
     for found, text in contents.items():
@@ -68,6 +70,14 @@ def test_a_file_with_anything_else_is_refused(client: CertifiedKey, authority: C
         assert refused.value.found == found
     with pytest.raises(InvalidInputError, match="No such file"):
         of_file(tmp_path / "none", "unspecified")
+
+
+def test_a_certificate_that_can_be_read_in_part_is_refused(client: CertifiedKey, tmp_path: Path) -> None:
+    file = tmp_path / "a.der"
+    file.write_bytes(builders.with_an_unknown_key(client.certificate))
+
+    with pytest.raises(InvalidInputError, match="found no certificate"):
+        of_file(file, "unspecified")
 
 
 def test_the_key_tells_whose_it_is_and_is_the_same_each_time(client: CertifiedKey) -> None:

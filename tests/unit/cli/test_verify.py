@@ -8,8 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
 from rich.console import Console
 
+from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint, serial
 from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.identity import CertificateId
@@ -202,6 +204,16 @@ def test_a_value_without_a_certificate_and_one_that_is_garbage_are_told_apart(cl
         read(stored(json.dumps(builders.client_definition())))
     with pytest.raises(ValueError, match='"certificate" is not the PEM of one certificate'):
         read(stored(builders.changed(value, certificate="none")))
+
+
+def test_a_certificate_that_can_be_read_in_part_is_garbage(client: CertifiedKey) -> None:
+    """Parsing is lazy: whoever asks for the key first would find it."""
+    spoiled = pki.to_pem(x509.load_der_x509_certificate(builders.with_an_unknown_key(client.certificate)))
+    value = builders.issued_value(builders.client_definition(), client)
+
+    for member in ("certificate", "certificate_chain", "anchor"):
+        with pytest.raises(ValueError, match=f'"{member}" is not the PEM of one certificate or more'):
+            read(stored(builders.changed(value, **{member: spoiled})))
 
 
 OWN = {"url": "https://partner.example/health", "server_ca": "-----BEGIN CERTIFICATE-----x-----END CERTIFICATE-----"}
