@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from rich.console import Console
 
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
@@ -95,6 +96,50 @@ def test_a_domain_that_lacks_the_anchor_does_not_accept_the_certificate(survey: 
 
     assert [it.accepted for it in report.secrets[0].accepted] == [False]
     assert whats(report)[0].startswith("api.example.com does not accept it: no chain to a trusted anchor")
+
+
+def test_a_secret_whose_rotation_is_off_is_not_overdue_too(survey: Survey) -> None:
+    off = spoiled(survey, rotation_enabled=False, next_rotation=NOW - timedelta(days=2))
+
+    assert whats(judged(off)) == ["its rotation is switched off"]
+
+
+def test_a_certificate_for_servers_elsewhere_is_asked_of_no_domain(survey: Survey) -> None:
+    current = survey.secrets[0].current
+    assert current
+    outside = spoiled(survey, current=replace(current, anchors=frozenset()))
+    (domain,) = outside.domains
+    report = judged(replace(outside, domains=(replace(domain, anchors={}),)))
+
+    assert (report.secrets[0].accepted, report.findings) == ([], [])
+
+
+def test_a_ca_is_accepted_if_it_is_in_the_truststore_itself(survey: Survey, authority: CertifiedKey) -> None:
+    filed = Filed(authority.certificate, frozenset({fingerprint(authority.certificate)}))
+    ca = spoiled(survey, kind="ca", tagged_as_ca=True, current=filed)
+    (domain,) = ca.domains
+
+    def verdicts(anchors: dict[str, x509.Certificate]) -> list[bool | None]:
+        report = judged(replace(ca, domains=(replace(domain, anchors=anchors),)))
+        return [it.accepted for it in report.secrets[0].accepted]
+
+    successor = root().certificate  # of the same name: the truststore has to hold this very one
+    assert verdicts({fingerprint(authority.certificate): authority.certificate}) == [True]
+    assert verdicts({fingerprint(successor): successor}) == [False]
+
+
+def test_a_domain_with_a_problem_is_not_up_to_date_whatever_version_it_names(survey: Survey) -> None:
+    (domain,) = survey.domains
+    report = judged(replace(survey, domains=(replace(domain, problem="runs s3://other/truststore.pem"),)))
+
+    assert [it.up_to_date for it in report.domains] == [False]
+
+
+def test_a_guard_needs_no_attention_where_there_is_no_gateway(survey: Survey) -> None:
+    stop = Stop(Guard.DROPS_TOO_MANY, "60% less", "force it")
+    report = judged(replace(survey, domains=(), preview=replace(survey.preview, stop=stop)))
+
+    assert report.exit_status is ExitStatus.WELL
 
 
 def test_a_domain_whose_truststore_cannot_be_had_is_not_guessed_about(survey: Survey) -> None:
