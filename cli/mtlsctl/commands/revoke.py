@@ -193,7 +193,7 @@ def _revoke(desk: Desk, files: Files, target: Target, *, wait: bool, timeout: fl
         notices=_uris(desk.deployment, found or [key]),
         held_by=[_held(it) for it in holders],
         completed=True if wait else None,
-        findings=[_not_rotated(it) for it in holders if it.in_use and not it.rotates],
+        findings=not_rotated(holders),
     )
 
 
@@ -299,6 +299,11 @@ def _held(holder: Holder) -> Held:
         labels=sorted(holder.labels),
         rotates=holder.rotates,
     )
+
+
+def not_rotated(holders: Iterable[Holder]) -> list[Finding]:
+    """Those that go on holding it, for no function rotates them. Pure."""
+    return [_not_rotated(it) for it in holders if it.in_use and not it.rotates]
 
 
 def _not_rotated(holder: Holder) -> Finding:

@@ -90,6 +90,21 @@ def test_what_waits_for_a_signature_is_not_stuck(survey: Survey) -> None:
     assert finding.runbook == "MTLS-207"
 
 
+def test_a_ca_without_its_tag_and_a_secret_that_another_function_rotates_are_found(survey: Survey) -> None:
+    tags, function = "every CA is tagged as one", "rotation is switched on, by the stack's function"
+
+    def found(question: str, **changes: Any) -> list[str]:
+        patient: Any = Patient(spoiled(survey, **changes))
+        patient.deployment = SimpleNamespace(outputs={"RotateFunction": survey.secrets[0].function})
+        return [it.what for it in asked(question, patient)]
+
+    assert found(tags) == found(tags, kind="ca", tagged_as_ca=True) == found(function) == []
+    assert found(tags, kind="ca")[0].startswith("it holds a CA and lacks the tag")
+    assert found(function, function="arn:another") == ["it is rotated by arn:another"]
+    assert found(function, rotation_enabled=False) == ["its rotation is switched off"]
+    assert found(function, rotation_enabled=False, deleted=True) == []
+
+
 class Logs:
     """A log whose first pages hold nothing, as CloudWatch's may where it has much to look through."""
 

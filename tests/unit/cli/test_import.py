@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_rotation.pki import certificates as pki
@@ -139,6 +139,7 @@ CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
         ({"usages": CLIENT, "not_before": NOW + timedelta(days=1)}, "not valid before"),
         ({"usages": CLIENT, "authority": True}, "a CA's certificate"),
         ({"usages": CLIENT, "key": ec.generate_private_key(ec.SECP256K1())}, "secp256k1"),
+        ({"usages": CLIENT, "key": rsa.generate_private_key(65537, 1024)}, "RSA-1024"),  # noqa: S505
     ],
 )
 def test_a_certificate_that_servers_would_refuse_is_refused(made: dict[str, Any], why: str) -> None:
@@ -153,6 +154,22 @@ def test_a_certificate_that_servers_would_refuse_is_refused(made: dict[str, Any]
 
     with pytest.raises(UnusableCertificateError, match=why):
         identity.require_usable(issued, REQUEST, NOW, "--certificate")
+
+
+def test_a_ca_that_api_gateway_would_not_take_is_refused_with_its_certificate() -> None:
+    ca, ca_key = Foreign(common_name="Weak CA", key=rsa.generate_private_key(65537, 1024)).make()  # noqa: S505
+    leaf, key = Foreign(authority=False, issuer=ca, signer=ca_key, common_name="warehouse", usages=CLIENT).make()
+    issued = pki.CertifiedKey(key=key, certificate=leaf, chain=(), anchor=ca)  # type: ignore[arg-type]
+
+    with pytest.raises(UnusableCertificateError, match="CN=Weak CA is no CA that API Gateway takes"):
+        identity.require_usable(issued, REQUEST, NOW, "--certificate")
+
+
+@pytest.mark.parametrize("life", [timedelta(days=90), timedelta(days=90, seconds=-1)])
+def test_the_last_second_that_a_ca_counts_in_makes_no_day_less(life: timedelta) -> None:
+    leaf = builders.foreign(authority=False, usages=CLIENT, not_before=NOW, not_after=NOW + life)
+
+    assert likeness.of(leaf).request["validity_days"] == 90
 
 
 @pytest.mark.parametrize(

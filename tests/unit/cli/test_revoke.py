@@ -12,7 +12,7 @@ from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_
 from mtls_rotation.revocation import notices
 from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.notices import Notice
-from mtlsctl.commands.revoke import consequences
+from mtlsctl.commands.revoke import consequences, not_rotated
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.revocation import Holder, notice_key, of_certificate, of_file, of_name, shared
 from tests import builders
@@ -108,3 +108,16 @@ def test_what_follows_is_said(client: CertifiedKey) -> None:
     assert "s/client is rotated at once" in told(holder("AWSPENDING"))
     assert "no function rotates it" in told(holder("AWSCURRENT", rotatable=False))
     assert "No secret of the stack is rotated" in told(holder("AWSPREVIOUS"))
+
+
+def test_only_a_holder_that_is_in_use_is_rotated_or_missed() -> None:
+    previous, by_hand = holder("AWSPREVIOUS"), holder("AWSCURRENT", rotatable=False)
+
+    assert [it.rotates for it in (holder("AWSCURRENT"), holder("AWSPENDING"), previous, by_hand)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [it.subject for it in not_rotated([previous, holder("AWSCURRENT")])] == []
+    assert [it.subject for it in not_rotated([previous, by_hand])] == ["s/client"]

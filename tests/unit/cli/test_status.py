@@ -98,6 +98,14 @@ def test_a_domain_that_lacks_the_anchor_does_not_accept_the_certificate(survey: 
     assert whats(report)[0].startswith("api.example.com does not accept it: no chain to a trusted anchor")
 
 
+def test_a_first_rotation_that_is_stuck_is_told_with_the_certificate_that_is_lacking(survey: Survey) -> None:
+    stuck = spoiled(survey, current=None, pending_since=NOW - timedelta(hours=2))
+
+    lacking, under_way = whats(judged(stuck))
+    assert lacking.startswith("no certificate of its own")
+    assert under_way.startswith("a rotation has been under way since")
+
+
 def test_a_secret_whose_rotation_is_off_is_not_overdue_too(survey: Survey) -> None:
     off = spoiled(survey, rotation_enabled=False, next_rotation=NOW - timedelta(days=2))
 

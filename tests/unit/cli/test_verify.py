@@ -101,6 +101,13 @@ def test_a_crl_by_another_ca_is_none(seen: Evidence) -> None:
     assert failed(judge(replace(seen, crl=forged))) == {"CRL of CN=Test CA": "the CA has not signed it"}
 
 
+def test_a_certificate_that_is_over_has_a_chain_all_the_same(seen: Evidence) -> None:
+    """What is wrong is told once, by the check that is about it."""
+    for now in (NOW + timedelta(days=31), NOW - timedelta(hours=2)):
+        checks = {it.name: it.result for it in judge(replace(seen, now=now)).checks}
+        assert (checks["dates"], checks["chain"]) == (Result.FAILED, Result.OK)
+
+
 def test_a_ca_that_is_none_of_the_stacks_owes_no_crl(seen: Evidence) -> None:
     """As after an import: the secret names who signs the next certificate."""
     imported = replace(seen, by_own_ca=False, crl=None)
@@ -217,6 +224,7 @@ def test_a_certificate_that_can_be_read_in_part_is_garbage(client: CertifiedKey)
 
 
 OWN = {"url": "https://partner.example/health", "server_ca": "-----BEGIN CERTIFICATE-----x-----END CERTIFICATE-----"}
+OTHER = OWN["server_ca"].replace("x", "y")
 GATEWAY = {"GatewayUrl": URL}
 
 
@@ -226,6 +234,8 @@ GATEWAY = {"GatewayUrl": URL}
         ({"endpoint": OWN}, (None, None), OWN["url"], OWN["server_ca"]),
         ({"endpoint": OWN}, (URL, None), URL, None),
         ({"endpoint": OWN}, ("https://partner.example/", None), "https://partner.example/", OWN["server_ca"]),
+        ({"endpoint": OWN}, ("https://partner.example/", OTHER), "https://partner.example/", OTHER),
+        ({"endpoint": OWN}, (None, OTHER), OWN["url"], OTHER),
         ({}, (None, None), URL, None),
         ({"trusted_by_gateway": False}, (None, None), None, None),
     ],
