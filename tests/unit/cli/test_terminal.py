@@ -88,7 +88,7 @@ def test_moments_are_told_in_utc_whatever_this_machines_zone(survey: Survey) -> 
 
 def test_a_terminal_that_lacks_a_sign_shows_the_rest(tmp_path: Path) -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "mtlsctl", "explain", "MTLS-202"],
+        [sys.executable, "-m", "mtlsctl", "explain", "MTLS-203"],
         env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -97,4 +97,4 @@ def test_a_terminal_that_lacks_a_sign_shows_the_rest(tmp_path: Path) -> None:
     )
 
     assert (told.returncode, told.stderr) == (0, "")
-    assert "MTLS-202" in told.stdout
+    assert " ? A handshake that is refused" in told.stdout, "a list, whose dots ASCII lacks"
