@@ -1,4 +1,4 @@
-"""`make test`: every test, in three runs at once. Those on a deployed stack wait for much of their time.
+"""`make test`: every test, in several runs at once. Those on a deployed stack wait for much of their time.
 
 Each run ends with the test that looks at every certificate that was issued in it.
 """
@@ -9,25 +9,34 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from demo import sam
 from demo.gateway import architecture
 from tests.e2e import ALREADY_BUILT
 
-# What waits most is together: API Gateway takes an update of a domain every 30 seconds.
-WAITING = ["tests/e2e/test_issuers.py", "tests/e2e/test_truststore.py"]
+# What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. The
+# longest come first, and those that wait for most of their time (API Gateway takes an update of a domain every 30
+# seconds) beside those that compute.
+DOCUMENTS = ["tests/e2e/test_document_commands.py", "tests/e2e/test_package.py"]
+WAITING = ["tests/e2e/test_issuers.py", "tests/e2e/test_truststore.py", "tests/e2e/test_watching.py"]
+COMMAND_LINE = [*map(str, sorted(Path("tests/e2e").glob("test_mtlsctl_*.py"))), "tests/e2e/test_newcomer.py"]
+ELSEWHERE = [*DOCUMENTS, *WAITING, *COMMAND_LINE]
 RUNS = {
+    "end to end, the commands of the documents, and the package": DOCUMENTS,
     "unit, integration, and the demo's page in a browser": ["tests/unit", "tests/integration", "tests/browser"],
-    "end to end, the truststore and the issuers": WAITING,
-    "end to end, all else": ["tests/e2e", *(f"--ignore={file}" for file in WAITING)],
+    "end to end, the truststore, the issuers and what watches": WAITING,
+    "end to end, the command line": COMMAND_LINE,
+    "end to end, all else": ["tests/e2e", *(f"--ignore={file}" for file in ELSEWHERE)],
 }
+AT_ONCE = 4
 LAST = "tests/test_every_certificate.py"
 
 
 def main() -> int:
-    """Run both, show each as a whole when it has ended, and fail if one fails."""
+    """Run all, show each as a whole when it has ended, and fail if one fails."""
     sam.build(architecture())
-    with ThreadPoolExecutor(len(RUNS)) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         ended = [pool.submit(run, name, tests) for name, tests in RUNS.items()]
         return int(max(it.result() for it in as_completed(ended)) != 0)
 

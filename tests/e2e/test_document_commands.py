@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from mtls_rotation import layout
 from mtls_rotation.handshake import client_context
 from mtls_rotation.pki import certificates as pki
 from tests import builders
+from tests.documents import warm
 from tests.documents.commands import Command, commands, documents
 from tests.documents.verdicts import Run, verdict
 from tests.e2e.conftest import DOMAIN, Deployment
@@ -137,6 +139,33 @@ class Scene:
         await_condition(lambda: all(run.finished_at for run in self.gateway.aws.rotations()), "rest", 60.0)
 
 
+@pytest.fixture(scope="module")
+def programs(gateway: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with `aws` and `mtlsctl` that start at once."""
+    folder = tmp_path_factory.mktemp("bin")
+    # The AWS CLI of version 1, which is the one on PyPI, has no `logs tail`, and asks queue.amazonaws.com for SQS,
+    # whatever AWS_ENDPOINT_URL says.
+    scripts = {
+        ("aws", sam.SAM_ENVIRONMENT / "python", "awscli.clidriver"): """case "$1 $2" in
+  "logs tail") set -- logs filter-log-events --log-group-name "$3" --query "events[].message" --output text ;;
+  sqs*) set -- --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
+esac""",
+        ("mtlsctl", Path(sys.executable), "mtlsctl.__main__"): "",
+    }
+    with ExitStack() as servers:
+        for (name, python, module), rewritten in scripts.items():
+            at = folder / f"{name}.socket"
+            command = [str(python), warm.__file__, "serve", str(at), module]
+            server = subprocess.Popen(command, env=gateway.environment, stdin=subprocess.DEVNULL)
+            servers.callback(server.wait, 30)
+            servers.callback(server.terminate)
+            await_condition(at.exists, f"{name} is imported", 60.0)
+            script = folder / name
+            script.write_text(f'#!/bin/bash\n{rewritten}\nexec {sys.executable} -S -E {warm.__file__} call {at} "$@"\n')
+            script.chmod(0o755)
+        yield folder
+
+
 def files(folder: Path, gateway: Deployment) -> None:
     """What the commands read."""
     folder.joinpath("examples").symlink_to(sam.ROOT / "examples")
@@ -156,19 +185,6 @@ def files(folder: Path, gateway: Deployment) -> None:
     folder.joinpath("server-ca.pem").write_text(door.server_ca_pem)
     curl = f'connect-to = "{DOMAIN}:443:{door.host}:{door.port}"\ncacert = "{folder}/server-ca.pem"\nmax-time = 30\n'
     folder.joinpath(".curlrc").write_text(curl)
-    # The AWS CLI of version 1, which is the one on PyPI, has no `logs tail`, and asks queue.amazonaws.com for SQS,
-    # whatever AWS_ENDPOINT_URL says.
-    aws = sam.SAM_ENVIRONMENT / "aws"
-    script = f"""#!/bin/bash
-case "$1 $2" in
-  "logs tail") exec {aws} logs filter-log-events --log-group-name "$3" --query "events[].message" --output text ;;
-  sqs*) exec {aws} --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
-  *) exec {aws} "$@" ;;
-esac
-"""
-    folder.joinpath("bin").mkdir()
-    folder.joinpath("bin", "aws").write_text(script)
-    folder.joinpath("bin", "aws").chmod(0o755)
 
 
 _BY_HAND: dict[str, str] = {}
@@ -204,7 +220,9 @@ def legacy(gateway: Deployment) -> Iterator[None]:
 
 
 @pytest.fixture
-def scene(gateway: Deployment, legacy: None, partner: Upstream, tmp_path: Path, request: Any) -> Iterator[Scene]:
+def scene(
+    gateway: Deployment, programs: Path, legacy: None, partner: Upstream, tmp_path: Path, request: Any
+) -> Iterator[Scene]:
     """The shell of one document."""
     suffix = "_" + str(request.param.relative_to(sam.ROOT)).removesuffix(".md").replace("/", "_").lower()
     stack, outputs = gateway.stack.name, gateway.stack.outputs
@@ -222,7 +240,7 @@ def scene(gateway: Deployment, legacy: None, partner: Upstream, tmp_path: Path, 
         "COMMAND": "status",
     }
     environment = gateway.environment | {
-        "PATH": f"{tmp_path / 'bin'}:{sam.ROOT / '.venv' / 'bin'}:{gateway.environment['PATH']}",
+        "PATH": f"{programs}:{sam.ROOT / '.venv' / 'bin'}:{gateway.environment['PATH']}",
         "MTLS_ROTATION_STACK": stack,
         "CURL_HOME": str(tmp_path),
         "COLUMNS": "200",

@@ -103,8 +103,18 @@ def test_a_broken_rotation_moves_its_alarm_and_a_mended_one_moves_it_back(gatewa
     # The alarm goes by the worse value of a minute, so what ends well must do so in the next.
     gateway.await_rest(gateway.client)
     await_condition(lambda: datetime.now(UTC).minute != failed_in, "the minute is over", 65.0)
-    gateway.rotate(gateway.client, within=30.0)
+    start_or_take_up(gateway)
     await_condition(lambda: watch.alarm("RotationFailedAlarm")["StateValue"] == "OK", "the alarm clears", 30.0)
+    await_condition(lambda: "AWSPENDING" not in gateway.labels(gateway.client), "the rotation ends", 30.0)
+
+
+def start_or_take_up(gateway: Deployment) -> None:
+    """Rotate; where the one that failed has been given up, Secrets Manager says that it takes that up again."""
+    try:
+        gateway.secrets.rotate_secret(SecretId=gateway.client)
+    except gateway.secrets.exceptions.InvalidRequestException as error:
+        if "previous rotation" not in str(error):
+            raise
 
 
 def test_days_to_expiry_are_measured_by_secret_and_by_anchor(gateway: Deployment, watch: Watch) -> None:
