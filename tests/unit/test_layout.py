@@ -31,6 +31,13 @@ def test_a_key_is_read_as_it_was_written(
     assert OutsideKey.parse(str(outside)) == outside
 
 
+@pytest.mark.parametrize("authority", [False, True])
+def test_a_serial_number_of_0xca_makes_no_ca(authority: bool) -> None:
+    key = IssuedKey("ab" * 32, "s/client", "v", "ca", authority)
+
+    assert IssuedKey.parse(str(key)) == key
+
+
 def test_the_end_of_a_certificate_is_in_its_key() -> None:
     assert str(IssuedKey("ca", "app/client", "v", "5e1", not_after=END)) == (
         "issued/ca/app/client/v.5e1.20261225T101112Z.pem"

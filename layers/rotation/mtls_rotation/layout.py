@@ -74,8 +74,10 @@ class IssuedKey:
         """What a key says; None if it is not one of an issued certificate. Secrets' names may hold "/"."""
         anchor, _, rest = key.removeprefix(ISSUED).partition("/")
         secret, _, file = rest.rpartition("/")
-        authority = file.endswith(".ca.pem")
-        version_id, serial, not_after = _parts(file.removesuffix(".pem").removesuffix(".ca"))
+        name = file.removesuffix(".pem")
+        # A serial number of 0xca is no mark of a CA: the mark stands behind a serial number.
+        authority = name.endswith(".ca") and "." in name.removesuffix(".ca")
+        version_id, serial, not_after = _parts(name.removesuffix(".ca") if authority else name)
         if not (key.startswith(ISSUED) and file.endswith(".pem") and secret and version_id and serial):
             return None
         return cls(anchor, secret, version_id, serial, authority, not_after)
