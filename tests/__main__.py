@@ -15,9 +15,9 @@ from demo import sam
 from demo.gateway import architecture
 from tests.e2e import ALREADY_BUILT
 
-# What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. All run
-# at once: those that wait for most of their time (API Gateway takes an update of a domain every 30 seconds) beside those
-# that compute.
+# What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. All
+# run at once: those that wait for most of their time (API Gateway takes an update of a domain every 30 seconds) beside
+# those that compute.
 DOCUMENTS = ["tests/e2e/test_document_commands.py", "tests/e2e/test_package.py"]
 WAITING = ["tests/e2e/test_issuers.py", "tests/e2e/test_truststore.py", "tests/e2e/test_watching.py"]
 COMMAND_LINE = [*map(str, sorted(Path("tests/e2e").glob("test_mtlsctl_*.py"))), "tests/e2e/test_newcomer.py"]
