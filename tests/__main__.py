@@ -15,9 +15,9 @@ from demo import sam
 from demo.gateway import architecture
 from tests.e2e import ALREADY_BUILT
 
-# What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. All
-# run at once: those that wait for most of their time (API Gateway takes an update of a domain every 30 seconds) beside
-# those that compute.
+# What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. Those
+# that wait for most of their time (API Gateway takes an update of a domain every 30 seconds) run beside those that
+# compute. The last has a test of so many requests a second, and begins when another run has ended.
 DOCUMENTS = ["tests/e2e/test_document_commands.py", "tests/e2e/test_package.py"]
 WAITING = ["tests/e2e/test_issuers.py", "tests/e2e/test_truststore.py", "tests/e2e/test_watching.py"]
 COMMAND_LINE = [*map(str, sorted(Path("tests/e2e").glob("test_mtlsctl_*.py"))), "tests/e2e/test_newcomer.py"]
@@ -29,13 +29,14 @@ RUNS = {
     "end to end, the command line": COMMAND_LINE,
     "end to end, all else": ["tests/e2e", *(f"--ignore={file}" for file in ELSEWHERE)],
 }
+AT_ONCE = 4
 LAST = "tests/test_every_certificate.py"
 
 
 def main() -> int:
     """Run all, show each as a whole when it has ended, and fail if one fails."""
     sam.build(architecture())
-    with ThreadPoolExecutor(len(RUNS)) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         ended = [pool.submit(run, name, tests) for name, tests in RUNS.items()]
         return int(max(it.result() for it in as_completed(ended)) != 0)
 
