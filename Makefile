@@ -11,7 +11,7 @@ SAM := PATH="$(CURDIR)/.venv-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/s
 export ARCHITECTURE ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo picture browser test lint format build local bench deploy package clean lock
+.PHONY: help setup demo picture browser test lint format build local bench prove deploy package clean lock
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ local: setup  ## Keep the embedded local AWS up with the stack on it, and say ho
 
 bench: setup  ## Measure, into build/bench/results.json
 	$(PYTHON) -m tests.benchmarks
+
+prove: setup  ## Try to break the promise at full length, into build/prove/report.json
+	$(PYTHON) -m tests.prove
 
 deploy: build  ## Deploy to the AWS account at hand; PARAMETERS="DomainName=api.example.com HostedZoneId=Z..."
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)

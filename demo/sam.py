@@ -13,6 +13,9 @@ from localaws import require_loopback
 
 ROOT = Path(__file__).resolve().parent.parent
 SAM_ENVIRONMENT = ROOT / ".venv-sam" / "bin"
+# Set in the environment where `.aws-sam/` is up to date. `sam build` takes everything out of it before it fills it
+# anew, so that of those that share it at the same time none may build.
+ALREADY_BUILT = "MTLS_ROTATION_ALREADY_BUILT"
 
 
 class SamError(Exception):
@@ -34,9 +37,13 @@ class Stack:
 def build(architecture: str) -> None:
     """Build the functions and the layer into `.aws-sam/`; what has not changed is taken from SAM's cache.
 
+    Nothing is built where the environment says that it is :data:`ALREADY_BUILT`.
+
     Raises:
         SamError: something could not be built.
     """
+    if ALREADY_BUILT in os.environ:
+        return
     settings = {"ARCHITECTURE": architecture, "AWS_DEFAULT_REGION": "us-east-1"}
     _sam(["build", "--parameter-overrides", f"Architecture={architecture}"], os.environ | settings)
 

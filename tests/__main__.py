@@ -13,7 +13,6 @@ from pathlib import Path
 
 from demo import sam
 from demo.gateway import architecture
-from tests.e2e import ALREADY_BUILT
 
 # What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. Those
 # that wait for most of their time (API Gateway takes an update of a domain every 30 seconds) run beside those that
@@ -44,7 +43,7 @@ def main() -> int:
 def run(name: str, tests: list[str]) -> int:
     """Run some tests, and show what pytest said when it has ended. Its exit status."""
     command = [sys.executable, "-m", "pytest", "-q", *tests, LAST, *sys.argv[1:]]
-    environment = os.environ | {ALREADY_BUILT: "1"}
+    environment = os.environ | {sam.ALREADY_BUILT: "1"}
     finished = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -25,7 +25,6 @@ from localaws import LocalAws, sealed
 from mtls_rotation import layout
 from tests import builders
 from tests.conformance import Chain
-from tests.e2e import ALREADY_BUILT
 from tests.issued import remember_chain
 from tests.upstream import Upstream, upstream
 
@@ -150,8 +149,7 @@ class Deployment:
 
 @pytest.fixture(scope="session")
 def built() -> None:
-    if ALREADY_BUILT not in os.environ:
-        sam.build(architecture())
+    sam.build(architecture())
 
 
 @pytest.fixture(scope="session")
