@@ -19,6 +19,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import extract_access_key_id
 from ministack.services import apigateway_v1 as store
 
+from localaws import delegated
 from localaws.asgi import Answer, Handler, Headers, Query, ServiceError, json_answer
 from localaws.client_auth import Truststore, UnusableTruststoreError, parse_truststore
 from localaws.settings import LiveSettings
@@ -139,6 +140,9 @@ class CustomDomains:
     # -- update
 
     async def _update(self, name: str, data: Record, caller: str | None) -> Answer:
+        if any(str(operation.get("path")).startswith(_MTLS) for operation in data.get("patchOperations") or []):
+            arn = f"arn:aws:apigateway:{get_region()}::/domainnames/{name}"
+            delegated.require(caller, "apigateway:AddCertificateToDomain", arn)
         self._throttle()
         record: Record | None = store._domain_names.get(name)
         if record is None:

@@ -13,7 +13,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from localaws import secret_record
+from ministack.core.responses import get_region
+from ministack.core.router import extract_access_key_id
+
+from localaws import delegated, secret_record
 from localaws.asgi import Answer, Handler, Headers, Query, ServiceError, json_answer
 from localaws.consistency import DelayedReads
 from localaws.rotation import RotationEngine
@@ -21,6 +24,8 @@ from localaws.secret_record import CURRENT, Secret
 
 type Input = dict[str, Any]
 _DAY = 86_400
+# https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
+_USE_OF_THE_KEY = {"GetSecretValue": "kms:Decrypt", "PutSecretValue": "kms:GenerateDataKey"}
 
 
 class SecretsManagerApi:
@@ -45,12 +50,15 @@ class SecretsManagerApi:
 
     async def handle(self, method: str, path: str, headers: Headers, body: bytes, query: Query) -> Answer:
         """Answer one request; the signature is the emulator's for every service."""
-        action = self._actions.get(str(headers.get("x-amz-target", "")).rpartition(".")[2])
+        name = str(headers.get("x-amz-target", "")).rpartition(".")[2]
+        action = self._actions.get(name)
         self._reads.observe()
         try:
             if action is None:
                 return await self._emulator(method, path, headers, body, query)
-            answer = action(json.loads(body or b"{}"))
+            data = json.loads(body or b"{}")
+            _require_what_it_takes(name, data, extract_access_key_id(headers, query))
+            answer = action(data)
             return answer if isinstance(answer, tuple) else await answer
         except ServiceError as error:
             return error.answer()
@@ -287,6 +295,20 @@ def _page[T](items: list[T], data: Input) -> tuple[list[T], str | None]:
         raise ServiceError("InvalidNextTokenException", "The NextToken value is invalid.") from None
     end = start + min(int(data.get("MaxResults") or 100), 100)
     return items[start:end], base64.b64encode(str(end).encode()).decode() if end < len(items) else None
+
+
+def _require_what_it_takes(action: str, data: Input, caller: str | None) -> None:
+    """Ask for what a call takes beside its own action: the use of a key of one's own, and of the function."""
+    secret = secret_record.find(data.get("SecretId"))
+    if secret is None:
+        return
+    if action == "RotateSecret" and (
+        function := data.get("RotationLambdaARN") or secret.record.get("RotationLambdaARN")
+    ):
+        delegated.require(caller, "lambda:InvokeFunction", function)
+    key = str(secret.record.get("KmsKeyId") or "")
+    if ":key/" in key and (use := _USE_OF_THE_KEY.get(action)):
+        delegated.require(caller, use, key, kms_ViaService=f"secretsmanager.{get_region()}.amazonaws.com")
 
 
 def _today() -> int:

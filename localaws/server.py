@@ -25,9 +25,11 @@ from ministack import app as emulator
 
 from localaws import (
     alarms,
+    authorizations,
     batching,
     cloudformation,
     default_endpoint,
+    delegated,
     deployments,
     embedded_metrics,
     functions,
@@ -71,9 +73,11 @@ class Server:
         self.admin = Admin(live, clock, self.rotations, ca.pem)
         handlers["secretsmanager"] = SecretsManagerApi(handlers["secretsmanager"], self.rotations, reads).handle
         handlers["apigateway"] = StageLogging(self.domains.handle).handle
+        authorizations.install()
         alarms.install(handlers)
         batching.install()
         cloudformation.install()
+        delegated.install()
         deployments.install()
         embedded_metrics.install()
         functions.install()

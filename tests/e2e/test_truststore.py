@@ -44,7 +44,11 @@ class Heard:
         arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"][
             "QueueArn"
         ]
-        events.put_rule(Name="heard", EventPattern=json.dumps({"source": ["mtls-rotation"]}))
+        rule = events.put_rule(Name="heard", EventPattern=json.dumps({"source": ["mtls-rotation"]}))["RuleArn"]
+        lets = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+        of_the_rule = {"Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": rule}}}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [lets | of_the_rule]})
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": policy})
         events.put_targets(Rule="heard", Targets=[{"Id": "queue", "Arn": arn}])
 
     def details(self, detail_type: str) -> list[dict[str, Any]]:

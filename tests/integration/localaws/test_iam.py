@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from localaws import LocalAws
-from tests.integration.localaws.support import connected, make
+from tests.integration.localaws.support import connected, make, wait_until, zipped
 
 type As = Callable[..., Callable[[str], Any]]
 _DOMAIN = "api.example.com"
@@ -23,10 +24,17 @@ _OBJECT = "arn:aws:s3:::truststores/truststore.pem"
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("authorizations")
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory, record: Path) -> Iterator[LocalAws]:
     log = tmp_path_factory.mktemp("iam") / "log"
-    with LocalAws.start(log_path=log, enforce_iam=True, domain_update_interval=timedelta(0)) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LOCALAWS_AUTHORIZATIONS", str(record))
+        with LocalAws.start(log_path=log, enforce_iam=True, domain_update_interval=timedelta(0)) as running:
+            yield running
 
 
 def session(strict: LocalAws, key: str, password: str) -> Callable[[str], Any]:
@@ -99,16 +107,18 @@ def test_who_may_list_secrets_may_not_read_them(root: Callable[[str], Any], allo
         assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
 
 
-def test_updating_a_domain_needs_its_own_permission_and_that_to_read_the_truststore(domain: str, allowed: As) -> None:
-    patch = ("apigateway:PATCH", f"arn:aws:apigateway:us-east-1::/domainnames/{_DOMAIN}")
+def test_updating_a_domain_needs_its_own_permissions_and_that_to_read_the_truststore(domain: str, allowed: As) -> None:
+    name = f"arn:aws:apigateway:us-east-1::/domainnames/{_DOMAIN}"
+    patch, add = ("apigateway:PATCH", name), ("apigateway:AddCertificateToDomain", name)
     operations = [{"op": "replace", "path": "/mutualTlsAuthentication/truststoreVersion", "value": domain}]
     arguments = {"domainName": _DOMAIN, "patchOperations": operations}
     read = ("s3:GetObjectVersion", _OBJECT)
-    for statements, code in (([read], "AccessDeniedException"), ([patch], "BadRequestException")):
+    refused = {"AccessDeniedException": ([add, read], [patch, read]), "BadRequestException": ([patch, add],)}
+    for statements, code in [(it, code) for code, several in refused.items() for it in several]:
         with pytest.raises(ClientError) as caught:
             allowed(*statements)("apigateway").update_domain_name(**arguments)
         assert caught.value.response["Error"]["Code"] == code
-    assert allowed(patch, read)("apigateway").update_domain_name(**arguments)["domainNameStatus"] == "UPDATING"
+    assert allowed(patch, add, read)("apigateway").update_domain_name(**arguments)["domainNameStatus"] == "UPDATING"
 
 
 def test_the_loopback_endpoint_counts_as_tls_for_policies(domain: str, root: Callable[[str], Any]) -> None:
@@ -250,3 +260,190 @@ def test_who_may_see_a_functions_concurrency_may_not_set_it(allowed: As) -> None
             getattr(functions, f"{change}_function_concurrency")(FunctionName="nowhere", **more)
         assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
     assert seen.value.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
+# -- what services do in somebody's name
+
+
+def document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow"} | it for it in statements]})
+
+
+@pytest.fixture
+def new_function(root: Callable[[str], Any]) -> Callable[..., str]:
+    """Make a function whose role may do what is named, and nothing else. Its ARN."""
+    trust = document({"Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"})
+
+    def make_function(name: str, *statements: dict[str, Any]) -> str:
+        role = root("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        if statements:
+            root("iam").put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=document(*statements))
+        made = root("lambda").create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Role=role,
+            Handler="app.handler",
+            Code={"ZipFile": zipped("def handler(event, context):\n    print('it ran')\n")},
+        )
+        return str(made["FunctionArn"])
+
+    return make_function
+
+
+def ran(root: Callable[[str], Any], function: str) -> bool:
+    """Whether a function has written its log."""
+    logs, group = root("logs"), f"/aws/lambda/{function}"
+    if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        return False
+    return bool(logs.filter_log_events(logGroupName=group, filterPattern='"it ran"')["events"])
+
+
+MAY_LOG = {"Sid": "Log", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "*"}
+
+
+def test_a_function_whose_role_may_not_log_leaves_no_log(
+    root: Callable[[str], Any], new_function: Callable[..., str]
+) -> None:
+    for name, statements in (("silent", ()), ("halfway", (MAY_LOG | {"Action": "logs:PutLogEvents"},))):
+        new_function(name, *statements)
+        root("lambda").invoke(FunctionName=name)
+    new_function("telling", MAY_LOG)
+    root("lambda").invoke(FunctionName="telling")
+
+    assert [ran(root, name) for name in ("silent", "halfway", "telling")] == [False, False, True]
+
+
+def test_what_a_role_was_allowed_is_written_down_with_each_statement_that_allows_it_alone(
+    root: Callable[[str], Any], new_function: Callable[..., str], record: Path
+) -> None:
+    again = MAY_LOG | {"Sid": "Again", "Action": "logs:PutLogEvents"}
+    new_function("noted", MAY_LOG, again)
+    root("lambda").invoke(FunctionName="noted")
+
+    lines = [json.loads(line) for file in record.iterdir() for line in file.read_text().splitlines()]
+    seen = {(it["sid"], it["action"], it["sole"]) for it in lines if it.get("role") == "noted"}
+    assert seen == {
+        ("Log", "logs:CreateLogStream", True),
+        ("Log", "logs:PutLogEvents", False),
+        ("Again", "logs:PutLogEvents", False),
+    }
+
+
+def test_a_queue_is_polled_for_a_function_whose_role_may_and_for_no_other(
+    root: Callable[[str], Any], new_function: Callable[..., str]
+) -> None:
+    poll = {"Sid": "Poll", "Action": ["sqs:ReceiveMessage", "sqs:GetQueueAttributes"], "Resource": "*"}
+    for name, statements in (("polls", (MAY_LOG, poll)), ("stays", (MAY_LOG,))):
+        url = root("sqs").create_queue(QueueName=name)["QueueUrl"]
+        new_function(name, *statements)
+        queue = f"arn:aws:sqs:us-east-1:123456789012:{name}"
+        root("lambda").create_event_source_mapping(EventSourceArn=queue, FunctionName=name, BatchSize=1)
+        root("sqs").send_message(QueueUrl=url, MessageBody="{}")
+
+    wait_until(lambda: ran(root, "polls"))
+    assert not ran(root, "stays")
+    # It may receive, and not delete: the message is in flight, and comes again.
+    in_flight = root("sqs").get_queue_attributes(
+        QueueUrl=root("sqs").get_queue_url(QueueName="polls")["QueueUrl"],
+        AttributeNames=["ApproximateNumberOfMessagesNotVisible"],
+    )["Attributes"]
+    assert in_flight == {"ApproximateNumberOfMessagesNotVisible": "1"}
+
+
+def test_a_rule_reaches_the_queue_and_the_function_that_let_it_and_no_others(
+    root: Callable[[str], Any], new_function: Callable[..., str]
+) -> None:
+    rule = root("events").put_rule(Name="reaching", EventPattern=json.dumps({"source": ["reach"]}))["RuleArn"]
+    other = rule.replace("reaching", "another")
+    targets = []
+    for name, source in (("lets", rule), ("lets-another", other), ("lets-nobody", None)):
+        function = new_function(f"f-{name}", MAY_LOG)
+        url = root("sqs").create_queue(QueueName=f"q-{name}")["QueueUrl"]
+        queue = f"arn:aws:sqs:us-east-1:123456789012:q-{name}"
+        if source:
+            root("lambda").add_permission(
+                FunctionName=f"f-{name}",
+                StatementId="rule",
+                Action="lambda:InvokeFunction",
+                Principal="events.amazonaws.com",
+                SourceArn=source,
+            )
+            sending = {"Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": queue}
+            policy = document(sending | {"Condition": {"ArnEquals": {"aws:SourceArn": source}}})
+            root("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        targets += [{"Id": f"f-{name}", "Arn": function}, {"Id": f"q-{name}", "Arn": queue}]
+    root("events").put_targets(Rule="reaching", Targets=targets)
+    root("events").put_events(Entries=[{"Source": "reach", "DetailType": "t", "Detail": "{}"}])
+
+    def messages(name: str) -> bool:
+        url = root("sqs").get_queue_url(QueueName=f"q-{name}")["QueueUrl"]
+        return bool(root("sqs").receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages"))
+
+    wait_until(lambda: ran(root, "f-lets") and messages("lets"))
+    assert not [name for name in ("lets-another", "lets-nobody") if ran(root, f"f-{name}") or messages(name)]
+
+
+def test_who_has_a_secret_rotated_must_be_allowed_to_invoke_its_function(
+    root: Callable[[str], Any], allowed: As, new_function: Callable[..., str]
+) -> None:
+    function = new_function("rotator")
+    root("lambda").add_permission(
+        FunctionName="rotator",
+        StatementId="sm",
+        Action="lambda:InvokeFunction",
+        Principal="secretsmanager.amazonaws.com",
+        SourceAccount="123456789012",
+    )
+    secret = root("secretsmanager").create_secret(Name="to-rotate", SecretString="x")["ARN"]
+    rotate, invoke = ("secretsmanager:RotateSecret", secret), ("lambda:InvokeFunction", function)
+    with pytest.raises(ClientError, match="lambda:InvokeFunction"):
+        allowed(rotate)("secretsmanager").rotate_secret(SecretId=secret, RotationLambdaARN=function)
+
+    assert "RotationLambdaARN" not in root("secretsmanager").describe_secret(SecretId=secret)
+    secrets = allowed(rotate, invoke)("secretsmanager")
+    assert secrets.rotate_secret(SecretId=secret, RotationLambdaARN=function)["VersionId"]
+
+
+def test_a_function_that_lets_its_own_accounts_secrets_rotate_lets_no_other_accounts(
+    strict: LocalAws, root: Callable[[str], Any], new_function: Callable[..., str]
+) -> None:
+    function = new_function("of-this-account")
+    root("lambda").add_permission(
+        FunctionName="of-this-account",
+        StatementId="sm",
+        Action="lambda:InvokeFunction",
+        Principal="secretsmanager.amazonaws.com",
+        SourceAccount="123456789012",
+    )
+    foreign = session(strict, "999999999999", "any")("secretsmanager")
+    secret = foreign.create_secret(Name="foreign", SecretString="x")["ARN"]
+    assert secret.split(":")[4] == "999999999999"
+    with pytest.raises(ClientError, match="cannot invoke the specified Lambda function"):
+        foreign.rotate_secret(SecretId=secret, RotationLambdaARN=function)
+
+
+def test_a_secret_under_a_key_of_ones_own_takes_the_use_of_the_key_by_way_of_secrets_manager(
+    root: Callable[[str], Any], allowed: As, new_user: Callable[..., tuple[str, str]], strict: LocalAws
+) -> None:
+    key = root("kms").create_key()["KeyMetadata"]["Arn"]
+    secret = root("secretsmanager").create_secret(Name="encrypted", KmsKeyId=key, SecretString="x")["ARN"]
+    calls = {
+        "get_secret_value": ("secretsmanager:GetSecretValue", "kms:Decrypt", {}),
+        "put_secret_value": ("secretsmanager:PutSecretValue", "kms:GenerateDataKey", {"SecretString": "y"}),
+    }
+    for call, (action, use, arguments) in calls.items():
+        with pytest.raises(ClientError, match=use):
+            getattr(allowed((action, secret))("secretsmanager"), call)(SecretId=secret, **arguments)
+        user = new_user((action, secret))
+        (name,) = [it["UserName"] for it in root("iam").list_users()["Users"]][-1:]
+        statement = {"Action": use, "Resource": key}
+        for service, through in (("s3", False), ("secretsmanager", True)):
+            only = {"StringEquals": {"kms:ViaService": f"{service}.us-east-1.amazonaws.com"}}
+            policy = document(statement | {"Condition": only})
+            root("iam").put_user_policy(UserName=name, PolicyName="key", PolicyDocument=policy)
+            secrets = session(strict, *user)("secretsmanager")
+            if through:
+                assert getattr(secrets, call)(SecretId=secret, **arguments)["ARN"] == secret
+            else:
+                with pytest.raises(ClientError, match=use):
+                    getattr(secrets, call)(SecretId=secret, **arguments)
