@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
+from mtls_rotation.rotation import RotationRequest, Step
 from tests import builders
 from tests.prove.wire import Call, Listener, WiredStack
 from tests.unit.fakes import ACCOUNT, REGION
@@ -139,8 +140,9 @@ class Monitor(Listener):
 
     def returned(self, caller: str, arguments: tuple[Any, ...]) -> None:
         self._ended()
-        if caller == "rotate" and arguments[0].step.value == "testSecret":
-            self._passed.add((arguments[0].secret_id, arguments[0].version_id))
+        request = arguments[0] if arguments else None
+        if isinstance(request, RotationRequest) and request.step is Step.TEST:
+            self._passed.add((request.secret_id, request.version_id))
 
     def raised(self, caller: str, error: Exception) -> None:
         self._ended()
@@ -180,12 +182,12 @@ class Monitor(Listener):
 
     def in_use(self) -> Mapping[bytes, str]:
         """The anchors that clients hang on or that CAs issue from, by fingerprint, with a secret that needs each."""
-        needed = {above: it.secret for it in self.held() for above in it.above}
+        needed: dict[bytes, str] = {}
         for secret, labels in self._labels().items():
             ca = self._version(secret, labels[CURRENT]) if CURRENT in labels else None
             if ca and ca.authority and ca.in_date(self._stack.moment):
                 needed |= dict.fromkeys(ca.above, secret)
-        return needed
+        return needed | {above: it.secret for it in self.held() for above in it.above}
 
     def _refusal(self, client: Held, version_id: str | None) -> str:
         """Why a server that runs this truststore refuses the client; empty if it does not."""
