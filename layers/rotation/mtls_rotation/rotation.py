@@ -190,7 +190,27 @@ class Rotation:
         stored = self._versions.version(description.arn, request.version_id)
         if stored is None:
             stored = self._issue(description, request, deadline)
+        else:
+            self._give_up_if_expired(stored)
         file_certificate(self._bucket, _certified(stored), stored.name, stored.version_id)
+
+    def _give_up_if_expired(self, stored: SecretVersion) -> None:
+        """Take AWSPENDING off a version that nobody can use any more: Secrets Manager would try it again for ever.
+
+        Raises:
+            RejectedCertificateError: its certificate expired while the rotation stood still.
+        """
+        end = _certificates(_certified(stored))[0][0].not_valid_after_utc
+        if self._clock() <= end:
+            return
+        self._versions.drop_pending(stored.arn, stored.version_id)
+        raise RejectedCertificateError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found=f"a pending certificate that expired on {end:%Y-%m-%d %H:%M} UTC, before its rotation could end",
+            expected="one that is in date",
+            remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
+            " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
+        )
 
     def _staged(self, request: RotationRequest, deadline: Deadline) -> SecretDescription:
         """The secret's description, once it shows the token's version with a label, and rotation switched on.
