@@ -16,28 +16,40 @@ from demo.gateway import architecture
 
 # What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. Those
 # that wait for most of their time (API Gateway takes an update of a domain every 30 seconds) run beside those that
-# compute. The last has a test of so many requests a second, and begins when another run has ended.
-DOCUMENTS = ["tests/e2e/test_document_commands.py", "tests/e2e/test_package.py"]
-WAITING = ["tests/e2e/test_issuers.py", "tests/e2e/test_truststore.py", "tests/e2e/test_watching.py"]
-COMMAND_LINE = [*map(str, sorted(Path("tests/e2e").glob("test_mtlsctl_*.py"))), "tests/e2e/test_newcomer.py"]
-ELSEWHERE = [*DOCUMENTS, *WAITING, *COMMAND_LINE]
-RUNS = {
-    "end to end, the commands of the documents, and the package": DOCUMENTS,
+# compute. What keeps so many requests a second going comes after all of them, and has the machine to itself.
+END_TO_END = Path("tests/e2e")
+DOCUMENTS = ("document_commands", "package")
+WAITING = ("issuers", "truststore", "watching")
+COMMAND_LINE = ("mtlsctl_*", "newcomer")
+UNDER_LOAD = ("clients", "proxy", "bad_network", "soak")
+
+
+def end_to_end(*names: str) -> list[str]:
+    """The files of those names."""
+    return [str(file) for name in names for file in sorted(END_TO_END.glob(f"test_{name}.py"))]
+
+
+APART = end_to_end(*DOCUMENTS, *WAITING, *COMMAND_LINE, *UNDER_LOAD)
+AT_ONCE = {
+    "end to end, the truststore, the issuers and what watches": end_to_end(*WAITING),
+    "end to end, the commands of the documents, and the package": end_to_end(*DOCUMENTS),
     "unit, integration, and the demo's page in a browser": ["tests/unit", "tests/integration", "tests/browser"],
-    "end to end, the truststore, the issuers and what watches": WAITING,
-    "end to end, the command line": COMMAND_LINE,
-    "end to end, all else": ["tests/e2e", *(f"--ignore={file}" for file in ELSEWHERE)],
+    "end to end, the command line": end_to_end(*COMMAND_LINE),
+    "end to end, all else": [str(END_TO_END), *(f"--ignore={file}" for file in APART)],
 }
-AT_ONCE = 4
+AFTERWARDS = {"end to end, under load": end_to_end(*UNDER_LOAD)}
 LAST = "tests/test_every_certificate.py"
 
 
 def main() -> int:
     """Run all, show each as a whole when it has ended, and fail if one fails."""
     sam.build(architecture())
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        ended = [pool.submit(run, name, tests) for name, tests in RUNS.items()]
-        return int(max(it.result() for it in as_completed(ended)) != 0)
+    failed = False
+    for runs in (AT_ONCE, AFTERWARDS):
+        with ThreadPoolExecutor(len(runs)) as pool:
+            ended = [pool.submit(run, name, tests) for name, tests in runs.items()]
+            failed |= any([it.result() != 0 for it in as_completed(ended)])
+    return int(failed)
 
 
 def run(name: str, tests: list[str]) -> int:
