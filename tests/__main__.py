@@ -48,7 +48,7 @@ def main() -> int:
     for runs in (AT_ONCE, AFTERWARDS):
         with ThreadPoolExecutor(len(runs)) as pool:
             ended = [pool.submit(run, name, tests) for name, tests in runs.items()]
-            failed |= any([it.result() != 0 for it in as_completed(ended)])
+            failed |= max(it.result() for it in as_completed(ended)) != 0
     return int(failed)
 
 
