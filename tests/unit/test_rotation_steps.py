@@ -283,6 +283,19 @@ def test_finish_announces_what_was_rotated(stack: Stack) -> None:
     }
 
 
+def test_a_repeated_finish_announces_the_version_that_the_first_one_took_the_place_of(stack: Stack) -> None:
+    stack.rotate()
+    previous, token = stack.at("AWSCURRENT"), stack.begin()
+    for step in (Step.CREATE, Step.SET, Step.TEST):
+        stack.step(step, token)
+    stack.heard()
+    for _ in range(3):
+        stack.step(Step.FINISH, token)
+
+    told = stack.heard("Client Certificate Rotated")
+    assert [it["detail"]["previous_version_id"] for it in told] == [previous] * 3
+
+
 def test_a_failure_is_announced_with_its_code(stack: Stack) -> None:
     token = "11111111-2222-4333-8444-555555555555"
     with pytest.raises(MtlsRotationError) as failure:

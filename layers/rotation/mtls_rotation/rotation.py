@@ -42,7 +42,7 @@ from mtls_rotation.pki.verification import refusals, signed_by
 from mtls_rotation.request import CertificateRequest
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.truststore import bundle
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SecretVersion, end_of_issuing, issues_until
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING, AWSPREVIOUS, SecretVersion, end_of_issuing, issues_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -404,12 +404,15 @@ class Rotation:
         self._bus.put(CLIENT_CERTIFICATE_ROTATED, detail, stored.arn)
 
     def _promote(self, request: RotationRequest, secret: ManagedSecret, deadline: Deadline) -> str | None:
-        """Move AWSCURRENT to the token's version; returns the version that had it. A stale reading is read again."""
+        """Move AWSCURRENT to the token's version; returns the version that had it. A stale reading is read again.
+
+        Where it has been moved already, by a run that was killed, AWSPREVIOUS tells which version had it.
+        """
         for _ in deadline.sooner(VISIBILITY).attempts():
             description = self._describe(request.secret_id)
             current = description.version_at(AWSCURRENT)
             if current == request.version_id:
-                return None
+                return description.version_at(AWSPREVIOUS)
             try:
                 if secret.kind == "ca":
                     self._give_notice(description, secret)
