@@ -15,6 +15,7 @@ from mtls_rotation.rotation import Step
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.versions import end_of_issuing, issues_until
 from tests import builders
+from tests.unit.fakes import KilledError
 from tests.unit.stack import CA, CLIENT, Stack
 
 
@@ -222,6 +223,15 @@ def test_a_ca_whose_rotation_does_not_end_in_time_is_waited_for_by_the_next_try(
     carry_out(empty_stack)
     empty_stack.step(Step.CREATE, token)
     assert empty_stack.value(token)["certificate"]
+
+
+def test_a_run_that_is_killed_when_the_early_rotation_has_begun_has_announced_it(empty_stack: Stack) -> None:
+    dying(empty_stack, 20)
+    empty_stack.secrets.kill_after = "rotate_secret"
+    with pytest.raises(KilledError):
+        empty_stack.step(Step.CREATE, empty_stack.begin())
+
+    assert len(empty_stack.heard("Certificate Authority Expiring")) == 1
 
 
 def test_a_ca_that_can_issue_this_one_but_not_the_next_is_rotated_beside_it(empty_stack: Stack) -> None:

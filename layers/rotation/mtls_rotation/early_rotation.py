@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mtls_rotation.bus import CERTIFICATE_AUTHORITY_EXPIRING
 from mtls_rotation.errors import AuthorityRotatingError
 from mtls_rotation.pki.certificates import subject, to_rfc3339
-from mtls_rotation.versions import RotationStart
+from mtls_rotation.versions import AWSCURRENT, AWSPENDING, RotationStart
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -64,10 +64,11 @@ class EarlyRotation:
         needed = need(authority, order.definition.request.validity, order.now)
         if needed is Need.NOT:
             return False
+        # Before it is begun: a run that is killed in between announces it twice rather than never.
+        if self._can_begin(authority):
+            self._announce(authority, order)
         started = self._versions.rotate(authority.reference)
         log.warning("the CA expires too early", extra={"ca": authority.reference, "rotation": started.name})
-        if started is RotationStart.STARTED:
-            self._announce(authority, order)
         if needed is Need.SOON or started is RotationStart.REFUSED:
             return False
         for _ in order.deadline.attempts():
@@ -81,6 +82,13 @@ class EarlyRotation:
             expected="its successor at AWSCURRENT within the step's time",
             remedy="Secrets Manager tries again by itself. If it goes on, look at the rotation of the CA secret.",
         )
+
+    def _can_begin(self, authority: Authority) -> bool:
+        """Whether a rotation would be another than the one that is under way, and was announced."""
+        description = self._versions.describe(authority.reference)
+        pending = description.version_at(AWSPENDING)
+        under_way = pending is not None and AWSCURRENT not in description.stages[pending]
+        return description.rotation_enabled and not under_way
 
     def _announce(self, authority: Authority, order: Order) -> None:
         detail: dict[str, object] = {
