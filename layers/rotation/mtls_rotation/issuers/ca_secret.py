@@ -112,7 +112,8 @@ def require_within(order: Order, ca: x509.Certificate, remedy: str) -> None:
     Raises:
         ValidityBeyondIssuerError: it would not.
     """
-    ends = order.now + order.definition.request.validity
+    # Certificates end at whole seconds: a CA that was made a moment later, for this very order, ends in the same one.
+    ends = order.now.replace(microsecond=0) + order.definition.request.validity
     if ends > ca.not_valid_after_utc:
         raise ValidityBeyondIssuerError(
             where=order.where,
