@@ -1,17 +1,21 @@
 # Everything a developer or an operator runs. `make` sets up what it needs by itself: uv from PyPI with the Python at
-# hand, then two environments from the one lock (pyproject.toml says why there are two).
+# hand, then two environments from the one lock (pyproject.toml says why there are two). `make lint` has a third, as
+# checkov pins boto3 to an old version. Whatever is installed is checked against a hash that is in this repository.
 
 SHELL := /bin/bash
-UV_VERSION := 0.13.9
+INSTALL_UV := pip install --quiet --disable-pip-version-check --require-hashes --requirement tools/uv.txt
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 PYTHON := .venv/bin/python
 # SAM builds with the first python3.13 on PATH that has pip: its own environment's.
 SAM := PATH="$(CURDIR)/.venv-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
+COMPILE := $(UV) pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-annotate \
+  --no-header --no-emit-index-url
 # The processor that the layer is built for; `make deploy ARCHITECTURE=arm64` builds and deploys for Graviton.
 export ARCHITECTURE ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo picture browser test lint format build local bench prove deploy package clean lock
+.PHONY: help setup demo picture browser test lint lint-code lint-templates format build local bench prove deploy \
+  package clean lock
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2}'
@@ -30,13 +34,18 @@ browser: setup  # Have a browser for the page's tests: one that is there, or els
 test: setup browser  ## Run every test: unit, integration, end to end
 	$(PYTHON) -m tests
 
-lint: setup  ## Check style, types, the template and the lock
+lint: setup .venv-checkov/.synced  ## Check style, types, the templates and the lock
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-code lint-templates
+
+lint-code: setup
 	$(UV) lock --check --quiet
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy layers/rotation/mtls_rotation cli/mtlsctl client/mtls_client sidecar/mtls_sidecar localaws demo tests
 	@set -e; for function in functions/*/ examples/lambda/function/; do $(PYTHON) -m mypy $$function; done
-	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
+
+lint-templates: setup .venv-checkov/.synced
+	$(PYTHON) -m tests.template
 
 format: setup  ## Put the code into form
 	$(PYTHON) -m ruff check --fix --quiet .
@@ -51,7 +60,7 @@ local: setup  ## Keep the embedded local AWS up with the stack on it, and say ho
 bench: setup  ## Measure, into build/bench/results.json
 	$(PYTHON) -m tests.benchmarks
 
-prove: setup  ## Try to break the promise at full length, into build/prove/report.json
+prove: setup .venv-checkov/.synced  ## Try to break the promise at full length, into build/prove/report.json
 	$(PYTHON) -m tests.prove
 
 deploy: build  ## Deploy to the AWS account at hand; PARAMETERS="DomainName=api.example.com HostedZoneId=Z..."
@@ -78,8 +87,10 @@ package: setup  ## Wheels into build/package/, and the template with its code in
 	@echo "build/package/packaged.yaml: deploy with \`sam deploy --template-file build/package/packaged.yaml\`," \
 	  "or publish with \`sam publish --template build/package/packaged.yaml\`"
 
-lock: .tools/bin/uv  ## Renew the lock, and the layers' requirements from it
+lock: .tools/bin/uv  ## Renew the lock, the layers' requirements from it, and checkov's
 	$(UV) lock --upgrade
+	$(COMPILE) tools/uv.in --output-file tools/uv.txt
+	$(COMPILE) tools/checkov.in --output-file tools/checkov.txt
 	$(UV) export --quiet --frozen --package mtls-rotation --no-dev --no-emit-project --no-emit-workspace \
 	  --no-annotate --no-header --output-file layers/rotation/requirements.txt
 	$(UV) export --quiet --frozen --package mtls-client --extra httpx --no-dev --no-emit-project --no-emit-workspace \
@@ -88,12 +99,18 @@ lock: .tools/bin/uv  ## Renew the lock, and the layers' requirements from it
 clean:  ## Remove what was built; the environments stay
 	rm -rf .aws-sam build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.tools/bin/uv:
+.tools/bin/uv: tools/uv.txt
 	# A venv where the Python at hand can make one; else pip alone (Debian ships the two apart).
-	python3 -m venv .tools && .tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || \
-	  { rm -rf .tools && python3 -m pip install --quiet --disable-pip-version-check --target .tools uv==$(UV_VERSION); }
+	python3 -m venv .tools && .tools/bin/python -m $(INSTALL_UV) || \
+	  { rm -rf .tools && python3 -m $(INSTALL_UV) --target .tools; }
+	@touch $@
 
 .venv/.synced: pyproject.toml uv.lock cli/pyproject.toml client/pyproject.toml layers/rotation/pyproject.toml sidecar/pyproject.toml .python-version | $(filter .tools/bin/uv,$(UV))
 	$(UV) sync --frozen --quiet
 	UV_PROJECT_ENVIRONMENT=.venv-sam $(UV) sync --frozen --quiet --only-group sam
+	@touch $@
+
+.venv-checkov/.synced: tools/checkov.txt .python-version | $(filter .tools/bin/uv,$(UV))
+	$(UV) venv --quiet --allow-existing .venv-checkov
+	$(UV) pip sync --quiet --python .venv-checkov/bin/python --require-hashes tools/checkov.txt
 	@touch $@
