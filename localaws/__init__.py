@@ -112,11 +112,12 @@ class LocalAws:
         self.front_door: FrontDoor
 
     @classmethod
-    def start(cls, *, log_path: Path | None = None, **settings: Any) -> Self:
+    def start(cls, *, log_path: Path | None = None, functions_endpoint_url: str | None = None, **settings: Any) -> Self:
         """Start a local AWS on free loopback ports and wait until it answers.
 
         Args:
             log_path: where its log goes; a temporary file when left out.
+            functions_endpoint_url: where functions call AWS, if something stands in between; on loopback, too.
             settings: the attributes of :class:`~localaws.settings.Settings`.
 
         Raises:
@@ -130,7 +131,8 @@ class LocalAws:
         with _listener() as gateway, _listener() as front_door, log.open("wb") as log_file:
             endpoint_url = f"http://{_LOOPBACK}:{gateway.getsockname()[1]}"
             door_port: int = front_door.getsockname()[1]
-            process, lifeline = _spawn(wanted, gateway, front_door, endpoint_url, state_dir, log_file)
+            functions_url = functions_endpoint_url or endpoint_url
+            process, lifeline = _spawn(wanted, gateway, front_door, endpoint_url, functions_url, state_dir, log_file)
         aws = cls(process, endpoint_url, lifeline, state_dir)
         try:
             ready = aws._wait_until_ready(log)
@@ -222,6 +224,7 @@ def _spawn(
     gateway: socket.socket,
     front_door: socket.socket,
     endpoint_url: str,
+    functions_endpoint_url: str,
     state_dir: Path,
     log_file: IO[bytes],
 ) -> tuple[subprocess.Popen[bytes], int]:
@@ -239,7 +242,11 @@ def _spawn(
             [sys.executable, "-m", "localaws.server", json.dumps(options)],
             cwd=Path(__file__).parent.parent,
             env=server_environment(
-                os.environ, endpoint_url=endpoint_url, state_dir=str(state_dir), enforce_iam=settings.enforce_iam
+                os.environ,
+                endpoint_url=endpoint_url,
+                functions_endpoint_url=functions_endpoint_url,
+                state_dir=str(state_dir),
+                enforce_iam=settings.enforce_iam,
             ),
             pass_fds=(gateway.fileno(), front_door.fileno(), read_end),
             stdin=subprocess.DEVNULL,

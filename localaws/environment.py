@@ -89,15 +89,18 @@ def export_lines(ours: Mapping[str, str]) -> list[str]:
 
 
 def server_environment(
-    base: Mapping[str, str], *, endpoint_url: str, state_dir: str, enforce_iam: bool
+    base: Mapping[str, str], *, endpoint_url: str, functions_endpoint_url: str, state_dir: str, enforce_iam: bool
 ) -> dict[str, str]:
-    """Return the environment of the emulator process. Lambda workers inherit it: it holds nothing of the caller's."""
+    """Return the environment of the emulator process. Lambda workers inherit it: it holds nothing of the caller's.
+
+    Its ``AWS_ENDPOINT_URL`` is what the emulator hands on to functions; it makes no calls to itself over it.
+    """
     kept = without_foreign_settings(base)
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
         kept.pop(name, None)
     port = str(urlsplit(endpoint_url).port)
     return kept | {
-        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ENDPOINT_URL": require_loopback(functions_endpoint_url),
         "AWS_ACCESS_KEY_ID": ACCOUNT_ID,
         "AWS_SECRET_ACCESS_KEY": "local-only",
         "AWS_EC2_METADATA_DISABLED": "true",

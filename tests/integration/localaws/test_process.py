@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ aws = LocalAws.start(log_path=Path(sys.argv[1]))
 print(aws.endpoint_url, aws.front_door.port, aws._process.pid, aws._state_dir, flush=True)
 time.sleep(600)
 """
+_TELLER = "import os\ndef handler(event, context):\n    return os.environ['AWS_ENDPOINT_URL']\n"
 _SLEEPER = "import time\ndef handler(event, context):\n    time.sleep(60)\n"
 
 
@@ -134,6 +136,26 @@ def test_two_at_a_time_share_nothing(aws: LocalAws, tmp_path: Path) -> None:
         client(other.endpoint_url, "secretsmanager").create_secret(Name="only-there", SecretString="x")
         listed = client(aws.endpoint_url, "secretsmanager").list_secrets()["SecretList"]
         assert "only-there" not in [entry["Name"] for entry in listed]
+
+
+def test_functions_call_aws_where_they_are_told_to(tmp_path: Path) -> None:
+    between = "http://127.0.0.1:9"
+    with LocalAws.start(log_path=tmp_path / "log", functions_endpoint_url=between) as aws:
+        functions = client(aws.endpoint_url, "lambda")
+        functions.create_function(
+            FunctionName="teller",
+            Runtime="python3.13",
+            Handler="app.handler",
+            Role="arn:aws:iam::123456789012:role/r",
+            Code={"ZipFile": zipped(_TELLER)},
+        )
+        told = json.loads(functions.invoke(FunctionName="teller")["Payload"].read())
+    assert told == between
+
+
+def test_functions_are_told_no_endpoint_that_is_not_loopback(tmp_path: Path) -> None:
+    with pytest.raises(NotLoopbackError, match="loopback"):
+        LocalAws.start(log_path=tmp_path / "log", functions_endpoint_url="https://sqs.us-east-1.amazonaws.com")
 
 
 def test_a_child_that_dies_at_start_is_an_error_with_the_end_of_its_log(
