@@ -1,82 +1,124 @@
-"""What `sam build` makes: functions that run on the layer and the Lambda runtime, and on nothing else."""
+"""What `sam build` makes: functions that run on the layers and the Lambda runtime, and layers that hold no more."""
 
+import os
+import shutil
 import subprocess
-import sys
-import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
 from demo import sam
+from demo.gateway import architecture
+from tests.template import layers, loading
+from tests.template.layers import BUILT
 
-BUILT = sam.ROOT / ".aws-sam" / "build"
-# What the python3.13 runtime brings: https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
-RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
-LAYER_LIMIT_MB = 40
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Path:
-    site_packages = Path(sysconfig.get_paths()["purelib"])
-    for package in RUNTIME:
-        (tmp_path / package).symlink_to(site_packages / package)
-    return tmp_path
+# Lambda refuses a function whose code and layers have more than 250 MiB together. These are about what there is.
+LIMITS_MB = {"RotationLayer": (25, 8.5), "ClientLayer": (18.5, 6)}
 
 
-# What each function makes of its parts, beside importing its handler.
-PARTS = {
-    "RotateFunction": "from mtls_rotation import handshake; parts.rotation",
-    "TruststoreSyncFunction": "parts.sync, parts.queue",
-    "BootstrapFunction": "import urllib3; parts.bootstrap, parts.removal",
-    "SignedCertificateFunction": "parts.intake",
-    "RevocationFunction": "parts.revocation",
-    "AuthorizerFunction": "parts.revocation_check, parts.allow_list()",
-    "MtlsProxyFunction": "parts.forwarding",
-}
-LAYERS = {"MtlsProxyFunction": ("RotationLayer", "ClientLayer")}
+@pytest.mark.parametrize("function", loading.PARTS)
+def test_a_function_finds_all_that_it_imports_in_its_layers(built: None, function: str) -> None:
+    loaded = loading.by_function(function)
+    assert BUILT / function / "app.py" in loaded
 
 
-@pytest.mark.parametrize("function", PARTS)
-def test_a_function_finds_all_that_it_imports_in_its_layers(built: None, runtime: Path, function: str) -> None:
-    layers = [str(BUILT / layer / "python") for layer in LAYERS.get(function, ("RotationLayer",))]
-    program = (
-        f"import sys; sys.path[:0] = {[str(BUILT / function), *layers, str(runtime)]!r}\n"
-        f"import app; parts = app.assembly; {PARTS[function]}\n"
-    )
-    environment = {
-        "BUCKET_NAME": "b",
-        "EVENT_BUS_NAME": "default",
-        "STACK_NAME": "s",
-        "DOMAIN_NAMES": "api.example.com",
-        "ALLOW_LIST": '{"routes": {"GET /": ["*"]}}',
-        "ROUTES": '{"routes": {"billing": {"upstream": "https://api.partner.example"}}}',
-        "CLIENT_SECRET": "mtls/billing",
-        "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/q",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    # -I and -S: neither this environment's packages nor its variables.
+def test_the_client_finds_all_that_it_imports_in_its_layer_alone(built: None) -> None:
+    loaded = loading.by_a_client()
+    assert BUILT / "ClientLayer" / "python" / "mtls_client" / "__init__.py" in loaded
+
+
+def test_every_package_in_a_layer_is_imported_by_something_that_runs_on_it(built: None) -> None:
+    loaded = loading.by_a_client().union(*(loading.by_function(it) for it in loading.PARTS))
+    for layer, packages in layers.PACKAGES.items():
+        top = BUILT / layer / "python"
+        imported = {layers.top_of(path.relative_to(top)) for path in loaded if path.is_relative_to(top)}
+        assert imported == set(packages), layer
+
+
+@pytest.mark.parametrize("layer", layers.PACKAGES)
+def test_a_layer_holds_what_is_listed_and_nothing_else(built: None, layer: str) -> None:
+    assert layers.strays(BUILT / layer, layers.PACKAGES[layer]) == []
+    assert layers.machines(BUILT / layer) == {architecture()}
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "python/boto3/__init__.py",
+        "python/pip-26.0.dist-info/METADATA",
+        "python/cryptography/__init__.pyi",
+        "python/cryptography/__pycache__/__init__.cpython-312.py",
+        "python/idna/tests.txt",
+        "python/idna-3.20.dist-info/RECORD",
+        "python/idna-3.20.dist-info/licenses/tests/test_idna.py",
+        "bin/httpx",
+    ],
+)
+def test_a_stray_file_in_a_layer_is_seen(built: None, tmp_path: Path, stray: str) -> None:
+    layer = tmp_path / "layer"
+    shutil.copytree(BUILT / "RotationLayer", layer, copy_function=os.link)
+    (layer / stray).parent.mkdir(parents=True, exist_ok=True)
+    (layer / stray).touch()
+    assert layers.strays(layer, layers.PACKAGES["RotationLayer"])
+
+
+def test_a_package_that_is_missing_in_a_layer_is_seen(built: None, tmp_path: Path) -> None:
+    layer = tmp_path / "layer"
+    shutil.copytree(BUILT / "RotationLayer", layer, copy_function=os.link)
+    shutil.rmtree(layer / "python" / "idna")
+    assert layers.strays(layer, layers.PACKAGES["RotationLayer"]) == ["idna: is listed, and not there"]
+
+
+@pytest.mark.parametrize("layer", LIMITS_MB)
+def test_a_layer_stays_light(built: None, layer: str) -> None:
+    size, (unpacked, zipped) = layers.measure(BUILT / layer), LIMITS_MB[layer]
+    assert size.unpacked < unpacked * 1_000_000
+    assert size.zipped < zipped * 1_000_000
+
+
+@pytest.mark.parametrize("function", loading.PARTS)
+def test_a_function_is_its_handler_alone(built: None, function: str) -> None:
+    files = [path.relative_to(BUILT / function).as_posix() for path in (BUILT / function).rglob("*") if path.is_file()]
+    assert files == ["app.py"]
+
+
+@pytest.mark.parametrize("folder", ["layers/rotation", "client"])
+@pytest.mark.parametrize(
+    ("pin", "refusal"),
+    [(" --hash=sha256:" + "0" * 64, "DO NOT MATCH THE HASHES"), ("", "Hashes are required")],
+    ids=["another-hash", "no-hash"],
+)
+def test_a_layer_is_not_built_of_anything_but_what_was_pinned(
+    tmp_path: Path, folder: str, pin: str, refusal: str
+) -> None:
+    """With a package of the right name and version at hand, which is another one."""
+    with zipfile.ZipFile(tmp_path / "idna-3.20-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("idna-3.20.dist-info/METADATA", "Metadata-Version: 2.1\nName: idna\nVersion: 3.20\n")
+        wheel.writestr("idna-3.20.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("idna-3.20.dist-info/RECORD", "")
+    shutil.copy(sam.ROOT / folder / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").write_text(f"idna==3.20{pin}\n")
+    (target,) = [
+        line.partition(":")[0] for line in (tmp_path / "Makefile").read_text().splitlines() if "build-" in line
+    ]
     finished = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program], env=environment, capture_output=True, text=True, check=False
+        ["make", target],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{sam.SAM_ENVIRONMENT}:{os.environ['PATH']}",
+            "ARTIFACTS_DIR": str(tmp_path / "artifacts"),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert finished.returncode == 0, finished.stderr
-
-
-def test_the_layer_stays_light(built: None) -> None:
-    size = sum(file.stat().st_size for file in (BUILT / "RotationLayer").rglob("*") if file.is_file())
-    assert size < LAYER_LIMIT_MB * 1_000_000
-
-
-def test_the_layer_holds_no_second_boto3(built: None) -> None:
-    packages = {entry.name for entry in (BUILT / "RotationLayer" / "python").iterdir()}
-    assert not packages & {"boto3", "botocore"}
-    assert {"mtls_rotation", "cryptography", "pydantic", "aws_lambda_powertools"} <= packages
-
-
-def test_the_clients_layer_is_whole_by_itself(built: None) -> None:
-    packages = {entry.name for entry in (BUILT / "ClientLayer" / "python").iterdir()}
-    assert not packages & {"boto3", "botocore", "mtls_rotation"}
-    assert {"mtls_client", "cryptography", "httpx"} <= packages
+    assert finished.returncode
+    assert refusal in finished.stderr
 
 
 def test_what_is_deployed_has_no_yaml_aliases(built: None) -> None:
