@@ -81,7 +81,10 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 }
 OVERLAP = timedelta(hours=1)
 CALL = timedelta(milliseconds=20)
-STEP_TAKES, SYNC_TAKES, OTHERS_TAKE = 890.0, 110.0, 110.0
+# Seconds. A step has up to fifteen minutes; the less it has, the more histories there are.
+STEP_TAKES, SYNC_TAKES, OTHERS_TAKE = 240.0, 110.0, 110.0
+# After so many seconds a message that was put back comes again.
+COMES_AGAIN = 30
 # What a function may end with: it is called again, and an operator is told.
 CLEAN = (MtlsRotationError, ClientError, BotoCoreError, KilledError)
 
@@ -138,6 +141,7 @@ class World(Stack):
         self._last_update: datetime | None = None
         self._unsure_until: datetime | None = None
         self._in_background = False
+        self._next_delivery = builders.NOW
         self._held: dict[str, Held | None] = {}
         self._needles: list[bytes] = []
         self._accepted: dict[tuple[str, str], datetime] = {}
@@ -252,14 +256,14 @@ class World(Stack):
         client = SecretDefinition(CLIENT, DEFINITIONS[CLIENT] | {"request": request})
         ca, deadline = SecretDefinition(CA, DEFINITIONS[CA]), self._deadline(OTHERS_TAKE)
 
-        def ended(_: Process) -> None:
-            self._unsure_until = self.moment + timedelta(seconds=30)
-            self.by_hand |= {(name, it) for name in (CA, CLIENT) if (it := self._now_current.get(name))}
-
         for it in self.processes:
             it.process.disturbed |= it.process.kind == "sync"
         return self._start(
-            "bootstrap", "", lambda: self.bootstrap.run(ca, client, request_id, deadline), OTHERS_TAKE, ended
+            "bootstrap",
+            "",
+            lambda: self.bootstrap.run(ca, client, request_id, deadline),
+            OTHERS_TAKE,
+            lambda _: self.unsure(),
         )
 
     def start_intake(self) -> Process | None:
@@ -336,7 +340,9 @@ class World(Stack):
             return
         self._in_background = True
         try:
-            self.deliver_all(rounds=1)
+            if self.queue and self.moment >= self._next_delivery:
+                self._next_delivery = self.moment + timedelta(seconds=COMES_AGAIN)
+                self.go(self.start_sync(list(self.queue)))
             for run in [it for it in self.runs if it.secret in AUTHORITIES and it.process is None]:
                 self.walk(run)
         finally:
@@ -348,14 +354,14 @@ class World(Stack):
             self.go(run.process or self.start_step(run))
         return run.step == len(Step)
 
-    def deliver_all(self, *, rounds: int = 40) -> None:
+    def deliver_all(self, *, rounds: int = 15) -> None:
         """Sync with everything that is queued, again and again until nothing is left."""
         for _ in range(rounds):
             batch = list(self.queue)
             self.go(self.start_sync(batch))
             if not self.queue:
                 return
-            self.pass_seconds(10)
+            self.pass_seconds(COMES_AGAIN)
 
     def rotate_through(self, name: str) -> bool:
         """RotateSecret, and the whole walk; whether it ended well."""
@@ -529,6 +535,9 @@ class World(Stack):
             self._last_update = self.moment
         if operation == "PutObject" and request["Key"] == layout.TRUSTSTORE:
             self._require_safe(request["Body"])
+        if operation == "PutSecretValue" and process.kind == "bootstrap":
+            # Killed here, it has not filed what it carried over; CloudFormation need not try again.
+            self.by_hand.add((self.secrets.record(request["SecretId"]).name, request["ClientRequestToken"]))
         if operation == "UpdateSecretVersionStage" and request["VersionStage"] == CURRENT:
             self._require_tested(process, request)
         try:
@@ -618,9 +627,9 @@ class World(Stack):
             return
         csr = x509.load_pem_x509_csr(note["certificate_signing_request"].encode())
         number = len(self.s3.objects)
-        top, top_key = builders.Foreign(common_name=f"Partner root {number}", not_after=self.moment + _YEAR).make()
+        top, top_key = builders.Foreign(common_name=f"Partner root {number}", not_after=self.moment + _LONG).make()
         ca, ca_key = builders.Foreign(
-            common_name=f"Partner CA {number}", issuer=top, signer=top_key, not_after=self.moment + _YEAR
+            common_name=f"Partner CA {number}", issuer=top, signer=top_key, not_after=self.moment + _LONG
         ).make()
         request = CertificateRequest(**note["request"]).model_copy(update={"validity_days": days})
         public = csr.public_key() if well else pki.generate_key(request.key_algorithm).public_key()
@@ -740,7 +749,7 @@ class World(Stack):
         monitor._certificates.cache_clear()
 
 
-_YEAR = timedelta(days=365)
+_LONG = timedelta(days=800)
 
 
 def endpoint_of(world: World) -> Any:
