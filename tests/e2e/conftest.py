@@ -153,10 +153,10 @@ def built() -> None:
 
 
 @pytest.fixture(scope="session")
-def partner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+def partner() -> Iterator[Upstream]:
     """A partner's API that asks for client certificates. Its server certificate is by a CA of its own."""
     identity = builders.server_certificate(builders.root("Partner's server CA"))
-    with upstream(identity, tmp_path_factory.mktemp("partner")) as server:
+    with upstream(identity) as server:
         yield server
 
 
@@ -186,7 +186,7 @@ def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The stack as `sam deploy` gives it with no parameter set, on a Secrets Manager whose reads lag."""
-    lags = {"consistency_lag": timedelta(seconds=1), "list_lag": timedelta(minutes=5)}
+    lags: dict[str, Any] = {"consistency_lag": timedelta(seconds=1), "list_lag": timedelta(minutes=5)}
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **lags) as aws:
         environment = sealed(os.environ, aws.environment())
         parameters = {"Architecture": architecture()}
