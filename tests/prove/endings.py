@@ -9,12 +9,17 @@ from contextlib import suppress
 from typing import Any
 
 from cryptography import x509
+from moto.kms.models import kms_backends
+from moto.s3.models import FakeKey, s3_backends
+from moto.secretsmanager.models import secretsmanager_backends
 
 from mtls_rotation import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore import bundle
+from tests.prove.monitor import object_versions
 from tests.prove.retries import World
-from tests.unit.stack import Stack
+from tests.unit.fakes import ACCOUNT, REGION
+from tests.unit.stack import BUCKET, Stack
 
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\\?n?\n?", re.DOTALL)
 _UNNAMED = (
@@ -34,25 +39,26 @@ def ending(world: World) -> dict[str, Any]:
     """Everything that a killed history must share with one that was not."""
     named = _names(world.stack)
     return {
-        "labels": {secret: _labels(world.stack, secret, named) for secret in secrets(world.stack)},
-        "objects": sorted(_objects(world.stack, named)),
-        "gateway": {name: _running(world.stack, it, named) for name, it in world.stack.gateway.domains.items()},
-        "keys in KMS": sorted(_kms_keys(world.stack, named)),
-        "events": sorted({f"{it['detail-type']} {named(_text(it['detail']))}" for it in world.heard}),
+        "labels": {secret: _labels(world.stack, secret, named) for secret in secrets()},
+        "objects": sorted(_objects(named)),
+        "gateway": {name: _running(it, named) for name, it in world.stack.gateway.domains.items()},
+        "keys in KMS": sorted(_kms_keys(named)),
+        "events": sorted({f"{about} {named(json.dumps(detail, sort_keys=True))}" for about, detail in world.heard}),
     }
 
 
 def problems(world: World, *, waiting: bool) -> list[str]:
     """What is wrong with an ending by itself."""
     stack, found = world.stack, []
-    for secret in secrets(stack):
+    for secret in secrets():
         labels = [label for labels in stack.labels(secret).values() for label in labels]
         if labels.count("AWSCURRENT") != 1:
             found.append(f"{secret} has {labels.count('AWSCURRENT')} versions at AWSCURRENT")
         pending = stack.at("AWSPENDING", secret)
         if pending and not waiting:
             found.append(f"{secret} has {pending} at AWSPENDING")
-    newest = stack.bucket.newest(layout.TRUSTSTORE)
+    versions = object_versions()
+    newest = versions[-1].version_id if versions else None
     for name, domain in stack.gateway.domains.items():
         if domain.version_id != newest or domain.status != "AVAILABLE":
             found.append(f"{name} runs {domain.version_id} and is {domain.status}, where {newest} is published")
@@ -62,7 +68,7 @@ def problems(world: World, *, waiting: bool) -> list[str]:
 def orphans(stack: Stack) -> list[str]:
     """The objects that belong to no version of any secret."""
     versions, anchors, waiting = set(), set(), set()
-    for secret in secrets(stack):
+    for secret in secrets():
         for version in stack.labels(secret):
             versions.add((secret, version))
             value = stack.value(version, secret)
@@ -83,18 +89,24 @@ def orphans(stack: Stack) -> list[str]:
             return key.split("/")[1].removesuffix(".pem") in waiting
         return False
 
-    return [key for key in stack.objects() if not belongs(key)]
+    return [key for key in contents() if not belongs(key)]
 
 
-def secrets(stack: Stack) -> list[str]:
+def secrets() -> list[str]:
     """The names of all secrets."""
-    return sorted(entry["Name"] for entry in stack.clients.secretsmanager.list_secrets()["SecretList"])
+    return sorted(secretsmanager_backends[ACCOUNT][REGION].secrets)
+
+
+def contents() -> dict[str, bytes]:
+    """Key → content of everything in the bucket, without a call."""
+    newest = ((key, versions[-1]) for key, versions in s3_backends[ACCOUNT]["aws"].buckets[BUCKET].keys.lists())
+    return {key: it.value for key, it in newest if isinstance(it, FakeKey)}
 
 
 def _names(stack: Stack) -> Callable[[str], str]:
     """What puts names in place of whatever is another in each history."""
     known: dict[str, str] = {}
-    for secret in secrets(stack):
+    for secret in secrets():
         record = stack.secrets.record(secret)
         known[record.arn] = f"<{secret}>"
         for number, version in enumerate(record.versions):
@@ -139,8 +151,8 @@ def _labels(stack: Stack, secret: str, named: Callable[[str], str]) -> list[str]
     return sorted(named(f"{label} on {it}") for it, labels in stack.labels(secret).items() for label in labels)
 
 
-def _objects(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
-    for key, body in stack.objects().items():
+def _objects(named: Callable[[str], str]) -> Iterable[str]:
+    for key, body in contents().items():
         if key == layout.TRUSTSTORE:
             content = " ".join(sorted(bundle.fingerprints(body)))
         elif key == layout.SYNC_NOTES:
@@ -154,16 +166,11 @@ def _objects(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
         yield f"{named(key)}: {' '.join(sorted(named(content).split(' ')))}"
 
 
-def _running(stack: Stack, domain: Any, named: Callable[[str], str]) -> list[str]:
-    stored = stack.bucket.read(layout.TRUSTSTORE, domain.version_id)
-    return sorted(map(named, bundle.fingerprints(stored.body))) if stored else []
+def _running(domain: Any, named: Callable[[str], str]) -> list[str]:
+    running = [it.value for it in object_versions() if it.version_id == domain.version_id]
+    return sorted(named(it) for body in running for it in bundle.fingerprints(body))
 
 
-def _kms_keys(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
-    for key in stack.clients.kms.list_keys()["Keys"]:
-        state = stack.clients.kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"]
-        yield f"{named(key['KeyArn'])} {state}"
-
-
-def _text(detail: dict[str, Any]) -> str:
-    return json.dumps(detail, sort_keys=True)
+def _kms_keys(named: Callable[[str], str]) -> Iterable[str]:
+    for key in kms_backends[ACCOUNT][REGION].keys.values():
+        yield f"{named(key.arn)} {key.key_state}"

@@ -294,11 +294,11 @@ class Monitor(Listener):
         return self._parsed[text]
 
     def _newest_truststore(self) -> str | None:
-        versions = _object_versions()
+        versions = object_versions()
         return versions[-1].version_id if versions else None
 
     def _truststore(self, version_id: str | None) -> bytes:
-        versions = _object_versions()
+        versions = object_versions()
         found = [it for it in versions if it.version_id == version_id] if version_id else versions[-1:]
         return found[0].value if found else b""
 
@@ -329,7 +329,7 @@ def _records() -> dict[str, Any]:
     return found
 
 
-def _object_versions() -> list[Any]:
+def object_versions() -> list[Any]:
     """The versions of the truststore, the oldest first."""
     bucket = s3_backends[ACCOUNT]["aws"].buckets.get(BUCKET)
     return [it for it in bucket.keys.getlist(TRUSTSTORE, []) if hasattr(it, "value")] if bucket else []

@@ -6,6 +6,7 @@ Lambda runs a failed asynchronous event again; CloudFormation repeats its reques
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from mtls_rotation.rotation import Step
 from mtls_rotation.truststore.sync import SyncResult
 from tests.prove.monitor import Monitor
 from tests.prove.wire import Call, Killed, Listener, WiredStack
-from tests.unit.stack import CLIENT, Clients
+from tests.unit.stack import BUCKET, CLIENT, Clients
 
 # How often AWS tries before it is taken that it would for ever.
 TRIES = 8
@@ -40,56 +41,71 @@ class Kill:
 
 
 class Killer(Listener):
-    """Counts the calls, and kills at those that were planned."""
+    """Counts the calls, and asks at each point whether the process is to end there.
 
-    def __init__(self) -> None:
+    Args:
+        here: is asked with the point; whether to kill.
+    """
+
+    def __init__(self, here: Callable[[Kill], bool]) -> None:
         self.calls: list[str] = []
-        self.done: list[str] = []
-        self._plan: list[Kill] = []
-        self._at_work = False
-
-    def begin(self, plan: tuple[Kill, ...]) -> None:
-        """Count from here on."""
-        self._plan, self._at_work = list(plan), True
-
-    def end(self) -> None:
-        """Count no more."""
-        self._at_work = False
+        self.kills: list[str] = []
+        self.at_work = False
+        self._here = here
 
     def before(self, call: Call) -> None:
-        if self._at_work:
+        if self.at_work:
             self.calls.append(f"{call.caller}: {call.service} {call.operation}")
-            self._kill(after=False)
+            self._ask(Kill(len(self.calls), after=False))
 
     def after(self, call: Call) -> None:
-        if self._at_work:
-            self._kill(after=True)
+        if self.at_work:
+            self._ask(Kill(len(self.calls), after=True))
 
-    def _kill(self, *, after: bool) -> None:
-        here = Kill(len(self.calls), after)
-        if self._plan and self._plan[0] == here:
-            self._plan.pop(0)
-            self.done.append(f"{here} ({self.calls[-1]})")
+    def _ask(self, point: Kill) -> None:
+        if self._here(point):
+            self.kills.append(f"{point} ({self.calls[-1]})")
             raise Killed
 
 
 class World:
-    """A stack, the monitor that watches it, and AWS that keeps it going."""
+    """A stack, the monitor that watches it, and AWS that keeps it going.
 
-    def __init__(self, clients: Clients) -> None:
+    Attributes:
+        heard: the events that the stack has put, each as (detail-type, detail).
+        patient: whether what a killed run has begun is done before that run is repeated.
+        forced: whether the sync is run with force.
+        private_ca: the ARN of the CA in AWS Private CA, if there is one.
+    """
+
+    def __init__(self, clients: Clients, here: Callable[[Kill], bool]) -> None:
         self.stack = WiredStack(clients)
-        self.stack.create()
+        clients.s3.create_bucket(Bucket=BUCKET)
+        clients.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         self.monitor = Monitor(self.stack)
-        self.killer = Killer()
-        self.stack.wire.listeners.insert(0, self.killer)  # who is killed before a call makes none
+        self.killer = Killer(here)
+        # Who is killed before a call makes none; what is said after one was said even if its sayer is killed then.
+        self.stack.wire.listeners = [self.killer, _Bus(self), *self.stack.wire.listeners]
         self.stack.time.meanwhile += [self.stack.gateway.settle, self.serve]
-        self.heard: list[dict[str, Any]] = []
+        self.heard: list[tuple[str, dict[str, Any]]] = []
         self.patient = self.forced = False
         self.private_ca = ""
         self._asked: set[tuple[str, str]] = set()
         self._synced = True
         self._under_way: set[str] = set()
         self._rotations = 0
+
+    def count_anew(self) -> None:
+        """Count calls and checks from here on."""
+        self.stack.wire.calls = 0
+        self.monitor.checks = self.monitor.judged = self.monitor.verifications = 0
+
+    def hear(self, detail_type: str, detail: dict[str, Any]) -> None:
+        """An event of the stack."""
+        self.heard.append((detail_type, detail))
+        if detail_type == "Truststore Sync Requested":
+            self._asked.add((detail["secret_arn"], detail["version_id"]))
+            self._synced = False
 
     # what AWS does ----------------------------------------------------------------------------------------------------
 
@@ -130,14 +146,12 @@ class World:
 
     def serve(self) -> None:
         """Do what the stack has asked for: rotations, and a run of the sync."""
-        if not self._under_way & {"sync"}:
-            self._hear()
-            if not self._synced:
-                self._under_way.add("sync")
-                try:
-                    self.sync()
-                finally:
-                    self._under_way.discard("sync")
+        if not self._synced and "sync" not in self._under_way:
+            self._under_way.add("sync")
+            try:
+                self.sync()
+            finally:
+                self._under_way.discard("sync")
         rotations, self.stack.secrets.rotations = self.stack.secrets.rotations, []
         for name, token in dict.fromkeys(rotations):
             self._play(name, token)
@@ -147,7 +161,7 @@ class World:
         self._synced = False
         for _ in range(TRIES):
             self.serve()
-            if self._synced and not self.stack.secrets.rotations and not self._hear():
+            if self._synced and not self.stack.secrets.rotations:
                 return
         raise StuckError("the stack goes on asking for things")
 
@@ -179,11 +193,14 @@ class World:
                     between()
         raise StuckError("killed more often than was planned")
 
-    def _hear(self) -> bool:
-        """Take in the events of the stack; whether one asks for a sync."""
-        new = self.stack.heard()
-        self.heard += new
-        asking = [it["detail"] for it in new if it["detail-type"] == "Truststore Sync Requested"]
-        self._asked |= {(it["secret_arn"], it["version_id"]) for it in asking}
-        self._synced = self._synced and not asking
-        return bool(asking)
+
+class _Bus(Listener):
+    """Hears the events that the stack puts."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def after(self, call: Call) -> None:
+        if call.operation == "put_events":
+            for entry in call.request["Entries"]:
+                self._world.hear(entry["DetailType"], json.loads(entry["Detail"]))

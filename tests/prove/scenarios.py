@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from mtls_rotation.bootstrap import SecretDefinition
 from mtls_rotation.pki import certificates as pki
 from tests import builders
+from tests.prove.endings import contents
 from tests.prove.retries import World
 from tests.unit.stack import CA, CLIENT
 
@@ -191,7 +192,7 @@ def set_back_and_reconcile(world: World) -> None:
 
 def answer(world: World) -> bytes:
     """What the partner signs, with the CA that it signs by."""
-    requests = [body for key, body in world.stack.objects().items() if key.endswith(".csr")]
+    requests = [body for key, body in contents().items() if key.endswith(".csr")]
     csr = x509.load_pem_x509_csr(requests[0])
     partner = other_ca()
     builder = (
