@@ -34,6 +34,7 @@ from localaws import (
     embedded_metrics,
     functions,
     gateway_responses,
+    holdings,
     iam,
     policy_simulator,
 )
@@ -88,6 +89,9 @@ class Server:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application: the control surface, the closed doors, and else the emulator."""
         if scope["type"] == "http":
+            if scope["path"] == f"{PREFIX}holdings":
+                await _send(send, (200, {"Content-Type": "application/json"}, holdings.answer()))
+                return
             if scope["path"].startswith(PREFIX):
                 status, answer = self.admin.answer(scope["method"], scope["path"], await _body(receive))
                 await _send(send, (status, {"Content-Type": "application/json"}, json.dumps(answer).encode()))

@@ -1,0 +1,238 @@
+"""Hears what a process says and sends while it runs: log records, exceptions, calls of AWS, commands, deleted files.
+
+Everything is kept in memory and looked through at the end, when all keys are known that there were.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import CodeType
+from typing import Any
+from unittest import mock
+
+from botocore.client import BaseClient
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from tests.key_material import files, local_aws
+from tests.key_material.scanner import Scanner
+
+ROOT = Path(__file__).parents[2]
+# An exception matters where it leaves these: what is raised and caught within is nobody's to see.
+PRODUCT = tuple(f"{ROOT / name}/" for name in ("layers/rotation", "functions", "client", "sidecar", "cli"))
+_TOOL = 3  # of sys.monitoring: neither a debugger's nor a profiler's
+_MOST = 256 << 20  # bytes kept: beyond it, what was heard is looked through before the end
+
+
+class Hearing:
+    """What was heard and not yet looked through.
+
+    Args:
+        scanner: looks through it.
+        places: the folders of the run: a file in them is looked at before it is deleted.
+
+    Attributes:
+        during: what is going on, to say where something was heard.
+    """
+
+    def __init__(self, scanner: Scanner, places: tuple[Path, ...] = ()) -> None:
+        self.scanner = scanner
+        self.places = places
+        self.during = ""
+        self._heard: dict[tuple[str, str], str] = {}
+        self._size = 0
+        self._lock = threading.RLock()
+
+    def hear(self, kind: str, text: str) -> None:
+        """Keep a text to be looked through."""
+        with self._lock:
+            if (kind, text) not in self._heard:
+                self._heard[kind, text] = self.during
+                self._size += len(text)
+        if self._size > _MOST:
+            self.look_through()
+
+    def look_through(self) -> None:
+        """Look through all that was heard. What is of a kind is looked at together, and each finding again alone."""
+        with self._lock:
+            heard, self._heard, self._size = self._heard, {}, 0
+        together: dict[str, list[tuple[str, bytes]]] = {}
+        for (kind, text), during in heard.items():
+            together.setdefault(kind, []).append((during, text.encode(errors="replace")))
+        for kind, texts in together.items():
+            before = len(self.scanner.findings)
+            if self.scanner.scan(kind, kind, b"\n".join(text for _, text in texts)):
+                del self.scanner.findings[before:]
+                for during, said in texts:
+                    self.scanner.scanned[kind] -= len(said)
+                    self.scanner.scan(kind, f"{kind} during {during}", said)
+
+    # what is heard ----------------------------------------------------------------------------------------------------
+
+    def record(self, record: logging.LogRecord) -> None:
+        """A log record: what it says, what it was made of, what was added to it, and the exception with it."""
+        with suppress(Exception):
+            self.hear("logs", record.getMessage())
+        own = {key: it for key, it in vars(record).items() if key not in _OF_EVERY_RECORD}
+        with suppress(Exception):
+            self.hear("logs", repr(own))
+        if record.exc_info and record.exc_info[1]:
+            self.exception(record.exc_info[1])
+
+    def exception(self, error: BaseException) -> None:
+        """An exception, with all that a report of it could show, even where a traceback leaves it out."""
+        seen: set[int] = set()
+        rest: list[BaseException | None] = [error]
+        while rest:
+            it = rest.pop()
+            if it is None or id(it) in seen:
+                continue
+            seen.add(id(it))
+            with suppress(Exception):
+                self.hear("exceptions", "".join(traceback.format_exception_only(it)))
+            with suppress(Exception):
+                self.hear("exceptions", repr((it, it.args, vars(it), getattr(it, "object", ""))))
+            rest += [it.__context__, it.__cause__, *getattr(it, "exceptions", ())]
+
+    def call(self, service: str, operation: str, parameters: dict[str, Any], answer: Any) -> None:
+        """A call of AWS: what was sent. Of Secrets Manager's the keys are learnt, and all else is looked at."""
+        sent = {key: it for key, it in parameters.items() if key not in {"SecretString", "SecretBinary"}}
+        self.hear("calls of AWS", f"{service} {operation} {json.dumps(sent, default=_shown)}")
+        values = (source.get("SecretString") for source in (parameters, answer) if isinstance(source, dict))
+        if service == "secretsmanager":
+            local_aws.learn([it for it in values if isinstance(it, str)], self.scanner.needles)
+
+    def command(self, arguments: Any, environment: Any) -> None:
+        """A child process: its arguments and its environment."""
+        listed = [arguments] if isinstance(arguments, (str, bytes, os.PathLike)) else list(arguments)
+        self.hear("environments", "\n".join(os.fsdecode(it) for it in listed))
+        self.hear("environments", "\n".join(f"{name}={value}" for name, value in (environment or os.environ).items()))
+
+    def removal(self, path: Any, folder: int | None) -> None:
+        """A file or a folder is about to be deleted."""
+        if folder not in (None, -1) or not isinstance(path, (str, os.PathLike)):
+            return  # within a folder whose deletion was heard of
+        whole = Path(path).absolute()
+        if any(whole.is_relative_to(place) for place in self.places):
+            files.look_through(whole, "files", self.scanner)
+
+
+_OF_EVERY_RECORD = set(vars(logging.makeLogRecord({}))) - {"args", "msg"}
+_removals: list[Hearing] = []
+
+
+def _shown(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, (bytes, bytearray)) else repr(value)
+
+
+@contextmanager
+def hearing(heard: Hearing) -> Iterator[Hearing]:
+    """Hear all that is said in this process as long as the block runs."""
+    with ExitStack() as stack:
+        for patch in (_logging(heard), _calls(heard), _commands(heard), _new_keys(heard)):
+            stack.enter_context(patch)
+        stack.enter_context(_exceptions(heard))
+        if not _removals:
+            sys.addaudithook(_audit)  # it cannot be taken away again, and does nothing while nobody listens
+        _removals.append(heard)
+        try:
+            yield heard
+        finally:
+            _removals.remove(heard)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in {"os.remove", "shutil.rmtree"}:
+        for heard in _removals:
+            heard.removal(*arguments)
+
+
+def _around(owner: Any, name: str, before: Callable[..., None]) -> Any:
+    """A patch that tells of each call before it is made."""
+    original = getattr(owner, name)
+
+    def told(*arguments: Any, **named: Any) -> Any:
+        before(*arguments, **named)
+        return original(*arguments, **named)
+
+    return mock.patch.object(owner, name, told)
+
+
+@contextmanager
+def _logging(heard: Hearing) -> Iterator[None]:
+    # Not a handler: loggers that do not propagate have none of the root's, and a child's level is its own.
+    with _around(logging.Logger, "handle", lambda _, record: heard.record(record)):
+        yield
+
+
+@contextmanager
+def _calls(heard: Hearing) -> Iterator[None]:
+    make = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def told(self: Any, operation: str, parameters: Any) -> Any:
+        service = self.meta.service_model.service_name
+        heard.call(service, operation, parameters, None)
+        answer = make(self, operation, parameters)
+        if service == "secretsmanager":
+            heard.call(service, operation, {}, answer)
+        return answer
+
+    with mock.patch.object(BaseClient, "_make_api_call", told):
+        yield
+
+
+@contextmanager
+def _commands(heard: Hearing) -> Iterator[None]:
+    begin = subprocess.Popen.__init__
+
+    def told(self: Any, args: Any, *rest: Any, **named: Any) -> None:
+        heard.command(args, named.get("env"))
+        begin(self, args, *rest, **named)
+
+    with mock.patch.object(subprocess.Popen, "__init__", told):
+        yield
+
+
+@contextmanager
+def _new_keys(heard: Hearing) -> Iterator[None]:
+    """Know every key that is made here: the project's, and the tests' own."""
+    with ExitStack() as stack:
+        for module in (ec, rsa):
+            generate: Callable[..., Any] = module.generate_private_key
+
+            def told(*arguments: Any, generate: Callable[..., Any] = generate, **named: Any) -> Any:
+                key = generate(*arguments, **named)
+                heard.scanner.needles.learn(key)
+                return key
+
+            stack.enter_context(mock.patch.object(module, "generate_private_key", told))
+        yield
+
+
+@contextmanager
+def _exceptions(heard: Hearing) -> Iterator[None]:
+    """Hear of each exception that leaves the product."""
+
+    def left(code: CodeType, _: int, error: BaseException) -> None:
+        caller = sys._getframe(1).f_back
+        if code.co_filename.startswith(PRODUCT) and not (caller and caller.f_code.co_filename.startswith(PRODUCT)):
+            heard.exception(error)
+
+    monitoring = sys.monitoring
+    monitoring.use_tool_id(_TOOL, "key material")
+    monitoring.register_callback(_TOOL, monitoring.events.PY_UNWIND, left)
+    monitoring.set_events(_TOOL, monitoring.events.PY_UNWIND)
+    try:
+        yield
+    finally:
+        monitoring.set_events(_TOOL, monitoring.events.NO_EVENTS)
+        monitoring.register_callback(_TOOL, monitoring.events.PY_UNWIND, None)
+        monitoring.free_tool_id(_TOOL)

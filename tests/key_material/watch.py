@@ -1,0 +1,111 @@
+"""Every run of pytest looks for private keys in all that it has said, sent and left, and fails if there is one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localaws import LocalAws
+from tests.key_material import files, local_aws
+from tests.key_material.hearing import Hearing, hearing
+from tests.key_material.scanner import Scanner
+
+
+class Watch:
+    """A plugin of pytest.
+
+    Attributes:
+        seconds: how long it took to look.
+    """
+
+    def __init__(self) -> None:
+        self.scanner = Scanner()
+        self.hearing = Hearing(self.scanner)
+        self.seconds = 0.0
+        self._stack = ExitStack()
+        self._logs: set[Path] = set()
+        self._folder: Path | None = None
+
+    def begin(self, folder: Path) -> None:
+        """Listen from now on. Temporary files of the run go below the folder."""
+        self._folder = folder
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        patch = self._stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        stop = LocalAws.stop
+
+        def look_and_stop(aws: LocalAws) -> None:
+            self._look_through(aws)
+            stop(aws)
+
+        patch.setattr(LocalAws, "stop", look_and_stop)
+        self.hearing.places = (folder,)
+        self._stack.enter_context(hearing(self.hearing))
+
+    def _look_through(self, aws: LocalAws) -> None:
+        if aws._process.poll() is not None or not hasattr(aws, "front_door"):
+            return  # it is gone, or never was up
+        began = time.monotonic()
+        if log := local_aws.log_of(aws):
+            self._logs.add(log)
+        local_aws.look_through(aws, self.scanner)
+        self.seconds += time.monotonic() - began
+
+    # pytest -----------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        factory: Any = session.config._tmp_path_factory  # type: ignore[attr-defined]
+        self.begin(factory.getbasetemp())
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.hearing.during = nodeid
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, text in report.sections:
+            self.hearing.hear("output", f"{name}\n{text}")
+        if report.longrepr:
+            self.hearing.hear("exceptions", str(report.longrepr))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.longrepr:
+            self.hearing.hear("exceptions", str(report.longrepr))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._folder is None:
+            return
+        self._stack.close()
+        began = time.monotonic()
+        self.hearing.look_through()
+        environment = "\n".join(f"{name}={value}" for name, value in os.environ.items())
+        self.scanner.scan("environments", "the environment of the run", environment.encode())
+        for log in self._logs:
+            if log.exists():
+                self.scanner.scan_file("logs", log)
+        files.look_through(self._folder, "files", self.scanner)
+        self.seconds += time.monotonic() - began
+        if self.scanner.findings:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._folder is None:
+            return
+        findings, scanned = self.scanner.findings, self.scanner.scanned
+        megabytes = ", ".join(f"{kind} {size / 1e6:.1f}" for kind, size in scanned.most_common())
+        terminalreporter.line(
+            f"key material: {len(findings)} found in {sum(scanned.values()) / 1e6:.0f} MB ({megabytes}), with "
+            f"{len(self.scanner.needles)} secret numbers known, in {self.seconds:.1f} s",
+            red=bool(findings),
+        )
+        for place in dict.fromkeys(it.place for it in findings):
+            first, *more = [it for it in findings if it.place == place]
+            terminalreporter.line(f"  {first}" + (f", and {len(more)} more there" if more else ""), red=True)
