@@ -7,12 +7,12 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
 
-from mtls_rotation.pki.certificates import key_to_pem, serial, to_pem
+from mtls_rotation.pki.certificates import serial, to_pem
+from tests.identity import server_context
 from tests.serving import serving
 
 if TYPE_CHECKING:
@@ -66,10 +66,9 @@ class Upstream(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, identity: CertifiedKey, folder: Path) -> None:
+    def __init__(self, identity: CertifiedKey) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
-        self._identity = folder / "upstream.pem"
-        self._identity.write_text(to_pem(identity.certificate) + key_to_pem(identity.key))
+        self._identity = identity
         self.ca = to_pem(identity.anchor)
         self.tls = ssl.TLSVersion.TLSv1_3
         self.reset()
@@ -89,8 +88,7 @@ class Upstream(socketserver.ThreadingTCPServer):
 
     def trust(self, *anchors: x509.Certificate) -> None:
         """From the next connection on, let in whoever hangs on one of these, and nobody else."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._identity)
+        context = server_context(self._identity)
         context.verify_mode = ssl.CERT_REQUIRED
         context.maximum_version = self.tls
         if anchors:
@@ -138,7 +136,7 @@ def _read(stream: _Readable, peer: str) -> Received | None:
 
 
 @contextmanager
-def upstream(identity: CertifiedKey, folder: Path) -> Iterator[Upstream]:
+def upstream(identity: CertifiedKey) -> Iterator[Upstream]:
     """One that answers as long as the block runs."""
-    with serving(Upstream(identity, folder)) as server:
+    with serving(Upstream(identity)) as server:
         yield server

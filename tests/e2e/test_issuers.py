@@ -94,9 +94,9 @@ def test_no_request_fails_while_a_certificate_that_is_its_own_anchor_is_rotated(
 
 
 @pytest.fixture
-def partner(tmp_path: Path) -> Iterator[MutualTlsServer]:
+def partner() -> Iterator[MutualTlsServer]:
     """A partner's server, which lets in nobody but clients of the partner's own CA."""
-    server = MutualTlsServer(builders.server_certificate(builders.root("Partner's server CA")), tmp_path)
+    server = MutualTlsServer(builders.server_certificate(builders.root("Partner's server CA")))
     yield server
     server.close()
 

@@ -19,9 +19,10 @@ from cryptography import x509
 
 from demo.waiting import await_condition
 from mtls_rotation import layout
-from mtls_rotation.pki.certificates import key_to_pem, to_pem
+from mtls_rotation.pki.certificates import to_pem
 from tests import builders
 from tests.e2e.conftest import Deployment
+from tests.identity import in_memory
 
 SECONDS = 60.0  # for a process to be ready, or to end
 
@@ -116,10 +117,12 @@ class Partner:
 def partner(folder: Path) -> Iterator[Partner]:
     """One that answers as long as the block runs."""
     identity = builders.server_certificate(builders.root("Partner's server CA"))
-    pem, server_ca = folder / "partner.pem", folder / "partner-ca.pem"
-    pem.write_text(to_pem(identity.certificate) + key_to_pem(identity.key))  # the partner's own, on its own disk
+    server_ca = folder / "partner-ca.pem"
     server_ca.write_text(to_pem(identity.anchor))
-    with _process(["-m", "tests.load.partner", str(pem)], None) as process:
+    with (
+        in_memory(identity) as file,
+        _process(["-m", "tests.load.partner", f"/proc/self/fd/{file}"], None, pass_fds=(file,)) as process,
+    ):
         assert process.stdout is not None
         made = Partner(**json.loads(process.stdout.readline()), server_ca=server_ca)
         try:
@@ -234,7 +237,10 @@ def _began(sent: Sent) -> float:
 
 @contextmanager
 def _process(
-    arguments: Sequence[str], log: Path | None, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    log: Path | None,
+    environment: Mapping[str, str] | None = None,
+    pass_fds: tuple[int, ...] = (),
 ) -> Iterator[subprocess.Popen[str]]:
     """A Python process that ends with the block."""
     with ExitStack() as stack:
@@ -242,6 +248,7 @@ def _process(
         process = subprocess.Popen(
             [sys.executable, *arguments],
             env=environment,
+            pass_fds=pass_fds,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

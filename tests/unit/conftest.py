@@ -45,9 +45,9 @@ def stack(empty_stack: Stack, ca: CertifiedKey) -> Stack:
 
 
 @pytest.fixture(scope="session")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MutualTlsServer]:
+def _server() -> Iterator[MutualTlsServer]:
     identity = builders.server_certificate(builders.root("Server CA"))
-    server = MutualTlsServer(identity, tmp_path_factory.mktemp("server"))
+    server = MutualTlsServer(identity)
     yield server
     server.close()
 

@@ -6,13 +6,13 @@ import socket
 import socketserver
 import ssl
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from mtls_rotation.pki.certificates import key_to_pem, to_pem
+from mtls_rotation.pki.certificates import to_pem
+from tests.identity import server_context
 
 if TYPE_CHECKING:
     from mtls_rotation.pki.certificates import CertifiedKey
@@ -27,10 +27,9 @@ class MutualTlsServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, identity: CertifiedKey, folder: Path) -> None:
+    def __init__(self, identity: CertifiedKey) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self._identity = folder / "server.pem"
-        self._identity.write_text(to_pem(identity.certificate) + key_to_pem(identity.key))
+        self._identity = identity
         self.ca = to_pem(identity.anchor)
         self.context = self._context(())
         self.status = 200
@@ -60,8 +59,7 @@ class MutualTlsServer(socketserver.ThreadingTCPServer):
         self._thread.join()
 
     def _context(self, anchors: tuple[x509.Certificate, ...]) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._identity)
+        context = server_context(self._identity)
         context.verify_mode = ssl.CERT_REQUIRED
         if anchors:
             context.load_verify_locations(cadata=to_pem(*anchors))

@@ -85,9 +85,9 @@ class Proxy:
 
 
 @pytest.fixture(scope="module")
-def _upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+def _upstream() -> Iterator[Upstream]:
     identity = builders.server_certificate(builders.root("Partner's server CA"))
-    with upstream(identity, tmp_path_factory.mktemp("upstream")) as server:
+    with upstream(identity) as server:
         yield server
 
 

@@ -7,7 +7,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -21,8 +20,8 @@ SERVERS_CA = builders.root("Server's CA")
 
 
 @pytest.fixture
-def server(tmp_path: Path, authority: CertifiedKey) -> Iterator[Upstream]:
-    with upstream(builders.server_certificate(SERVERS_CA), tmp_path) as server:
+def server(authority: CertifiedKey) -> Iterator[Upstream]:
+    with upstream(builders.server_certificate(SERVERS_CA)) as server:
         server.trust(authority.certificate)
         yield server
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
-from mtls_rotation.pki.certificates import key_to_pem, serial, to_pem
+from mtls_rotation.pki.certificates import serial, to_pem
+from tests.identity import server_context
 from tests.serving import serving
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class PartnerApi(ThreadingHTTPServer):
 
     def __init__(self, identity: CertifiedKey, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), BaseHTTPRequestHandler)  # finish_request makes another
-        self._identity = folder / "partner.pem"
-        self._identity.write_text(to_pem(identity.certificate) + key_to_pem(identity.key))
+        self._identity, self._folder = identity, folder
         self.ca = to_pem(identity.anchor)
         self.url = f"https://127.0.0.1:{self.server_address[1]}"
         self.tls = ssl.TLSVersion.TLSv1_3
@@ -66,14 +66,13 @@ class PartnerApi(ThreadingHTTPServer):
             anchors: CA certificates.
             revoked: PEM of a revocation list by one of them.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._identity)
+        context = server_context(self._identity)
         context.verify_mode = ssl.CERT_REQUIRED
         context.maximum_version = self.tls
         if anchors:
             context.load_verify_locations(cadata=to_pem(*anchors))
         if revoked:
-            path = self._identity.with_name("revoked.pem")
+            path = self._folder / "revoked.pem"
             path.write_text(revoked)
             context.load_verify_locations(path)
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF

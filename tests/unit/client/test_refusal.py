@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,9 @@ from mtls_client import SecretVersion
 from mtls_client.context_template import ContextTemplate
 from mtls_client.credential import parse
 from mtls_client.refusal import ALERTS, RefusedCertificateError, refusal_in
-from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
+from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from tests import builders
+from tests.identity import server_context
 from tests.unit.client.secrets_manager import SECRET, value_of
 
 VERSION = "0" * 32
@@ -23,11 +23,8 @@ VERSION = "0" * 32
 class Conversation:
     """A TLS connection in memory, from the client's side: its handshake is over, the server's is not yet."""
 
-    def __init__(self, ca: CertifiedKey, folder: Path, version: ssl.TLSVersion, tickets: int = 2) -> None:
-        identity, own = folder / "server.pem", builders.server_certificate(ca)
-        identity.write_text(to_pem(own.certificate) + key_to_pem(own.key))
-        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        server.load_cert_chain(identity)
+    def __init__(self, ca: CertifiedKey, version: ssl.TLSVersion, tickets: int = 2) -> None:
+        server = server_context(builders.server_certificate(ca))
         server.maximum_version = version
         server.num_tickets = tickets
         if not tickets:
@@ -66,8 +63,8 @@ class Conversation:
 
 
 @pytest.fixture
-def conversation(ca: CertifiedKey, tmp_path: Path) -> Conversation:
-    return Conversation(ca, tmp_path, ssl.TLSVersion.TLSv1_3)
+def conversation(ca: CertifiedKey) -> Conversation:
+    return Conversation(ca, ssl.TLSVersion.TLSv1_3)
 
 
 @pytest.fixture
@@ -110,19 +107,17 @@ def test_an_alert_after_the_server_has_let_the_client_in_is_none(
     assert not is_refused(conversation)
 
 
-def test_an_alert_after_a_handshake_of_tls_1_2_is_none(
-    ca: CertifiedKey, tmp_path: Path, failing: Callable[[Any], None]
-) -> None:
+def test_an_alert_after_a_handshake_of_tls_1_2_is_none(ca: CertifiedKey, failing: Callable[[Any], None]) -> None:
     # Its handshake ends with the server's verdict; what comes later may be a renegotiation in the midst of a request.
-    conversation = Conversation(ca, tmp_path, ssl.TLSVersion.TLSv1_2, tickets=0)
+    conversation = Conversation(ca, ssl.TLSVersion.TLSv1_2, tickets=0)
     failing("TLSV1_ALERT_ACCESS_DENIED")
     assert not is_refused(conversation)
 
 
 def test_an_alert_on_a_connection_that_has_answered_before_is_none(
-    ca: CertifiedKey, tmp_path: Path, failing: Callable[[Any], None]
+    ca: CertifiedKey, failing: Callable[[Any], None]
 ) -> None:
-    conversation = Conversation(ca, tmp_path, ssl.TLSVersion.TLSv1_3, tickets=0)
+    conversation = Conversation(ca, ssl.TLSVersion.TLSv1_3, tickets=0)
     conversation.answer()
     failing("TLSV1_ALERT_ACCESS_DENIED")
     assert not is_refused(conversation)

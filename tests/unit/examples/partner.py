@@ -11,8 +11,9 @@ from typing import Any
 
 from cryptography import x509
 
-from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_pem
+from mtls_rotation.pki.certificates import CertifiedKey, serial, to_pem
 from tests import builders
+from tests.identity import server_context
 
 HOST = "api.partner.example"
 ORDERS = {"orders": [{"id": 1}]}
@@ -34,8 +35,7 @@ class Partner(ThreadingHTTPServer):
         identity = builders.leaf(ca, **names)
         self.server_ca = folder / "server-ca.pem"
         self.server_ca.write_text(to_pem(ca.certificate))
-        self._identity = folder / "partner.pem"
-        self._identity.write_text(to_pem(identity.certificate) + key_to_pem(identity.key))
+        self._identity = identity
         self.asked_by: list[str] = []
         self.paths: list[str] = []
 
@@ -45,8 +45,7 @@ class Partner(ThreadingHTTPServer):
 
     def trust(self, anchor: CertifiedKey) -> None:
         """From the next connection on, let in the clients of this CA and no others."""
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(self._identity)
+        self.context = server_context(self._identity)
         self.context.verify_mode = ssl.CERT_REQUIRED
         self.context.load_verify_locations(cadata=to_pem(anchor.certificate))
 

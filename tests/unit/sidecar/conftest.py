@@ -75,9 +75,8 @@ def certificate(secrets: SecretsManager, clock: Clock) -> Iterator[ClientCertifi
 
 
 @pytest.fixture
-async def api(ca: CertifiedKey, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Upstream]:
-    folder: Path = tmp_path_factory.mktemp("upstream")
-    async with upstream(builders.server_certificate(ca), folder, ca.certificate) as serving:
+async def api(ca: CertifiedKey) -> AsyncIterator[Upstream]:
+    async with upstream(builders.server_certificate(ca), ca.certificate) as serving:
         yield serving
 
 

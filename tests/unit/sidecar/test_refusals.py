@@ -235,10 +235,10 @@ class TestTheUpstreamFails:
         assert (answered.status, code(answered)) == (502, "dns_error")
 
     async def test_it_is_somebody_else(
-        self, proxying: Proxying, first: CertifiedKey, other_ca: CertifiedKey, ca: CertifiedKey, tmp_path: Path
+        self, proxying: Proxying, first: CertifiedKey, other_ca: CertifiedKey, ca: CertifiedKey
     ) -> None:
         async with (
-            upstream(builders.server_certificate(other_ca), tmp_path, ca.certificate) as impostor,
+            upstream(builders.server_certificate(other_ca), ca.certificate) as impostor,
             proxying(upstream=impostor.url) as proxy,
         ):
             answered = await proxy.ask(request())

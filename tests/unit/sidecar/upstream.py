@@ -7,11 +7,11 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cryptography import x509
 
-from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_pem
+from mtls_rotation.pki.certificates import CertifiedKey, serial, to_pem
+from tests.identity import server_context
 
 type Fields = list[tuple[str, str]]
 
@@ -125,13 +125,10 @@ class Upstream:
 
 @asynccontextmanager
 async def upstream(
-    identity: CertifiedKey, folder: Path, *anchors: x509.Certificate, tls: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    identity: CertifiedKey, *anchors: x509.Certificate, tls: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
 ) -> AsyncIterator[Upstream]:
     """One that answers as long as the block runs, and lets in who hangs on an anchor."""
-    path = folder / "upstream.pem"
-    path.write_text(to_pem(identity.certificate) + key_to_pem(identity.key))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
+    context = server_context(identity)
     context.verify_mode = ssl.CERT_REQUIRED
     context.maximum_version = tls
     serving = Upstream("", to_pem(identity.anchor), context)
