@@ -197,3 +197,7 @@ def running(
             yield Application(process)
         finally:
             process.kill()
+
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,7 @@ ALLOW_LIST = "/prove/allow-list"
 # Seconds: how long faults go on at least, until a rotation under faults has ended, and until all is well after them.
 LASTS, ENDS, CONVERGES = 8.0, 150.0, 200.0
 NOTES = (
-    "By microburst. It sends the head of an answer that it cuts off; the proxy takes that as well, or no PUT would be lost.",
+    "By microburst; where it cuts off an answer, the proxy takes the head as well, or no PUT would be lost.",
     "One UpdateDomainName in 30 s, as in AWS; Secrets Manager tries again after 2, 4 and 8 s, sooner than AWS.",
 )
 # What the monotonic clocks of two processes, and the way between them, may differ by.

@@ -27,6 +27,7 @@ from microburst.app import make_control_app  # type: ignore[import-untyped]
 from microburst.core.context import RequestContext  # type: ignore[import-untyped]
 from microburst.core.pipeline import Microburst  # type: ignore[import-untyped]
 from microburst.detection import host  # type: ignore[import-untyped]
+from microburst.forward import Upstream  # type: ignore[import-untyped]
 from microburst.rules import Decision, RuleEngine  # type: ignore[import-untyped]
 
 from demo.sam import ROOT
@@ -194,12 +195,21 @@ class _Rules(RuleEngine):  # type: ignore[misc]
         return decision
 
 
+class _Upstream(Upstream):  # type: ignore[misc]
+    """The local AWS, told what the client called: that is what it signed."""
+
+    def _outbound_headers(self, request: web.Request) -> dict[str, str]:
+        headers: dict[str, str] = super()._outbound_headers(request)
+        return headers | {"host": request.headers["Host"]}
+
+
 class _Watched(Microburst):  # type: ignore[misc]
     """Microburst, which also notes when API Gateway was asked to update a domain."""
 
     def __init__(self, upstream: str) -> None:
         super().__init__(upstream)
         self.engine = _Rules()
+        self.upstream = _Upstream(upstream, stats=self.stats)
         self.updates: list[tuple[float, str]] = []
 
     async def handle_proxy(self, request: web.Request) -> web.StreamResponse:
