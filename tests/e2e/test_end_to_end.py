@@ -48,11 +48,21 @@ def test_the_bucket_holds_the_public_certificate_of_every_version_and_never_a_ke
 def test_the_secrets_may_be_encrypted_with_a_key_of_the_stacks_own_and_outlive_the_stack(
     end_to_end: Deployment,
 ) -> None:
-    parameters = {"Architecture": architecture(), "EncryptionKey": "customer"}
+    aws = sam.session(end_to_end.environment)
+    operation_key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    parameters = {
+        "Architecture": architecture(),
+        "EncryptionKey": "customer",
+        "OperationKeyArn": operation_key,
+        "AccessLogBucket": "access-logs-of-ours",
+    }
     stack = sam.deploy("e2e-key", parameters, end_to_end.environment)
     encrypted = await_first_rotation(Deployment(end_to_end.aws, stack, end_to_end.environment, parameters))
     described = encrypted.secrets.describe_secret(SecretId=encrypted.client)
     assert ":key/" in described["KmsKeyId"]
+    groups = aws.client("logs").describe_log_groups()["logGroups"]
+    keys = [group.get("kmsKeyId") for group in groups if stack.name in group["logGroupName"]]
+    assert keys == [operation_key] * 4
     value = encrypted.value(encrypted.client)
     assert value["certificate"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import subprocess
 import sys
@@ -87,9 +88,10 @@ def _run(program: str, paths: Iterable[Path], given: str = "") -> frozenset[Path
             (Path(runtime) / package).symlink_to(site_packages / package)
         head = f"import sys; sys.path[:0] = {[*map(str, paths), runtime]!r}\n"
         tail = "\nimport json; print(json.dumps([getattr(it, '__file__', None) for it in sys.modules.values()]))"
-        # -I and -S: neither this environment's packages nor its variables. -B: what was built stays as it was built.
+        # -I and -S: neither this environment's packages nor its variables. Compiled elsewhere: what was built stays as
+        # it was built, and what several functions import is compiled once.
         finished = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", "-c", head + program + tail],
+            [sys.executable, "-I", "-S", "-X", f"pycache_prefix={_compiled()}", "-c", head + program + tail],
             input=given,
             env=ENVIRONMENT,
             capture_output=True,
@@ -99,3 +101,10 @@ def _run(program: str, paths: Iterable[Path], given: str = "") -> frozenset[Path
     if finished.returncode:
         raise LoadingError(finished.stderr)
     return frozenset(Path(name) for name in json.loads(finished.stdout.splitlines()[-1]) if name)
+
+
+@cache
+def _compiled() -> str:
+    directory = tempfile.TemporaryDirectory()
+    atexit.register(directory.cleanup)
+    return directory.name

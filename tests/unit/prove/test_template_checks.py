@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,56 @@ def test_the_lock_says_which_packages_the_layers_are_made_of() -> None:
         lines = pins.lines((sam.ROOT / path).read_text())
         named = {tuple(line.split(" ")[0].split("==")) for line in lines}
         assert named <= locked, path
+
+
+# What the reasons lean on ---------------------------------------------------------------------------------------------
+
+RESOURCES = load(TEMPLATE)["Resources"]
+REASONS = suppressions("template.yaml", load(TEMPLATE))
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    return {name: it["Properties"] for name, it in RESOURCES.items() if it["Type"] == kind}
+
+
+def test_every_queue_is_encrypted_by_sqs() -> None:
+    """Which checkov does not see: it looks for a KMS key."""
+    queues = of_type("AWS::SQS::Queue")
+    assert queues
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
+
+
+def test_the_operators_key_encrypts_every_log_and_every_topic() -> None:
+    key = {"Fn::If": ["HasOperationKey", {"Ref": "OperationKeyArn"}, {"Ref": "AWS::NoValue"}]}
+    logs, topics = of_type("AWS::Logs::LogGroup"), of_type("AWS::SNS::Topic")
+
+    assert len(logs) > len(of_type("AWS::Serverless::Function"))
+    assert all(it["KmsKeyId"] == key for it in logs.values())
+    assert [it["KmsMasterKeyId"] for it in topics.values()] == [key]
+
+
+def test_the_operators_bucket_has_a_line_for_each_request() -> None:
+    (logging,) = [it["LoggingConfiguration"]["Fn::If"] for it in of_type("AWS::S3::Bucket").values()]
+    assert logging[0] == "HasAccessLogBucket"
+    assert logging[1]["DestinationBucketName"] == {"Ref": "AccessLogBucket"}
+
+
+def test_what_the_queues_function_cannot_do_is_kept_and_rings() -> None:
+    queue = RESOURCES["SyncQueue"]["Properties"]
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["SyncDeadLetters", "Arn"]}
+    assert "SyncDeadLettersAlarm" in RESOURCES
+
+
+def test_an_error_of_any_function_that_is_not_tried_again_rings() -> None:
+    alarm = json.dumps(RESOURCES["FunctionErrorsAlarm"])
+    for function in ("SignedCertificateFunction", "RevocationFunction", "BootstrapFunction"):
+        assert f'{{"Ref": "{function}"}}' in alarm
+
+
+@pytest.mark.parametrize("suppression", REASONS, ids=lambda it: f"{it.finding.resource}-{it.finding.check}")
+def test_a_reason_names_only_what_is_in_the_template(suppression: Suppression) -> None:
+    template = load(TEMPLATE)
+    known = {*template["Resources"], *template["Parameters"], "SqsManagedSseEnabled"}
+    services = {"CloudWatch", "CloudFormation", "EventBridge"}
+    named = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", suppression.reason)) - services
+    assert named <= known
