@@ -38,12 +38,19 @@ SIGNED = "signed/"
 ACCEPTED = "accepted/"
 REVOKED = "revoked/"
 REVOCATION_LIST = "revocation/list.json"
+CRLS = "crl/"
 SYNC_NOTES = "state/sync.json"
 
 
 def managed_anchor_key(fingerprint: str) -> str:
     """Where the CA certificate with this SHA-256 fingerprint lies."""
     return f"{MANAGED_ANCHORS}{fingerprint}.pem"
+
+
+def managed_anchor(key: str) -> str:
+    """The fingerprint in a key that `managed_anchor_key` made; empty if it is another."""
+    name = key.removeprefix(MANAGED_ANCHORS).removesuffix(".pem")
+    return name if key == managed_anchor_key(name) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +142,4 @@ def accepted_key(public_key: str) -> str:
 
 def crl_key(fingerprint: str) -> str:
     """Where the certificate revocation list of the CA with this SHA-256 fingerprint lies."""
-    return f"crl/{fingerprint}.crl"
+    return f"{CRLS}{fingerprint}.crl"

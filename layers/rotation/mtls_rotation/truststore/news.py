@@ -125,14 +125,15 @@ def warnings(shown: Deployed) -> Statement:
 _NAMED = 100
 
 
-def published(plan: Plan, truststore: Truststore) -> dict[str, object]:
-    """The detail of `Truststore Published`."""
+def published(plan: Plan, truststore: Truststore, before: frozenset[str]) -> dict[str, object]:
+    """The detail of `Truststore Published`; `before` are the anchors of the one that was announced before."""
+    added, removed = frozenset(plan.anchors) - before, before - frozenset(plan.anchors)
     return {
         "truststore_uri": truststore.uri,
         "version_id": truststore.version_id,
         "anchors": len(plan.anchors),
-        "added": sorted(plan.added)[:_NAMED],
-        "removed": sorted(plan.removed)[:_NAMED],
-        "added_count": len(plan.added),
-        "removed_count": len(plan.removed),
+        "added": sorted(added)[:_NAMED],
+        "removed": sorted(removed)[:_NAMED],
+        "added_count": len(added),
+        "removed_count": len(removed),
     }

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 
@@ -27,6 +28,14 @@ class AnchorObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """A truststore version that was announced, and the fingerprints of the anchors in it."""
+
+    version_id: str
+    anchors: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Notes:
     """The notes.
 
@@ -34,6 +43,8 @@ class Notes:
         unused_since: for each anchor on its way out, since when it has been unused.
         said: the statements that were announced and still hold.
         told: by target, the truststore version it was told to run last.
+        announced: the truststore version that was announced last, and what it held.
+        written_over: the truststore version that somebody else wrote, until that has been said.
         objects: by key, the objects under `anchors/`.
     """
 
@@ -41,14 +52,18 @@ class Notes:
     said: frozenset[str] = frozenset()
     told: Mapping[str, Told] = field(default_factory=dict)
     objects: Mapping[str, AnchorObject] = field(default_factory=dict)
+    announced: Announced | None = None
+    written_over: str = ""
 
     def render(self) -> bytes:
         """The object's content."""
         document = {
             "unused_since": {key: to_rfc3339(moment) for key, moment in sorted(self.unused_since.items())},
             "said": sorted(self.said),
-            "told": {name: [it.version_id, it.at.isoformat()] for name, it in sorted(self.told.items())},
+            "told": {name: [it.version_id, it.at.isoformat(), it.sure] for name, it in sorted(self.told.items())},
             "objects": {key: [it.etag, list(bundle.blocks(it.entries))] for key, it in sorted(self.objects.items())},
+            "announced": [self.announced.version_id, sorted(self.announced.anchors)] if self.announced else None,
+            "written_over": self.written_over,
         }
         return json.dumps(document, indent=1).encode()
 
@@ -59,15 +74,30 @@ class Notes:
             document = json.loads(body)
             return cls(
                 unused_since={key: _moment(it) for key, it in document["unused_since"].items()},
-                said=frozenset(document["said"]),
-                told={name: Told(it[0], _moment(it[1])) for name, it in document["told"].items()},
+                said=frozenset(map(_text, document["said"])),
+                told={
+                    name: Told(_text(it[0]), _moment(it[1]), it[2:] != [False]) for name, it in document["told"].items()
+                },
                 objects={
-                    key: AnchorObject(etag, tuple(bundle.from_blocks(blocks)))
+                    key: AnchorObject(_text(etag), tuple(bundle.from_blocks(blocks)))
                     for key, (etag, blocks) in document["objects"].items()
                 },
+                # Notes of earlier releases hold none of these.
+                announced=_announced(document.get("announced")),
+                written_over=_text(document.get("written_over", "")),
             )
-        except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+        except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
             return cls()
+
+
+def _announced(value: Any) -> Announced | None:
+    return Announced(_text(value[0]), frozenset(map(_text, value[1]))) if value else None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
 
 
 def _moment(text: str) -> datetime:

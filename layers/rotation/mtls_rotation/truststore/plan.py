@@ -8,7 +8,7 @@ that has become unused stays for `Settings.overlap` more. docs/truststore.md exp
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -230,17 +230,35 @@ def obsolete(seen: Observation, settings: Settings) -> tuple[Issued, ...]:
 
     A CA is remembered as long as a client certificate hangs on it: its CRL must go on.
     """
-    labelled = seen.live | seen.issuing
     unclear = _unclear(seen.live & seen.in_place, seen) | _unclear(seen.issuing & seen.in_place, seen)
-    forgotten = [
-        entry
-        for entry in seen.issued
-        if (entry.secret, entry.version_id) not in labelled
-        and entry.secret not in unclear
-        and seen.now - entry.at >= settings.index_kept
-    ]
+    forgotten = [entry for entry in seen.issued if entry.secret not in unclear and _unlabelled(entry, seen, settings)]
     remembered = {entry.anchor for entry in set(seen.issued).difference(forgotten) if not entry.authority}
     return tuple(entry for entry in forgotten if not entry.authority or entry.anchor not in remembered)
+
+
+def obsolete_outside(outside: Iterable[Issued], seen: Observation, settings: Settings) -> tuple[Issued, ...]:
+    """As `obsolete`, of the certificates that no gateway of ours is to trust."""
+    outside = tuple(outside)
+    unclear = _unclear(seen.live & seen.in_place, replace(seen, issued=(*seen.issued, *outside)))
+    return tuple(it for it in outside if it.secret not in unclear and _unlabelled(it, seen, settings))
+
+
+def obsolete_anchors(managed: Mapping[str, datetime], seen: Observation, settings: Settings) -> tuple[str, ...]:
+    """The managed anchors that nothing hangs on any more which the bucket remembers, and that have left the truststore.
+
+    Args:
+        managed: by fingerprint, when each was written.
+        seen: what else is there.
+        settings: how long at least one is kept.
+    """
+    named = {entry.anchor for entry in seen.issued} | set(seen.deployed)
+    return tuple(key for key, at in managed.items() if key not in named and seen.now - at >= settings.index_kept)
+
+
+def _unlabelled(entry: Issued, seen: Observation, settings: Settings) -> bool:
+    """Whether no label names a version any more, and for long."""
+    version = (entry.secret, entry.version_id)
+    return version not in seen.live and version not in seen.issuing and seen.now - entry.at >= settings.index_kept
 
 
 def _uploaded(seen: Observation) -> tuple[dict[str, Anchor], list[LeftOut]]:

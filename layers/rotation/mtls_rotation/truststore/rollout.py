@@ -17,10 +17,15 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a target was told last, and when."""
+    """What a target was told last, and when.
+
+    Attributes:
+        sure: False until it is known that it was told: a run that was killed meanwhile may or may not have done it.
+    """
 
     version_id: str
     at: datetime
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ def next_move(
 
 
 def _drifted(shown: Deployed, wanted: Truststore, told: Told | None) -> bool:
-    return shown.uri != wanted.uri or (told is not None and shown.version_id != told.version_id)
+    return shown.uri != wanted.uri or (told is not None and told.sure and shown.version_id != told.version_id)
 
 
 def _told_at(told: Mapping[str, Told], shown: Deployed) -> datetime:

@@ -17,12 +17,24 @@ from mtls_rotation.bus import (
     TRUSTSTORE_PUBLISH_STOPPED,
     TRUSTSTORE_PUBLISHED,
     TRUSTSTORE_WARNING,
+    Event,
 )
 from mtls_rotation.errors import DomainBusyError, SupersededError, TruststoreGuardError, UnusableDomainError
 from mtls_rotation.expiry import Expiry, measure
 from mtls_rotation.truststore import bundle, guards, news
-from mtls_rotation.truststore.notes import AnchorObject, Notes
-from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide, needed, obsolete
+from mtls_rotation.truststore.notes import AnchorObject, Announced, Notes
+from mtls_rotation.truststore.plan import (
+    Issued,
+    Observation,
+    Plan,
+    Settings,
+    StaticEntry,
+    decide,
+    needed,
+    obsolete,
+    obsolete_anchors,
+    obsolete_outside,
+)
 from mtls_rotation.truststore.rollout import Told, next_move
 from mtls_rotation.truststore.target import Deployed, Truststore
 from mtls_rotation.versions import (
@@ -105,11 +117,13 @@ class _Looked:
     Attributes:
         current: by name of a secret, its version at AWSCURRENT; without secrets that are marked for deletion.
         outside: the certificates that no gateway of ours is to trust.
+        managed: by fingerprint of an anchor that rotation issues from, when it was written.
     """
 
     seen: Observation
     current: Mapping[str, str]
     outside: tuple[Issued, ...]
+    managed: Mapping[str, datetime]
     published: Stored | None
     stored_notes: Stored | None
     notes: Notes
@@ -175,27 +189,31 @@ class TruststoreSync:
         plan = decide(looked.seen, self._settings)
         if not plan.anchors and looked.published is None and not self._targets:
             # A stack whose clients are all known elsewhere: there is no gateway, and nothing for one to trust.
+            self._forget(looked)
             return SyncResult(plan, expiry=measure(looked.seen, plan, looked.current, looked.outside))
         body = bundle.render(plan.anchors)
         if stop := guards.stop(body, plan, looked.seen, self._settings, force=force):
             self._give_up(stop, plan, looked)
-        published = looked.published
+        published, notes, stored = looked.published, looked.notes, looked.stored_notes
         changed = published is None or not published.ours or bool(plan.added or plan.removed)
+        if published is not None and not published.ours:
+            # Noted first: nobody could tell any more once ours lies there again.
+            notes = replace(notes, written_over=published.version_id)
+            stored = self._remember(notes, stored)
         if published is None or changed:
             published = self._bucket.replace(layout.TRUSTSTORE, body, looked.published)
         truststore = Truststore(self._bucket.truststore_uri, published.version_id)
-        if changed:
-            self._announce(plan, truststore, looked.published)
-        self._forget(obsolete(looked.seen, self._settings))
+        replaced = frozenset(looked.seen.deployed) if changed else frozenset()
+        notes = self._announce(notes, plan, truststore, replaced)
+        self._forget(looked)
 
-        notes = replace(looked.notes, unused_since=plan.unused_since)
+        notes = replace(notes, unused_since=plan.unused_since)
         notes = self._say(notes, self._about(plan), {TRUSTSTORE_ANCHOR_REJECTED, TRUSTSTORE_ANCHOR_EXPIRING})
         notes = self._say(notes, (), {TRUSTSTORE_PUBLISH_STOPPED})
         shown, unusable = self._shown()
         expiry = measure(looked.seen, plan, looked.current, looked.outside)
         result = SyncResult(plan, truststore.version_id, changed, expiry=expiry)
-        result, notes = self._deploy(result, truststore, shown, notes)
-        stored = self._remember(notes, looked.stored_notes)
+        result, notes, stored = self._deploy(result, truststore, shown, notes, stored)
         settled = self._await_settled(result.updated, shown, deadline)
         if any(not settled[name].settled for name in result.updated):
             result = replace(result, retry_after=result.retry_after or SETTLING)
@@ -233,7 +251,8 @@ class TruststoreSync:
             deployed=bundle.certificates(published.body) if published else {},
             unused_since=notes.unused_since,
         )
-        objects = self._anchor_objects(notes.objects, needed(seen, self._settings))
+        listed = list(self._bucket.list(layout.ANCHORS))
+        objects = self._anchor_objects(listed, notes.objects, needed(seen, self._settings))
         seen = replace(seen, managed=_managed(objects), static=tuple(_static(objects)))
         outside = tuple(
             Issued("", it.secret, it.version_id, it.serial_number, entry.modified, not_after=it.not_after)
@@ -241,7 +260,8 @@ class TruststoreSync:
             if (it := layout.OutsideKey.parse(entry.key))
         )
         current = {it.name: version for it in descriptions if not it.deleted and (version := it.version_at(AWSCURRENT))}
-        return _Looked(seen, current, outside, published, stored_notes, replace(notes, objects=objects))
+        managed = {fingerprint: it.modified for it in listed if (fingerprint := layout.managed_anchor(it.key))}
+        return _Looked(seen, current, outside, managed, published, stored_notes, replace(notes, objects=objects))
 
     def _describe_unlisted(
         self,
@@ -274,11 +294,13 @@ class TruststoreSync:
                     raise
                 log.info("passed over a secret that is gone or not the stack's", extra={"secret": arn})
 
-    def _anchor_objects(self, known: Mapping[str, AnchorObject], managed: Iterable[str]) -> dict[str, AnchorObject]:
+    def _anchor_objects(
+        self, listed: Iterable[Listed], known: Mapping[str, AnchorObject], managed: Iterable[str]
+    ) -> dict[str, AnchorObject]:
         """The operators' bundles and the managed anchors that are needed. What has not changed is not read again."""
         wanted = set(map(layout.managed_anchor_key, managed))
         found = {}
-        for entry in self._bucket.list(layout.ANCHORS):
+        for entry in listed:
             if entry.key not in wanted and not _is_bundle(entry):
                 continue
             before = known.get(entry.key)
@@ -309,20 +331,35 @@ class TruststoreSync:
             remedy=stop.remedy,
         )
 
-    def _announce(self, plan: Plan, truststore: Truststore, replaced: Stored | None) -> None:
-        self._bus.put(TRUSTSTORE_PUBLISHED, news.published(plan, truststore))
-        if replaced and not replaced.ours:
-            written_over = Deployed("", truststore.uri, replaced.version_id)
-            self._bus.put_all([news.drift(written_over, truststore).event])
+    def _announce(self, notes: Notes, plan: Plan, truststore: Truststore, replaced: frozenset[str]) -> Notes:
+        """Say what is published, if that has not been said: by this run, or by one that was killed before it could."""
+        events = []
+        if notes.announced is None or notes.announced.version_id != truststore.version_id:
+            before = notes.announced.anchors if notes.announced else replaced
+            events.append(Event(TRUSTSTORE_PUBLISHED, news.published(plan, truststore, before)))
+        if notes.written_over:
+            events.append(news.drift(Deployed("", truststore.uri, notes.written_over), truststore).event)
+        self._bus.put_all(events)
+        announced = Announced(truststore.version_id, frozenset(plan.anchors))
+        return replace(notes, announced=announced, written_over="")
 
-    def _forget(self, entries: Sequence[Issued]) -> None:
-        """Take certificates out of the index that nobody can hold any more: it would grow for ever."""
-        if entries:
-            keys = [
-                str(layout.IssuedKey(it.anchor, it.secret, it.version_id, it.serial_number, it.authority, it.not_after))
-                for it in entries[:_DELETED_AT_ONCE]
-            ]
-            self._bucket.delete_all(keys)
+    def _forget(self, looked: _Looked) -> None:
+        """Delete what nobody can hold or need any more: the bucket, and every listing of it, would grow for ever."""
+        seen, settings = looked.seen, self._settings
+        keys = [
+            str(layout.IssuedKey(it.anchor, it.secret, it.version_id, it.serial_number, it.authority, it.not_after))
+            for it in obsolete(seen, settings)
+        ]
+        keys += [
+            str(layout.OutsideKey(it.secret, it.version_id, it.serial_number, it.not_after))
+            for it in obsolete_outside(looked.outside, seen, settings)
+        ]
+        if anchors := obsolete_anchors(looked.managed, seen, settings):
+            lists = {entry.key for entry in self._bucket.list(layout.CRLS)}
+            keys += map(layout.managed_anchor_key, anchors)
+            keys += (key for key in map(layout.crl_key, anchors) if key in lists)
+        if keys:
+            self._bucket.delete_all(keys[:_DELETED_AT_ONCE])
 
     # deploying --------------------------------------------------------------------------------------------------------
 
@@ -340,12 +377,17 @@ class TruststoreSync:
         return shown, unusable
 
     def _deploy(
-        self, result: SyncResult, truststore: Truststore, shown: Mapping[str, Deployed], notes: Notes
-    ) -> tuple[SyncResult, Notes]:
+        self,
+        result: SyncResult,
+        truststore: Truststore,
+        shown: Mapping[str, Deployed],
+        notes: Notes,
+        stored: Stored | None,
+    ) -> tuple[SyncResult, Notes, Stored | None]:
         """Tell the target whose turn it is; the rest is for a later run."""
         behind = tuple(name for name, it in shown.items() if not it.runs(truststore))
         if not behind:
-            return result, self._say(notes, (), {TRUSTSTORE_DRIFT})
+            return result, self._say(notes, (), {TRUSTSTORE_DRIFT}), stored
         interval = max(target.update_interval for target in self._targets)
         now = self._clock()
         move = next_move(shown.values(), truststore, notes.told, interval, now)
@@ -354,7 +396,7 @@ class TruststoreSync:
             result, behind=behind, retry_after=move.retry_after, drifted=tuple(it.name for it in move.drifted)
         )
         if move.update is None:
-            return result, notes
+            return result, notes, stored
         target = next(it for it in self._targets if it.name == move.update.name)
         # Between the publish and here another run may have published and deployed a newer one: it must not be undone.
         if (newest := self._bucket.newest(layout.TRUSTSTORE)) != truststore.version_id:
@@ -364,13 +406,17 @@ class TruststoreSync:
                 expected=f"the version {truststore.version_id}, which this run has just published",
                 remedy="Nothing to do: it is looked at afresh and tried again.",
             )
+        # Noted first: a run that comes right after one that was killed here must not use up the rate, nor take for
+        # drift what this one did.
+        told = Told(truststore.version_id, now)
+        stored = self._remember(replace(notes, told={**notes.told, target.name: replace(told, sure=False)}), stored)
         try:
             target.deploy(move.update, truststore)
         except DomainBusyError as busy:
-            return replace(result, retry_after=busy.retry_after), notes
-        notes = replace(notes, told={**notes.told, target.name: Told(truststore.version_id, now)})
+            return replace(result, retry_after=busy.retry_after), notes, stored
+        notes = replace(notes, told={**notes.told, target.name: told})
         left = tuple(name for name in behind if name != target.name)
-        return replace(result, behind=left, updated=(target.name,)), notes
+        return replace(result, behind=left, updated=(target.name,)), notes, stored
 
     def _await_settled(
         self, updated: Iterable[str], shown: Mapping[str, Deployed], deadline: Deadline
