@@ -135,6 +135,7 @@ class World(Stack):
         self.violation: BaseException | None = None
         self.by_hand: set[tuple[str, str]] = set()
         self.tested: set[tuple[str, str]] = set()
+        self.proved: set[x509.Certificate] = set()
         self._was_current: dict[tuple[str, str], datetime] = {}
         self._now_current: dict[str, str] = {}
         self._tokens = 0
@@ -142,6 +143,7 @@ class World(Stack):
         self._unsure_until: datetime | None = None
         self._in_background = False
         self._next_delivery = builders.NOW
+        self._failed_last: dict[str, str] = {}
         self._held: dict[str, Held | None] = {}
         self._needles: list[bytes] = []
         self._accepted: dict[tuple[str, str], datetime] = {}
@@ -202,6 +204,7 @@ class World(Stack):
             if name != PARTNER and name not in AUTHORITIES:
                 self.rotate_through(name)
         self.deliver_all()
+        self.pass_seconds(60)  # so that reads that lag by seconds show a stack
         self.check()
 
     # functions that are invoked ---------------------------------------------------------------------------------------
@@ -214,6 +217,7 @@ class World(Stack):
         def ended(process: Process) -> None:
             run.process = None
             if process.failure is not None:
+                self._failed_last[name] = f"{process.name}: {process.failure}"
                 self.runs[:] = [it for it in self.runs if it is not run]
                 return
             if step is Step.TEST:
@@ -457,6 +461,7 @@ class World(Stack):
             anchors = self._trusted(versions[-1])
             if reasons := refusals(leaf, pki.key_from_pem(private_key), chain, anchors, self.moment):
                 return f"{name}: {reasons}"
+        self.proved.add(leaf)
         return ""
 
     # what must hold ---------------------------------------------------------------------------------------------------
@@ -584,6 +589,11 @@ class World(Stack):
         name, version_id = self.secrets.record(request["SecretId"]).name, request["MoveToVersionId"]
         if process.kind != Step.FINISH or (name, version_id) not in self.tested:
             self._broken(ViolationError(f"I2: {process.name} made {version_id} AWSCURRENT, which was not tested"))
+        held = self.held(name, version_id)
+        if self.value(version_id, name).get("endpoint") and held and held.certificate not in self.proved:
+            self._broken(
+                ViolationError(f"I2: {process.name} made {version_id} AWSCURRENT, and no endpoint has taken it")
+            )
 
     # the end of a history ---------------------------------------------------------------------------------------------
 
@@ -609,6 +619,8 @@ class World(Stack):
                     self.rotate_through(name)
             self.runs.clear()
             self.deliver_all()
+            if any(map(self._is_unfinished, self.names())):
+                self.pass_seconds(25 * 3600)  # a CA that can issue no more may have a successor that does not issue yet
         for _ in range(4):
             self.pass_seconds(65 * 60)
             self._sync_with_force_if_need_be()
@@ -666,7 +678,7 @@ class World(Stack):
             record = self.quick_secrets.secrets[name]
             _require(record.at(CURRENT) is not None, f"{name} has no AWSCURRENT")
             orphaned = DEFINITIONS[name]["issuer"].get("ca_secret", CA) not in self.names()
-            _require(orphaned or not self._is_unfinished(name), f"{name} stays at AWSPENDING: {record.stages()}")
+            _require(orphaned or not self._is_unfinished(name), self._stuck(name))
         self._require_filed()
         self._require_no_orphans()
         needed, may = self._expected()
@@ -677,8 +689,22 @@ class World(Stack):
             _require(domain.status == "AVAILABLE", f"{name} is {domain.status}")
             _require(newest is not None and domain.version_id == newest.version_id, f"{name} runs {domain.version_id}")
             found = set(map(pki.fingerprint, self._trusted(str(domain.version_id))))
-            _require(needed <= found, f"{name} lacks {needed - found}")
-            _require(found <= needed | may, f"{name} holds for no reason {found - needed - may}")
+            _require(needed <= found, f"{name} lacks {self._of(needed - found)}")
+            _require(found <= needed | may, f"{name} holds for no reason {self._of(found - needed - may)}")
+
+    def _of(self, anchors: set[str]) -> list[str]:
+        """Who needs these anchors."""
+        found: dict[str, list[str]] = {it: [] for it in sorted(anchors)}
+        for name, record in self.quick_secrets.secrets.items():
+            for version_id, version in record.versions.items():
+                held = self.held(name, version_id)
+                for anchor in anchors & (_above(held) if held else frozenset()):
+                    found[anchor].append(f"{name} {version_id[:8]} {version['version_stages']}")
+        return [f"{anchor[:8]} of {', '.join(names) or 'nobody'}" for anchor, names in found.items()]
+
+    def _stuck(self, name: str) -> str:
+        labels = self.quick_secrets.secrets[name].stages()
+        return f"{name} stays at AWSPENDING: {labels}; last: {self._failed_last.get(name)}"
 
     def _expected(self) -> tuple[set[str], set[str]]:
         """The anchors that must be deployed, told from the secrets' values; and those that may be besides."""
@@ -689,7 +715,12 @@ class World(Stack):
             for version_id, labels in record.stages().items():
                 held = self.held(name, version_id)
                 if held and held.trusted and self._counts(held, labels):
-                    needed |= {pki.fingerprint(it): it for it in (*held.chain, held.anchor)}
+                    if held.authority and (name, version_id) in self.by_hand:
+                        may |= _above(
+                            held
+                        )  # nobody files what was put by hand; setSecret has it trusted when it issues
+                    else:
+                        needed |= {pki.fingerprint(it): it for it in (*held.chain, held.anchor)}
                 if not {(it.secret, it.version_id) for it in filed} & {(name, version_id)}:
                     may |= {it.anchor for it in filed if it.secret == name}
         for key in [it for it in self.s3.objects if it.startswith(layout.STATIC_ANCHORS)]:
@@ -729,8 +760,17 @@ class World(Stack):
                 _require(held is not None and pki.serial(held.certificate) == issued.serial_number, f"{key}: another's")
         waiting = {it for name in self.quick_secrets.secrets if (it := self._waiting_key(name))}
         for key in self.s3.objects:
-            if self.s3.newest(key) and key.startswith((layout.REQUESTED, layout.ACCEPTED)):
+            if (
+                self.s3.newest(key)
+                and key.startswith((layout.REQUESTED, layout.ACCEPTED))
+                and self._is_of_a_secret(key)
+            ):
                 _require(any(it in key for it in waiting), f"{key}, and nobody waits for it: an orphan")
+
+    def _is_of_a_secret(self, key: str) -> bool:
+        """Whether the secret is there that asked. Of one that was lost for good, its last request stays: it is public."""
+        asked = key.removeprefix(layout.REQUESTED).partition("/")[2].rpartition(".")[0]
+        return asked in self.quick_secrets.secrets or (not asked and PARTNER in self.quick_secrets.secrets)
 
     def _waiting_key(self, name: str) -> str | None:
         record = self.quick_secrets.secrets[name]
