@@ -9,6 +9,7 @@ from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.data_classes import event_source
 from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event import APIGatewayAuthorizerRequestEvent
 
+from mtls_rotation import events
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.authorizer.decision import decide
 from mtls_rotation.telemetry import measure, share_format
@@ -25,19 +26,20 @@ assembly = Assembly()
 @event_source(data_class=APIGatewayAuthorizerRequestEvent)
 def handler(event: APIGatewayAuthorizerRequestEvent, context: LambdaContext) -> dict[str, Any]:
     """Decide about one request. Where it cannot be decided, raise: API Gateway then answers 503 by the template."""
-    certificate = event.request_context.identity.client_cert
-    pem = certificate.client_cert_pem if certificate else None
+    raw = event.raw_event
     try:
-        decision = decide(pem, event.http_method, event.path, assembly.revocation_check.revoked, assembly.allow_list)
+        method, path, arn = (events.text(raw, name) for name in ("httpMethod", "path", "methodArn"))
+        pem = events.member(raw, "requestContext", "identity", "clientCert", "clientCertPem")
+        decision = decide(pem, method, path, assembly.revocation_check.revoked, assembly.allow_list)
     except Exception:
         _count("AuthorizationFailed")
         logger.exception("not decided")
         raise
     if decision.denial:
         _count("RequestDenied")
-        logger.append_keys(method=event.http_method, path=event.path, caller=decision.context)
+        logger.append_keys(method=method, path=path, caller=decision.context)
         logger.warning("denied", reason=decision.denial)
-    return decision.response(event.method_arn)
+    return decision.response(arn)
 
 
 def _count(name: str) -> None:

@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent, event_source
 
+from mtls_rotation import events
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.proxy import problems
@@ -33,9 +34,9 @@ assembly = Assembly()
 def handler(event: APIGatewayProxyEvent, context: LambdaContext) -> dict[str, Any]:
     """Forward one request."""
     seconds = max(0.1, context.get_remaining_time_in_millis() / 1000 - MARGIN)
-    request = incoming(event)
-    logger.append_keys(method=request.method, path=request.path)
     try:
+        request = incoming(event)
+        logger.append_keys(method=request.method, path=request.path)
         return answered(assembly.forwarding.send(request, seconds))
     except NoAnswerError as error:
         return _refused(error.problem, event)
@@ -48,4 +49,5 @@ def _refused(problem: Problem, event: APIGatewayProxyEvent) -> dict[str, Any]:
     logger.warning("refused", code=problem.code, status=problem.status.value)
     name = "UpstreamFailed" if problem.status >= 500 else "RequestRefused"
     measure(name, 1, service="mtls_proxy", stack=assembly.stack)
-    return refused(problem, event.http_method, event.request_context.request_id)
+    raw = event.raw_event
+    return refused(problem, events.text(raw, "httpMethod"), events.text(raw, "requestContext", "requestId"))

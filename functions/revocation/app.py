@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent, event_source
 
+from mtls_rotation import events
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.telemetry import meter, share_format
 
@@ -43,7 +44,7 @@ def handler(event: EventBridgeEvent, context: LambdaContext) -> None:
         logger.error("not all could be done", problems=result.problems)
     logger.info(
         "revocation done",
-        trigger=event.detail_type,
+        trigger=events.member(event.raw_event, "detail-type"),
         added=[str(it.certificate) for it in result.added],
         refused=result.refused,
         crls=result.crls,

@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import S3EventBridgeNotificationEvent, event_source
 
+from mtls_rotation import events
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.telemetry import meter, share_format
 
@@ -25,7 +26,7 @@ metrics = meter("signed_certificate", assembly.stack)
 @event_source(data_class=S3EventBridgeNotificationEvent)
 def handler(event: S3EventBridgeNotificationEvent, context: LambdaContext) -> None:
     """Take in the object that was uploaded. A refusal is an event and a metric, and no failure: it is final."""
-    outcome = assembly.intake.run(event.detail.object.key)
+    outcome = assembly.intake.run(events.text(event.raw_event, "detail", "object", "key"))
     if outcome.refusal:
         metrics.add_metric(name="SignedCertificateRejected", unit=MetricUnit.Count, value=1)
         logger.warning("not taken", key=outcome.key, secret=outcome.secret, reason=outcome.refusal)

@@ -231,7 +231,7 @@ def unsigned(mtlsctl: Mtlsctl, gateway: Deployment) -> Iterator[SigningRequest]:
         assert [it["result"] for it in rotation["steps"]] == ["unsigned", "waiting", "waiting", "waiting"]
         assert rotation["answer_uri"] == f"s3://{gateway.bucket}/signed/"
         key = rotation["request_uri"].removeprefix(f"s3://{gateway.bucket}/").replace(".csr", ".json")
-        yield SigningRequest.parse(gateway.s3.get_object(Bucket=gateway.bucket, Key=key)["Body"].read())
+        yield SigningRequest.parse(gateway.s3.get_object(Bucket=gateway.bucket, Key=key)["Body"].read(), key)
 
 
 def test_what_a_partner_signed_is_handed_in_and_nothing_else(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtls_rotation.authorizer.allow_list import AllowList
 from mtls_rotation.bootstrap import SecretDefinition
-from mtls_rotation.errors import InvalidSettingsError
+from mtls_rotation.errors import InvalidSettingsError, shown
 from mtls_rotation.live_document import plain
 from mtls_rotation.proxy.routes import RouteTable
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # CloudFormation refuses an answer of more than 4,096 bytes.
 MAX_REASON = 2000
+_LONGEST_ANSWER = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,14 @@ class Answer:
     @classmethod
     def failed(cls, reason: str) -> Answer:
         """It did not; the reason stands in the stack's events."""
-        return cls("FAILED", reason[:MAX_REASON], {})
+        return cls("FAILED", shown(reason)[:MAX_REASON], {})
 
 
-def send(event: CloudFormationCustomResourceEvent, answer: Answer) -> None:
-    """Put the answer at the pre-signed URL where CloudFormation waits for it."""
-    import urllib3
-
-    body = {
+def body(event: CloudFormationCustomResourceEvent, answer: Answer) -> bytes:
+    """The answer as CloudFormation takes it; of a reason that is too long, as much as there is room for."""
+    reason = answer.reason
+    document = {
         "Status": answer.status,
-        "Reason": answer.reason,
         # It never changes, so that an update is never taken for a replacement.
         "PhysicalResourceId": f"{event.stack_id}/{event.logical_resource_id}",
         "StackId": event.stack_id,
@@ -58,10 +57,19 @@ def send(event: CloudFormationCustomResourceEvent, answer: Answer) -> None:
         "LogicalResourceId": event.logical_resource_id,
         "Data": answer.data,
     }
+    while len(written := json.dumps(document | {"Reason": reason}).encode()) > _LONGEST_ANSWER and reason:
+        reason = reason[: len(reason) // 2]
+    return written
+
+
+def send(event: CloudFormationCustomResourceEvent, answer: Answer) -> None:
+    """Put the answer at the pre-signed URL where CloudFormation waits for it."""
+    import urllib3
+
     retries = urllib3.Retry(total=5, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504), allowed_methods={"PUT"})
     with urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(10.0)) as pool:
         # A pre-signed URL is signed for no content type.
-        response = pool.request("PUT", event.response_url, body=json.dumps(body), headers={"content-type": ""})
+        response = pool.request("PUT", event.response_url, body=body(event, answer), headers={"content-type": ""})
     if response.status >= 400:
         raise RuntimeError(f"CloudFormation's answer URL returned HTTP status {response.status}")
 
@@ -95,16 +103,18 @@ def documents(properties: dict[str, Any], read: Callable[[str], str]) -> None:
         InvalidSettingsError: one of them cannot be used.
     """
     for name, parse in (("AllowList", AllowList.parse), ("ProxyRoutes", RouteTable.parse)):
-        if stored := properties.get(f"{name}Parameter"):
+        if properties.get(f"{name}Parameter"):
+            stored = _text(properties, f"{name}Parameter")
             parse(read(stored), f"parameter {stored} of Systems Manager")
-        elif text := properties.get(name):
+        elif properties.get(name):
+            text = _text(properties, name)
             where = f"the template's parameter {name}"
             parse(plain(text, where), where)
 
 
 def secrets(properties: dict[str, Any]) -> list[str]:
     """The stack's own secrets, by ARN."""
-    return [secret for name in ("CaSecret", "ClientSecret") if (secret := properties.get(name))]
+    return [_text(properties, name) for name in ("CaSecret", "ClientSecret") if properties.get(name)]
 
 
 def removes_data(properties: dict[str, Any]) -> bool:
@@ -120,7 +130,7 @@ def _ca(properties: dict[str, Any], endpoint: dict[str, Any] | None) -> SecretDe
     ca: dict[str, Any] = {
         "kind": "ca",
         "request": _request(properties, "Ca"),
-        "issuer": {"type": "kms" if properties["ClientIssuer"] == "kms" else "self-signed"},
+        "issuer": {"type": "kms" if _text(properties, "ClientIssuer") == "kms" else "self-signed"},
         **({"notice_days": notice} if notice else {}),
         # A CA is proved at the gateway that the stack owns; an outside server learns of it from its owner.
         **({"endpoint": endpoint} if properties.get("DomainName") else {}),
@@ -141,6 +151,8 @@ def _issuer(properties: dict[str, Any]) -> dict[str, Any]:
             raise _invalid("ClientIssuer", issuer, "secretsmanager, kms, acm-pca, self-signed or external")
 
 
+# More than any number of days or hours has.
+_MOST_DIGITS = 9
 _SUBJECT = (
     ("organization", "Organization"),
     ("organizational_unit", "OrganizationalUnit"),
@@ -167,7 +179,7 @@ def _request(properties: dict[str, Any], prefix: str) -> dict[str, Any]:
         if value := properties.get(f"{prefix}{name}"):
             request[member] = value
     for member, name in _LISTS:
-        if values := [value.strip() for value in properties.get(f"{prefix}{name}", ()) if value.strip()]:
+        if values := [value.strip() for value in _texts(properties, f"{prefix}{name}") if value.strip()]:
             request[member] = values
     return request
 
@@ -187,9 +199,16 @@ def _text(properties: dict[str, Any], name: str) -> str:
     return value
 
 
+def _texts(properties: dict[str, Any], name: str) -> list[str]:
+    values = properties.get(name, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise _invalid(name, values, "a list of texts")
+    return values
+
+
 def _number(properties: dict[str, Any], name: str) -> int:
     text = _text(properties, name)
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise _invalid(name, text, "a whole number")
     return int(text)
 
@@ -199,7 +218,9 @@ def _base64(properties: dict[str, Any], name: str) -> str:
     try:
         return base64.b64decode(text, validate=True).decode("ascii")
     except ValueError:
-        raise _invalid(name, f"{text[:40]}...", "a PEM file in base64 (`base64 -w0 ca.pem`)") from None
+        raise _invalid(
+            name, f"a text of {len(text)} characters", "a PEM file in base64 (`base64 -w0 ca.pem`)"
+        ) from None
 
 
 def _invalid(name: str, found: object, expected: str) -> InvalidSettingsError:

@@ -5,6 +5,16 @@ A message names things and dates, never a secret value: no private key can come 
 
 from typing import ClassVar
 
+# More than anybody reads of one part of a message. Logs and events have an end, and a partner's certificate none.
+_LONGEST = 2000
+
+
+def shown(text: str) -> str:
+    """A text as an error may hold it: not endless, and with no character that moves a terminal, whoever chose it."""
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}... ({len(text)} characters)"
+    return text if text.isprintable() else "".join(it if it.isprintable() else ascii(it)[1:-1] for it in text)
+
 
 class MtlsRotationError(Exception):
     """Something that rotation, truststore sync or bootstrap could not do.
@@ -18,11 +28,9 @@ class MtlsRotationError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, *, where: str, found: str, expected: str, remedy: str) -> None:
-        self.where = where
-        self.found = found
-        self.expected = expected
-        self.remedy = remedy
-        super().__init__(f"{self.code} {where}: found {found}; expected {expected}. {remedy}")
+        self.where, self.found = shown(where), shown(found)
+        self.expected, self.remedy = shown(expected), shown(remedy)
+        super().__init__(f"{self.code} {self.where}: found {self.found}; expected {self.expected}. {self.remedy}")
 
 
 class InvalidEventError(MtlsRotationError):

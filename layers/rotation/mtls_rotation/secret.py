@@ -18,6 +18,7 @@ from mtls_rotation.pki.names import dns_name
 from mtls_rotation.request import CertificateRequest, Strict
 
 _PRIVATE_CA_ARN = re.compile(r"arn:aws[a-z-]*:acm-pca:[a-z0-9-]+:[0-9]{12}:certificate-authority/[A-Za-z0-9-]+")
+_NO_JSON = object()
 SecretReference = Annotated[str, Field(min_length=1, max_length=2048)]
 
 
@@ -45,7 +46,8 @@ def _private_ca_arn(text: str) -> str:
 
 
 def _pem(text: str) -> str:
-    if not re.search(r"-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----", text, re.DOTALL):
+    _, begin, rest = text.partition("-----BEGIN CERTIFICATE-----")
+    if not begin or rest.find("-----END CERTIFICATE-----") < 1:
         raise ValueError("the PEM of one CA certificate or more")
     return text
 
@@ -164,19 +166,32 @@ class ManagedSecret(BaseModel):
         Raises:
             InvalidSecretError: it is not JSON, lacks a key, or says something that no certificate could be made from.
         """
+        # Errors are raised after `except`: raised within, they would carry the value along, as what they came of.
         try:
             document = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
+            document = _NO_JSON
+        if document is _NO_JSON:
             raise InvalidSecretError(
                 where=where,
                 found="a value that is not JSON",
                 expected='a JSON object with "request" and "issuer"',
                 remedy="Put a new value; docs/architecture.md shows one.",
-            ) from None
+            )
+        if _deeper_than(_DEEPEST, document):
+            raise InvalidSecretError(
+                where=where,
+                found=f"a value with more than {_DEEPEST} levels",
+                expected="one that is no deeper: it is written again with every rotation",
+                remedy="Put a flatter value, or keep what is deep in a secret of its own.",
+            )
+        explained: InvalidSecretError | None = None
         try:
             secret = cls.model_validate(document)
         except ValidationError as error:
-            raise _explain(error, where) from None
+            explained = _explain(error, where)
+        if explained:
+            raise explained
         if problem := next((problem for rule in _COHERENCE if (problem := rule(secret))), None):
             found, expected = problem
             raise InvalidSecretError(
@@ -205,6 +220,26 @@ class ManagedSecret(BaseModel):
         if self.private_key is not None:
             document["private_key"] = self.private_key.get_secret_value()
         return json.dumps(document, indent=1)
+
+
+# Whatever writes JSON has an end to its levels, and none of them is less than this.
+_DEEPEST = 100
+
+
+def _deeper_than(levels: int, document: object) -> bool:
+    """Whether a JSON document has more levels of lists and objects."""
+    level = [document]
+    for _ in range(levels):
+        level = [
+            child
+            for it in level
+            if isinstance(it, dict | list)
+            for child in (it.values() if isinstance(it, dict) else it)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 _OPERATORS_OWN = {"kind", "request", "issuer", "endpoint", "trusted_by_gateway", "notice_days"}

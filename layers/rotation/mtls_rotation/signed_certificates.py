@@ -22,7 +22,7 @@ from mtls_rotation.bus import (
     SIGNED_CERTIFICATE_REJECTED,
 )
 from mtls_rotation.errors import MtlsRotationError, UnfitCertificateError
-from mtls_rotation.pki.certificates import fingerprint, public_key_fingerprint, subject, to_pem
+from mtls_rotation.pki.certificates import fingerprint, public_key_fingerprint, short_name, short_subject, to_pem
 from mtls_rotation.pki.conformity import breaches
 from mtls_rotation.pki.verification import order_chain, refusals
 from mtls_rotation.request import CertificateRequest
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from mtls_rotation.bucket import CertificateBucket
     from mtls_rotation.bus import EventBus
     from mtls_rotation.versions import SecretVersions
+
+# An answer has a certificate, and the CAs above it.
+_MOST_CERTIFICATES = 100
+# Secrets Manager's own limits for an ARN and a name.
+_LONGEST_NAMES = 2048 + 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +95,37 @@ class SigningRequest:
         )
 
     @classmethod
-    def parse(cls, text: bytes) -> SigningRequest:
-        """Read a note that `render` wrote."""
-        note: dict[str, Any] = json.loads(text)
-        return cls(
-            arn=note["secret_arn"],
-            name=note["secret_name"],
-            request=CertificateRequest.model_validate(note["request"]),
-            ca_certificates=note["ca_certificates"],
-            csr=x509.load_pem_x509_csr(note["certificate_signing_request"].encode()),
-        )
+    def parse(cls, text: bytes, where: str) -> SigningRequest:
+        """Read a note that `render` wrote.
+
+        Args:
+            text: the note.
+            where: what to call it in an error.
+
+        Raises:
+            UnfitCertificateError: it is something else.
+        """
+        try:
+            note: dict[str, Any] = json.loads(text)
+            texts = [note[it] for it in ("secret_arn", "secret_name", "ca_certificates", "certificate_signing_request")]
+            if not all(isinstance(it, str) for it in texts):
+                raise TypeError
+            arn, name, authorities, pem = texts
+            if len(f"{arn}{name}".encode()) > _LONGEST_NAMES:
+                raise ValueError
+            authorities.encode()
+            request = CertificateRequest.model_validate(note["request"])
+            csr = x509.load_pem_x509_csr(pem.encode())
+            made = cls(arn, name, request, authorities, csr)
+            _ = made.public_key, csr.subject.rfc4514_string()  # parsing is lazy
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UnsupportedAlgorithm) as error:
+            raise UnfitCertificateError(
+                where=where,
+                found=f"no note of a signing request ({type(error).__name__})",
+                expected="the note that the rotation wrote when it asked for the certificate",
+                remedy="Delete it: the rotation writes it anew when it is tried again. Then upload the answer again.",
+            ) from None
+        return made
 
     def fit(self, found: Sequence[x509.Certificate], now: datetime) -> Signed:
         """The certificate for this request among those that came back, with its chain.
@@ -107,9 +133,11 @@ class SigningRequest:
         Raises:
             UnfitCertificateError: none is for its key, or the one that is breaks the request.
         """
+        if len(found) > _MOST_CERTIFICATES:
+            raise self._unfit(f"{len(found)} certificates, where {_MOST_CERTIFICATES} are more than any chain has")
         leaf = next((it for it in found if public_key_fingerprint(it.public_key()) == self.public_key), None)
         if leaf is None:
-            raise self._unfit(f"certificates for other keys ({', '.join(map(subject, found)) or 'none at all'})")
+            raise self._unfit(f"certificates for other keys ({', '.join(map(short_subject, found)) or 'none at all'})")
         reasons = breaches(self.request, leaf, self.csr.public_key())
         if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
             reasons.append(
@@ -120,7 +148,7 @@ class SigningRequest:
         chain, anchor = order_chain(leaf, (*found, *configured))
         if anchor is None:
             reasons.append(
-                f"the CA that signed it, {leaf.issuer.rfc4514_string()}, is neither in the file nor in"
+                f"the CA that signed it, {short_name(leaf.issuer)}, is neither in the file nor in"
                 " issuer.ca_certificates"
             )
         elif not reasons:
@@ -217,14 +245,14 @@ class Intake:
         """
         stored = self._bucket.read(key)
         found = certificates_in(stored.body) if stored else []
-        request = awaited(self._bucket, found)
-        if request is None:
-            where = f"s3://{self._bucket.name}/{key}"
-            return self._reject(key, "", found, nobody_waits(self._bucket, found, where))
+        request = None
         try:
+            request = awaited(self._bucket, found)
+            if request is None:
+                raise nobody_waits(self._bucket, found, f"s3://{self._bucket.name}/{key}")
             signed = request.fit(found, self._clock())
         except UnfitCertificateError as error:
-            return self._reject(key, request.name, found, error)
+            return self._reject(key, request.name if request else "", found, error)
         self._accept(request, signed)
         return Outcome(key, request.name, "")
 
@@ -247,7 +275,7 @@ class Intake:
                 "secret_arn": request.arn,
                 "secret_name": request.name,
                 "fingerprint_sha256": fingerprint(signed.certificate),
-                "issuer": signed.certificate.issuer.rfc4514_string(),
+                "issuer": short_name(signed.certificate.issuer),
             },
             request.arn,
         )
@@ -258,7 +286,7 @@ class Intake:
             {
                 "uri": f"s3://{self._bucket.name}/{key}",
                 "secret_name": secret,
-                "certificates": [subject(it) for it in found],
+                "certificates": [short_subject(it) for it in found[:_MOST_CERTIFICATES]],
                 "reason": error.found,
                 "message": str(error),
             },
@@ -267,12 +295,16 @@ class Intake:
 
 
 def awaited(bucket: CertificateBucket, found: Iterable[x509.Certificate]) -> SigningRequest | None:
-    """The request that one of the certificates answers."""
+    """The request that one of the certificates answers.
+
+    Raises:
+        UnfitCertificateError: the note of that request cannot be read.
+    """
     for certificate in found:
         prefix = f"{layout.REQUESTED}{public_key_fingerprint(certificate.public_key())}/"
         for entry in bucket.list(prefix):
             if entry.key.endswith(".json") and (note := bucket.read(entry.key)):
-                return SigningRequest.parse(note.body)
+                return SigningRequest.parse(note.body, f"s3://{bucket.name}/{entry.key}")
     return None
 
 
@@ -285,7 +317,7 @@ def nobody_waits(bucket: CertificateBucket, found: Sequence[x509.Certificate], w
             if entry.key.endswith(".json")
         }
     )
-    names = ", ".join(map(subject, found))
+    names = ", ".join(map(short_subject, found))
     return UnfitCertificateError(
         where=where,
         found=f"certificates for keys that nobody waits for ({names})" if found else "no certificate",
@@ -302,9 +334,11 @@ def certificates_in(body: bytes) -> list[x509.Certificate]:
 
     for read in (pkcs7.load_pem_pkcs7_certificates, pkcs7.load_der_pkcs7_certificates, _single):
         try:
-            return list(read(body))
-        except (ValueError, UnsupportedAlgorithm):
+            listed = read(body)
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
             continue
+        whole = (bundle.whole(lambda it=it: it) for it in listed)  # type: ignore[misc]
+        return [it for it in whole if isinstance(it, x509.Certificate)]
     return []
 
 

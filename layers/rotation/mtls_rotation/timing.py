@@ -26,6 +26,21 @@ def from_compact(text: str) -> datetime | None:
         return None
 
 
+def from_rfc3339(text: str) -> datetime:
+    """A moment that we wrote, in UTC.
+
+    Raises:
+        ValueError: it has no time zone, or is none that can be written again.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or moment.year < 1970:
+        raise ValueError("no moment of these times with a time zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment beyond all times") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """The moment by which a step must have ended, on the monotonic clock.

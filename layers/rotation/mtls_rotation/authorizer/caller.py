@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import hashes
 
 from mtls_rotation.revocation.identity import CertificateId
 
+# Twenty octets with the sign (RFC 5280, section 4.1.2.2), and as much again for who does not keep to it.
+_MOST_BITS = 320
 # API Gateway hands on no more than some kilobytes of context; a certificate may have a thousand names, and long ones.
 _MOST_NAMES = 50
 _MOST_BYTES = 2048
@@ -35,7 +37,8 @@ class Caller:
         """Read the certificate.
 
         Raises:
-            ValueError: it is none that can be read, or has a subject or issuer of more than 2,048 bytes.
+            ValueError: it is none that can be read, or has a subject or issuer of more than 2,048 bytes, or a serial
+                number of more than 320 bits.
         """
         try:
             certificate = x509.load_pem_x509_certificate(pem.encode())
@@ -49,6 +52,8 @@ class Caller:
             raise ValueError(f"a certificate that cannot be read ({type(error).__name__})") from None
         if max(len(caller.subject.encode()), len(caller.certificate.issuer.encode())) > _MOST_BYTES:
             raise ValueError("a certificate with a name of more than 2,048 bytes")
+        if certificate.serial_number.bit_length() > _MOST_BITS:
+            raise ValueError("a certificate with a serial number of more than 320 bits")
         return caller
 
     def context(self) -> dict[str, str]:

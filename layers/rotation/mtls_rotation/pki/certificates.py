@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, CertificatePublicKeyTypes
@@ -190,7 +191,12 @@ def subject(certificate: x509.Certificate) -> str:
 
 def short_subject(certificate: x509.Certificate) -> str:
     """The subject for an event or a comment: whoever made the certificate may have put a book into it."""
-    text = subject(certificate)
+    return short_name(certificate.subject)
+
+
+def short_name(name: x509.Name) -> str:
+    """A name for an event or a message, likewise."""
+    text = name.rfc4514_string()
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."
 
 
@@ -205,7 +211,10 @@ def from_pem(text: str) -> tuple[x509.Certificate, ...]:
     Raises:
         ValueError: it is no such text.
     """
-    return tuple(x509.load_pem_x509_certificates(text.encode())) if text.strip() else ()
+    try:
+        return tuple(x509.load_pem_x509_certificates(text.encode())) if text.strip() else ()
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from None
 
 
 def key_to_pem(key: SigningKey) -> str:
@@ -223,7 +232,7 @@ def key_from_pem(text: str) -> SigningKey:
     """
     try:
         key = serialization.load_pem_private_key(text.encode(), password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         raise ValueError("a text that is no unencrypted PEM private key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise ValueError("a private key that is neither RSA nor EC")  # noqa: TRY004 - a value that was read

@@ -54,7 +54,7 @@ def _has_the_subject(request: CertificateRequest, certificate: x509.Certificate)
 
 def _has_the_names(request: CertificateRequest, certificate: x509.Certificate) -> str | None:
     extension = _extension(certificate, x509.SubjectAlternativeName)
-    has = list(extension) if extension else []
+    has = set(extension or ())
     missing = [str(it.value) for it in names.alternative_names(request) if it not in has]
     return f"its subject alternative names lack {', '.join(missing)}" if missing else None
 
@@ -71,7 +71,7 @@ def _may_sign_handshakes(_: CertificateRequest, certificate: x509.Certificate) -
 
 def _has_the_usages(request: CertificateRequest, certificate: x509.Certificate) -> str | None:
     extension = _extension(certificate, x509.ExtendedKeyUsage)
-    has = list(extension) if extension else []
+    has = set(extension or ())
     known = {oid: name for name, oid in names.EXTENDED_KEY_USAGES.items()}
     missing = [known.get(it, it.dotted_string) for it in names.extended_key_usages(request) if it not in has]
     return f"its extended key usage lacks {', '.join(missing)}" if missing else None

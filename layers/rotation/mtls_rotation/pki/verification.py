@@ -59,21 +59,31 @@ def order_chain(
         The intermediates in order, and the topmost CA; None for it if nothing among them has signed the leaf. A path
         that ends in a self-signed CA is preferred to one that does not, a shorter one to a longer.
     """
-    pool = tuple(dict.fromkeys(it for it in candidates if it != leaf))
-    paths: list[tuple[x509.Certificate, ...]] = [(leaf,)]
-    complete: list[tuple[x509.Certificate, ...]] = []
-    while paths:
-        path = paths.pop(0)
-        above = (
-            []
-            if path[-1].issuer == path[-1].subject
-            else [it for it in pool if it not in path and signed_by(path[-1], it)]
-        )
-        paths += [(*path, it) for it in above]
-        if not above:
-            complete.append(path)
-    best = min(complete, key=lambda path: (path[-1].issuer != path[-1].subject, len(path)))
-    return (best[1:-1], best[-1]) if len(best) > 1 else ((), None)
+    named: dict[x509.Name, list[x509.Certificate]] = {}
+    for it in dict.fromkeys(candidates):
+        if it != leaf:
+            named.setdefault(it.subject, []).append(it)
+    # Breadth first, each certificate once, by the shortest way to it: CAs may have signed each other, in many ways.
+    below: dict[x509.Certificate, x509.Certificate] = {}
+    tops: list[x509.Certificate] = []
+    last = level = [leaf]
+    while level:
+        last, level = level, []
+        for it in last:
+            issuers = named.get(it.issuer, ()) if it.issuer != it.subject else ()
+            above = [ca for ca in issuers if ca not in below and signed_by(it, ca)]
+            if not above and not any(ca in below and signed_by(it, ca) for ca in issuers):
+                tops.append(it)
+            below |= dict.fromkeys(above, it)
+            level += above
+    # Where each has signed the next in a circle, there is no top: then the farthest is.
+    top = min(tops or last[:1], key=lambda it: it.issuer != it.subject)
+    if top == leaf:
+        return (), None
+    path = [top]
+    while path[-1] != leaf:
+        path.append(below[path[-1]])
+    return tuple(path[-2:0:-1]), top
 
 
 def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from mtls_rotation.proxy import paths
+from mtls_rotation import events
+from mtls_rotation.proxy import paths, problems
 from mtls_rotation.proxy.forwarding import Answer, Incoming
+from mtls_rotation.proxy.problems import NoAnswerError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
@@ -18,18 +20,35 @@ if TYPE_CHECKING:
 
 
 def incoming(event: APIGatewayProxyEvent) -> Incoming:
-    """What came in."""
+    """What came in.
+
+    Raises:
+        InvalidEventError: it is no event of API Gateway's.
+        NoAnswerError: the body is not what it says it is.
+    """
     raw = event.raw_event
-    text = raw.get("body") or ""
+    host = events.member(raw, "requestContext", "domainName")
     return Incoming(
-        method=event.http_method,
-        path=event.path,
-        query=paths.pairs(raw.get("multiValueQueryStringParameters")),
-        headers=raw.get("multiValueHeaders") or {},
-        body=base64.b64decode(text) if raw.get("isBase64Encoded") else text.encode(),
-        client=event.request_context.identity.source_ip,
-        host=event.request_context.domain_name or "",
+        method=events.text(raw, "httpMethod"),
+        path=events.text(raw, "path"),
+        query=paths.pairs(events.lists(raw, "multiValueQueryStringParameters")),
+        headers=events.lists(raw, "multiValueHeaders"),
+        body=_body(raw),
+        client=events.text(raw, "requestContext", "identity", "sourceIp"),
+        host=host if isinstance(host, str) else "",
     )
+
+
+def _body(raw: dict[str, Any]) -> bytes:
+    if events.member(raw, "body") in (None, ""):
+        return b""
+    text = events.text(raw, "body")
+    try:
+        return base64.b64decode(text) if raw.get("isBase64Encoded") else text.encode()
+    except ValueError:
+        raise NoAnswerError(
+            problems.unusable_request("the body is not of the encoding that it is said to be")
+        ) from None
 
 
 def answered(answer: Answer) -> dict[str, Any]:

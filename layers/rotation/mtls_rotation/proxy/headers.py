@@ -120,7 +120,8 @@ def _end_to_end(headers: Sequence[tuple[str, str]]) -> Headers:
     named = {
         option.strip().lower() for name, value in headers if name.lower() == "connection" for option in value.split(",")
     }
-    return [(name, value) for name, value in headers if name.lower() not in HOP_BY_HOP | named]
+    dropped = HOP_BY_HOP | named
+    return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
 def _is_gateways(name: str, value: str) -> bool:
@@ -156,6 +157,8 @@ def _forwarded(client: str, host: str) -> str:
     try:
         address = ipaddress.ip_address(client)
         node = f'"[{address}]"' if address.version == 6 else str(address)
+        if "%" in node:  # a zone may have any text for its name
+            node = "unknown"
     except ValueError:
         node = "unknown"
     named = f'host="{host}";' if _NODE_NAME.fullmatch(host) else ""

@@ -60,9 +60,12 @@ def target(upstream: str, rest: str, query: Iterable[tuple[str, str]] = ()) -> b
     if problem := _problem(rest):
         raise UnusablePathError(problem)
     path = (urlsplit(upstream).path + rest) or "/"
-    encoded = "&".join(
-        f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query if not _SIGNATURE.match(name)
-    )
+    try:
+        encoded = "&".join(
+            f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query if not _SIGNATURE.match(name)
+        )
+    except UnicodeEncodeError:
+        raise UnusablePathError("the query holds half a character (a surrogate), which no URL can") from None
     return f"{path}?{encoded}".encode("ascii") if encoded else path.encode("ascii")
 
 

@@ -69,7 +69,7 @@ def _value(text: str) -> str:
 def _pem(text: str) -> str:
     try:
         found = x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         found = []
     if not found:
         raise ValueError("the PEM of one CA certificate or more")

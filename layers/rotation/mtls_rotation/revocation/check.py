@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mtls_rotation.errors import RevocationUnknownError
 from mtls_rotation.layout import REVOCATION_LIST
-from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.revocation.identity import CertificateId, identified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,6 +134,6 @@ def parse(body: bytes) -> frozenset[CertificateId]:
         ValueError: it is no such list.
     """
     try:
-        return frozenset(CertificateId(it["issuer"], it["serial_number"]) for it in json.loads(body)["revoked"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no revocation list: {error!r}") from None
+        return frozenset(identified(it["issuer"], it["serial_number"]) for it in json.loads(body)["revoked"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"no revocation list ({type(error).__name__})") from None

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_rotation.pki.certificates import BACKDATE, signature_digest
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from mtls_rotation.pki.certificates import SigningKey
 
+# Twenty octets with the sign, less what is ever added (RFC 5280, section 5.2.3).
+_MOST_NUMBERS = 1 << 158
 _ENTRY_REASONS = {flag.value: flag for flag in x509.ReasonFlags}
 
 
@@ -59,8 +62,11 @@ def build(
 def parse(der: bytes) -> x509.CertificateRevocationList | None:
     """A CRL that `build` made; None if it is something else."""
     try:
-        return x509.load_der_x509_crl(der)
-    except ValueError:
+        crl = x509.load_der_x509_crl(der)
+        # Parsing is lazy. What somebody broke is made anew, and must not keep it from being so.
+        _ = crl.last_update_utc, crl.next_update_utc, [(_reason(it), it.revocation_date_utc) for it in crl]
+        return crl if 0 <= _number(crl) < _MOST_NUMBERS else None
+    except Exception:  # noqa: BLE001 - the library has a kind for each thing that may be wrong with one
         return None
 
 
@@ -70,13 +76,20 @@ def is_due(
     """Whether a CA's CRL must be made anew: what it should say has changed, or half of its time has gone."""
     if published is None or published.next_update_utc is None:
         return True
-    if not published.is_signature_valid(ca.public_key()):  # type: ignore[arg-type] # a CA's key is one that signs
+    if not _is_signed_by(published, ca):
         return True
     half = published.last_update_utc + (published.next_update_utc - published.last_update_utc) / 2
     if now >= half:
         return True
     wanted = {(int(it.certificate.serial_number, 16), it.at, it.reason) for it in _entries(ca, revoked)}
     return wanted != {(it.serial_number, it.revocation_date_utc, _reason(it)) for it in published}
+
+
+def _is_signed_by(crl: x509.CertificateRevocationList, ca: x509.Certificate) -> bool:
+    try:
+        return crl.is_signature_valid(ca.public_key())  # type: ignore[arg-type] # a CA's key is one that signs
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
 
 
 def _entries(ca: x509.Certificate, revoked: Iterable[Revoked]) -> Sequence[Revoked]:

@@ -35,6 +35,8 @@ Reason = Literal[
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")
 # Twenty octets with the sign (RFC 5280, section 4.1.2.2): what a CRL can hold.
 _BEYOND = 1 << 159
+# How many bits of one that is larger are worth showing.
+_LONGEST_SHOWN = 256
 # Ten thousand certificates: nobody revokes more by one object.
 LARGEST_NOTICE = 16 * 1024 * 1024
 
@@ -83,7 +85,7 @@ def _from_pem(text: str, where: str) -> Sequence[CertificateId]:
     if not certificates:
         raise _unusable(where, "no certificate")
     if odd := next((it for it in certificates if not 0 < it.serial_number < _BEYOND), None):
-        raise _unusable(where, f"a certificate with the serial number {odd.serial_number}, which no CRL can hold")
+        raise _unusable(where, f"a certificate with the serial number {_serial(odd)}, which no CRL can hold")
     for certificate in certificates:
         if _is_ca(certificate):
             raise UnusableNoticeError(
@@ -93,6 +95,11 @@ def _from_pem(text: str, where: str) -> Sequence[CertificateId]:
                 remedy="Rotate the CA's secret, then the clients'. The CA leaves the truststore when its overlap ends.",
             )
     return identities
+
+
+def _serial(certificate: x509.Certificate) -> str:
+    number = certificate.serial_number
+    return f"{number:x}" if number.bit_length() <= _LONGEST_SHOWN else f"of {number.bit_length()} bits"
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

@@ -9,11 +9,12 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from mtls_rotation.pki.certificates import to_rfc3339
-from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.revocation.identity import CertificateId, identified
 from mtls_rotation.revocation.notices import Notice, Reason
+from mtls_rotation.timing import from_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -117,22 +118,29 @@ class Register:
         """
         try:
             document: dict[str, Any] = json.loads(body)
-            sources = {
-                key: Source(
-                    source["etag"],
-                    tuple(Notice(CertificateId(issuer, number), why) for issuer, number, why in source["notices"]),
-                    source["refusal"],
-                )
-                for key, source in document["sources"].items()
-            }
+            sources = {key: _source(it) for key, it in document["sources"].items()}
             return cls(sources, {it.certificate: it for it in map(_revoked, document["revoked"])})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"no revocation list: {error}") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"no revocation list ({type(error).__name__})") from None
+
+
+def _source(entry: dict[str, Any]) -> Source:
+    etag, refusal = entry["etag"], entry["refusal"]
+    if not isinstance(etag, str) or not isinstance(refusal, str):
+        raise TypeError
+    return Source(etag, tuple(Notice(identified(*it[:2]), _reason(*it[2:])) for it in entry["notices"]), refusal)
 
 
 def _revoked(entry: dict[str, Any]) -> Revoked:
-    certificate = CertificateId(entry["issuer"], entry["serial_number"])
-    return Revoked(certificate, datetime.fromisoformat(entry["revoked_at"]), entry["reason"])
+    at = from_rfc3339(entry["revoked_at"]).replace(microsecond=0)
+    return Revoked(identified(entry["issuer"], entry["serial_number"]), at, _reason(entry["reason"]))
+
+
+def _reason(text: Any) -> Reason:
+    if text not in get_args(Reason):
+        raise ValueError
+    reason: Reason = text
+    return reason
 
 
 def added(after: Register, before: Register) -> Iterable[Revoked]:

@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,10 +80,15 @@ def _load(block: bytes) -> x509.Certificate | Unreadable:
     content, end, _ = block.partition(_END)
     if not end:
         return Unreadable("it begins and has no END CERTIFICATE line")
+    return whole(lambda: x509.load_pem_x509_certificate(_BEGIN + content + _END))
+
+
+def whole(load: Callable[[], x509.Certificate]) -> x509.Certificate | Unreadable:
+    """A certificate that can be read to its end. Parsing is lazy: what cannot be read later is better found here."""
     try:
-        certificate = x509.load_pem_x509_certificate(_BEGIN + content + _END)
-        # Parsing is lazy: what cannot be read later is better found here.
-        _ = certificate.extensions, certificate.subject.rfc4514_string(), certificate.issuer, certificate.public_key()
+        certificate = load()
+        _ = certificate.extensions, certificate.subject.rfc4514_string(), certificate.public_key()
+        _ = certificate.issuer.rfc4514_string()
         _ = certificate.signature_hash_algorithm, certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except Exception as error:  # noqa: BLE001 - whatever the parser makes of rubbish, the other blocks must go in
         return Unreadable(printable(f"it cannot be read as a certificate: {error}"))
@@ -102,7 +107,12 @@ def from_blocks(texts: Iterable[str]) -> list[x509.Certificate | Unreadable]:
     Raises:
         ValueError: it did not write this.
     """
-    return [
-        Unreadable(text[1:]) if text.startswith("!") else x509.load_pem_x509_certificate(text.encode())
-        for text in texts
-    ]
+    return [Unreadable(text[1:]) if text.startswith("!") else _written(text) for text in texts]
+
+
+def _written(text: str) -> x509.Certificate:
+    match whole(lambda: x509.load_pem_x509_certificate(text.encode())):
+        case Unreadable(reason):
+            raise ValueError(reason)
+        case certificate:
+            return certificate

@@ -15,6 +15,7 @@ from typing import Any
 from cryptography import x509
 
 from mtls_rotation.pki.certificates import to_rfc3339
+from mtls_rotation.timing import from_rfc3339
 from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.rollout import Told
 
@@ -73,10 +74,11 @@ class Notes:
         try:
             document = json.loads(body)
             return cls(
-                unused_since={key: _moment(it) for key, it in document["unused_since"].items()},
+                unused_since={key: from_rfc3339(it) for key, it in document["unused_since"].items()},
                 said=frozenset(map(_text, document["said"])),
                 told={
-                    name: Told(_text(it[0]), _moment(it[1]), it[2:] != [False]) for name, it in document["told"].items()
+                    name: Told(_text(it[0]), from_rfc3339(it[1]), it[2:] != [False])
+                    for name, it in document["told"].items()
                 },
                 objects={
                     key: AnchorObject(_text(etag), tuple(bundle.from_blocks(blocks)))
@@ -98,10 +100,3 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("no text")
     return value
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a moment without a time zone")
-    return moment

@@ -48,7 +48,7 @@ class SyncRequest:
 def _parse(body: str) -> dict[str, Any] | None:
     try:
         event = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     match event:
         case {"detail-type": str(), "detail": dict()}:

@@ -37,7 +37,7 @@ def over_long_chains(certificates: Iterable[x509.Certificate]) -> Mapping[x509.C
         below[certificate.issuer].append(certificate)
     level = list(height)
     while level:
-        found = {it for above in level for it in below[above.subject] if it not in height}
+        found = {it for name in {above.subject for above in level} for it in below[name] if it not in height}
         height |= dict.fromkeys(found, height[level[0]] + 1)
         level = list(found)
     return {
