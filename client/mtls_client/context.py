@@ -38,7 +38,7 @@ def trusting[C: ssl.SSLContext](kind: type[C], server_ca: str | None) -> C:
             raise ValueError("it is empty")
         else:
             context.load_verify_locations(cadata=server_ca)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: where it is not ASCII
         raise InvalidServerCaError(
             where="server_ca",
             found=f"text that OpenSSL does not take ({error})",

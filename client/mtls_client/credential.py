@@ -158,11 +158,12 @@ def _member(where: str, document: Mapping[str, object], name: str) -> str:
 
 def _or_none[Given, Read](read: Callable[[Given], Read], given: Given) -> Read | None:
     """What was read, or None. The exception is dropped with its context: it may quote what was given."""
-    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+    from cryptography.x509 import InvalidVersion
 
     try:
         return read(given)
-    except (ValueError, TypeError, RecursionError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, RecursionError, UnsupportedAlgorithm, InternalError, InvalidVersion):
         return None
 
 

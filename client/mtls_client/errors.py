@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# More than anybody reads of one part of a message.
+_LONGEST = 2000
+
+
+def shown(text: str) -> str:
+    """A text as an error may hold it: not endless, and with no character that moves a terminal, whoever chose it."""
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}... ({len(text)} characters)"
+    return text if text.isprintable() else "".join(it if it.isprintable() else ascii(it)[1:-1] for it in text)
+
+
 class MtlsClientError(Exception):
     """There is no certificate to work with, or it cannot be put to use.
 
@@ -29,11 +40,9 @@ class MtlsClientError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, *, where: str, found: str, expected: str, remedy: str) -> None:
-        self.where = where
-        self.found = found
-        self.expected = expected
-        self.remedy = remedy
-        super().__init__(f"{self.code} {where}: found {found}; expected {expected}. {remedy}")
+        self.where, self.found = shown(where), shown(found)
+        self.expected, self.remedy = shown(expected), shown(remedy)
+        super().__init__(f"{self.code} {self.where}: found {self.found}; expected {self.expected}. {self.remedy}")
 
     def __reduce__(self) -> tuple[Callable[[], MtlsClientError], tuple[Any, ...]]:
         members = {"where": self.where, "found": self.found, "expected": self.expected, "remedy": self.remedy}

@@ -14,6 +14,7 @@ from mtls_sidecar.errors import ListenError
 UNIX = "unix:"
 # sockaddr_un.sun_path of Linux, with the byte that ends it.
 _LONGEST_PATH = 107
+_MOST_DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def parse(text: str) -> Address:
     """
     if text.startswith(UNIX):
         path = Path(text.removeprefix(UNIX))
-        if not path.is_absolute() or len(os.fsencode(path)) > _LONGEST_PATH:
+        if not path.is_absolute() or "\0" in text or len(os.fsencode(path)) > _LONGEST_PATH:
             raise ValueError(f"unix: and an absolute path of at most {_LONGEST_PATH} bytes")
         return UnixAddress(path)
     return parse_tcp(text)
@@ -73,7 +74,7 @@ def parse_tcp(text: str) -> TcpAddress:
         raise ValueError("HOST:PORT with an IP address or localhost, such as 127.0.0.1:8080 or [::1]:8080") from None
     if isinstance(address, IPv6Address) != (host.startswith("[") and host.endswith("]")):
         raise ValueError("brackets around an IPv6 address, and around no other, such as [::1]:8080")
-    if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+    if not (port.isascii() and port.isdigit() and len(port) <= _MOST_DIGITS and int(port) < 1 << 16):
         raise ValueError("a port from 0 to 65535 after the last colon")
     return TcpAddress(str(address), int(port))
 

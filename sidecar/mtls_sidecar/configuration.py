@@ -19,6 +19,12 @@ from mtls_sidecar.errors import ConfigurationError, SidecarError
 from mtls_sidecar.settings import FilesSettings, ProxySettings, Settings
 
 PREFIX = "MTLS_SIDECAR_"
+# Its parser takes the square of the time for deep names, and no file in use has a tenth of this.
+_LARGEST_FILE = 16 << 10
+# More are not read before the first ones are mended.
+_MOST_MISTAKES = 10
+# Of what was found, so much is shown.
+_LONGEST_SHOWN = 200
 
 
 class Origin(Enum):
@@ -68,7 +74,7 @@ def gather[S: Settings](model: type[S], given: Mapping[str, Given], file: Path |
         return model.model_validate(values)
     except ValidationError as error:
         details = error.errors(include_url=False)
-    mistakes = [_mistake(model, detail, given, values, file) for detail in details]
+    mistakes = [_mistake(model, detail, given, values, file) for detail in details[:_MOST_MISTAKES]]
     first = mistakes[0]
     if len(mistakes) == 1:
         raise first
@@ -91,11 +97,19 @@ def check(settings: Settings) -> None:
             raise ConfigurationError(
                 where=error.where, found=error.found, expected=error.expected, remedy=error.remedy
             ) from None
-    if isinstance(settings, FilesSettings):
-        _check_directory(settings)
-        _check_command(settings)
-    if isinstance(settings, ProxySettings):
-        _check_listen(settings.listen)
+    try:
+        if isinstance(settings, FilesSettings):
+            _check_directory(settings)
+            _check_command(settings)
+        if isinstance(settings, ProxySettings):
+            _check_listen(settings.listen)
+    except OSError as error:
+        raise ConfigurationError(
+            where="the settings' paths",
+            found=f"{_shown(error.filename)}: {error.strerror}",
+            expected="paths that this process may look at",
+            remedy="Correct the path, or let this user read the directories that lead to it.",
+        ) from None
 
 
 def _check_directory(settings: FilesSettings) -> None:
@@ -152,13 +166,19 @@ def _check_parent(what: str, path: Path) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        with file.open("rb") as opened:
+            content = opened.read(_LARGEST_FILE + 1)
+        if len(content) <= _LARGEST_FILE:
+            return tomllib.loads(content.decode())
+        found = f"more than {_LARGEST_FILE} bytes"
     except OSError as error:
         found = f"'{error.strerror}'"
     except UnicodeDecodeError:
         found = "bytes that are no UTF-8"
     except tomllib.TOMLDecodeError as error:
         found = f"text that is no TOML: {error}"
+    except (ValueError, RecursionError):
+        found = "a number of too many digits, or tables of too many levels"
     raise ConfigurationError(
         where=f"the configuration file {file}",
         found=found,
@@ -195,8 +215,13 @@ def _mistake(
             where="the settings", found="some that do not fit together", expected=expected, remedy=remedy
         )
     return ConfigurationError(
-        where=_place(field, given, file), found=repr(values.get(field)), expected=expected, remedy=remedy
+        where=_place(field, given, file), found=_shown(values.get(field)), expected=expected, remedy=remedy
     )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _place(field: str, given: Mapping[str, Given], file: Path | None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mtls_client.errors import shown
+
 
 class SidecarError(Exception):
     """The sidecar cannot do what it was asked for.
@@ -13,17 +15,15 @@ class SidecarError(Exception):
         where: the flag, the file or the operation that this is about.
         found: what was there.
         expected: what should have been there.
-        remedy: what to do.
+        remedy: what to do. What else is wrong may follow it, each on a line of its own.
     """
 
     code: ClassVar[str]
 
     def __init__(self, *, where: str, found: str, expected: str, remedy: str) -> None:
-        self.where = where
-        self.found = found
-        self.expected = expected
-        self.remedy = remedy
-        super().__init__(f"{self.code} {where}: found {found}; expected {expected}. {remedy}")
+        self.where, self.found, self.expected = shown(where), shown(found), shown(expected)
+        self.remedy = "\n".join(map(shown, remedy.split("\n")))
+        super().__init__(f"{self.code} {self.where}: found {self.found}; expected {self.expected}. {self.remedy}")
 
 
 class ConfigurationError(SidecarError):

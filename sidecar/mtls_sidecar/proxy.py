@@ -28,6 +28,7 @@ from mtls_sidecar.settings import ProxySettings
 logger = logging.getLogger("mtls_sidecar")
 
 _ADDED_BY_AIOHTTP = ("Server", "Content-Type")
+_MOST_DIGITS = 9
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
@@ -254,9 +255,11 @@ def _answered_here(request: web.Request, fields: CIMultiDict[str]) -> web.Stream
     hops = fields.get("Max-Forwards", "")
     if request.method != "OPTIONS" or not (hops.isascii() and hops.isdigit()):
         return None
-    if int(hops) == 0:
+    left = hops.lstrip("0")
+    if not left:
         return web.Response(status=HTTPStatus.NO_CONTENT)
-    fields["Max-Forwards"] = str(int(hops) - 1)
+    # Of more than can be counted, as many as are understood here (RFC 9110, 7.6.2).
+    fields["Max-Forwards"] = str(min(int(left[:_MOST_DIGITS]), 10**_MOST_DIGITS) - 1)
     return None
 
 

@@ -4,6 +4,7 @@ the file. How they are gathered is in `configuration`.
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from pathlib import Path
@@ -25,6 +26,8 @@ from mtls_sidecar import address
 from mtls_sidecar.address import Address, TcpAddress, UnixAddress
 from mtls_sidecar.upstream import Upstream
 
+# PATH_MAX of Linux.
+_LONGEST_PATH = 4096
 _SHOWN = PlainSerializer(str, when_used="json-unless-none")
 
 
@@ -46,12 +49,14 @@ def _read_with(read: Any) -> BeforeValidator | PlainValidator:
 
 
 def _arguments(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return shlex.split(value)
-    except ValueError as error:
-        raise unfit(f"a command as a shell would split it, but {error}") from None
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise unfit(f"a command as a shell would split it, but {error}") from None
+    if isinstance(value, list) and any(isinstance(it, str) and "\0" in it for it in value):
+        raise unfit("arguments without bytes that are 0")
+    return value
 
 
 def _signal(name: str) -> signal.Signals:
@@ -69,7 +74,24 @@ def _none_for_off(value: Any) -> Any:
 type Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600, allow_inf_nan=False)]
 type Limit = Annotated[float, Field(ge=0, le=7 * 24 * 3600, allow_inf_nan=False)]
 type Count = Annotated[int, Field(gt=0, le=1_000_000)]
-type Size = Annotated[ByteSize, Field(gt=0)]
+# More digits than any size has, with its unit: of a hundred or so, pydantic makes an infinity that is no integer.
+_LONGEST_SIZE = 40
+
+
+def _size(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _LONGEST_SIZE:
+        raise unfit("a size such as 100MiB")
+    return value
+
+
+def _path(value: Any) -> Any:
+    if isinstance(value, str) and ("\0" in value or len(os.fsencode(value)) >= _LONGEST_PATH):
+        raise unfit(f"a path of less than {_LONGEST_PATH} bytes, none of them 0")
+    return value
+
+
+type Size = Annotated[ByteSize, BeforeValidator(_size), Field(gt=0, le=1 << 62)]
+type File = Annotated[Path, BeforeValidator(_path)]
 type Group = Annotated[int, Field(ge=0, lt=(1 << 32) - 1)]
 type Listen = Annotated[Address, _read_with(address.parse), _SHOWN]
 type Admin = Annotated[
@@ -91,7 +113,7 @@ class Settings(BaseModel):
         "secretsmanager", description="Whom to ask for the secret: the service, or one of its two agents on loopback."
     )
     check_every: Seconds = Field(300.0, description="How often to look for a new version, at most. Seconds.")
-    server_ca: Path | None = Field(
+    server_ca: File | None = Field(
         None,
         description="PEM file of the CAs that the server's certificate may hang on. Without it the secret's "
         "endpoint.server_ca, and without that the system's CAs.",
@@ -110,7 +132,7 @@ class Settings(BaseModel):
 class FilesSettings(Settings):
     """What the mode `files` needs to know."""
 
-    directory: Path = Field(description="Where tls.crt, tls.key and ca.crt go. It must lie in memory (tmpfs, ramfs).")
+    directory: File = Field(description="Where tls.crt, tls.key and ca.crt go. It must lie in memory (tmpfs, ramfs).")
     allow_disk: bool = Field(False, description="Let the directory lie on a disk. The private key then does, too.")
     group: Group | None = Field(
         None, description="Id of a group that may read the files: for a container that runs as another user."
@@ -121,7 +143,7 @@ class FilesSettings(Settings):
     run_timeout: Seconds = Field(30.0, description="When to kill that command. Seconds.")
     run_at_start: bool = Field(False, description="Run it, and send the signal, after the first write as well.")
     signal: SignalName | None = Field(None, description="Signal to send after a change, such as HUP.")
-    pid_file: Path | None = Field(None, description="File with the id of the process that it is sent to.")
+    pid_file: File | None = Field(None, description="File with the id of the process that it is sent to.")
     once: bool = Field(False, description="Write the files once and end: for an init container.")
 
     @model_validator(mode="after")

@@ -52,7 +52,7 @@ def checked(text: str, where: str) -> str:
         if not _CERTIFICATE.search(text):
             raise ValueError("no certificate")
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (ValueError, ssl.SSLError):
+    except (ValueError, TypeError, ssl.SSLError):  # TypeError: where it is not ASCII
         found = "no certificate in PEM that OpenSSL takes"
     else:
         return text
