@@ -19,12 +19,27 @@ class _Loader(yaml.SafeLoader):
     """YAML as its version 1.2 has it: NO is a country, a date is a text, and only true and false are what they say."""
 
 
-_OTHERWISE = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}
+_INT = "tag:yaml.org,2002:int"
+_OTHERWISE = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float", _INT}
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHERWISE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(_INT, re.compile("(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+_Loader.add_constructor(_INT, lambda _, node: _number(node.value))
+# An alias is a few characters, and may stand for all that is before it. Secrets Manager takes 64 KiB.
+_LARGEST = 1 << 20
+
+
+def _number(text: str) -> int:
+    bases = {"0o": 8, "0x": 16}
+    return int(text, bases.get(text[:2], 10))
 
 
 def read(path: str, option: str) -> bytes:
@@ -63,10 +78,41 @@ def mapping(content: str) -> dict[str, Any] | None:
         try:
             document = json.loads(content)
         except ValueError:
-            document = json.loads(json.dumps(yaml.load(content, Loader=_Loader)))  # noqa: S506 - a SafeLoader
+            document = json.loads(json.dumps(_yaml(content)))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _yaml(content: str) -> Any:
+    """The document in a YAML text.
+
+    Raises:
+        YAMLError: there is none, or one that grows beyond measure when its aliases are written out.
+    """
+    loader = _Loader(content)
+    try:
+        node = loader.get_single_node()
+        if node is None or _size(node) > _LARGEST:
+            raise yaml.YAMLError
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node) -> int:
+    """How many characters and nodes it has with its aliases written out; beyond the most, no longer counted."""
+    size, waiting = 0, [node]
+    while waiting and size <= _LARGEST:
+        it = waiting.pop()
+        size += 1
+        if isinstance(it, yaml.MappingNode):
+            waiting += [part for pair in it.value for part in pair]
+        elif isinstance(it, yaml.SequenceNode):
+            waiting += it.value
+        else:
+            size += len(it.value)
+    return size
 
 
 def definition(path: str) -> dict[str, Any]:

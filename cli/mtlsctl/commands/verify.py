@@ -188,7 +188,7 @@ def _certificates_in(file: Path) -> str:
     try:
         text = file.read_text("utf-8")
         x509.load_pem_x509_certificates(text.encode())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, x509.InvalidVersion) as error:
         raise InvalidInputError(
             where=f"--server-ca {file}",
             found=error.strerror or "a file that cannot be read" if isinstance(error, OSError) else "no certificate",

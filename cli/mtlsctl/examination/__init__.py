@@ -105,7 +105,7 @@ def _error(event: dict[str, Any]) -> dict[str, Any] | None:
     """A line of a function's structured log, if it is an error, with the moment at which it was written as `at`."""
     try:
         line = json.loads(event["message"])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(line, dict) or line.get("level") not in {"ERROR", "CRITICAL"}:
         return None

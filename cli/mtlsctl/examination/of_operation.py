@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 # AWS refuses what is signed with a clock that is five minutes off; a certificate's dates suffer before that.
 CLOCK = timedelta(seconds=60)
 # The action that was denied where the message names it, or the error's code.
-_DENIED = re.compile(r"AccessDenied\w*(?=(?:.*?not authorized to perform:? (?P<action>[a-z0-9-]+:\w+))?)", re.DOTALL)
+_DENIED = re.compile(
+    r"AccessDenied\w*(?=(?:.{0,999}?not authorized to perform:? (?P<action>[a-z0-9-]+:\w+))?)", re.DOTALL
+)
 _THROTTLED = re.compile(r"Throttling\w*|TooManyRequests\w*|Rate exceeded|SlowDown")
 
 

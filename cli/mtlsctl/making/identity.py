@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mtls_rotation.pki.certificates import SigningKey
     from mtls_rotation.request import CertificateRequest
 
-_BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>.*?)-----END (?P=label)-----", re.DOTALL)
+_BOUNDARY = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]{1,64})-----")
 # A member's name in lower case, with "_" for what is between its words and without a last "_pem" → what it holds.
 _MEMBERS = {
     "certificate": "certificate",
@@ -113,7 +113,7 @@ def private_key(pem: str, passphrase: Callable[[], str], where: str) -> SigningK
     password = passphrase().encode() if _encrypted(pem) else None
     try:
         key = serialization.load_pem_private_key(pem.encode(), password)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         found = "an encrypted private key that this passphrase does not open" if password else "an unreadable key"
     else:
         if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
@@ -224,8 +224,12 @@ def _decoded(value: str) -> str:
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
     """The PEM blocks of a text: label and block. One whose line feeds were lost, as in a console's form, is mended."""
-    for match in _BLOCK.finditer(text):
-        label, body = match["label"], match["body"]
+    begun: re.Match[str] | None = None
+    for boundary in _BOUNDARY.finditer(text):
+        before, begun = begun, boundary if boundary[1] == "BEGIN" else None
+        if before is None or boundary[1] == "BEGIN" or before[2] != boundary[2]:
+            continue
+        label, body = boundary[2], text[before.end() : boundary.start()]
         if ":" not in body:  # an old encrypted key has headers, whose lines matter
             packed = re.sub(r"\s+", "", body)
             body = "\n" + "\n".join(packed[at : at + 64] for at in range(0, len(packed), 64)) + "\n"

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from mtlsctl.errors import InvalidInputError
 
-_RATE = re.compile(r"rate\(([1-9][0-9]*) (hours?|days?)\)")
+_RATE = re.compile(r"rate\(([1-9][0-9]{0,5}) (hours?|days?)\)")
 _FIELD = r"[A-Z0-9,*/?L#-]+"
 _CRON = re.compile(rf"cron\(0 {_FIELD} {_FIELD} {_FIELD} {_FIELD} {_FIELD}\)")
 _SHORTEST = timedelta(hours=4)

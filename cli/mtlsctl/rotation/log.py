@@ -14,8 +14,9 @@ from mtls_rotation.rotation import Step
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_MESSAGE = re.compile(r"(?P<code>MTLS-\d+) .*?: found .*?; expected .*?\. (?P<remedy>[A-Z].*)", re.DOTALL)
-_REQUEST = re.compile(r"requested/\S+\.csr")
+# Where in a message a remedy begins: behind what was expected.
+_REMEDY = re.compile(r"\. (?=[A-Z])")
+_REQUEST = re.compile(r"requested/[0-9a-f]{1,64}/\S{1,520}\.csr")
 
 
 class Result(StrEnum):
@@ -59,8 +60,10 @@ class Line:
     @property
     def remedy(self) -> str:
         """What to do about it, as the message says."""
-        if match := _MESSAGE.fullmatch(self.reason):
-            return match["remedy"]
+        _, _, rest = self.reason.partition(": found ")
+        _, _, rest = rest.partition("; expected ")
+        if self.reason.startswith("MTLS-") and (match := _REMEDY.search(rest)):
+            return rest[match.end() :]
         if self.code.startswith("AWS.AccessDenied"):
             return "Compare the function's role with the template's; deploy the stack again."
         return "Look the code up in docs/operations.md."
@@ -96,9 +99,10 @@ def latest(lines: Iterable[Line]) -> Mapping[Step, Line]:
 def _lines(messages: Iterable[str], version_id: str) -> Iterator[Line]:
     for message in messages:
         entry = _entry(message)
-        if entry.get("version") != version_id or entry.get("step") not in set(Step):
+        name, seconds = entry.get("step"), entry.get("seconds")
+        if entry.get("version") != version_id or not isinstance(name, str) or name not in set(Step):
             continue
-        step, seconds = Step(entry["step"]), entry.get("seconds")
+        step, seconds = Step(name), seconds if isinstance(seconds, int | float) else None
         match entry.get("message"):
             case "step done":
                 yield Line(step, Result.DONE, seconds)
@@ -114,7 +118,7 @@ def _lines(messages: Iterable[str], version_id: str) -> Iterator[Line]:
 def _entry(message: str) -> dict[str, Any]:
     try:
         entry = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
 
