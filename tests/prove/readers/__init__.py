@@ -106,7 +106,7 @@ def _problem_of_text(text: str, *, lines: bool) -> str:
 
 
 def _is_base64(text: str, at: int) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z0-9+/=]{%d}" % _TELLING, text[at : at + _TELLING]))
+    return bool(re.fullmatch(rf"[A-Za-z0-9+/=]{{{_TELLING}}}", text[at : at + _TELLING]))
 
 
 @cache

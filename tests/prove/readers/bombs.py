@@ -21,31 +21,9 @@ _BEGIN, _END = b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n"
 _KEY, _KEY_END = b"-----BEGIN PRIVATE KEY-----\n", b"-----END PRIVATE KEY-----\n"
 
 
-def _of(part: bytes, before: bytes = b"", after: bytes = b"") -> Bomb:
+def repeated(part: bytes, before: bytes = b"", after: bytes = b"") -> Bomb:
+    """A part again and again."""
     return lambda size: before + part * (size // len(part)) + after
-
-
-PEM: Bombs = {
-    "begins without end": _of(_BEGIN),
-    "one begin without end": _of(b"A", _BEGIN),
-    "ends without begin": _of(_END),
-    "begins, then ends": lambda size: _BEGIN * (size // 56) + _END * (size // 56),
-    "nested once in each": _of(_BEGIN + _BEGIN + _END),
-    "alternating labels": _of(_BEGIN + _KEY_END),
-    "begins of keys": _of(_KEY),
-    "empty blocks": _of(_BEGIN + _END),
-    "no block but dashes": _of(b"-"),
-    "beginnings of begins": _of(b"-----BEGIN "),
-    "one label without end": _of(b"A ", b"-----BEGIN "),
-    "white space": _of(b" \n\t"),
-    "white space in a block": _of(b" \n", _BEGIN, _END),
-    "one long line": _of(b"QUFB", _BEGIN, b"\n" + _END),
-    "one long line, no block": _of(b"QUFB"),
-    "zeros": _of(b"\0"),
-    "colons in a block": _of(b"a: b\n", _BEGIN, _END),
-    "the same certificate": lambda size: _certificate() * (1 + size // len(_certificate())),
-    "a certificate, then begins": lambda size: _certificate() + _BEGIN * (size // len(_BEGIN)),
-}
 
 
 @cache
@@ -58,6 +36,29 @@ def _sample() -> Any:
 def _certificate() -> bytes:
     pem: bytes = _sample().public_bytes(Encoding.PEM)
     return pem
+
+
+PEM: Bombs = {
+    "begins without end": repeated(_BEGIN),
+    "one begin without end": repeated(b"A", _BEGIN),
+    "ends without begin": repeated(_END),
+    "begins, then ends": lambda size: _BEGIN * (size // 56) + _END * (size // 56),
+    "nested once in each": repeated(_BEGIN + _BEGIN + _END),
+    "alternating labels": repeated(_BEGIN + _KEY_END),
+    "begins of keys": repeated(_KEY),
+    "empty blocks": repeated(_BEGIN + _END),
+    "no block but dashes": repeated(b"-"),
+    "beginnings of begins": repeated(b"-----BEGIN "),
+    "one label without end": repeated(b"A ", b"-----BEGIN "),
+    "white space": repeated(b" \n\t"),
+    "white space in a block": repeated(b" \n", _BEGIN, _END),
+    "one long line": repeated(b"QUFB", _BEGIN, b"\n" + _END),
+    "one long line, no block": repeated(b"QUFB"),
+    "zeros": repeated(b"\0"),
+    "colons in a block": repeated(b"a: b\n", _BEGIN, _END),
+    "the same certificate": lambda size: _certificate() * (1 + size // len(_certificate())),
+    "a certificate, then begins": lambda size: _certificate() + _BEGIN * (size // len(_BEGIN)),
+}
 
 
 def _changed(change: Callable[[list[Any], int], None]) -> Bomb:
@@ -140,22 +141,22 @@ CERTIFICATES: Bombs = {
 }
 
 JSON: Bombs = {
-    "lists without end": _of(b"["),
+    "lists without end": repeated(b"["),
     "deep lists": lambda size: b"[" * (size // 2) + b"]" * (size // 2),
-    "objects without end": _of(b'{"a":'),
+    "objects without end": repeated(b'{"a":'),
     "deep objects": lambda size: b'{"a":' * (size // 6) + b"1" + b"}" * (size // 6),
-    "digits": _of(b"9"),
-    "digits after a point": _of(b"9", b"0."),
-    "a huge exponent": _of(b"9", b"1e"),
-    "digits in a list": _of(b"9", b"[", b"]"),
-    "a text without end": _of(b"a", b'"'),
-    "escapes": _of(b"\\u0000", b'{"a": "', b'"}'),
-    "backslashes": _of(b"\\", b'{"a": "'),
+    "digits": repeated(b"9"),
+    "digits after a point": repeated(b"9", b"0."),
+    "a huge exponent": repeated(b"9", b"1e"),
+    "digits in a list": repeated(b"9", b"[", b"]"),
+    "a text without end": repeated(b"a", b'"'),
+    "escapes": repeated(b"\\u0000", b'{"a": "', b'"}'),
+    "backslashes": repeated(b"\\", b'{"a": "'),
     "many members": lambda size: json.dumps({f"m{number}": 0 for number in range(size // 12)}).encode(),
-    "the same member": _of(b'"a":0,', b"{", b'"b":0}'),
-    "many elements": _of(b"{},", b"[", b"{}]"),
-    "white space": _of(b" \n", b"{", b"}"),
-    "zeros": _of(b"\0"),
+    "the same member": repeated(b'"a":0,', b"{", b'"b":0}'),
+    "many elements": repeated(b"{},", b"[", b"{}]"),
+    "white space": repeated(b" \n", b"{", b"}"),
+    "zeros": repeated(b"\0"),
 }
 
 
@@ -221,46 +222,46 @@ YAML: Bombs = {
         )
     ),
     "many aliases": lambda size: b"a: &a " + b"x" * (size // 2) + b"\nb: [" + b"*a," * (size // 6) + b"x]\n",
-    "sexagesimals": _of(b":59", b"a: 1"),
-    "sexagesimal fractions": _of(b":59", b"a: 1", b".5"),
-    "digits": _of(b"9", b"a: "),
-    "hexadecimal": _of(b"f", b"a: 0x"),
-    "underscores": _of(b"_", b"a: 1"),
-    "deep flow": _of(b"[", b"a: "),
-    "deep block": _of(b"- "),
-    "deep keys": _of(b"? "),
+    "sexagesimals": repeated(b":59", b"a: 1"),
+    "sexagesimal fractions": repeated(b":59", b"a: 1", b".5"),
+    "digits": repeated(b"9", b"a: "),
+    "hexadecimal": repeated(b"f", b"a: 0x"),
+    "underscores": repeated(b"_", b"a: 1"),
+    "deep flow": repeated(b"[", b"a: "),
+    "deep block": repeated(b"- "),
+    "deep keys": repeated(b"? "),
     "many keys": lambda size: b"".join(b"k%d: 1\n" % number for number in range(size // 8)),
-    "one key": _of(b"a", b"", b": 1"),
+    "one key": repeated(b"a", b"", b": 1"),
     "anchors": lambda size: b"".join(b"k%d: &a%d 1\n" % (number, number) for number in range(size // 14)),
-    "a block text": _of(b"  a\n", b"a: |\n"),
-    "a folded text": _of(b"  a\n\n", b"a: >\n"),
-    "a plain text of lines": _of(b"a\n ", b"a: "),
-    "quotes": _of(b"''", b"a: '"),
-    "comments": _of(b"# a\n"),
-    "documents": _of(b"---\n"),
-    "white space": _of(b" \n"),
-    "percents": _of(b"%A\n"),
+    "a block text": repeated(b"  a\n", b"a: |\n"),
+    "a folded text": repeated(b"  a\n\n", b"a: >\n"),
+    "a plain text of lines": repeated(b"a\n ", b"a: "),
+    "quotes": repeated(b"''", b"a: '"),
+    "comments": repeated(b"# a\n"),
+    "documents": repeated(b"---\n"),
+    "white space": repeated(b" \n"),
+    "percents": repeated(b"%A\n"),
 }
 TOML: Bombs = {
-    "deep arrays": _of(b"[", b"secret = "),
+    "deep arrays": repeated(b"[", b"secret = "),
     "closed deep arrays": lambda size: b"secret = " + b"[" * (size // 2) + b"]" * (size // 2),
-    "deep tables": _of(b"{a=", b"secret = "),
-    "dotted keys": _of(b"a.", b"", b"a = 1"),
-    "dotted table": _of(b"a.", b"[", b"a]"),
+    "deep tables": repeated(b"{a=", b"secret = "),
+    "dotted keys": repeated(b"a.", b"", b"a = 1"),
+    "dotted table": repeated(b"a.", b"[", b"a]"),
     "deep tables apart": lambda size: b"".join(
         b"[%s]\n" % b".".join([b"a"] * depth) for depth in range(1, int((size * 1.0) ** 0.5))
     ),
     "many keys": lambda size: b"".join(b"k%d = 1\n" % number for number in range(size // 9)),
     "many tables": lambda size: b"".join(b"[t%d]\n" % number for number in range(size // 8)),
-    "array of tables": _of(b"[[a]]\n"),
-    "digits": _of(b"9", b"check-every = "),
-    "hexadecimal": _of(b"f", b"check-every = 0x"),
-    "digits of a fraction": _of(b"9", b"check-every = 0."),
-    "a text": _of(b"a", b'secret = "', b'"'),
-    "a text without end": _of(b"a", b'secret = "'),
-    "quotes": _of(b'"', b"secret = "),
-    "escapes": _of(b"\\n", b'secret = "', b'"'),
-    "commas": _of(b"1,", b"secret = [", b"]"),
-    "comments": _of(b"# a\n"),
-    "white space": _of(b" \n"),
+    "array of tables": repeated(b"[[a]]\n"),
+    "digits": repeated(b"9", b"check-every = "),
+    "hexadecimal": repeated(b"f", b"check-every = 0x"),
+    "digits of a fraction": repeated(b"9", b"check-every = 0."),
+    "a text": repeated(b"a", b'secret = "', b'"'),
+    "a text without end": repeated(b"a", b'secret = "'),
+    "quotes": repeated(b'"', b"secret = "),
+    "escapes": repeated(b"\\n", b'secret = "', b'"'),
+    "commas": repeated(b"1,", b"secret = [", b"]"),
+    "comments": repeated(b"# a\n"),
+    "white space": repeated(b" \n"),
 }

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 from mtls_rotation import custom_resource, live_document, rotation
@@ -27,6 +27,7 @@ from mtls_rotation.signed_certificates import Outcome
 from mtls_rotation.truststore import requests
 from tests.prove.readers import Reader, client, gateway
 from tests.prove.readers.bombs import JSON, PEM, members, within
+from tests.prove.readers.secrets import text
 
 ROOT = Path(__file__).parents[3]
 _ENVIRONMENT = {
@@ -88,7 +89,7 @@ def _sync() -> Reader:
 
     def read(data: bytes) -> None:
         # A message that cannot be read holds up no other.
-        bad = envelope["Records"][0] | {"body": data.decode("utf-8", "surrogatepass")}
+        bad = envelope["Records"][0] | {"body": text(data)}
         answer = handle(json.dumps({"Records": [bad, good]}).encode())
         assert {"itemIdentifier": "good"} not in answer["batchItemFailures"]
 
@@ -189,9 +190,15 @@ def _bootstrap() -> Reader:
     full = event["ResourceProperties"] | documents
 
     def read(data: bytes) -> None:
+        try:
+            properties = json.loads(data)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(properties, dict):
+            return
         for kind in ("Create", "Delete"):
             answers.clear()
-            handle(json.dumps(event | {"RequestType": kind, "ResourceProperties": json.loads(data)}).encode())
+            handle(json.dumps(event | {"RequestType": kind, "ResourceProperties": properties}).encode())
             (answer,) = answers
             if answer.status == "FAILED" and not answer.reason.startswith("MTLS-"):
                 raise AssertionError(f"CloudFormation is told {answer.reason[:200]!r}")
@@ -243,7 +250,7 @@ def _lost(record: logging.LogRecord) -> None:
     raise _LostLineError(record.getMessage()[:100]) from sys.exc_info()[1]
 
 
-def load(name: str) -> ModuleType:
+def load(name: str) -> Any:
     """A fresh execution environment of the function in `functions/<name>`, whose log goes nowhere."""
     os.environ.update(_ENVIRONMENT)
     spec = importlib.util.spec_from_file_location(f"fuzzed_{name}", ROOT / "functions" / name / "app.py")
@@ -254,12 +261,12 @@ def load(name: str) -> ModuleType:
     for logger in (module.logger, logging.getLogger(name), logging.getLogger("mtls_rotation")):
         for handler in logger.handlers:
             with suppress(AttributeError):
-                handler.setStream(_Output())
+                handler.setStream(_Output())  # type: ignore[union-attr]
             handler.handleError = _lost  # type: ignore[method-assign]
     return module
 
 
-def _handler(app: ModuleType) -> Any:
+def _handler(app: Any) -> Any:
     """Reads an event as Lambda hands it over: parsed, whatever JSON it is."""
     context = Context()
 

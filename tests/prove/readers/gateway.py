@@ -21,7 +21,7 @@ from mtls_rotation.proxy.problems import NoAnswerError
 from mtls_rotation.proxy.routes import RouteTable
 from tests import nasty
 from tests.prove.readers import Reader, ca, client
-from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, Bombs, members, within
+from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, Bombs, members, repeated, within
 from tests.prove.readers.pem import odd_certificates
 
 _ROUTE = ("routes", "billing")
@@ -84,7 +84,7 @@ def readers() -> Iterator[Reader]:
         largest=1 << 20,
     )
     paths_bombs = {
-        name: (lambda part: lambda size: b"/proxy/billing/" + part * (size // len(part)))(part)
+        name: repeated(part, b"/proxy/billing/")
         for name, part in {
             "slashes": b"/",
             "points": b"../",
@@ -260,11 +260,14 @@ def _sent() -> dict[str, Any]:
 
 
 def _forward(data: bytes) -> None:
-    sent = json.loads(data)
-    fields, query = sent["headers"], sent["query"]
-    if not _is_of_gateway(fields, query) or not isinstance(sent["client"], str) or not isinstance(sent["host"], str):
+    try:
+        sent = json.loads(data)
+        fields, query, client, host = sent["headers"], sent["query"], sent["client"], sent["host"]
+    except (ValueError, RecursionError, LookupError, TypeError):
         return
-    _send(Incoming("POST", "/proxy/billing/a", [tuple(it) for it in query], fields, b"x", sent["client"], sent["host"]))
+    if not _is_of_gateway(fields, query) or not isinstance(client, str) or not isinstance(host, str):
+        return
+    _send(Incoming("POST", "/proxy/billing/a", [tuple(it) for it in query], fields, b"x", client, host))
 
 
 def _is_of_gateway(fields: Any, query: Any) -> bool:

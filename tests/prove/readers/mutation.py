@@ -1,4 +1,4 @@
-"""How a valid input is spoilt: by its bytes, and by what it is made of (JSON, PEM, DER), so that deep code is reached."""
+"""How a valid input is spoilt: by its bytes, and by what it is made of (JSON, PEM, DER), to reach deep code."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, members, within
 from tests.prove.readers.pem import odd_certificates
 
 _WEEK = timedelta(days=7)
+_WHERE = "s3://certificates/revoked/\x1b[2J"
 
 
 def readers() -> Iterator[Reader]:
@@ -106,7 +107,7 @@ def _in_list(bomb: Any) -> Any:
 
 
 def _notice(data: bytes) -> None:
-    read = notices.parse(data, "s3://certificates/revoked/\x1b[2J")
+    read = notices.parse(data, _WHERE)
     made = Register.of({"revoked/a": Source("etag", read)}, Register(), builders.NOW)
     assert Register.parse(made.render()) == made
     assert check.parse(made.render()) == set(made.revoked)
@@ -143,7 +144,7 @@ def _check(data: bytes) -> None:
     stored = Stored(data, "etag", "v1")
     bucket = SimpleNamespace(name="certificates", newer=lambda *_: stored)
     revoked = check.RevocationCheck(cast("Any", bucket), timedelta(seconds=60)).revoked()
-    assert all(isinstance(it.issuer, str) and isinstance(it.serial_number, str) for it in revoked)
+    assert all(it.issuer + it.serial_number for it in revoked)
 
 
 @cache

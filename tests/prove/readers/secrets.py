@@ -1,4 +1,4 @@
-"""Secrets, as each of those who read them does: the functions, mtlsctl, the client library with its loopback sources."""
+"""Secrets, as each of those who read them does: the functions, mtlsctl, the client library, its loopback sources."""
 
 from __future__ import annotations
 
@@ -113,8 +113,16 @@ def readers() -> Iterator[Reader]:
 _PARTS = ("certificate", "certificate_chain", "private_key")
 
 
+def text(data: bytes) -> str:
+    """What comes as a text: JSON may hold half a character, and other bytes are none."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
+
+
 def _managed(data: bytes) -> None:
-    read = ManagedSecret.parse(data.decode("utf-8", "surrogatepass"), "secret mtls/billing")
+    read = ManagedSecret.parse(text(data), "secret mtls/billing")
     # What is read can be written, and is the same when it is read again.
     assert ManagedSecret.parse(read.render(), "again") == read
     names.subject(read.request)
@@ -123,15 +131,13 @@ def _managed(data: bytes) -> None:
 
 
 def _material(data: bytes) -> None:
-    stored = StoredVersion(
-        "arn", "mtls/billing", "v1", frozenset({"AWSCURRENT"}), data.decode("utf-8", "surrogatepass")
-    )
+    stored = StoredVersion("arn", "mtls/billing", "v1", frozenset({"AWSCURRENT"}), text(data))
     held = material.read(stored)
     assert held.authorities
 
 
 def _credential(data: bytes) -> None:
-    read = credential.parse("mtls/billing", SecretVersion("v1", data.decode("utf-8", "surrogatepass")))
+    read = credential.parse("mtls/billing", SecretVersion("v1", text(data)))
     import ssl
 
     client_context.load(read, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
@@ -189,14 +195,17 @@ def _definitions() -> Iterator[dict[str, Any]]:
 
 def _other_keys() -> list[bytes]:
     """Keys of kinds that are not ours, and encrypted ones."""
-    found = [pki.key_to_pem(it).encode() for it in (rsa.generate_private_key(65537, 2048),)]
-    for key in (ec.generate_private_key(ec.SECP521R1()), ed448.Ed448PrivateKey.generate()):
-        for how in (serialization.NoEncryption(), serialization.BestAvailableEncryption(b"x")):
-            found.append(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     traditional = serialization.PrivateFormat.TraditionalOpenSSL
-    key = ec.generate_private_key(ec.SECP256R1())
-    found.append(key.private_bytes(serialization.Encoding.PEM, traditional, serialization.NoEncryption()))
-    return found
+    return [
+        pki.key_to_pem(rsa.generate_private_key(65537, 2048)).encode(),
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(pem, traditional, plain),
+        *(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, how)
+            for key in (ec.generate_private_key(ec.SECP521R1()), ed448.Ed448PrivateKey.generate())
+            for how in (plain, serialization.BestAvailableEncryption(b"x"))
+        ),
+    ]
 
 
 def _keys(issued: dict[str, Any]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The sidecar's HTTP: what programs send to it, and what the upstream answers. Real sockets, and no TLS between them."""
+"""The sidecar's HTTP: what programs send to it, and what the upstream answers. Real sockets, no TLS between them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class _Stage:
     async def _set_up(self) -> None:
         upstream = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = upstream.sockets[0].getsockname()[1]
-        settings = ProxySettings(secret="x", upstream="https://x")  # type: ignore[arg-type] # it is read
+        settings = ProxySettings(secret="x", upstream="https://x")
         made = Upstream(URL(f"http://127.0.0.1:{port}"), "/v2")
         settings = settings.model_copy(update={"upstream": made, "idle_timeout": 5.0})
         self._upstream = upstream

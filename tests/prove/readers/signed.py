@@ -25,6 +25,7 @@ from mtls_rotation.request import CertificateRequest
 from mtls_rotation.signed_certificates import Intake, SigningRequest
 from mtls_rotation.truststore import bundle
 from mtls_rotation.versions import RotationStart
+from mtlsctl import documents
 from mtlsctl.commands.importing import signed as import_signed
 from tests import builders
 from tests.prove.readers import Reader, ca, client
@@ -206,7 +207,7 @@ def _import(data: bytes) -> None:
     from unittest.mock import patch
 
     bucket = cast("Any", Bucket({request().note: request().render().encode()}))
-    with patch.object(import_signed.documents, "read", lambda *_: data):
+    with patch.object(documents, "read", lambda *_: data):
         found = import_signed._signed_certificates("answer.pem")
     waiting = signed_certificates.awaited(bucket, found)
     if waiting is None:

@@ -13,7 +13,7 @@ from mtls_rotation.truststore.notes import AnchorObject, Notes
 from mtls_rotation.truststore.rollout import Told
 from tests import builders
 from tests.prove.readers import Reader, ca, client
-from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, members, within
+from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, members, repeated, within
 
 
 def readers() -> Iterator[Reader]:
@@ -47,7 +47,7 @@ def readers() -> Iterator[Reader]:
         (layout, timing),
         (),
         {
-            name: (lambda part: lambda size: b"issued/" + part * (size // len(part)) + b"/s/v.1.pem")(part)
+            name: repeated(part, b"issued/", b"/s/v.1.pem")
             for name, part in {
                 "slashes": b"/",
                 "points": b".",
@@ -87,7 +87,7 @@ def _notes(data: bytes) -> None:
     decided = plan.decide(seen, plan.Settings())
     events, said = news.to_say(news.rejections(decided, "s3://b/t"), read.said, ["Truststore Anchor Rejected"])
     Notes(decided.unused_since, said, read.told, read.objects).render()
-    assert all(isinstance(it.version_id, str) and it.at.tzinfo for it in read.told.values())
+    assert all(it.version_id + it.at.strftime("%z") for it in read.told.values())
     json.dumps([event.detail for event in events])
 
 
