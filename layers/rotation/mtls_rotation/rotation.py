@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from mtls_rotation import layout
+from mtls_rotation import events, layout
 from mtls_rotation.bus import CLIENT_CERTIFICATE_ROTATED, ROTATION_FAILED, TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.early_rotation import EarlyRotation
 from mtls_rotation.errors import (
@@ -113,17 +113,11 @@ class RotationRequest:
         Raises:
             InvalidEventError: a member is missing, or the step is unknown.
         """
-        for member in ("Step", "SecretId", "ClientRequestToken"):
-            if not isinstance(event.get(member), str) or not event[member]:
-                raise InvalidEventError(
-                    where=f"the event's {member}",
-                    found=repr(event.get(member)),
-                    expected="a text",
-                    remedy="This function is for Secrets Manager to invoke; events/ holds samples.",
-                )
-        return cls(
-            Step.parse(event["Step"]), event["SecretId"], event["ClientRequestToken"], event.get("RotationToken")
-        )
+        step, secret_id, version_id = (events.text(event, it) for it in ("Step", "SecretId", "ClientRequestToken"))
+        token = events.member(event, "RotationToken")
+        if token is not None and not isinstance(token, str):
+            raise events.invalid(("RotationToken",), token, "a text, or nothing")
+        return cls(Step.parse(step), secret_id, version_id, token)
 
 
 class Rotation:
