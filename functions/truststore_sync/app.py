@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import TruststoreGuardError, code_of
@@ -78,7 +79,12 @@ def _kept(result: SyncResult, request: SyncRequest, records: dict[str, SQSRecord
 
 
 def _postpone(records: Iterable[SQSRecord], seconds: int) -> None:
-    assembly.queue.postpone((record.receipt_handle for record in records), seconds)
+    try:
+        assembly.queue.postpone((record.receipt_handle for record in records), seconds)
+    except (ClientError, BotoCoreError):
+        # They come all the same, after the queue's own visibility timeout. An error here would hide the sync's error,
+        # or have the whole batch come again though all but one message of it is done.
+        logger.exception("messages could not be postponed, and come again later than they should")
 
 
 def _failures(messages: Iterable[str]) -> dict[str, Any]:

@@ -43,6 +43,18 @@ if TYPE_CHECKING:
 
 STACK_TAG = "mtls-rotation:stack"
 
+# How functions call AWS. boto3's own time-outs are 60 s each, five times over: one connection that went dead would eat
+# a function's whole time. What AWS is asked for here takes it a fraction of a second, so that 5 s of silence mean that
+# no answer comes. One call takes 55 s at worst, pauses included, when nothing is answered: less than the shortest
+# time-out of a function that calls so, 60 s. "standard" also tries again what "legacy", the default, gives up on at
+# once, such as an answer that broke off. "adaptive" would hold back calls while others of the account are throttled,
+# and a function has no time for that.
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+_CALLS = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 5})
+# What must not be done twice because an answer was lost: made once, and looked at before it is made again. An update of
+# a domain name also uses up the rate: one in 30 s.
+_ONCE = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 1})
+
 
 class Assembly:
     """The parts, each made when it is first asked for.
@@ -73,17 +85,17 @@ class Assembly:
     @cached_property
     def versions(self) -> SecretVersions:
         """Secrets Manager."""
-        return SecretVersions(self._session.client("secretsmanager"))
+        return SecretVersions(self._session.client("secretsmanager", config=_CALLS))
 
     @cached_property
     def bucket(self) -> CertificateBucket:
         """The bucket."""
-        return CertificateBucket(self._session.client("s3"), self._setting("BUCKET_NAME"))
+        return CertificateBucket(self._session.client("s3", config=_CALLS), self._setting("BUCKET_NAME"))
 
     @cached_property
     def bus(self) -> EventBus:
         """The event bus."""
-        return EventBus(self._session.client("events"), self._setting("EVENT_BUS_NAME"))
+        return EventBus(self._session.client("events", config=_CALLS), self._setting("EVENT_BUS_NAME"))
 
     @cached_property
     def domains(self) -> tuple[GatewayDomain, ...]:
@@ -93,17 +105,17 @@ class Assembly:
         names = [name for entry in entries if (name := entry.strip().rpartition("/")[2])]
         if not names:
             return ()
-        client = self._session.client("apigateway")
+        client = self._session.client("apigateway", config=_CALLS)
         return tuple(GatewayDomain(client, name, lambda: self._gateway_updates) for name in dict.fromkeys(names))
 
     @cached_property
     def _gateway_updates(self) -> APIGatewayClient:
-        return self._session.client("apigateway", config=Config(retries={"total_max_attempts": 1}))
+        return self._session.client("apigateway", config=_ONCE)
 
     @cached_property
     def queue(self) -> SyncQueue:
         """The queue of the truststore function."""
-        return SyncQueue(self._session.client("sqs"), self._setting("QUEUE_URL"))
+        return SyncQueue(self._session.client("sqs", config=_CALLS), self._setting("QUEUE_URL"))
 
     @cached_property
     def issuers(self) -> Issuers:
@@ -111,16 +123,21 @@ class Assembly:
         from mtls_rotation.issuers.registry import Issuers
 
         return Issuers(
-            self.versions, self.bucket, self.bus, self._signing_keys, lambda: self._session.client("acm-pca")
+            self.versions,
+            self.bucket,
+            self.bus,
+            self._signing_keys,
+            lambda: self._session.client("acm-pca", config=_CALLS),
         )
 
     def _signing_keys(self) -> SigningKeys:
         from mtls_rotation.kms import SigningKeys
 
         return SigningKeys(
-            self._session.client("kms"),
-            self._session.client("resourcegroupstaggingapi"),
+            self._session.client("kms", config=_CALLS),
+            self._session.client("resourcegroupstaggingapi", config=_CALLS),
             (STACK_TAG, self.stack),
+            makes=lambda: self._session.client("kms", config=_ONCE),
         )
 
     @cached_property
@@ -249,7 +266,11 @@ class Assembly:
         """What deletes the stack's data."""
         from mtls_rotation.removal import Removal
 
-        return Removal(self._session.client("s3"), self._session.client("secretsmanager"), self._setting("BUCKET_NAME"))
+        return Removal(
+            self._session.client("s3", config=_CALLS),
+            self._session.client("secretsmanager", config=_CALLS),
+            self._setting("BUCKET_NAME"),
+        )
 
     def _setting(self, name: str) -> str:
         value = self._environment.get(name, "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
 from mtls_rotation.errors import SupersededError
 from mtls_rotation.layout import TRUSTSTORE
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 log = logging.getLogger(__name__)
 
 _MARK = {"written-by": "mtls-rotation"}
 _PEM = "application/x-pem-file"
+# How often an object is asked for whose content breaks off.
+_READS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +72,18 @@ class CertificateBucket:
         """An object, or None if there is no such object or version."""
         extra: dict[str, Any] = {"VersionId": version_id} if version_id else {}
         try:
-            answer = self._client.get_object(Bucket=self.name, Key=key, **extra)
+            return self._get(Key=key, **extra)
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchVersion", "404"}:
                 return None
             raise
-        return self._stored(answer)
 
     def newer(self, key: str, known: Stored | None) -> Stored | None:
         """An object, read only if it is no longer `known`; None if there is no such object."""
         if known is None:
             return self.read(key)
         try:
-            answer = self._client.get_object(Bucket=self.name, Key=key, IfNoneMatch=known.etag)
+            return self._get(Key=key, IfNoneMatch=known.etag)
         except ClientError as error:
             match error.response["Error"]["Code"]:
                 case "304" | "NotModified":
@@ -91,7 +92,6 @@ class CertificateBucket:
                     return None
                 case _:
                     raise
-        return self._stored(answer)
 
     def put_once(self, key: str, pem: str) -> None:
         """Write a certificate whose key names its content; an object that is there already stays as it is.
@@ -145,10 +145,20 @@ class CertificateBucket:
         """Delete an object; nothing happens if there is none."""
         self._client.delete_object(Bucket=self.name, Key=key)
 
-    @staticmethod
-    def _stored(answer: GetObjectOutputTypeDef) -> Stored:
-        ours = _MARK.items() <= answer.get("Metadata", {}).items()
-        return Stored(answer["Body"].read(), answer["ETag"], answer.get("VersionId", "null"), ours)
+    def _get(self, **which: Any) -> Stored:
+        """An object with its content. One that breaks off is asked for again: the SDK does that for the head alone."""
+        for attempt in itertools.count(1):
+            answer = self._client.get_object(Bucket=self.name, **which)
+            try:
+                body = answer["Body"].read()
+            except (HTTPClientError, IncompleteReadError):
+                if attempt == _READS:
+                    raise
+                log.info("an object's content broke off", extra={"key": which["Key"], "attempt": attempt})
+            else:
+                ours = _MARK.items() <= answer.get("Metadata", {}).items()
+                return Stored(body, answer["ETag"], answer.get("VersionId", "null"), ours)
+        raise AssertionError("it counts for ever")
 
     def _superseded(self, key: str, expected: str) -> SupersededError:
         return SupersededError(

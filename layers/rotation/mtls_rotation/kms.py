@@ -13,6 +13,8 @@ from mtls_rotation.errors import UnusableIssuerError
 from mtls_rotation.request import KeyAlgorithm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
@@ -49,22 +51,36 @@ class SigningKeys:
         client: KMS.
         tagging: finds the key that a killed run made.
         tag: the stack's tag, which the roles' permissions hang on.
+        makes: the client that makes keys; by default the same. It must not try again by itself: CreateKey has no
+            token, so where an answer was lost there would be two keys, and one that nobody knows of costs for ever.
     """
 
-    def __init__(self, client: KMSClient, tagging: ResourceGroupsTaggingAPIClient, tag: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        client: KMSClient,
+        tagging: ResourceGroupsTaggingAPIClient,
+        tag: tuple[str, str],
+        *,
+        makes: Callable[[], KMSClient] | None = None,
+    ) -> None:
         self._client = client
         self._tagging = tagging
         self._tag = tag
+        self._makes = makes or (lambda: client)
 
     def make(self, algorithm: KeyAlgorithm, secret: str, version_id: str) -> str:
-        """The ARN of the KMS key for a version of a CA secret: the one that an earlier run made, or a new one."""
+        """The ARN of the KMS key for a version of a CA secret: the one that an earlier run made, or a new one.
+
+        An earlier run may not know that it made one: the answer was lost. Secrets Manager tries again after a while,
+        and by then the tag is found.
+        """
         found = self._tagging.get_resources(
             ResourceTypeFilters=["kms:key"], TagFilters=[{"Key": VERSION_TAG, "Values": [version_id]}]
         )
         if keys := sorted(entry["ResourceARN"] for entry in found["ResourceTagMappingList"]):
             return keys[0]
         stack_key, stack = self._tag
-        made = self._client.create_key(
+        made = self._makes().create_key(
             KeySpec=_KEY_SPECS[algorithm],
             KeyUsage="SIGN_VERIFY",
             Description=f"Signs as the CA of {secret}, version {version_id}.",

@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
 from mtls_rotation import events, layout
@@ -146,7 +146,7 @@ class Rotation:
 
         Raises:
             MtlsRotationError: the step could not be done. AWSCURRENT is as it was, and `Rotation Failed` was put.
-            ClientError: AWS refused a call or did not answer; likewise.
+            ClientError, BotoCoreError: AWS refused a call, or could not be reached; likewise.
         """
         steps = {
             Step.CREATE: self._create,
@@ -173,6 +173,9 @@ class Rotation:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             self._announce_failure(request, code_of(error), str(error), retryable=code not in _DENIALS)
+            raise
+        except BotoCoreError as error:
+            self._announce_failure(request, code_of(error), str(error), retryable=True)
             raise
 
     # createSecret -----------------------------------------------------------------------------------------------------
@@ -475,7 +478,7 @@ class Rotation:
         }
         try:
             self._bus.put(ROTATION_FAILED, detail, request.secret_id)
-        except (ClientError, RuntimeError):
+        except (ClientError, BotoCoreError, RuntimeError):
             log.exception("could not announce the failure; the failure itself follows")
 
 
