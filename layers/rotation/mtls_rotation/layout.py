@@ -15,6 +15,7 @@ revoked/<any name>                               what operators revoke: certific
 revocation/list.json                             every revoked certificate, for the authorizer
 crl/<CA sha256>.crl                              the same for servers elsewhere: a CRL (RFC 5280) for each CA
 state/sync.json                                  what the truststore's sync remembers; it may be deleted at any time
+state/revocation.json                            what the revocation remembers; likewise
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ REVOKED = "revoked/"
 REVOCATION_LIST = "revocation/list.json"
 CRLS = "crl/"
 SYNC_NOTES = "state/sync.json"
+REVOCATION_NOTES = "state/revocation.json"
 
 
 def managed_anchor_key(fingerprint: str) -> str:

@@ -27,6 +27,7 @@ from mtls_rotation.errors import SupersededError, UnusableIssuerError, UnusableN
 from mtls_rotation.pki.certificates import fingerprint, key_from_pem, subject, to_rfc3339
 from mtls_rotation.revocation import crl, notices
 from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.revocation.notebook import Notebook
 from mtls_rotation.revocation.register import Register, Revoked, Source, added, withdrawn
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.truststore import bundle
@@ -143,38 +144,41 @@ class Revocation:
         first: Register | None = None
         for _ in range(_TRIES):
             try:
-                before, published = self._publish_list()
+                before, published, notebook = self._publish_list()
                 first = first or before
-                return self._follow(first, published)
+                return self._follow(first, published, notebook)
             except SupersededError as error:
                 log.info("begun afresh", extra={"reason": str(error)})
                 overtaken = error
         raise overtaken
 
-    def _follow(self, before: Register, published: _Published) -> RevocationResult:
+    def _follow(self, before: Register, published: _Published, notebook: Notebook) -> RevocationResult:
         """What follows from the list: CRLs and rotations."""
         register = published.register
         problems: list[str] = []
         issued = self._issued()
-        crls = self._publish_crls(issued.authorities, published, problems)
-        rotated = self._rotate_what_was_revoked(issued.holders, register, problems)
+        crls = self._publish_crls(issued.authorities, published, notebook, problems)
+        rotated = self._rotate_what_was_revoked(issued.holders, register, notebook, problems)
         new = tuple(added(register, before))
         problems += self._strangers(issued, new)
         return RevocationResult(len(register.revoked), new, register.refused, crls, rotated, tuple(problems))
 
     # the list ---------------------------------------------------------------------------------------------------------
 
-    def _publish_list(self) -> tuple[Register, _Published]:
+    def _publish_list(self) -> tuple[Register, _Published, Notebook]:
         """Write the list if it is another one, and say what changed. What it was before, and what it is."""
         stored = self._bucket.read(layout.REVOCATION_LIST)
         before = _parsed(stored.body) if stored else Register()
+        notebook = Notebook.open(self._bucket, before)
         after = Register.of(dict(self._sources(before)), before, self._clock())
         body = after.render()
-        if stored and stored.body == body:
-            return before, _Published(after, stored.version_id)
-        written = self._bucket.replace(layout.REVOCATION_LIST, body, stored, content_type=_JSON)
-        self._announce(before, after)
-        return before, _Published(after, written.version_id)
+        if stored is None or stored.body != body:
+            stored = self._bucket.replace(layout.REVOCATION_LIST, body, stored, content_type=_JSON)
+        # By what was announced, and not by what lay there: a run may have been killed in between.
+        if notebook.notes.announced.render() != body:
+            self._announce(notebook.notes.announced, after)
+            notebook.write(announced=after)
+        return before, _Published(after, stored.version_id), notebook
 
     def _sources(self, before: Register) -> Iterable[tuple[str, Source]]:
         unread = []
@@ -252,18 +256,25 @@ class Revocation:
     # CRLs -------------------------------------------------------------------------------------------------------------
 
     def _publish_crls(
-        self, authorities: Sequence[layout.IssuedKey], published: _Published, problems: list[str]
+        self,
+        authorities: Sequence[layout.IssuedKey],
+        published: _Published,
+        notebook: Notebook,
+        problems: list[str],
     ) -> tuple[str, ...]:
         made = []
+        ours = {layout.crl_key(it.anchor) for it in authorities}
+        announced = {key: etag for key, etag in notebook.notes.crls.items() if key in ours}
         for issued in authorities:
             try:
                 authority = self._authority(issued)
-                if authority and self._publish_crl(authority, published):
+                if authority and self._publish_crl(authority, published, announced):
                     made.append(issued.anchor)
             except SupersededError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one CA holds up no other
                 problems.append(f"no CRL of the CA {issued.anchor} (secret {issued.secret}): {error}")
+        notebook.write(crls=announced)
         return tuple(made)
 
     def _authority(self, issued: layout.IssuedKey) -> _Authority | None:
@@ -276,8 +287,13 @@ class Revocation:
             return None
         return _Authority(certificate, issued.secret, issued.version_id)
 
-    def _publish_crl(self, authority: _Authority, published: _Published) -> bool:
-        """Make a CA's CRL if it is due; whether it was.
+    def _publish_crl(self, authority: _Authority, published: _Published, announced: dict[str, str]) -> bool:
+        """Make a CA's CRL if it is due, and announce it; whether it was due.
+
+        Args:
+            authority: the CA.
+            published: the list that it is made from.
+            announced: by key, the ETag of each CRL that was announced; this one's is added.
 
         Raises:
             SupersededError: another run has written a newer list or CRL, which must not be undone by an older one.
@@ -286,7 +302,10 @@ class Revocation:
         revoked = published.register.by(subject(ca))
         stored = self._bucket.read(authority.key)
         previous = crl.parse(stored.body) if stored else None
-        if not crl.is_due(ca, revoked, previous, now):
+        if stored and previous is not None and not crl.is_due(ca, revoked, previous, now):
+            if announced.get(authority.key) != stored.etag:  # the run that made it was killed before it could
+                self._announce_crl(authority, revoked, previous.next_update_utc or now)
+                announced[authority.key] = stored.etag
             return False
         body = crl.build(ca, self._signing_key(authority), revoked, previous, now, self._crl_validity)
         # After the CRL was read, and before it is replaced on the condition that it is still that one: whoever writes a
@@ -298,18 +317,22 @@ class Revocation:
                 expected=f"the version {published.version_id}, which the CRL was made from",
                 remedy="Nothing to do: it is looked at afresh and tried again.",
             )
-        self._bucket.replace(authority.key, body, stored, content_type=_CRL)
+        written = self._bucket.replace(authority.key, body, stored, content_type=_CRL)
+        self._announce_crl(authority, revoked, now + self._crl_validity)
+        announced[authority.key] = written.etag
+        return True
+
+    def _announce_crl(self, authority: _Authority, revoked: Sequence[Revoked], next_update: datetime) -> None:
         self._bus.put(
             REVOCATION_LIST_PUBLISHED,
             {
                 "uri": f"s3://{self._bucket.name}/{authority.key}",
-                "issuer": subject(ca),
-                "ca_fingerprint_sha256": fingerprint(ca),
+                "issuer": subject(authority.certificate),
+                "ca_fingerprint_sha256": fingerprint(authority.certificate),
                 "revoked": len(revoked),
-                "next_update": to_rfc3339(now + self._crl_validity),
+                "next_update": to_rfc3339(next_update),
             },
         )
-        return True
 
     def _signing_key(self, authority: _Authority) -> SigningKey:
         """The CA's key, from the version of the CA secret that holds it, or from KMS."""
@@ -333,11 +356,12 @@ class Revocation:
         self,
         holders: Mapping[str, layout.IssuedKey | layout.OutsideKey],
         register: Register,
+        notebook: Notebook,
         problems: list[str],
     ) -> tuple[str, ...]:
         """Have every secret rotated that holds a revoked certificate at AWSCURRENT or AWSPENDING."""
         serial_numbers = {it.serial_number for it in register.revoked}
-        held: dict[str, set[str]] = {}
+        held: dict[str, set[str]] = {secret: set() for secret in notebook.notes.given_up}
         for key, holder in holders.items():
             # A key tells the serial number alone; the few certificates that match are looked at.
             if holder.serial_number not in serial_numbers:
@@ -350,8 +374,10 @@ class Revocation:
         rotated = []
         for secret, version_ids in sorted(held.items()):
             try:
-                if self._rotate(secret, version_ids, problems):
+                if self._rotate(secret, version_ids, notebook, problems):
                     rotated.append(secret)
+            except SupersededError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one secret holds up no other
                 if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ResourceNotFoundException":
                     continue
@@ -362,15 +388,19 @@ class Revocation:
         stored = self._bucket.read(key)
         return CertificateId.of(x509.load_pem_x509_certificate(stored.body)) if stored else None
 
-    def _rotate(self, secret: str, revoked: set[str], problems: list[str]) -> bool:
+    def _rotate(self, secret: str, revoked: set[str], notebook: Notebook, problems: list[str]) -> bool:
         """Rotate a secret if what it holds is revoked. One that is still pending is given up first."""
         description = self._versions.describe(secret)
-        if description.deleted:
-            return False
         current, pending = description.version_at(AWSCURRENT), description.version_at(AWSPENDING)
-        if not {current, pending} & revoked:
+        given_up = dict(notebook.notes.given_up)
+        unfinished = secret in given_up and given_up[secret] == current
+        if description.deleted or not (unfinished or {current, pending} & revoked):
+            given_up.pop(secret, None)
+            notebook.write(given_up=given_up)
             return False
         if pending is not None and pending in revoked:
+            # Noted first: once it is given up, nothing else tells that the secret is to be rotated.
+            notebook.write(given_up=given_up | {secret: current or ""})
             self._versions.drop_pending(description.arn, pending)
         if self._versions.rotate(description.arn) is RotationStart.REFUSED:
             problems.append(
@@ -378,6 +408,8 @@ class Revocation:
                 " switch it on, or rotate it yourself"
             )
             return False
+        given_up.pop(secret, None)
+        notebook.write(given_up=given_up)
         return True
 
 
