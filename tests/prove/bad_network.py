@@ -28,7 +28,7 @@ from tests.prove.fault_proxy import KINDS, FaultProxy, spread
 
 SHARES = (0.1, 0.3, 0.5)
 # Every service that a function or an application asks. The logs are Lambda's own to write: nobody here calls them.
-SERVICES = ("secretsmanager", "s3", "events", "sqs", "apigateway", "kms", "ssm")
+SERVICES = ("secretsmanager", "s3", "events", "sqs", "apigateway", "kms", "resourcegroupstaggingapi", "ssm")
 # Those that the way from a new CA to the gateway hangs on: they fail while a CA is rotated, too.
 ON_THE_WAY_TO_THE_GATEWAY = ("sqs", "apigateway", "events", "s3")
 RATE = 12.0
@@ -119,6 +119,7 @@ class Trial:
         """
         began = time.monotonic()
         self._stack.proxy.spoil([dict(it) for it in rules])
+        self._begin_anew("AuthorizerFunction")
         try:
             for secret in secrets:
                 self._start(secret)
@@ -131,6 +132,17 @@ class Trial:
             self._stack.proxy.spoil([])
         self.tally.seconds[what] = round(time.monotonic() - began, 1)
         self._converge(secrets)
+
+    def _begin_anew(self, function: str) -> None:
+        """Have every execution environment of a function begin anew, as a deployment does: with all that it needs to read."""
+        session = sam.session(self._stack.deployment.environment)
+        stack = session.client("cloudformation").describe_stack_resource(
+            StackName=self._stack.deployment.stack.name, LogicalResourceId=function
+        )
+        name = stack["StackResourceDetail"]["PhysicalResourceId"]
+        session.client("lambda").update_function_configuration(
+            FunctionName=name, Description=f"begun anew at {time.monotonic():.1f}"
+        )
 
     def _start(self, secret: str) -> None:
         try:

@@ -43,6 +43,7 @@ _THROTTLES = {
     "sqs": ("ThrottlingException", 400),
     "apigateway": ("TooManyRequestsException", 429),
     "kms": ("ThrottlingException", 400),
+    "resourcegroupstaggingapi": ("ThrottledException", 429),
     "ssm": ("ThrottlingException", 400),
 }
 _BROKEN = {"s3": "InternalError", "apigateway": "ServiceUnavailableException", "kms": "KMSInternalException"}

@@ -44,7 +44,8 @@ def longest(config: Any) -> float:
     """Seconds that a call takes if every connection is slow to come about and then says nothing, pauses included."""
     attempts = config.retries["total_max_attempts"]
     assert config.retries["mode"] == "standard"
-    return attempts * (config.connect_timeout + config.read_timeout) + sum(2**it for it in range(attempts - 1))
+    pauses = sum(2.0**it for it in range(attempts - 1))
+    return pauses + attempts * float(config.connect_timeout + config.read_timeout)
 
 
 def made_clients(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
