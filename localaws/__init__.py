@@ -154,6 +154,11 @@ class LocalAws:
         """Move that clock forward; rotations that fall due by this start at once."""
         return datetime.fromisoformat(self._control("POST", "clock", advance_seconds=by.total_seconds())["now"])
 
+    def age_objects(self, bucket: str, prefix: str, by: timedelta) -> int:
+        """Make the objects under a prefix look as if they had been written earlier, and return how many there are."""
+        seconds = by.total_seconds()
+        return int(self._control("POST", "objects", bucket=bucket, prefix=prefix, by_seconds=seconds)["aged"])
+
     def rotations(self) -> list[RotationRun]:
         """Return every rotation run so far, oldest first, those under way included."""
         return [_rotation_run(run) for run in self._control("GET", "rotations")["rotations"]]

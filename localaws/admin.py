@@ -1,11 +1,16 @@
-"""The control surface ``/_localaws/...`` of a running local AWS: ready, clock, rotations, settings. Not an AWS API."""
+"""The control surface ``/_localaws/...`` of a running local AWS: ready, clock, rotations, settings, objects.
+
+Not an AWS API.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from ministack.services import s3
 
 from localaws.clock import VirtualClock
 from localaws.rotation import RotationEngine
@@ -47,8 +52,19 @@ class Admin:
                 return 200, {"now": now.isoformat()}
             case "GET", "rotations":
                 return 200, {"rotations": [run.to_json() for run in self.rotations.runs]}
+            case "POST", "objects":
+                return 200, {"aged": aged(data["bucket"], data["prefix"], timedelta(seconds=data["by_seconds"]))}
             case "GET", "settings":
                 return 200, self.settings.current.to_json()
             case "POST", "settings":
                 return 200, self.settings.change(data).to_json()
         return 404, {"error": f"there is no {method} {PREFIX}{name}"}
+
+
+def aged(bucket: str, prefix: str, by: timedelta) -> int:
+    """Make objects look as if they had been written earlier. How many there were."""
+    objects = [it for key, it in s3._buckets[bucket]["objects"].items() if key.startswith(prefix)]
+    for it in objects:
+        written = datetime.fromisoformat(it["last_modified"]) - by
+        it["last_modified"] = written.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return len(objects)

@@ -45,5 +45,5 @@ def called_by(source: str, action: str, resource: str) -> iam_evaluator.EvalCont
         resource_arn=resource,
         region=region,
         secure_transport=True,
-        service_context={"aws:sourcearn": source, "aws:sourceaccount": account},
+        service_context={"aws:sourcearn": source, "aws:sourceaccount": account, "aws:sourceowner": account},
     )

@@ -308,7 +308,7 @@ def _require_what_it_takes(action: str, data: Input, caller: str | None) -> None
         delegated.require(caller, "lambda:InvokeFunction", function)
     key = str(secret.record.get("KmsKeyId") or "")
     if ":key/" in key and (use := _USE_OF_THE_KEY.get(action)):
-        delegated.require(caller, use, key, kms_ViaService=f"secretsmanager.{get_region()}.amazonaws.com")
+        delegated.require(caller, use, key, {"kms:ViaService": f"secretsmanager.{get_region()}.amazonaws.com"})
 
 
 def _today() -> int:

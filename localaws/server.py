@@ -78,7 +78,7 @@ class Server:
         alarms.install(handlers)
         batching.install()
         cloudformation.install()
-        delegated.install()
+        delegated.install(handlers)
         deployments.install()
         embedded_metrics.install()
         functions.install()

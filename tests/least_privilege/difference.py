@@ -27,7 +27,7 @@ class Usage:
         unknown: uses that fit no grant.
     """
 
-    granted: list[Grant] = field(default_factory=grants)
+    granted: tuple[Grant, ...] = field(default_factory=grants)
     used: dict[Grant, set[str]] = field(default_factory=dict)
     alone: set[Grant] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
@@ -89,13 +89,17 @@ def usage(records: Iterable[Path]) -> Usage:
 
 def difference(records: Iterable[Path]) -> list[str]:
     """What is granted and was never used, and what was used and fits no grant; a line for each. Empty is the aim."""
-    found = usage(records)
-    lines = [f"granted, and never used: {it}; {REMEDY}" for it in found.unused]
-    lines += [f"used, and not in the template: {it}" for it in sorted(found.unknown)]
+    return lines(usage(records))
+
+
+def lines(found: Usage) -> list[str]:
+    """The same, of what was read already."""
+    unused = [f"granted, and never used: {it}; {REMEDY}" for it in found.unused]
+    unknown = [f"used, and not in the template: {it}" for it in sorted(found.unknown)]
     stale = [it for it in ELSEWHERE if any(it.covers(grant) for grant in found.used)]
-    lines += [f"used here after all, so take it out of tests/least_privilege/elsewhere.py: {it.sid}" for it in stale]
-    lines += [f"stands in tests/least_privilege/elsewhere.py, and grants nothing: {it.sid}" for it in _without(found)]
-    return lines
+    known = [f"used here after all, so take it out of tests/least_privilege/elsewhere.py: {it.sid}" for it in stale]
+    known += [f"stands in tests/least_privilege/elsewhere.py, and grants nothing: {it.sid}" for it in _without(found)]
+    return unused + unknown + known
 
 
 def _without(found: Usage) -> list[Any]:

@@ -41,10 +41,11 @@ class Grant:
         return f"{self.holder}, {self.policy}, {self.sid}: {self.action} on {self.place}"
 
 
-def grants() -> list[Grant]:
+@cache
+def grants() -> tuple[Grant, ...]:
     """Every one of them."""
     found = [grant for role in roles() for grant in _of_role(role)]
-    return sorted({*found, *_permissions(), *_events_of_functions(), *_queues()})
+    return tuple(sorted({*found, *_permissions(), *_events_of_functions(), *_queues_and_topics()}))
 
 
 # -- roles
@@ -102,22 +103,22 @@ def _events_of_functions() -> Iterator[Grant]:
                 yield Grant(name, "events.amazonaws.com", sid, INVOKE, "its rule", rf".+:rule/.*{name}{event}(-.*)?")
 
 
-def _queues() -> Iterator[Grant]:
+def _queues_and_topics() -> Iterator[Grant]:
     for it in resources().values():
-        if it["Type"] != "AWS::SQS::QueuePolicy":
+        if it["Type"] not in {"AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"}:
             continue
         for statement in statements(it["Properties"]["PolicyDocument"]):
             if statement["Effect"] == "Allow":
-                ((queue, _),) = [statement["Resource"]["Fn::GetAtt"]]
-                for source in statement["Condition"]["ArnEquals"]["aws:SourceArn"]:
-                    yield Grant(
-                        queue,
-                        statement["Principal"]["Service"],
-                        statement["Sid"],
-                        statement["Action"],
-                        shown(source),
-                        deployed(source),
-                    )
+                place = shown(statement["Resource"])[2:-1].partition(".")[0]
+                service, action = statement["Principal"]["Service"], statement["Action"]
+                for source in _sources(statement["Condition"]):
+                    yield Grant(place, service, statement["Sid"], action, shown(source), deployed(source))
+
+
+def _sources(condition: dict[str, dict[str, Any]]) -> list[Any]:
+    """On whose behalf a service is let in."""
+    (sources,) = [of["aws:SourceArn"] for of in condition.values() if "aws:SourceArn" in of]
+    return list(listed(sources))
 
 
 # -- places

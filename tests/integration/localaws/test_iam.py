@@ -447,3 +447,62 @@ def test_a_secret_under_a_key_of_ones_own_takes_the_use_of_the_key_by_way_of_sec
             else:
                 with pytest.raises(ClientError, match=use):
                     getattr(secrets, call)(SecretId=secret, **arguments)
+
+
+def test_a_key_is_made_with_tags_by_those_who_may_tag(root: Callable[[str], Any], allowed: As) -> None:
+    tags = [{"TagKey": "team", "TagValue": "a"}]
+    with pytest.raises(ClientError, match="kms:TagResource"):
+        allowed(("kms:CreateKey", "*"))("kms").create_key(Tags=tags)
+
+    assert allowed(("kms:CreateKey", "*"))("kms").create_key()["KeyMetadata"]
+    assert allowed(("kms:CreateKey", "*"), ("kms:TagResource", "*"))("kms").create_key(Tags=tags)["KeyMetadata"]
+
+
+def test_who_may_not_list_a_bucket_is_not_told_what_is_missing(root: Callable[[str], Any], allowed: As) -> None:
+    root("s3").create_bucket(Bucket="quiet")
+    read, see = ("s3:GetObject", "arn:aws:s3:::quiet/*"), ("s3:ListBucket", "arn:aws:s3:::quiet")
+
+    def said(*statements: tuple[str, str]) -> list[str]:
+        codes = []
+        for call in ("get_object", "head_object"):
+            with pytest.raises(ClientError) as caught:
+                getattr(allowed(*statements)("s3"), call)(Bucket="quiet", Key="missing")
+            codes.append(caught.value.response["Error"]["Code"])
+        return codes
+
+    assert said(read) == ["AccessDenied", "403"]
+    assert said(read, see) == ["NoSuchKey", "404"]
+
+
+def test_an_alarm_reaches_the_topic_that_lets_it_and_no_other(root: Callable[[str], Any]) -> None:
+    topics, alarm = {}, "arn:aws:cloudwatch:us-east-1:123456789012:alarm:*"
+    for name, source in (("open", alarm), ("closed", alarm.replace("123456789012", "999999999999"))):
+        topics[name] = root("sns").create_topic(Name=name)["TopicArn"]
+        lets = {"Principal": {"Service": "cloudwatch.amazonaws.com"}, "Action": "sns:Publish", "Resource": topics[name]}
+        policy = document(lets | {"Condition": {"ArnLike": {"aws:SourceArn": source}}})
+        root("sns").set_topic_attributes(TopicArn=topics[name], AttributeName="Policy", AttributeValue=policy)
+        url = root("sqs").create_queue(QueueName=f"after-{name}")["QueueUrl"]
+        queue = f"arn:aws:sqs:us-east-1:123456789012:after-{name}"
+        sending = {"Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": queue}
+        root("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(sending)})
+        root("sns").subscribe(TopicArn=topics[name], Protocol="sqs", Endpoint=queue)
+    root("cloudwatch").put_metric_alarm(
+        AlarmName="a",
+        Namespace="n",
+        MetricName="m",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        AlarmActions=list(topics.values()),
+    )
+    root("cloudwatch").put_metric_data(Namespace="n", MetricData=[{"MetricName": "m", "Value": 1}])
+
+    def told(name: str) -> bool:
+        root("cloudwatch").describe_alarms()
+        url = root("sqs").get_queue_url(QueueName=f"after-{name}")["QueueUrl"]
+        return bool(root("sqs").receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages"))
+
+    wait_until(lambda: told("open"))
+    assert not told("closed")

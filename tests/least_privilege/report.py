@@ -1,0 +1,24 @@
+"""The report: everything that is granted, and on what it was used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.least_privilege.difference import Usage
+
+_SHOWN = 3
+
+
+def write(found: Usage, path: Path) -> None:
+    """Write it down, a line for each grant, and below it some of the resources that it was used on."""
+    parts = []
+    for grant in found.granted:
+        resources = sorted(found.used.get(grant, set()))
+        kind = "" if grant in found.alone or not resources else " (never the only one to allow it)"
+        parts += [f"{grant}{kind}", *(f"    {it}" for it in resources[:_SHOWN])]
+        if len(resources) > _SHOWN:
+            parts.append(f"    and {len(resources) - _SHOWN} more")
+        if not resources:
+            parts.append("    not used")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*parts, ""]))

@@ -1,0 +1,47 @@
+"""A rotation by a CA of AWS Private CA, and every call of Private CA in it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests import builders
+from tests.unit.stack import CLIENT, Stack
+
+
+def issued_by_private_ca(stack: Stack) -> tuple[str, set[tuple[str, str]]]:
+    """Rotate a client secret that names a CA of Private CA. Its ARN, and each operation with the CA that it named."""
+    arn = _authority(stack)
+    client, called = stack.clients.acm_pca, set()
+
+    def note(params: dict[str, Any], model: Any, **_: Any) -> None:
+        called.add((model.name, params["CertificateAuthorityArn"]))
+
+    client.meta.events.register("provide-client-params.acm-pca.*", note)
+    issuer = {"type": "acm-pca", "certificate_authority_arn": arn}
+    stack.add_secret(CLIENT, builders.client_definition(issuer=issuer))
+    stack.now = datetime.now(UTC) + timedelta(seconds=2)  # moto's CA is as old as this test, and not backdated
+    stack.rotate()
+    return arn, called
+
+
+def _authority(stack: Stack) -> str:
+    client = stack.clients.acm_pca
+    arn: str = client.create_certificate_authority(
+        CertificateAuthorityConfiguration={
+            "KeyAlgorithm": "RSA_2048",
+            "SigningAlgorithm": "SHA256WITHRSA",
+            "Subject": {"CommonName": "Private CA"},
+        },
+        CertificateAuthorityType="ROOT",
+    )["CertificateAuthorityArn"]
+    made = client.issue_certificate(
+        CertificateAuthorityArn=arn,
+        Csr=client.get_certificate_authority_csr(CertificateAuthorityArn=arn)["Csr"].encode(),
+        SigningAlgorithm="SHA256WITHRSA",
+        TemplateArn="arn:aws:acm-pca:::template/RootCACertificate/V1",
+        Validity={"Type": "DAYS", "Value": 365},
+    )["CertificateArn"]
+    root = client.get_certificate(CertificateAuthorityArn=arn, CertificateArn=made)["Certificate"]
+    client.import_certificate_authority_certificate(CertificateAuthorityArn=arn, Certificate=root.encode())
+    return arn
