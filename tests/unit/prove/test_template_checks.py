@@ -228,3 +228,11 @@ def test_a_reason_names_only_what_is_in_the_template(suppression: Suppression) -
     services = {"CloudWatch", "CloudFormation", "EventBridge"}
     named = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", suppression.reason)) - services
     assert named <= known
+
+
+@pytest.mark.parametrize("path", TEMPLATES[:2], ids=lambda path: path.parent.name)
+def test_a_layer_is_built_anew_for_another_processor(path: Path) -> None:
+    """SAM's cache tells layers apart by this alone, and would hand out compiled code for the processor before."""
+    layers = [it for it in load(path)["Resources"].values() if it["Type"] == "AWS::Serverless::LayerVersion"]
+    assert layers
+    assert all(it["Metadata"]["BuildArchitecture"] == {"Ref": "Architecture"} for it in layers)
