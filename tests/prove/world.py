@@ -768,7 +768,7 @@ class World(Stack):
                 _require(any(it in key for it in waiting), f"{key}, and nobody waits for it: an orphan")
 
     def _is_of_a_secret(self, key: str) -> bool:
-        """Whether the secret is there that asked. Of one that was lost for good, its last request stays: it is public."""
+        """Whether the secret that asked is there. Of one lost for good the last request stays: a CSR is public."""
         asked = key.removeprefix(layout.REQUESTED).partition("/")[2].rpartition(".")[0]
         return asked in self.quick_secrets.secrets or (not asked and PARTNER in self.quick_secrets.secrets)
 
