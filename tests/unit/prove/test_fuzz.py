@@ -66,9 +66,23 @@ PATIENCE = 5.0
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
-    """The quick form, in a process of its own."""
-    return _run("quick")
+def forms() -> dict[str, Any]:
+    """The quick form, in a process of its own: what came of the readers, and of those with a fault."""
+    command = [sys.executable, "-m", "tests.prove.fuzz", "quick"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    result: dict[str, Any] = json.loads(ended.stdout)
+    return result
+
+
+@pytest.fixture(scope="module")
+def found(forms: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = forms["found"]
+    return result
+
+
+def test_each_planted_fault_is_found(forms: dict[str, Any]) -> None:
+    assert len(forms["planted"]) == 6
+    assert [name for name, it in forms["planted"].items() if not it["failures"]] == []
 
 
 def test_no_reader_fails_hangs_or_grows_beyond_measure(found: dict[str, Any]) -> None:
@@ -462,17 +476,3 @@ class TestTheSidecar:
         answer = proxy._answered_here(request, fields)
         assert isinstance(answer, web.Response) == (left is None)
         assert left is None or fields["Max-Forwards"] == left
-
-
-def test_each_planted_fault_is_found() -> None:
-    planted = _run("planted")
-    assert len(planted) == 6
-    assert [name for name, it in planted.items() if not it["failures"]] == []
-
-
-def _run(form: str) -> dict[str, Any]:
-    """A form of the fuzzer in a process of its own."""
-    command = [sys.executable, "-m", "tests.prove.fuzz", form]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(ended.stdout)
-    return found
