@@ -22,7 +22,14 @@ from mtls_rotation.bus import (
     SIGNED_CERTIFICATE_REJECTED,
 )
 from mtls_rotation.errors import MtlsRotationError, UnfitCertificateError
-from mtls_rotation.pki.certificates import fingerprint, public_key_fingerprint, short_name, short_subject, to_pem
+from mtls_rotation.pki.certificates import (
+    fingerprint,
+    public_key_fingerprint,
+    serial,
+    short_name,
+    short_subject,
+    to_pem,
+)
 from mtls_rotation.pki.conformity import breaches
 from mtls_rotation.pki.verification import order_chain, refusals
 from mtls_rotation.request import CertificateRequest
@@ -249,6 +256,8 @@ class Intake:
         try:
             request = awaited(self._bucket, found)
             if request is None:
+                if holder := already_taken(self._bucket, found):
+                    return Outcome(key, holder, "")
                 raise nobody_waits(self._bucket, found, f"s3://{self._bucket.name}/{key}")
             signed = request.fit(found, self._clock())
         except UnfitCertificateError as error:
@@ -262,13 +271,8 @@ class Intake:
         previous = self._bucket.read(key)
         if previous is None or previous.body != body:
             self._bucket.replace(key, body, previous)
-        if self._versions.rotate(request.arn) is RotationStart.REFUSED:
-            raise UnfitCertificateError(
-                where=f"secret {request.name}",
-                found="a signed certificate that fits, and rotation switched off",
-                expected="a secret with a rotation schedule",
-                remedy="Switch rotation on; the certificate is kept and taken then.",
-            )
+        # Said before the rotation goes on: once that is through nobody waits any more, and a run that repeats one which
+        # was killed here has nothing to say.
         self._bus.put(
             SIGNED_CERTIFICATE_ACCEPTED,
             {
@@ -279,6 +283,13 @@ class Intake:
             },
             request.arn,
         )
+        if self._versions.rotate(request.arn) is RotationStart.REFUSED:
+            raise UnfitCertificateError(
+                where=f"secret {request.name}",
+                found="a signed certificate that fits, and rotation switched off",
+                expected="a secret with a rotation schedule",
+                remedy="Switch rotation on; the certificate is kept and taken then.",
+            )
 
     def _reject(self, key: str, secret: str, found: Sequence[x509.Certificate], error: MtlsRotationError) -> Outcome:
         self._bus.put(
@@ -306,6 +317,23 @@ def awaited(bucket: CertificateBucket, found: Iterable[x509.Certificate]) -> Sig
             if entry.key.endswith(".json") and (note := bucket.read(entry.key)):
                 return SigningRequest.parse(note.body, f"s3://{bucket.name}/{entry.key}")
     return None
+
+
+def already_taken(bucket: CertificateBucket, found: Iterable[x509.Certificate]) -> str:
+    """The secret for which one of the certificates is filed; empty if there is none.
+
+    S3 may tell of an upload twice, and a run may be killed after it has had the rotation go on.
+    """
+    wanted = {serial(it): it for it in found}
+    filed = [(it.key, layout.OutsideKey.parse(it.key)) for it in bucket.list(layout.OUTSIDE)] if wanted else []
+    ours = [(it.key, layout.IssuedKey.parse(it.key)) for it in bucket.list(layout.ISSUED)] if wanted else []
+    for key, holder in (*filed, *((key, it) for key, it in ours if it and not it.authority)):
+        if holder is None or holder.serial_number not in wanted:
+            continue
+        stored = bucket.read(key)
+        if stored and wanted[holder.serial_number] in certificates_in(stored.body):
+            return holder.secret
+    return ""
 
 
 def nobody_waits(bucket: CertificateBucket, found: Sequence[x509.Certificate], where: str) -> UnfitCertificateError:
