@@ -10,12 +10,14 @@ Played again by ``python -m tests.prove.histories --seed N``, which prints the s
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import secrets
 import sys
 import time
 import traceback
 from collections import Counter
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
@@ -458,7 +460,7 @@ def main() -> int:
         print(found or "nothing fails")
         return int(bool(found))
     outcome = run(arguments.seconds)
-    print(outcome)
+    print(json.dumps(asdict(outcome), indent=1))
     return int(bool(outcome.failures))
 
 
