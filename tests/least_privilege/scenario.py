@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -277,6 +278,10 @@ def a_partner_signs_by_hand(life: Life) -> None:
     life.put(f"{layout.SIGNED}answer.pem", pki.to_pem(signed, ca.certificate))
     await_condition(lambda: "certificate" in gateway.value(secret), "the certificate", _LONG)
     await_condition(lambda: not life.keys(layout.REQUESTED), "the request is withdrawn", _LONG)
+    # What is filed already is looked up: this one, and one for the gateway.
+    gateway.await_rest(secret)
+    life.put(f"{layout.SIGNED}again.pem", pki.to_pem(signed, ca.certificate))
+    life.put(f"{layout.SIGNED}own.pem", gateway.value(gateway.client)["certificate"])
 
 
 def certificates_are_revoked(life: Life) -> None:
@@ -325,14 +330,26 @@ def the_list_is_lost_and_time_goes_by(life: Life) -> None:
         life.events.put_rule(Name=life.rule(logical_id), ScheduleExpression="rate(1 minute)", State="ENABLED")
 
 
+def _leave_behind(life: Life) -> None:
+    """A CA that has left the truststore, with its CRL, and a certificate of a version that is gone; all a month old."""
+    gateway, authority = life.deployment, builders.root("Long gone")
+    key = pki.fingerprint(authority.certificate)
+    life.put(layout.managed_anchor_key(key), pki.to_pem(authority.certificate))
+    life.put(layout.crl_key(key), b"a list")
+    leaf = builders.leaf(authority).certificate
+    gone = layout.OutsideKey(f"{STACK}/partner", str(uuid.uuid4()), pki.serial(leaf), leaf.not_valid_after_utc)
+    life.put(str(gone), pki.to_pem(leaf))
+    for prefix in (layout.ISSUED, layout.OUTSIDE, layout.MANAGED_ANCHORS):
+        gateway.aws.age_objects(gateway.bucket, prefix, timedelta(days=40))
+
+
 def what_nobody_holds_is_forgotten(life: Life) -> None:
     """A month later, under a listing that lags: the sync asks for what an event names, and tidies up."""
     gateway = life.deployment
     gateway.await_rest(gateway.client)
     gateway.aws.configure(list_lag=timedelta(minutes=5))
     version = gateway.rotate(gateway.client, within=_LONG)
-    for prefix in (layout.ISSUED, layout.OUTSIDE):
-        gateway.aws.age_objects(gateway.bucket, prefix, timedelta(days=40))
+    _leave_behind(life)
     label = {"name": f"{STACK}/client", "labelUpdated": "AWSCURRENT", "versionId": version}
     entry = {
         "Source": "aws.secretsmanager",
@@ -358,7 +375,7 @@ def the_stack_is_updated_while_its_functions_hear_nothing(life: Life) -> None:
         gateway.rotate(gateway.client, within=_LONG)
     _revoke_each(life, "meanwhile")
     life.put(f"{layout.STATIC_ANCHORS}late.pem", pki.to_pem(builders.root("Late").certificate))
-    gateway.aws.age_objects(gateway.bucket, layout.ISSUED, timedelta(days=40))
+    _leave_behind(life)
     _make_a_further_domain(life)
     before = gateway.deployed_truststore()
     gateway.update(FurtherDomains=f"arn:aws:apigateway:us-east-1::/domainnames/{FURTHER}")

@@ -1,4 +1,4 @@
-"""Wrong hands: every attack on a deployed stack by those who have some right, each refused and nothing changed by it."""
+"""Wrong hands: every attack on a deployed stack by those who have some right, each refused, and nothing changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run() -> Outcome:
     DIRECTORY.mkdir(parents=True)
     identity = builders.server_certificate(builders.root("Partner's server CA"))
     with (
-        upstream(identity, DIRECTORY) as partner,
+        upstream(identity) as partner,
         LocalAws.start(log_path=DIRECTORY / "local-aws.log", enforce_iam=True) as aws,
     ):
         routes = json.dumps({"routes": {"billing": {"upstream": partner.url, "server_ca": partner.ca}}})

@@ -311,7 +311,7 @@ def _ended(scene: Scene) -> None:
 
 @attack("who may write to signed/", "hands in what was issued before, for the client that is in use")
 def _an_old_one(scene: Scene) -> None:
-    """What is filed already is passed over, as S3 may tell of an upload twice: there is nothing to take, or to refuse."""
+    """What is filed already is passed over: S3 may tell of an upload twice. There is nothing to take, or to refuse."""
     value = scene.deployment.value(scene.deployment.client)
     key = f"{layout.SIGNED}old.pem"
     scene.put(key, value["certificate"] + value["anchor"])
