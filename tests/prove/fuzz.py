@@ -77,7 +77,7 @@ class Effort:
     shrinking: float = 3.0
 
 
-FULL = Effort(seconds=6.0, cases=1_000_000, growth=True)
+FULL = Effort(seconds=4.0, cases=1_000_000, growth=True)
 QUICK = Effort(seconds=5.0, cases=40, growth=False)
 
 

@@ -123,14 +123,14 @@ def ca() -> pki.CertifiedKey:
 
 @cache
 def keys() -> str:
-    """The base64 of the private keys in the samples, without the beginning that all keys have."""
+    """The base64 of the secret numbers in the samples: around them is what all keys have, and the public key."""
     parts = []
     for it in (client(), ca()):
         body = "".join(pki.key_to_pem(it.key).splitlines()[1:-1])
-        parts.append(body[_header_length() :])
+        parts.append(body[_offset(36) : _offset(36 + 32)])
     return "\n".join(parts)
 
 
-def _header_length() -> int:
-    """How much of a P-256 key's PKCS #8 is the same for all of them, in base64."""
-    return len(base64.b64encode(b"0" * 36))
+def _offset(count: int) -> int:
+    """Where in the base64 of a P-256 key's PKCS #8 this many bytes end: the secret number is behind the first 36."""
+    return len(base64.b64encode(b"0" * count).rstrip(b"="))

@@ -148,6 +148,11 @@ class TestSecrets:
         with pytest.raises(ValueError, match="not a valid X509 version"):
             pki.from_pem(odd.of_version_4())
 
+    def test_a_boundary_that_does_not_end_is_not_quoted(self) -> None:
+        text = "-----BEGIN A\nsecret-----\nQUFB\n-----END B-----\n"
+        with pytest.raises(ValueError, match="a text that cannot be read as PEM certificates"):
+            pki.from_pem(text)
+
     @pytest.mark.parametrize("text", ["é", f"{BEGIN}é{END}"])
     def test_a_servers_ca_that_is_no_ascii_is_refused(self, text: str) -> None:
         with pytest.raises(InvalidServerCaError):
@@ -217,6 +222,11 @@ class TestSignedCertificates:
 
 
 class TestBundles:
+    def test_a_boundary_within_a_block_is_not_quoted(self) -> None:
+        (found,) = bundle.parse(f"{BEGIN}QUFB\n-----END {'secret' * 1000}\n{END}".encode())
+        assert isinstance(found, bundle.Unreadable)
+        assert "secret" not in found.reason
+
     @pytest.mark.usefixtures("quickly")
     def test_of_many_cas_of_two_names_take_no_square(self) -> None:
         certificates = [it for it in bundle.parse(pem.of_two_names(4 << 20)) if isinstance(it, x509.Certificate)]

@@ -209,12 +209,15 @@ def from_pem(text: str) -> tuple[x509.Certificate, ...]:
     """The certificates of a PEM text that we wrote ourselves.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: it is no such text. The message does not quote it.
     """
     try:
         return tuple(x509.load_pem_x509_certificates(text.encode())) if text.strip() else ()
     except x509.InvalidVersion as error:
         raise ValueError(str(error)) from None
+    except ValueError:
+        # What the library says may quote the text, as a boundary that does not end.
+        raise ValueError("a text that cannot be read as PEM certificates") from None
 
 
 def key_to_pem(key: SigningKey) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END CERTIFICATE-----"
+# So much of a reason is told.
+_LONGEST = 300
 _DER_SEQUENCE = b"\x30\x82"
 
 
@@ -91,7 +93,9 @@ def whole(load: Callable[[], x509.Certificate]) -> x509.Certificate | Unreadable
         _ = certificate.issuer.rfc4514_string()
         _ = certificate.signature_hash_algorithm, certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except Exception as error:  # noqa: BLE001 - whatever the parser makes of rubbish, the other blocks must go in
-        return Unreadable(printable(f"it cannot be read as a certificate: {error}"))
+        # Of boundaries that do not match, the library quotes whatever stands in them.
+        why = str(error).partition("MismatchedTags(")[0][:_LONGEST]
+        return Unreadable(printable(f"it cannot be read as a certificate: {why}"))
     return certificate
 
 
