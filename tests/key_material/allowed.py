@@ -1,13 +1,26 @@
-"""The files that may hold a private key, each with the reason. Nothing else may: no log, object, event or variable."""
+"""The places that may hold a private key, each with the reason. They are files, but for what a test does on purpose."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-ALLOWED: tuple[tuple[str, str], ...] = ()
+# A pattern for the whole of a place's name, and why.
+ALLOWED: tuple[tuple[str, str], ...] = (
+    (
+        r"/.*/test_a_file_that_was_allowed_i\d+/client-certificate-\w+",
+        "the client's file for one read, where an application allowed it; the test looks at its mode and its end",
+    ),
+    (
+        r"calls of AWS during tests/unit/test_revocation\.py::test_a_private_key_among_the_uploads_is_called_out_.*",
+        "the test is an operator who uploads a key by mistake, and shows that it goes no further",
+    ),
+    (
+        r"output during tests/unit/prove/test_key_material\.py::.*",
+        "what is planted there is found by the tests' own scanners, and pytest keeps what was logged meanwhile",
+    ),
+)
 
 
-def reason_for(path: Path) -> str | None:
-    """Why a file may hold a key; None if it may not."""
-    return next((reason for pattern, reason in ALLOWED if re.search(pattern, str(path))), None)
+def reason_for(place: str) -> str | None:
+    """Why a place may hold a key; None if it may not."""
+    return next((reason for pattern, reason in ALLOWED if re.fullmatch(pattern, place)), None)

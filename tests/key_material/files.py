@@ -36,7 +36,7 @@ def look_at(path: Path, kind: str, scanner: Scanner) -> None:
     """Look at one, unless it may hold a key. It may vanish meanwhile."""
     try:
         status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or reason_for(path):
+        if not stat.S_ISREG(status.st_mode) or reason_for(str(path)):
             return
         if layer := _LAYER.search(str(path)):
             copy = (layer[1], status.st_size)

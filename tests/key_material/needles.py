@@ -39,7 +39,7 @@ class Needles:
     """The keys that are known."""
 
     def __init__(self) -> None:
-        self._words: dict[int, tuple[_Form, int]] = {}
+        self._words: dict[int, list[tuple[_Form, int]]] = {}
         self._numbers: set[bytes] = set()
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class Needles:
             last = len(form.text) - WORD
             for offset in {*range(WORD), *range(max(0, last - WORD + 1), last + 1)}:
                 word = int.from_bytes(form.text[offset : offset + WORD], sys.byteorder)
-                self._words.setdefault(word, (form, offset))
+                self._words.setdefault(word, []).append((form, offset))
 
     def found(self, data: bytes) -> list[tuple[int, str]]:
         """Where a known key begins, and in which form."""
@@ -80,16 +80,16 @@ class Needles:
 
     def _look(self, data: bytes, at: int, word: int) -> tuple[int, str] | None:
         """Whether what is around a word is a known number, and not only the word."""
-        known = self._words.get(word)
-        if known is None:
-            return None
-        form, offset = known
-        first, last = offset, offset + WORD
-        while first and at - (offset - first) > 0 and data[at - (offset - first) - 1] == form.text[first - 1]:
-            first -= 1
-        while last < len(form.text) and data[at + last - offset : at + last - offset + 1] == form.text[last : last + 1]:
-            last += 1
-        return (at - (offset - first), f"a known key, {form.name}") if last - first >= form.least else None
+        for form, offset in self._words.get(word, ()):
+            start = at - offset  # where the whole of it would begin
+            first, last = offset, offset + WORD
+            while first and start + first > 0 and data[start + first - 1] == form.text[first - 1]:
+                first -= 1
+            while last < min(len(form.text), len(data) - start) and data[start + last] == form.text[last]:
+                last += 1
+            if last - first >= form.least:
+                return start + first, f"a known key, {form.name}"
+        return None
 
 
 def _numbers(key: object) -> list[bytes]:

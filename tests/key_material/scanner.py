@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from tests.key_material import shapes
@@ -43,6 +44,10 @@ class Scanner:
         self._seen.add(digest)
         return self._note(self._blob(place, data))
 
+    def look(self, place: str, data: bytes) -> list[Finding]:
+        """What is found in bytes, without counting them or keeping it."""
+        return _few(self._blob(place, data))
+
     def scan_file(self, kind: str, path: Path, place: str = "") -> list[Finding]:
         """Look through a file of any size, and through what is in it if it is an archive."""
         place = place or str(path)
@@ -62,9 +67,9 @@ class Scanner:
             return self._note(self._stream(place, iter(lambda: file.read(CHUNK), b"")))
 
     def _note(self, found: Iterator[Finding]) -> list[Finding]:
-        unique = {(it.offset, it.kind): it for _, it in zip(range(_FINDINGS), found, strict=False)}
-        self.findings += unique.values()
-        return list(unique.values())
+        few = _few(found)
+        self.findings += few
+        return few
 
     def _blob(self, place: str, data: bytes) -> Iterator[Finding]:
         if data.startswith((b"PK\x03\x04", b"\x1f\x8b\x08")) or len(data) <= CHUNK:
@@ -86,17 +91,29 @@ class Scanner:
             before = chunk[-OVERLAP:]
 
     def _view(
-        self, place: str, at: int, data: bytes, decoded: tuple[str, ...], *, program: bool = False
+        self,
+        place: str,
+        at: int,
+        data: bytes,
+        decoded: tuple[str, ...],
+        *,
+        program: bool = False,
+        plainly: bool = False,
     ) -> Iterator[Finding]:
         found = [*shapes.keys(data), *self.needles.found(data)]
         for offset, kind in found:
             yield Finding(place, at + (0 if decoded else offset), kind, decoded, context(data, offset))
         if len(decoded) == DEPTH or program:
             return
-        for view in views(data):
+        for view in views(data, plainly=plainly):
             inner = at if decoded else at + view.offset
             if view.text:
-                yield from self._view(place, inner, view.data, (*decoded, view.name))
+                yield from self._view(place, inner, view.data, (*decoded, view.name), plainly=view.plain)
                 continue
             for _, kind in shapes.der_keys(view.data):
                 yield Finding(place, inner, kind, (*decoded, view.name), "")
+
+
+def _few(found: Iterator[Finding]) -> list[Finding]:
+    """The first of them, each once: chunks overlap."""
+    return list({(it.offset, it.kind): it for it in islice(found, _FINDINGS)}.values())

@@ -71,11 +71,10 @@ def _sec1(data: bytes, at: int) -> tuple[int, str] | None:
 
 
 def _pkcs1(data: bytes, at: int) -> tuple[int, str] | None:
-    """RSAPrivateKey: the number 0, the modulus, and the exponent after it."""
+    """RSAPrivateKey: the number 0, and the modulus, which is as long as one can be and has its first bit set."""
     size = int.from_bytes(data[at + 5 : at + 7])
-    exponent = data[at + 7 + size : at + 9 + size]
-    known = len(exponent) < 2 or exponent in {b"\x02\x03", b"\x02\x01"}
-    return (at, "RSA private key as PKCS#1") if 128 <= size <= 1100 and known else None
+    modulus = 128 < size <= 1100 and data[at + 7] == 0 and data[at + 8] >= 0x80
+    return (at, "RSA private key as PKCS#1") if modulus else None
 
 
 def _encrypted(data: bytes, at: int) -> tuple[int, str] | None:
@@ -104,19 +103,13 @@ _DER = re.compile(
 _LOOKS: dict[str, _Look] = {"pkcs8": _pkcs8, "sec1": _sec1, "pkcs1": _pkcs1}
 _LITERALS: tuple[tuple[bytes, re.Pattern[bytes], _Look], ...] = (
     (b"PRIVATE", re.compile(rb"PRIVATE[ +_]KEY-----"), _pem),
-    (b"openssh-key-v1", re.compile(rb"openssh-key-v1\0\0\0\0"), _openssh),
+    (b"openssh-key-v1", re.compile(rb"openssh-key-v1\0{4}[\x04-\x40]"), _openssh),
     (b'"d"', re.compile(rb'"d"\s*:\s*"[A-Za-z0-9_-]{38,}"'), _jwk),
-    (
-        bytes.fromhex("06092a864886f70d01050d"),
-        re.compile(re.escape(bytes.fromhex("06092a864886f70d01050d"))),
-        _encrypted,
-    ),
-    (
-        bytes.fromhex("060a2a864886f70d010c01"),
-        re.compile(re.escape(bytes.fromhex("060a2a864886f70d010c01"))),
-        _encrypted,
-    ),
 )
+
+
+# PBES2 of PKCS#5, and the older algorithms of PKCS#12.
+_OF_PASSWORDS = (bytes.fromhex("06092a864886f70d01050d"), bytes.fromhex("060a2a864886f70d010c01"))
 
 
 def keys(data: bytes) -> Iterator[tuple[int, str]]:
@@ -131,6 +124,9 @@ def keys(data: bytes) -> Iterator[tuple[int, str]]:
 
 def der_keys(data: bytes) -> Iterator[tuple[int, str]]:
     """Those in DER alone."""
+    for literal in _OF_PASSWORDS:
+        if (at := data.find(literal)) >= 2 and (found := _encrypted(data, at)):
+            yield found
     for match in _DER.finditer(data):
         try:
             found = _LOOKS[str(match.lastgroup)](data, match.start())

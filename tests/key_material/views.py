@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
 import zipfile
@@ -19,14 +18,19 @@ from tests.key_material.shapes import der_keys, plain
 MEMBER_BYTES = 64 << 20
 ARCHIVE_BYTES = 256 << 20
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]{40,}")
-_ESCAPE = re.compile(rb"\\+(?:x|u00)([0-9A-Fa-f]{2})")
-_ESCAPED = re.compile(rb"\\(?:x|u00)[0-9A-Fa-f]{2}")
+_ESCAPE = re.compile(rb"\\+(?:(?:x|u00)([0-9A-Fa-f]{2})|([\"'/0abfnrtv]))")
+_CONTROL = dict(zip(b"0abfnrtv", (b"\0", b"\a", b"\b", b"\f", b"\n", b"\r", b"\t", b"\v"), strict=True))
+_ENCODED = re.compile(rb"\\(?:x|u00)[0-9A-Fa-f]{2}|%(?:[23][0-9A-Fa-f]|0[ADad])")
+_REACH = 8 << 10
 _PERCENT = re.compile(rb"%(?:[23][0-9A-Fa-f]|0[ADad])")
 _WIDE = re.compile(rb"(?:[\t\n\r -~]\x00){24,}")
 _WIDE_HEADER = "PRIVATE KEY".encode("utf-16-le")
-_HEXADECIMAL = b"0123456789abcdefABCDEF"
+_TEXT = re.compile(rb"[\t\n\r -~]{24,}")
+_DIGITS = re.compile(rb"[0-9A-Fa-f]{40,}")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _GZIP, _ZIP, _ZLIB = b"\x1f\x8b\x08", b"PK\x03\x04", (b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+# How reading ends where something only begins like an archive.
+_NO_ARCHIVE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile)
 _ARCHIVES = (_GZIP, _ZIP, *_ZLIB)
 
 
@@ -37,6 +41,7 @@ class View:
     Attributes:
         name: which.
         offset: where in the bytes before it begins.
+        plain: whether no escapes are left in it.
         text: whether it is something that was written, and so may hold another encoding. Else it is what any text
             becomes when it is taken for base64, and only the shapes of keys in binary are looked for.
     """
@@ -45,27 +50,49 @@ class View:
     offset: int
     data: bytes
     text: bool = True
+    plain: bool = False
 
 
-def views(data: bytes) -> Iterator[View]:
-    """All of them."""
+def views(data: bytes, *, plainly: bool = False) -> Iterator[View]:
+    """All of them. `plainly` says that no escapes are left in it."""
     yield from archived(data)
-    for at, text in _texts(data, _ESCAPED):
-        yield View("escapes", at, _ESCAPE.sub(lambda it: bytes.fromhex(it[1].decode()), text))
-    for at, text in _texts(data, _PERCENT):
-        yield View("percent signs", at, unquote_to_bytes(text))
+    if not plainly:
+        yield from _unescaped_views(data)
     if _WIDE_HEADER in data or data.count(b"\0") * 4 > len(data):
         for wide in _WIDE.finditer(data):
             yield View("UTF-16", wide.start(), wide.group()[::2])
     yield from _runs(data)
 
 
-def _texts(data: bytes, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
-    """What stands around each match, from one zero byte to the next: no text has any, and binary data has many."""
-    end = 0
-    while match := pattern.search(data, end):
-        begin, end = data.rfind(b"\0", 0, match.start()) + 1, data.find(b"\0", match.end())
-        end = len(data) if end < 0 else end
+def _unescaped_views(data: bytes) -> Iterator[View]:
+    """A text without its escapes, and that without its percent signs: all of either at once, however they nest."""
+    for at, text in _around(data, _ENCODED):
+        unescaped = _ESCAPE.sub(_unescaped, text)
+        if unescaped != text:
+            yield View("escapes", at, unescaped, plain=True)
+        if not _PERCENT.search(unescaped):
+            continue
+        yield View("percent signs", at, _unquoted(unescaped), plain=True)
+        if b"+" in unescaped:
+            yield View("a form", at, _unquoted(unescaped.replace(b"+", b" ")), plain=True)
+
+
+def _unquoted(text: bytes) -> bytes:
+    while (unquoted := unquote_to_bytes(text)) != text:
+        text = unquoted
+    return text
+
+
+def _around(data: bytes, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
+    """What stands around the matches, as far as a key may reach; where they are close, it is one piece."""
+    begin = end = 0
+    for match in pattern.finditer(data):
+        if match.start() > end:
+            if end:
+                yield begin, data[begin:end]
+            begin = max(end, match.start() - _REACH)
+        end = match.end() + _REACH
+    if end:
         yield begin, data[begin:end]
 
 
@@ -80,21 +107,32 @@ def _runs(data: bytes) -> Iterator[View]:
     for run in _RUN.findall(joined):
         standard = run.translate(_STANDARD)
         for skipped in range(4):
-            decoded = a2b_base64(standard[skipped : skipped + (len(standard) - skipped) // 4 * 4])
-            if decoded.isascii() or decoded.startswith(_ARCHIVES):
+            last = len(standard) - ((len(standard) - skipped) % 4 == 1)
+            decoded = a2b_base64(standard[skipped:last] + b"==")
+            if decoded.startswith(_ARCHIVES):
                 yield View("base64", _place(data, run), decoded)
-            else:
-                noise.append((run, decoded))
-        if not run.translate(None, _HEXADECIMAL):
+            elif _speaks(decoded):
+                for text in _TEXT.findall(decoded):
+                    yield View("base64", _place(data, run), text)
+            noise.append((run, decoded))
+        for digits in _DIGITS.findall(run):
             for skipped in range(2):
-                decoded = unhexlify(run[skipped : skipped + (len(run) - skipped) // 2 * 2])
-                if decoded.isascii():
-                    yield View("hexadecimal", _place(data, run), decoded)
-                else:
-                    noise.append((run, decoded))
+                decoded = unhexlify(digits[skipped : skipped + (len(digits) - skipped) // 2 * 2])
+                if _speaks(decoded):
+                    yield View("hexadecimal", _place(data, digits), decoded)
+                noise.append((digits, decoded))
     if any(der_keys(bytes(8).join(decoded for _, decoded in noise))):
         for run, decoded in noise:
             yield View("base64 or hexadecimal", _place(data, run), decoded, text=False)
+
+
+def _speaks(decoded: bytes) -> bool:
+    """Whether there is a text in it: noise is not ASCII for so long. A path before it makes noise of a part."""
+    return any(decoded[at : at + 16].isascii() for at in (0, len(decoded) // 2, len(decoded) - 16))
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(match[1].decode()) if match[1] else _CONTROL.get(match[2][0], match[2])
 
 
 def _place(data: bytes, run: bytes) -> int:
@@ -106,13 +144,10 @@ def archived(data: bytes) -> Iterator[View]:
     if data.startswith(_ZIP):
         with io.BytesIO(data) as file:
             yield from members(file)
-    elif data.startswith(_GZIP):
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as unpacked:
-            yield from _unpacked("gzip", unpacked)
-    elif data.startswith(_ZLIB):
-        unpacking = zlib.decompressobj()
+    elif data.startswith((_GZIP, *_ZLIB)):
+        unpacking = zlib.decompressobj(wbits=47)  # either; and what follows it or is missing from its end does no harm
         try:
-            yield View("deflate", 0, unpacking.decompress(data, MEMBER_BYTES))
+            yield View("gzip or deflate", 0, unpacking.decompress(data, MEMBER_BYTES))
         except zlib.error:
             return
 
@@ -130,12 +165,12 @@ def members(file: io.BufferedIOBase | io.BufferedReader) -> Iterator[View]:
                     for view in _unpacked(f"zip's {member.filename}", unpacked, min(left, MEMBER_BYTES)):
                         left -= len(view.data)
                         yield view
-    except zipfile.BadZipFile:
+    except _NO_ARCHIVE:
         return
 
 
-def _unpacked(name: str, file: IO[bytes] | gzip.GzipFile, most: int = MEMBER_BYTES) -> Iterator[View]:
+def _unpacked(name: str, file: IO[bytes], most: int = MEMBER_BYTES) -> Iterator[View]:
     try:
         yield View(name, 0, file.read(most))
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile):
+    except _NO_ARCHIVE:
         return
