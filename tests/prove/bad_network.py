@@ -5,6 +5,7 @@ What the functions and the applications ask of AWS goes through the proxy; what 
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
@@ -31,6 +33,9 @@ SHARES = (0.1, 0.3, 0.5)
 SERVICES = ("secretsmanager", "s3", "events", "sqs", "apigateway", "kms", "resourcegroupstaggingapi", "ssm")
 # Those that the way from a new CA to the gateway hangs on: they fail while a CA is rotated, too.
 ON_THE_WAY_TO_THE_GATEWAY = ("sqs", "apigateway", "events", "s3")
+# Those that a request waits for where the authorizer begins anew.
+READ_BY_THE_AUTHORIZER = ("s3", "ssm")
+ANEW = 6
 RATE = 12.0
 ALLOW_LIST = "/prove/allow-list"
 # Seconds: how long faults go on at least, until a rotation under faults has ended, and until all is well after them.
@@ -58,11 +63,14 @@ class Tally:
 
     Attributes:
         started: the versions, by the name of the secret.
+        asked_anew: how often a fresh authorizer was asked; `undecided`, what it said where it did not let a request in.
         taken_up: how often a rotation that Secrets Manager had given up was taken up by the next RotateSecret.
         seconds: for each phase, how long its faults went on.
     """
 
     started: list[tuple[str, str]] = field(default_factory=list)
+    asked_anew: int = 0
+    undecided: list[str] = field(default_factory=list)
     taken_up: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -111,18 +119,27 @@ class Trial:
         self._aws = stack.deployment.aws
         self.tally = Tally()
 
-    def phase(self, what: str, rules: Sequence[Mapping[str, Any]], secrets: Sequence[str], lasts: float) -> None:
+    def phase(
+        self, what: str, rules: Sequence[Mapping[str, Any]], secrets: Sequence[str], lasts: float, anew: int = 0
+    ) -> None:
         """Have calls fail, rotate each of the secrets at least once, and see that all is well when calls succeed again.
+
+        Args:
+            what: the phase's name.
+            rules: which calls fail, and how.
+            secrets: what to rotate.
+            lasts: seconds, at least.
+            anew: how many fresh authorizers are asked meanwhile.
 
         Raises:
             TimeoutError: a rotation neither ended nor was given up, or all was not well in time.
         """
         began = time.monotonic()
         self._stack.proxy.spoil([dict(it) for it in rules])
-        self._begin_anew("AuthorizerFunction")
         try:
             for secret in secrets:
                 self._start(secret)
+            self.begin_anew(anew)
             while True:
                 await_condition(lambda: not self._under_way(), f"rotations under faults: {what}", ENDS)
                 if time.monotonic() - began >= lasts:
@@ -133,16 +150,28 @@ class Trial:
         self.tally.seconds[what] = round(time.monotonic() - began, 1)
         self._converge(secrets)
 
-    def _begin_anew(self, function: str) -> None:
-        """Have every execution environment of a function begin anew, as a deployment does: with all that it needs to read."""
-        session = sam.session(self._stack.deployment.environment)
-        stack = session.client("cloudformation").describe_stack_resource(
-            StackName=self._stack.deployment.stack.name, LogicalResourceId=function
+    def begin_anew(self, times: int) -> None:
+        """Ask fresh execution environments of the authorizer about a valid certificate: they have all yet to read."""
+        deployment = self._stack.deployment
+        session = sam.session(deployment.environment)
+        found = session.client("cloudformation").describe_stack_resource(
+            StackName=deployment.stack.name, LogicalResourceId="AuthorizerFunction"
         )
-        name = stack["StackResourceDetail"]["PhysicalResourceId"]
-        session.client("lambda").update_function_configuration(
-            FunctionName=name, Description=f"begun anew at {time.monotonic():.1f}"
-        )
+        name = found["StackResourceDetail"]["PhysicalResourceId"]
+        event = json.loads((sam.ROOT / "events" / "authorizer.json").read_text())
+        event["requestContext"]["identity"]["clientCert"]["clientCertPem"] = deployment.value(deployment.client)[
+            "certificate"
+        ]
+        functions = session.client("lambda")
+        for _ in range(times):
+            # A version of its own has execution environments of its own. Without a difference there would be none.
+            functions.update_function_configuration(FunctionName=name, Description=str(uuid4()))
+            version = functions.publish_version(FunctionName=name)["Version"]
+            answer = functions.invoke(FunctionName=name, Qualifier=version, Payload=json.dumps(event))
+            said = answer["Payload"].read().decode()
+            self.tally.asked_anew += 1
+            if answer.get("FunctionError") or '"Effect": "Allow"' not in said:
+                self.tally.undecided.append(said[:500])
 
     def _start(self, secret: str) -> None:
         try:
@@ -186,6 +215,7 @@ class Trial:
                 "tried again": sum(run.attempt > 1 for run in runs),
                 "taken up by the next RotateSecret": self.tally.taken_up,
             },
+            "fresh authorizers": {"asked": self.tally.asked_anew, "undecided": len(self.tally.undecided)},
             "faults": self._stack.proxy.injected(),
             "calls": {it: number for it, number in self._stack.proxy.calls().items() if it != "unknown"},
         }
@@ -196,6 +226,7 @@ class Trial:
         ours = {version: secret for secret, version in self.tally.started}
         ended_well = {run.version_id for run in self._aws.rotations() if run.finished_at and run.error is None}
         found += [f"the rotation of {ours[it]} to {it} never ended well" for it in sorted(set(ours) - ended_well)]
+        found += [f"a fresh authorizer did not let a valid certificate in: {it}" for it in self.tally.undecided]
         updates = self._stack.proxy.updates()
         for before, after in pairwise(updates):
             if after.at - before.at < UPDATE_INTERVAL.total_seconds() - NEAR:
@@ -205,11 +236,10 @@ class Trial:
 
 def of_requests(told: Told) -> tuple[dict[str, int], list[str]]:
     """What the application's requests came to: counts, and a line for each way in which one failed."""
-    counts = {"sent": told.sent, "failed": told.failed}
     failures = [f"a request with a valid certificate failed: {it}" for it in told.failures]
     if told.failed > len(failures):
         failures.append(f"{told.failed} requests failed in all")
-    return counts, failures
+    return {"sent": told.sent, "failed": told.failed}, failures
 
 
 def run() -> Outcome:
@@ -229,7 +259,8 @@ def trial(folder: Path) -> Outcome:
                 secrets = [client, ca] if with_ca else [client]
                 what = f"{service}, {share:.0%}"
                 try:
-                    it.phase(what, spread([service], share, KINDS), secrets, LASTS)
+                    anew = ANEW if service in READ_BY_THE_AUTHORIZER else 0
+                    it.phase(what, spread([service], share, KINDS), secrets, LASTS, anew)
                 except TimeoutError as error:
                     outcome.failures.append(str(error))
                 print(what, it.tally.seconds.get(what), flush=True)

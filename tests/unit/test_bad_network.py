@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Any, cast
@@ -14,8 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from mtls_rotation import layout
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.bucket import CertificateBucket
+from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
+from mtls_rotation.live_document import from_parameter
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.request import KeyAlgorithm
+from mtls_rotation.revocation.check import Moment, RevocationCheck
 from mtls_rotation.rotation import Step
 from mtls_rotation.truststore.api_gateway import GatewayDomain
 from tests import builders
@@ -44,8 +49,8 @@ def longest(config: Any) -> float:
     """Seconds that a call takes if every connection is slow to come about and then says nothing, pauses included."""
     attempts = config.retries["total_max_attempts"]
     assert config.retries["mode"] == "standard"
-    pauses = sum(2.0**it for it in range(attempts - 1))
-    return pauses + attempts * float(config.connect_timeout + config.read_timeout)
+    pauses = float(sum(2**it for it in range(attempts - 1)))
+    return pauses + float(attempts * (config.connect_timeout + config.read_timeout))
 
 
 def made_clients(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
@@ -136,6 +141,12 @@ def test_the_failure_itself_is_raised_where_it_cannot_be_announced(
         stack.step(Step.CREATE, token)
 
 
+def answered(code: str, status: int) -> ClientError:
+    """What boto3 makes of an answer."""
+    response: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "GetObject")
+
+
 # objects --------------------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +199,111 @@ def test_an_object_whose_content_always_breaks_off_is_an_error_and_never_half_an
     breaking.breaks = 1000
     with pytest.raises(BotoCoreError):
         bucket_at(breaking).read(layout.TRUSTSTORE)
+
+
+# what a fresh authorizer has to read ----------------------------------------------------------------------------------
+
+
+class Shaky:
+    """Reads of the revocation list that fail so many times."""
+
+    def __init__(self, stack: Stack, failures: int, error: Exception) -> None:
+        self._newer, self._left, self._error = stack.bucket.newer, failures, error
+        self.name, self.asked = stack.bucket.name, 0
+
+    def newer(self, key: str, known: Any) -> Any:
+        self.asked, self._left = self.asked + 1, self._left - 1
+        if self._left >= 0:
+            raise self._error
+        return self._newer(key, known)
+
+    def check(self, tries: int) -> RevocationCheck:
+        return RevocationCheck(cast("Any", self), timedelta(seconds=60), tries=lambda: range(tries))
+
+
+def test_a_fresh_authorizer_asks_again_for_a_list_that_cannot_be_read_at_this_moment(stack: Stack) -> None:
+    stack.revocation.run()
+    for error in (ReadTimeoutError(endpoint_url="https://s3"), answered("SlowDown", 503)):
+        shaky = Shaky(stack, 2, error)
+
+        assert shaky.check(tries=3).revoked() == frozenset()
+
+
+def test_a_fresh_authorizer_does_not_insist_where_it_is_denied(stack: Stack) -> None:
+    stack.revocation.run()
+    shaky = Shaky(stack, 99, answered("AccessDenied", 403))
+    with pytest.raises(RevocationUnknownError):
+        shaky.check(tries=5).revoked()
+
+    assert shaky.asked == 1
+
+
+def test_a_list_that_is_known_is_asked_for_once_however_it_fails(stack: Stack) -> None:
+    stack.revocation.run()
+    shaky, now = Shaky(stack, 0, ReadTimeoutError(endpoint_url="https://s3")), [0.0]
+    check = RevocationCheck(
+        cast("Any", shaky), timedelta(seconds=60), clock=lambda: Moment(now[0], now[0]), tries=lambda: range(5)
+    )
+    check.revoked()
+    shaky._left, now[0] = 99, 31.0
+
+    assert check.revoked() == frozenset()
+    assert shaky.asked == 2
+
+
+class ThrottlingServer(ThreadingHTTPServer):
+    """A Systems Manager that has had enough, so many times."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Throttles)
+        self.throttles = 0
+        self.requests = 0
+
+
+class _Throttles(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        server = cast("ThrottlingServer", self.server)
+        self.rfile.read(int(self.headers["Content-Length"]))
+        server.requests += 1
+        enough = server.requests <= server.throttles
+        said = {"__type": "ThrottlingException"} if enough else {"Parameter": {"Name": "/p", "Value": "text"}}
+        body = json.dumps(said).encode()
+        self.send_response(400 if enough else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the standard library
+        pass
+
+
+@pytest.fixture
+def systems_manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThrottlingServer]:
+    with serving(ThrottlingServer()) as server:
+        for name, value in {"DEFAULT_REGION": "us-east-1", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "s"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", f"http://127.0.0.1:{server.server_address[1]}")
+        yield server
+
+
+def test_a_parameter_that_cannot_be_read_at_this_moment_is_asked_for_again_by_whom_it_is_new_to(
+    systems_manager: ThrottlingServer,
+) -> None:
+    systems_manager.throttles = 3
+    assert from_parameter("/p", lambda: range(2))() == "text"
+
+
+def test_a_parameter_that_was_read_before_is_not_waited_for(
+    systems_manager: ThrottlingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtls_rotation.live_document.KEPT", 0)
+    read = from_parameter("/p", lambda: range(50))
+    read()
+    systems_manager.throttles = 1000
+    with pytest.raises(InvalidSettingsError, match="Throttling"):
+        read()
+
+    assert systems_manager.requests == 3, "the first one, and the two that the SDK makes of one"
 
 
 # the queue ------------------------------------------------------------------------------------------------------------

@@ -46,8 +46,14 @@ class Asked:
 
         self.stack.bucket.newer = counted  # type: ignore[method-assign]
 
-    def check(self, *, fail_open: bool = False) -> RevocationCheck:
-        return RevocationCheck(self.stack.bucket, timedelta(seconds=TTL), fail_open=fail_open, clock=self.clock)
+    def check(self, *, fail_open: bool = False, tries: int = 1) -> RevocationCheck:
+        return RevocationCheck(
+            self.stack.bucket,
+            timedelta(seconds=TTL),
+            fail_open=fail_open,
+            clock=self.clock,
+            tries=lambda: range(tries),
+        )
 
     def clock(self) -> Moment:
         """The monotonic clock does not count the seconds for which the environment was frozen."""

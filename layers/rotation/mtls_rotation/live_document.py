@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from mtls_rotation import persistence
 from mtls_rotation.errors import InvalidSettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +94,10 @@ def plain(text: str, where: str) -> str:
         ) from None
 
 
-def from_parameter(name: str) -> Callable[[], str]:
+def from_parameter(name: str, tries: Callable[[], Iterable[int]] = persistence.tries) -> Callable[[], str]:
     """Reads a parameter of Systems Manager, no more often than once in `KEPT` seconds.
+
+    Until it has been read once, a call that fails is made again as often as `tries` says: nothing else is at hand.
 
     The reader raises:
         InvalidSettingsError: there is no such parameter, or none that the function may read.
@@ -105,15 +108,23 @@ def from_parameter(name: str) -> Callable[[], str]:
     config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
     provider = SSMProvider(boto_config=config)
 
+    found: list[str] = []  # what was read last
+
     def read() -> str:
-        try:
-            return str(provider.get(name, max_age=KEPT))
-        except GetParameterError as error:
-            raise InvalidSettingsError(
-                where=f"parameter {name} of Systems Manager",
-                found=str(error),
-                expected="a parameter of the type String that the function may read",
-                remedy="Create it, or correct the template's parameter that names it.",
-            ) from None
+        for _ in (1,) if found else tries():
+            try:
+                found[:] = [str(provider.get(name, max_age=KEPT))]
+            except GetParameterError as error:
+                problem, cause = str(error), error.__context__
+                if not persistence.passes(cause):
+                    break
+            else:
+                return found[0]
+        raise InvalidSettingsError(
+            where=f"parameter {name} of Systems Manager",
+            found=problem,
+            expected="a parameter of the type String that the function may read",
+            remedy="Create it, or correct the template's parameter that names it.",
+        )
 
     return read

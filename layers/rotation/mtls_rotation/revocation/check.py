@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mtls_rotation import persistence
 from mtls_rotation.errors import RevocationUnknownError
 from mtls_rotation.layout import REVOCATION_LIST
 from mtls_rotation.revocation.identity import CertificateId, identified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
 
     from mtls_rotation.bucket import CertificateBucket, Stored
@@ -54,7 +55,8 @@ class RevocationCheck:
     """Knows which certificates are revoked.
 
     The list is asked for again when half of its time has gone, so that one failure does no harm. It costs a read only
-    if it has changed.
+    if it has changed. Where nothing is known yet, as in a fresh execution environment, a call that fails is made again
+    for some seconds: an answer that is late lets more in than a refusal.
 
     Args:
         bucket: where the list lies.
@@ -62,6 +64,7 @@ class RevocationCheck:
         fail_open: what to do once it is older. True: go on with what was known last, if anything. False: refuse to
             answer.
         clock: the present moment.
+        tries: counts how often to ask where nothing that may be relied on is known.
     """
 
     def __init__(
@@ -71,11 +74,13 @@ class RevocationCheck:
         *,
         fail_open: bool = False,
         clock: Callable[[], Moment] = Moment.now,
+        tries: Callable[[], Iterable[int]] = persistence.tries,
     ) -> None:
         self._bucket = bucket
         self._ttl = ttl.total_seconds()
         self._fail_open = fail_open
         self._clock = clock
+        self._tries = tries
         self._stored: Stored | None = None
         self._revoked: frozenset[CertificateId] = frozenset()
         self._as_of: Moment | None = None
@@ -88,8 +93,14 @@ class RevocationCheck:
             RevocationUnknownError: what is known is too old, and `fail_open` is False.
         """
         now = self._clock()
-        problem = self._refresh(now) if self._is_due(now) else ""
-        if self._as_of is not None and now.since(self._as_of) <= self._ttl:
+        problem = ""
+        if self._is_due(now):
+            for _ in (1,) if self._is_known(now) else self._tries():
+                now = self._clock()
+                problem, passing = self._refresh(now)
+                if not passing:
+                    break
+        if self._is_fresh(now):
             return self._revoked
         where = f"s3://{self._bucket.name}/{REVOCATION_LIST}"
         if self._fail_open:
@@ -108,8 +119,16 @@ class RevocationCheck:
             return False
         return self._as_of is None or now.since(self._as_of) >= self._ttl / 2
 
-    def _refresh(self, now: Moment) -> str:
-        """Ask for the list. What is wrong, in words; empty if nothing."""
+    def _is_fresh(self, now: Moment) -> bool:
+        return self._as_of is not None and now.since(self._as_of) <= self._ttl
+
+    def _is_known(self, now: Moment) -> bool:
+        """Whether a request can be decided about without asking."""
+        return self._is_fresh(now) or (self._fail_open and self._stored is not None)
+
+    def _refresh(self, now: Moment) -> tuple[str, bool]:
+        """Ask for the list. What is wrong, in words, empty if nothing; and whether it may be right a moment later."""
+        passing = False
         try:
             stored = self._bucket.newer(REVOCATION_LIST, self._stored)
             if stored is None:
@@ -119,12 +138,12 @@ class RevocationCheck:
                     self._revoked, self._stored = parse(stored.body), stored
                 # As of when it was asked for: what was revoked while the answer came may not be in it.
                 self._as_of, self._failed_at = now, None
-                return ""
+                return "", False
         except (ClientError, BotoCoreError, ValueError) as error:
-            problem = str(error)
+            problem, passing = str(error), persistence.passes(error)
         self._failed_at = now
         log.warning("the revocation list could not be read", extra={"reason": problem})
-        return problem
+        return problem, passing
 
 
 def parse(body: bytes) -> frozenset[CertificateId]:

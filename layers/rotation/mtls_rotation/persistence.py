@@ -1,0 +1,28 @@
+"""Asking once more, where a request waits that would else be refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's own
+
+from mtls_rotation.timing import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Seconds for which it is asked again. The authorizer has 20, of which its start takes some, and two documents to read.
+PATIENCE = 5.0
+
+
+def tries() -> Iterator[int]:
+    """Count tries: one at once, and further ones while it makes sense to wait."""
+    return Deadline.within(PATIENCE).attempts(first=0.1, longest=1.0)
+
+
+def passes(error: BaseException | None) -> bool:
+    """Whether the same call may succeed a moment later with nobody having changed anything."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or status == 429 or "Throttl" in error.response["Error"]["Code"]
+    return isinstance(error, ConnectionError | HTTPClientError)
