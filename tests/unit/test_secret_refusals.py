@@ -285,6 +285,8 @@ def test_no_error_text_ever_holds_a_private_key(value: str) -> None:
 
     shown = "".join(traceback.format_exception(failure.value)) + repr(failure.value) + str(vars(failure.value))
     assert not _leaked(shown)
+    # Nor is one in what it came of: what a traceback leaves out, whoever reports exceptions to a service may send.
+    assert (failure.value.__context__, failure.value.__cause__) == (None, None)
 
 
 @pytest.mark.parametrize(
