@@ -46,7 +46,8 @@ def _codes(module: ModuleType) -> Iterator[CodeType]:
     while waiting:
         it = waiting.pop()
         it = getattr(it, "__func__", None) or getattr(it, "fget", None) or getattr(it, "func", None) or it
-        it = getattr(it, "__wrapped__", it)
+        while hasattr(it, "__wrapped__"):
+            it = it.__wrapped__
         if id(it) in seen:
             continue
         seen.add(id(it))

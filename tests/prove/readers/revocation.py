@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_rotation.bucket import Stored
 from mtls_rotation.errors import MtlsRotationError, RevocationUnknownError, UnusableNoticeError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.revocation import check, crl, notices, register
+from mtls_rotation.revocation import check, crl, notebook, notices, register
 from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.register import Register, Source
 from mtlsctl import revocation as command
@@ -70,6 +70,22 @@ def readers() -> Iterator[Reader]:
     yield Reader("the revocation list", _list, [text], (register, crl), (ValueError,), bombs, largest=1 << 20)
     yield Reader(
         "the revocation list, in the authorizer", _check, [text], (check,), (RevocationUnknownError,), bombs, 1 << 20
+    )
+    kept = notebook.Notes(_register(), {"crl/ab.crl": '"etag"'}, {"mtls/billing": "v1"}).render()
+    whole_notes = json.loads(kept)
+    yield Reader(
+        "the revocation's notes",
+        _notes,
+        [kept, notebook.Notes().render()],
+        (notebook, register),
+        (),
+        {
+            **JSON,
+            **members(whole_notes, "crls"),
+            **members(whole_notes, "given_up"),
+            **members(whole_notes, "announced", "revoked"),
+        },
+        largest=1 << 20,
     )
     yield Reader(
         "CRLs",
@@ -138,6 +154,11 @@ def _list(data: bytes) -> None:
     crl.build(ca().certificate, ca().key, revoked, None, builders.NOW, _WEEK)
     crl.is_due(ca().certificate, revoked, x509.load_der_x509_crl(_crl_of(1)), builders.NOW)
     check.parse(after.render())
+
+
+def _notes(data: bytes) -> None:
+    read = notebook.Notes.parse(data)
+    assert read is None or notebook.Notes.parse(read.render()) == read
 
 
 def _check(data: bytes) -> None:
