@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _CURRENT = "AWSCURRENT"
-# A request without a certificate waits for a check, so it must end soon: after 18 s at worst. Secrets Manager answers in
-# some hundredths of a second, so that one that is silent for three will say nothing more, and a program that has just
-# started is better served by one more attempt than by a longer wait. Seconds.
+# A request without a certificate waits for a check, so it must end soon: after 18 s at worst. Secrets Manager answers
+# in some hundredths of a second. One that is silent for three seconds will say nothing more, and a program that has
+# just started is better served by one more attempt than by a longer wait.
 _CONNECT_TIMEOUT = 2
 _READ_TIMEOUT = 3
 _ATTEMPTS = 3

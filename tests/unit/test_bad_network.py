@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ReadTimeoutError
 
+from mtls_client import SecretsManagerSource
 from mtls_rotation import layout
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.bucket import CertificateBucket
@@ -252,10 +253,11 @@ def test_a_list_that_is_known_is_asked_for_once_however_it_fails(stack: Stack) -
 
 
 class ThrottlingServer(ThreadingHTTPServer):
-    """A Systems Manager that has had enough, so many times."""
+    """A service that has had enough, so many times, and then answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__(("127.0.0.1", 0), _Throttles)
+        self.answer = answer
         self.throttles = 0
         self.requests = 0
 
@@ -266,8 +268,7 @@ class _Throttles(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         server.requests += 1
         enough = server.requests <= server.throttles
-        said = {"__type": "ThrottlingException"} if enough else {"Parameter": {"Name": "/p", "Value": "text"}}
-        body = json.dumps(said).encode()
+        body = json.dumps({"__type": "ThrottlingException"} if enough else server.answer).encode()
         self.send_response(400 if enough else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -279,7 +280,7 @@ class _Throttles(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def systems_manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThrottlingServer]:
-    with serving(ThrottlingServer()) as server:
+    with serving(ThrottlingServer({"Parameter": {"Name": "/p", "Value": "text"}})) as server:
         for name, value in {"DEFAULT_REGION": "us-east-1", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "s"}.items():
             monkeypatch.setenv(f"AWS_{name}", value)
         monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", f"http://127.0.0.1:{server.server_address[1]}")
@@ -304,6 +305,22 @@ def test_a_parameter_that_was_read_before_is_not_waited_for(
         read()
 
     assert systems_manager.requests == 3, "the first one, and the two that the SDK makes of one"
+
+
+# an application's certificate -----------------------------------------------------------------------------------------
+
+
+def test_a_program_that_starts_gets_its_certificate_though_the_first_two_calls_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = {"VersionId": "v", "SecretString": "value"}
+    with serving(ThrottlingServer(version)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", f"http://127.0.0.1:{server.server_address[1]}")
+        for name, value in {"REGION": "us-east-1", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "s"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        server.throttles = 2
+
+        assert SecretsManagerSource().read("secret").value == "value"
 
 
 # the queue ------------------------------------------------------------------------------------------------------------
