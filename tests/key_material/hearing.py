@@ -52,6 +52,11 @@ class Hearing:
         self._size = 0
         self._lock = threading.RLock()
 
+    @property
+    def listens(self) -> bool:
+        """Whether it is this one that hears, and no other in its place."""
+        return _listening[-1:] == [self]
+
     def hear(self, kind: str, text: str) -> None:
         """Keep a text to be looked through."""
         with self._lock:

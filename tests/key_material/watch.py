@@ -51,8 +51,8 @@ class Watch:
         self._stack.enter_context(hearing(self.hearing))
 
     def _look_through(self, aws: LocalAws) -> None:
-        if aws._process.poll() is not None or not hasattr(aws, "front_door"):
-            return  # it is gone, or never was up
+        if aws._process.poll() is not None or not hasattr(aws, "front_door") or not self.hearing.listens:
+            return  # it is gone, or never was up, or a test has planted a key there
         began = time.monotonic()
         if log := local_aws.log_of(aws):
             self._logs.add(log)

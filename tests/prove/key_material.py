@@ -48,12 +48,11 @@ OPERATORS = "operators"
 WAIT = 90.0
 NOTES = (
     f"A key that an operator has exported, or hands in, is in the folder that the operator named ({OPERATORS}) alone.",
-    "Botocore's own log at DEBUG shows requests and answers whole. Nothing switches it on: a function's level is for its"
-    " own loggers, as the functions show here, which all log at DEBUG.",
+    "Botocore's own log at DEBUG shows requests and answers. A function's level is for its own loggers alone, as here.",
     "The memory of processes is not looked at. Core dumps and swap are the host's to forbid: docs/clients/ec2.md.",
 )
 LOUD = {"POWERTOOLS_LOG_LEVEL": "DEBUG", "LOG_LEVEL": "DEBUG", "POWERTOOLS_DEV": "true"}
-# An application with the client library, which logs at the lowest level too. Botocore's own log shows all, by its nature.
+# An application with the client library, which logs at the lowest level too. Botocore's own log would show all.
 APPLICATION = """
 import logging, sys
 import httpx
