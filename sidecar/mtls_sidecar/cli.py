@@ -22,13 +22,14 @@ from mtls_sidecar.settings import FilesSettings, ProxySettings, Settings
 FAILED = 1
 MISCONFIGURED = 2
 
-# Tracebacks are plain, so that none shows what variables hold.
+# Tracebacks are plain, so that none shows what variables hold. Help is plain: it has brackets that are meant as such.
 app = typer.Typer(
     name="mtls-sidecar",
     help="Gives programs in any language an mTLS client certificate that is always the newest.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 

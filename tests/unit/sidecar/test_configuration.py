@@ -244,3 +244,12 @@ class TestLog:
         (line,) = capsys.readouterr().err.splitlines()
         assert json.loads(line)["message"] == "Refused a request that is no valid HTTP/1.1: BadHttpMessage"
         assert "token" not in line
+
+
+@pytest.mark.parametrize("command", ["proxy", "files"])
+def test_each_command_explains_every_option_whatever_brackets_its_text_has(command: str) -> None:
+    outcome = Outcome(command, "--help")
+
+    assert outcome.status == 0
+    assert "--check-every" in outcome.output
+    assert command != "proxy" or "https://HOST[:PORT][/BASE]" in outcome.output
