@@ -136,6 +136,7 @@ class World(Stack):
         self.by_hand: set[tuple[str, str]] = set()
         self.tested: set[tuple[str, str]] = set()
         self.proved: set[x509.Certificate] = set()
+        self.unconcluded: set[str] = set()
         self._was_current: dict[tuple[str, str], datetime] = {}
         self._now_current: dict[str, str] = {}
         self._tokens = 0
@@ -216,6 +217,9 @@ class World(Stack):
 
         def ended(process: Process) -> None:
             run.process = None
+            if step is Step.FINISH:
+                well = process.failure is None and not process.disturbed
+                (self.unconcluded.discard if well else self.unconcluded.add)(name)
             if process.failure is not None:
                 self._failed_last[name] = f"{process.name}: {process.failure}"
                 self.runs[:] = [it for it in self.runs if it is not run]
@@ -758,6 +762,12 @@ class World(Stack):
                 _require(issued.version_id in record.versions, f"{key}, and there is no such version")
                 held = self.held(issued.secret, issued.version_id)
                 _require(held is not None and pki.serial(held.certificate) == issued.serial_number, f"{key}: another's")
+        for name, record in self.quick_secrets.secrets.items():
+            current = record.at(CURRENT)
+            held = self.held(name, current) if current else None
+            if held and name not in self.unconcluded:  # one that was killed is cleared away by the next rotation
+                met = self._waiting_key(name) == pki.public_key_fingerprint(held.certificate.public_key())
+                _require(not met, f"{name} waits for a certificate that it has")
         waiting = {it for name in self.quick_secrets.secrets if (it := self._waiting_key(name))}
         for key in self.s3.objects:
             if (

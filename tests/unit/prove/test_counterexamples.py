@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
+from mtls_rotation.errors import TruststoreGuardError
 from tests.prove.world import World, endpoint_of
-from tests.unit.stack import CA, CLIENT
+from tests.unit.stack import CA, CLIENT, DOMAIN
 
 DAY = 86400
 
@@ -36,3 +38,41 @@ def test_a_rotation_that_stood_still_until_its_certificate_expired_does_not_stan
     world.go(world.start_step(run))
     world.pass_seconds(12 * DAY)
     settle(world)
+
+
+def test_what_is_new_does_not_wait_until_somebody_has_looked_at_what_would_go(world: World) -> None:
+    """A CA that was rotated some times in a row leaves as many anchors at once, more than a guard lets go unasked.
+
+    Every rotation to a new CA waited then, for as long as nobody came; so did every client that hangs on it.
+    """
+    for _ in range(5):
+        assert world.rotate_through(CA)
+    for _ in range(2):
+        assert world.rotate_through(CLIENT)
+    retired = len(world.deployed()) - 1
+    world.pass_seconds(7200)
+    world.deliver_all()  # they are noted as unused
+    world.pass_seconds(7200)
+    sync = world.start_sync()
+    world.go(sync)
+    assert isinstance(sync.failure, TruststoreGuardError)
+
+    assert world.rotate_through(CA)
+    assert len(world.deployed()) == retired + 2
+    assert world.rotate_through(CLIENT)
+    settle(world)
+
+
+def test_what_is_new_reaches_a_busy_domain_while_what_would_go_is_held_back(world: World) -> None:
+    """The run that publishes finds the domain updating; a later one, with nothing to publish, brings it on."""
+    for _ in range(5):
+        assert world.rotate_through(CA)
+    for _ in range(2):
+        assert world.rotate_through(CLIENT)
+    world.pass_seconds(7200)
+    world.deliver_all()
+    world.pass_seconds(7200)
+    world.gateway.domains[DOMAIN].status = "UPDATING"
+    world.settling[DOMAIN] = world.moment + timedelta(seconds=60)
+
+    assert world.rotate_through(CA)

@@ -196,7 +196,7 @@ def decide(seen: Observation, settings: Settings) -> Plan:
             left_out.append(_managed(key, certificate, unfit))
         elif seen.now - since < settings.overlap:
             unused_since[key] = since
-            anchors[key] = Anchor(certificate, (Reason(Why.RETIRING, (f"{since:%Y-%m-%d %H:%M} UTC",)),))
+            anchors[key] = _retiring(certificate, since)
         else:
             left_out.append(_managed(key, certificate, "nothing live hangs on it"))
 
@@ -206,6 +206,23 @@ def decide(seen: Observation, settings: Settings) -> Plan:
         added=frozenset(anchors) - frozenset(seen.deployed),
         removed=frozenset(seen.deployed) - frozenset(anchors),
         unused_since=unused_since,
+    )
+
+
+def without_removals(plan: Plan, seen: Observation) -> Plan:
+    """The plan with what it takes away left in: what is deployed stays, and what is new comes beside it.
+
+    What API Gateway would take no more goes all the same: nobody is accepted by it.
+    """
+    stays = {key: seen.deployed[key] for key in plan.removed if refusal(seen.deployed[key], seen.now) is None}
+    since = {key: seen.unused_since.get(key, seen.now) for key in stays}
+    anchors = {key: _retiring(certificate, since[key]) for key, certificate in stays.items()} | dict(plan.anchors)
+    return Plan(
+        anchors=dict(sorted(anchors.items())),
+        left_out=tuple(it for it in plan.left_out if it.rejected or it.fingerprint not in stays),
+        added=plan.added,
+        removed=plan.removed - set(stays),
+        unused_since={**plan.unused_since, **since},
     )
 
 
@@ -316,6 +333,10 @@ def _unclear(in_place: Iterable[tuple[str, str]], seen: Observation) -> frozense
     """
     filed = {(entry.secret, entry.version_id) for entry in seen.issued}
     return seen.unclear | {secret for secret, version in in_place if (secret, version) not in filed}
+
+
+def _retiring(certificate: x509.Certificate, since: datetime) -> Anchor:
+    return Anchor(certificate, (Reason(Why.RETIRING, (f"{since:%Y-%m-%d %H:%M} UTC",)),))
 
 
 def _managed(key: str, certificate: x509.Certificate, reason: str, *, rejected: bool = False) -> LeftOut:

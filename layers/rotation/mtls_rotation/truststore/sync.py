@@ -34,6 +34,7 @@ from mtls_rotation.truststore.plan import (
     obsolete,
     obsolete_anchors,
     obsolete_outside,
+    without_removals,
 )
 from mtls_rotation.truststore.rollout import Told, next_move
 from mtls_rotation.truststore.target import Deployed, Truststore
@@ -163,7 +164,7 @@ class TruststoreSync:
             force: publish even what a guard refuses, if it is a guard that may be forced.
 
         Raises:
-            TruststoreGuardError: the plan is not safe; what is deployed was left alone.
+            TruststoreGuardError: the plan is not safe; nothing was taken out of what is deployed.
             UnusableDomainError: a target checks no client certificates; the others were seen to.
             SupersededError: other reconciles kept publishing at the same time.
         """
@@ -192,7 +193,16 @@ class TruststoreSync:
             self._forget(looked)
             return SyncResult(plan, expiry=measure(looked.seen, plan, looked.current, looked.outside))
         body = bundle.render(plan.anchors)
-        if stop := guards.stop(body, plan, looked.seen, self._settings, force=force):
+        stop = guards.stop(body, plan, looked.seen, self._settings, force=force)
+        held_back: guards.Stop | None = None
+        said = []
+        if stop and stop.guard.may_be_forced:
+            # What is new need not wait until somebody has looked at what would go: a rotation may wait for it.
+            held_back, said = stop, [news.stopped(stop, plan, self._bucket.truststore_uri)]
+            plan = without_removals(plan, looked.seen)
+            body = bundle.render(plan.anchors)
+            stop = guards.stop(body, plan, looked.seen, self._settings)
+        if stop:
             self._give_up(stop, plan, looked)
         published, notes, stored = looked.published, looked.notes, looked.stored_notes
         changed = published is None or not published.ours or bool(plan.added or plan.removed)
@@ -205,11 +215,12 @@ class TruststoreSync:
         truststore = Truststore(self._bucket.truststore_uri, published.version_id)
         replaced = frozenset(looked.seen.deployed) if changed else frozenset()
         notes = self._announce(notes, plan, truststore, replaced)
-        self._forget(looked)
+        if not held_back:
+            self._forget(looked)
 
         notes = replace(notes, unused_since=plan.unused_since)
         notes = self._say(notes, self._about(plan), {TRUSTSTORE_ANCHOR_REJECTED, TRUSTSTORE_ANCHOR_EXPIRING})
-        notes = self._say(notes, (), {TRUSTSTORE_PUBLISH_STOPPED})
+        notes = self._say(notes, said, {TRUSTSTORE_PUBLISH_STOPPED})
         shown, unusable = self._shown()
         expiry = measure(looked.seen, plan, looked.current, looked.outside)
         result = SyncResult(plan, truststore.version_id, changed, expiry=expiry)
@@ -222,6 +233,8 @@ class TruststoreSync:
         self._remember(notes, stored)
         if unusable:
             raise unusable
+        if held_back and result.retry_after is None:
+            raise _guarded(held_back, self._bucket.truststore_uri)
         return replace(result, warnings={it.name: it.warnings for it in told_of})
 
     # looking ----------------------------------------------------------------------------------------------------------
@@ -324,12 +337,7 @@ class TruststoreSync:
         notes = self._say(looked.notes, self._about(plan), {TRUSTSTORE_ANCHOR_REJECTED, TRUSTSTORE_ANCHOR_EXPIRING})
         notes = self._say(notes, [news.stopped(stop, plan, uri)], {TRUSTSTORE_PUBLISH_STOPPED})
         self._remember(notes, looked.stored_notes)
-        raise TruststoreGuardError(
-            where=uri,
-            found=stop.found,
-            expected="a truststore in which every client that is accepted now stays accepted",
-            remedy=stop.remedy,
-        )
+        raise _guarded(stop, uri)
 
     def _announce(self, notes: Notes, plan: Plan, truststore: Truststore, replaced: frozenset[str]) -> Notes:
         """Say what is published, if that has not been said: by this run, or by one that was killed before it could."""
@@ -449,6 +457,15 @@ class TruststoreSync:
         if stored.body == body if stored else notes == Notes():
             return stored
         return self._bucket.replace(layout.SYNC_NOTES, body, stored)
+
+
+def _guarded(stop: guards.Stop, uri: str) -> TruststoreGuardError:
+    return TruststoreGuardError(
+        where=uri,
+        found=stop.found,
+        expected="a truststore in which every client that is accepted now stays accepted",
+        remedy=stop.remedy,
+    )
 
 
 def _versions_at(descriptions: Iterable[SecretDescription], counts: Callable[[str], bool]) -> Iterable[tuple[str, str]]:
