@@ -302,9 +302,8 @@ def _require_what_it_takes(action: str, data: Input, caller: str | None) -> None
     secret = secret_record.find(data.get("SecretId"))
     if secret is None:
         return
-    if action == "RotateSecret" and (
-        function := data.get("RotationLambdaARN") or secret.record.get("RotationLambdaARN")
-    ):
+    function = data.get("RotationLambdaARN") or secret.record.get("RotationLambdaARN")
+    if action == "RotateSecret" and function:
         delegated.require(caller, "lambda:InvokeFunction", function)
     key = str(secret.record.get("KmsKeyId") or "")
     if ":key/" in key and (use := _USE_OF_THE_KEY.get(action)):

@@ -331,13 +331,13 @@ def the_list_is_lost_and_time_goes_by(life: Life) -> None:
 
 
 def _leave_behind(life: Life) -> None:
-    """A CA that has left the truststore, with its CRL, and a certificate of a version that is gone; all a month old."""
+    """A CA that has left the truststore, with its CRL, and a certificate of a secret that is gone; all a month old."""
     gateway, authority = life.deployment, builders.root("Long gone")
     key = pki.fingerprint(authority.certificate)
     life.put(layout.managed_anchor_key(key), pki.to_pem(authority.certificate))
     life.put(layout.crl_key(key), b"a list")
     leaf = builders.leaf(authority).certificate
-    gone = layout.OutsideKey(f"{STACK}/partner", str(uuid.uuid4()), pki.serial(leaf), leaf.not_valid_after_utc)
+    gone = layout.OutsideKey(f"{STACK}/former", str(uuid.uuid4()), pki.serial(leaf), leaf.not_valid_after_utc)
     life.put(str(gone), pki.to_pem(leaf))
     for prefix in (layout.ISSUED, layout.OUTSIDE, layout.MANAGED_ANCHORS):
         gateway.aws.age_objects(gateway.bucket, prefix, timedelta(days=40))
