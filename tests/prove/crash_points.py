@@ -9,6 +9,7 @@ overlaps are over, nothing may lie in the bucket that belongs to no version.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -99,6 +100,7 @@ def quick() -> Outcome:
 
 def try_all(scenario: Scenario, tally: Tally, *, pairs: int) -> None:
     """Kill at every crash point of a scenario, and at some pairs."""
+    play(scenario, _Forks(scenario.name, 0, at_all=False))  # so that each child finds loaded what all of them need
     fork = _Forks(scenario.name, pairs)
     undisturbed = play(scenario, fork)
     tally.counts.update(undisturbed.counts)
@@ -113,7 +115,8 @@ def try_all(scenario: Scenario, tally: Tally, *, pairs: int) -> None:
 class _Forks:
     """Forks the process at each crash point, for a child that is killed there; and here and there for a pair."""
 
-    def __init__(self, scenario: str, pairs: int) -> None:
+    def __init__(self, scenario: str, pairs: int, *, at_all: bool = True) -> None:
+        self._at_all = at_all
         self.ended: list[Ran] = []
         self.planned = 0
         self.in_child: Callable[[], None] = lambda: None
@@ -124,6 +127,8 @@ class _Forks:
 
     def here(self, point: Kill) -> bool:
         """Whether to die here: only ever a child."""
+        if not self._at_all:
+            return False
         if self._out is not None:
             return point == self._second
         if self._fork():
@@ -137,7 +142,9 @@ class _Forks:
     def _fork(self, second: Kill | None = None) -> bool:
         """Whether this is the child now. The parent goes on when the child has told how it ended."""
         reading, writing = os.pipe()
+        gc.freeze()  # so that no child copies the pages of what it does not touch
         if os.fork() == 0:
+            gc.disable()
             os.close(reading)
             self._out, self._second = writing, second
             self.planned = 2 if second else 1

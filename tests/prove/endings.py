@@ -10,16 +10,17 @@ from typing import Any
 
 from cryptography import x509
 from moto.kms.models import kms_backends
-from moto.s3.models import FakeKey, s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from mtls_rotation import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore import bundle
 from tests.prove.monitor import object_versions
+from tests.prove.quick_aws import S3
 from tests.prove.retries import World
+from tests.prove.wire import WiredStack
 from tests.unit.fakes import ACCOUNT, REGION
-from tests.unit.stack import BUCKET, Stack
+from tests.unit.stack import Stack
 
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\\?n?\n?", re.DOTALL)
 _UNNAMED = (
@@ -29,6 +30,7 @@ _UNNAMED = (
     (re.compile(r"\b20\d\d-\d\d-\d\d( \d\d:\d\d)?( UTC)?"), "<time>"),
     (re.compile(r"\b20\d{6}T\d{6}Z"), "<time>"),
     (re.compile(r'\\?"[0-9a-f]{32}\\?"'), "<etag>"),
+    (re.compile(r'"v\d+"'), "<id>"),
 )
 # What operators and partners upload is theirs to delete.
 _OTHERS = (layout.STATIC_ANCHORS, layout.SIGNED, layout.REVOKED)
@@ -40,8 +42,8 @@ def ending(world: World) -> dict[str, Any]:
     named = _names(world.stack)
     return {
         "labels": {secret: _labels(world.stack, secret, named) for secret in secrets()},
-        "objects": sorted(_objects(named)),
-        "gateway": {name: _running(it, named) for name, it in world.stack.gateway.domains.items()},
+        "objects": sorted(_objects(world.stack, named)),
+        "gateway": {name: _running(world.stack, it, named) for name, it in world.stack.gateway.domains.items()},
         "keys in KMS": sorted(_kms_keys(named)),
         "events": sorted({f"{about} {named(json.dumps(detail, sort_keys=True))}" for about, detail in world.heard}),
     }
@@ -57,8 +59,8 @@ def problems(world: World, *, waiting: bool) -> list[str]:
         pending = stack.at("AWSPENDING", secret)
         if pending and not waiting:
             found.append(f"{secret} has {pending} at AWSPENDING")
-    versions = object_versions()
-    newest = versions[-1].version_id if versions else None
+    versions = object_versions(stack, layout.TRUSTSTORE)
+    newest = versions[-1][0] if versions else None
     for name, domain in stack.gateway.domains.items():
         if domain.version_id != newest or domain.status != "AVAILABLE":
             found.append(f"{name} runs {domain.version_id} and is {domain.status}, where {newest} is published")
@@ -89,7 +91,7 @@ def orphans(stack: Stack) -> list[str]:
             return key.split("/")[1].removesuffix(".pem") in waiting
         return False
 
-    return [key for key in contents() if not belongs(key)]
+    return [key for key in contents(stack) if not belongs(key)]
 
 
 def secrets() -> list[str]:
@@ -97,10 +99,10 @@ def secrets() -> list[str]:
     return sorted(secretsmanager_backends[ACCOUNT][REGION].secrets)
 
 
-def contents() -> dict[str, bytes]:
+def contents(stack: Stack) -> dict[str, bytes]:
     """Key → content of everything in the bucket, without a call."""
-    newest = ((key, versions[-1]) for key, versions in s3_backends[ACCOUNT]["aws"].buckets[BUCKET].keys.lists())
-    return {key: it.value for key, it in newest if isinstance(it, FakeKey)}
+    s3: S3 = stack.clients.s3
+    return {key: found.body for key in s3.objects if (found := s3.newest(key)) and found.body is not None}
 
 
 def _names(stack: Stack) -> Callable[[str], str]:
@@ -151,8 +153,8 @@ def _labels(stack: Stack, secret: str, named: Callable[[str], str]) -> list[str]
     return sorted(named(f"{label} on {it}") for it, labels in stack.labels(secret).items() for label in labels)
 
 
-def _objects(named: Callable[[str], str]) -> Iterable[str]:
-    for key, body in contents().items():
+def _objects(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
+    for key, body in contents(stack).items():
         if key == layout.TRUSTSTORE:
             content = " ".join(sorted(bundle.fingerprints(body)))
         elif key == layout.SYNC_NOTES:
@@ -166,8 +168,9 @@ def _objects(named: Callable[[str], str]) -> Iterable[str]:
         yield f"{named(key)}: {' '.join(sorted(named(content).split(' ')))}"
 
 
-def _running(domain: Any, named: Callable[[str], str]) -> list[str]:
-    running = [it.value for it in object_versions() if it.version_id == domain.version_id]
+def _running(stack: WiredStack, domain: Any, named: Callable[[str], str]) -> list[str]:
+    versions = object_versions(stack, layout.TRUSTSTORE)
+    running = [body for version_id, body in versions if version_id == domain.version_id]
     return sorted(named(it) for body in running for it in bundle.fingerprints(body))
 
 

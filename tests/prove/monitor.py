@@ -26,6 +26,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 
 from mtls_rotation.rotation import RotationRequest, Step
 from tests import builders
+from tests.prove.quick_aws import S3
 from tests.prove.wire import Call, Listener, WiredStack
 from tests.unit.fakes import ACCOUNT, REGION
 from tests.unit.stack import BUCKET
@@ -294,13 +295,13 @@ class Monitor(Listener):
         return self._parsed[text]
 
     def _newest_truststore(self) -> str | None:
-        versions = object_versions()
-        return versions[-1].version_id if versions else None
+        versions = object_versions(self._stack, TRUSTSTORE)
+        return versions[-1][0] if versions else None
 
     def _truststore(self, version_id: str | None) -> bytes:
-        versions = object_versions()
-        found = [it for it in versions if it.version_id == version_id] if version_id else versions[-1:]
-        return found[0].value if found else b""
+        versions = object_versions(self._stack, TRUSTSTORE)
+        found = [body for it, body in versions if it == version_id] if version_id else [it for _, it in versions[-1:]]
+        return found[0] if found else b""
 
 
 class _Log(logging.Handler):
@@ -312,12 +313,13 @@ class _Log(logging.Handler):
         self._logger = logging.getLogger("mtls_rotation")
 
     def open(self) -> None:
+        self._level = self._logger.level
         self._logger.addHandler(self)
         self._logger.setLevel(logging.DEBUG)
 
     def close(self) -> None:
         self._logger.removeHandler(self)
-        self._logger.setLevel(logging.NOTSET)
+        self._logger.setLevel(self._level)
         super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -329,10 +331,12 @@ def _records() -> dict[str, Any]:
     return found
 
 
-def object_versions() -> list[Any]:
-    """The versions of the truststore, the oldest first."""
+def object_versions(stack: WiredStack, key: str) -> list[tuple[str, bytes]]:
+    """The versions of an object with their contents, the oldest first, looked up without a call."""
+    if isinstance(stack.clients.s3, S3):
+        return [(it.version_id, it.body) for it in stack.clients.s3.objects.get(key, ()) if it.body is not None]
     bucket = s3_backends[ACCOUNT]["aws"].buckets.get(BUCKET)
-    return [it for it in bucket.keys.getlist(TRUSTSTORE, []) if hasattr(it, "value")] if bucket else []
+    return [(it.version_id, it.value) for it in bucket.keys.getlist(key, []) if hasattr(it, "value")] if bucket else []
 
 
 @cache

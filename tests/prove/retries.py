@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,9 @@ from mtls_rotation.errors import WaitingForCertificateError
 from mtls_rotation.rotation import Step
 from mtls_rotation.truststore.sync import SyncResult
 from tests.prove.monitor import Monitor
+from tests.prove.quick_aws import S3, Events, Wire
 from tests.prove.wire import Call, Killed, Listener, WiredStack
-from tests.unit.stack import BUCKET, CLIENT, Clients
+from tests.unit.stack import CLIENT, Clients
 
 # How often AWS tries before it is taken that it would for ever.
 TRIES = 8
@@ -79,9 +80,10 @@ class World:
     """
 
     def __init__(self, clients: Clients, here: Callable[[Kill], bool]) -> None:
-        self.stack = WiredStack(clients)
-        clients.s3.create_bucket(Bucket=BUCKET)
-        clients.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        # The bucket and the bus in memory, as the greater part of the calls go there.
+        wire = Wire(lambda: None)
+        quick = replace(clients, s3=S3(wire, lambda: self.stack.moment), events=Events(wire))
+        self.stack = WiredStack(quick)
         self.monitor = Monitor(self.stack)
         self.killer = Killer(here)
         # Who is killed before a call makes none; what is said after one was said even if its sayer is killed then.

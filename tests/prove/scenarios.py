@@ -16,6 +16,7 @@ from mtls_rotation.bootstrap import SecretDefinition
 from mtls_rotation.pki import certificates as pki
 from tests import builders
 from tests.prove.endings import contents
+from tests.prove.monitor import object_versions
 from tests.prove.retries import World
 from tests.unit.stack import CA, CLIENT
 
@@ -185,14 +186,13 @@ def overwrite_and_reconcile(world: World) -> None:
 def set_back_and_reconcile(world: World) -> None:
     """Somebody sets a domain back to a truststore of before."""
     domain = next(iter(world.stack.gateway.domains.values()))
-    versions = world.stack.clients.s3.list_object_versions(Bucket=world.stack.bucket.name, Prefix="truststore.pem")
-    domain.version_id = next(it["VersionId"] for it in versions["Versions"] if it["VersionId"] != domain.version_id)
+    domain.version_id = object_versions(world.stack, "truststore.pem")[0][0]
     world.settle()
 
 
 def answer(world: World) -> bytes:
     """What the partner signs, with the CA that it signs by."""
-    requests = [body for key, body in contents().items() if key.endswith(".csr")]
+    requests = [body for key, body in contents(world.stack).items() if key.endswith(".csr")]
     csr = x509.load_pem_x509_csr(requests[0])
     partner = other_ca()
     builder = (
