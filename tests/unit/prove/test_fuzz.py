@@ -197,7 +197,11 @@ class TestSignedCertificates:
         with pytest.raises(UnfitCertificateError, match="201 certificates"):
             signed.request().fit(many, builders.NOW)
 
-    @pytest.mark.parametrize("text", ["", DEEP, "{}", "[]", "9" * 5000, '{"secret_arn": 1}'])
+    @pytest.mark.parametrize(
+        "text",
+        ["", DEEP, "{}", "[]", "9" * 5000, '{"secret_arn": 1}'],
+        ids=["nothing", "deep", "empty", "a list", "digits", "a number"],
+    )
     def test_a_note_that_is_broken_is_told_of(self, text: str) -> None:
         with pytest.raises(UnfitCertificateError, match="no note of a signing request"):
             SigningRequest.parse(text.encode(), "requested/a.json")
@@ -320,7 +324,7 @@ class TestEvents:
             {"ClientIssuer": None},
             {"EndpointServerCa": "é"},
         ],
-        ids=repr,
+        ids=["digits", "a text", "a number", "nothing", "no base64"],
     )
     def test_a_property_that_is_none_is_refused(self, change: dict[str, Any]) -> None:
         properties = json.loads((ROOT / "events/bootstrap-create.json").read_text())["ResourceProperties"]
@@ -456,7 +460,7 @@ class TestTheSidecar:
         with pytest.raises(ConfigurationError, match="a size such as 100MiB"):
             _settings(ProxySettings, secret="a", upstream="https://a.example", max_body="9" * 400)
 
-    @pytest.mark.parametrize("path", ["a\0b", "a" * 5000])
+    @pytest.mark.parametrize("path", ["a\0b", "a" * 5000], ids=["zero", "long"])
     def test_a_path_that_is_none_is_refused(self, path: str) -> None:
         with pytest.raises(ConfigurationError, match="a path of less than 4096 bytes"):
             _settings(FilesSettings, secret="a", directory=path)
@@ -471,7 +475,7 @@ class TestTheSidecar:
         with pytest.raises(ConfigurationError, match="bytes that are 0"):
             gather(FilesSettings, {}, file)
 
-    @pytest.mark.parametrize("text", ["unix:/a\0b", "127.0.0.1:" + "9" * 5000])
+    @pytest.mark.parametrize("text", ["unix:/a\0b", "127.0.0.1:" + "9" * 5000], ids=["zero", "digits"])
     def test_an_address_that_is_none_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"an absolute path|a port from 0 to 65535"):
             address.parse(text)
@@ -479,6 +483,7 @@ class TestTheSidecar:
     @pytest.mark.parametrize(
         ("hops", "left"),
         [("9" * 5000, "999999998"), ("10", "9"), ("0010", "9"), ("1", "0"), ("0", None), ("000", None)],
+        ids=["many", "10", "0010", "1", "0", "000"],
     )
     def test_hops_are_counted_however_many_they_are(self, hops: str, left: str | None) -> None:
         request: Any = SimpleNamespace(method="OPTIONS", version=HttpVersion11)
