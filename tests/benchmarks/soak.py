@@ -50,7 +50,7 @@ from tests.prove.application import Told
 ROTATIONS, CA_ROTATIONS = 500, 20
 CAS, CLIENTS_OF_A_CA = 4, 2
 # How many client certificates are rotated at once, and how many requests there are a second.
-AT_ONCE, RATE = 3, 12.0
+AT_ONCE, RATE = 3, 10.0
 SIDECAR_INTERVAL = 0.5
 EVERY = 20  # rotations, between two looks
 # Seconds that a rotation may take; a CA's waits for API Gateway, and for the others.

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+    from tests.prove.bad_network import Stack
+
 DOMAIN = "api.e2e.example"
 ROUTES = "/e2e/routes"
 REVOCATION_TTL = 3
@@ -194,6 +196,16 @@ def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         deployment = await_first_rotation(Deployment(aws, stack, environment, parameters))
         yield deployment
         remember_what_was_issued(deployment)
+
+
+@pytest.fixture(scope="session")
+def shaky(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
+    """A stack that calls AWS through a proxy which may spoil calls, and an application that does, requests under way."""
+    from tests.prove import bad_network
+
+    with bad_network.deployed(tmp_path_factory.mktemp("shaky"), "e2e-shaky", AnchorOverlapHours="1") as stack:
+        yield stack
+        remember_what_was_issued(stack.deployment)
 
 
 def remember_what_was_issued(deployment: Deployment) -> None:

@@ -2,10 +2,10 @@
 
     python -m tests.prove.application URL SERVER_CA.pem RATE SECRET...
 
-Half of its threads keep a connection open for a while, the others make one for each request; for each secret, one
-thread holds on to the version at AWSPREVIOUS, as an application that has not looked yet. It asks AWS where its
-environment says: through a network that fails, maybe. It prints `ready` after its first answers; then, for each line of
-its input, one line of JSON with what it has done so far; and ends with its input.
+Some of its threads keep a connection open for a while, others make one for each request, and others hold on to the
+version at AWSPREVIOUS, as an application that has not looked yet. There is a thread of each kind for a secret, or, for
+several secrets, one for each in turn. It asks AWS where its environment says: through a network that fails, maybe. It
+prints `ready` after its first answers; then, for each line of its input, one line of JSON with what it has done so far.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from mtls_client.source import SecretVersion
 
 SECONDS = 60.0  # until the process has begun, or ended
 CHECK_EVERY = timedelta(seconds=1)
-# As long as API Gateway waits: on a loaded machine all of the authorizer's processes start at once.
-TIMEOUT = 30.0
+# Longer than API Gateway waits: on a loaded machine all of the authorizer's processes start at once, on two cores.
+TIMEOUT = 120.0
 # After so many requests a connection that was kept is closed, so that a new certificate is presented soon.
 KEPT_FOR = 10
 _SHOWN = 20
@@ -75,6 +75,10 @@ class PreviousVersion(SecretsManagerSource):
         if '"certificate"' not in answer["SecretString"]:  # what was there before the first rotation
             return super().read(secret)
         return SecretVersion(which, answer["SecretString"])
+
+
+# Whom a thread asks for its certificate, and whether it keeps connections.
+KINDS = ((SecretsManagerSource, True), (SecretsManagerSource, False), (PreviousVersion, False))
 
 
 class Sender:
@@ -136,12 +140,13 @@ def main() -> None:
     url, server_ca, rate, *secrets = sys.argv[1:]
     ca, stop = Path(server_ca).read_text(), threading.Event()
     certificates, senders = [], []
-    for secret in secrets:
-        for source, keeps in ((None, True), (None, False), (PreviousVersion(), False)):
-            held = ClientCertificate(secret, source=source, check_every=CHECK_EVERY)
-            certificates.append(held)
-            client = held.httpx_client(base_url=url, server_ca=ca, timeout=TIMEOUT, trust_env=False)
-            senders.append(Sender(client, 3 * len(secrets) / float(rate), keeps=keeps))
+    each = secrets if len(secrets) > 1 else secrets * len(KINDS)
+    wanted = [(secret, KINDS[number % len(KINDS)]) for number, secret in enumerate(each)]
+    for secret, (source, keeps) in wanted:
+        held = ClientCertificate(secret, source=source(), check_every=CHECK_EVERY)
+        certificates.append(held)
+        client = held.httpx_client(base_url=url, server_ca=ca, timeout=TIMEOUT, trust_env=False)
+        senders.append(Sender(client, len(wanted) / float(rate), keeps=keeps))
     threads = [threading.Thread(target=it.run, args=(stop,)) for it in senders]
     for sender in senders:
         sender.once()

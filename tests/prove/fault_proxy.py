@@ -91,6 +91,11 @@ def spread(services: Sequence[str], share: float, kinds: Sequence[str] = KINDS) 
     ]
 
 
+def surely(service: str, kind: str) -> dict[str, Any]:
+    """A rule that spoils the next call to a service."""
+    return {"service": service, "times": 1, **spoil(service, kind)}
+
+
 @dataclass(frozen=True)
 class Update:
     """An UpdateDomainName as it came. `at` is of the monotonic clock, in seconds."""
