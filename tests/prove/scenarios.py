@@ -318,7 +318,11 @@ SCENARIOS = (
         "secretsmanager, gateway that lacks the CA",
         (ca, published, gateway, client_of_another_ca),
         rotate,
-        quick=True,
+    ),
+    Scenario(
+        "secretsmanager, known elsewhere only",
+        (ca, partial(client, trusted_by_gateway=False), published, gateway, rotated),
+        rotate,
     ),
     Scenario("kms, first rotation, no gateway", (ca_in_kms, _KMS_CLIENT), rotate),
     Scenario("kms, later rotation, gateway", (ca_in_kms, _KMS_CLIENT, published, gateway, rotated), rotate),
@@ -332,9 +336,8 @@ SCENARIOS = (
         "self-signed, later rotation, gateway",
         (ca, published, gateway, _SELF_SIGNED_CLIENT, rotated),
         rotate,
-        quick=True,
     ),
-    Scenario("external, the request goes out", (_EXTERNAL_CLIENT,), rotate, waiting=True, quick=True),
+    Scenario("external, the request goes out", (_EXTERNAL_CLIENT,), rotate, waiting=True),
     Scenario("external, the answer comes in", (_EXTERNAL_CLIENT, asked), take_in, quick=True),
     Scenario("external, the answer comes in, slow retries", (_EXTERNAL_CLIENT, asked), take_in, patient=True),
     Scenario(
@@ -348,7 +351,7 @@ SCENARIOS = (
     # CAs
     Scenario("CA in its secret, first rotation", (ca_without_certificate,), partial(rotate, secret=CA)),
     Scenario("CA in its secret, no gateway", (ca, client, rotated), partial(rotate, secret=CA)),
-    Scenario("CA in its secret, gateway", _EVERYDAY, partial(rotate, secret=CA), quick=True),
+    Scenario("CA in its secret, gateway", _EVERYDAY, partial(rotate, secret=CA)),
     Scenario(
         "CA with notice, gateway", (_CA_WITH_NOTICE, client, published, gateway, rotated), partial(rotate, secret=CA)
     ),
@@ -362,7 +365,6 @@ SCENARIOS = (
         "CA in KMS, later rotation, gateway",
         (ca_in_kms, _KMS_CLIENT, published, gateway, rotated),
         partial(rotate, secret=CA),
-        quick=True,
     ),
     # a CA that is rotated before its time
     Scenario("CA that must be rotated first, no gateway", (partial(dying_ca, days=20), client), rotate),
@@ -370,7 +372,6 @@ SCENARIOS = (
         "CA that must be rotated first, gateway",
         (partial(dying_ca, days=20), client, published, gateway),
         rotate,
-        quick=True,
     ),
     Scenario(
         "CA that is rotated beside, gateway",
@@ -395,17 +396,22 @@ SCENARIOS = (
         ),
         reconcile,
     ),
-    Scenario("sync, what nobody holds is forgotten", (*_EVERYDAY, partial(long_ago, days=31)), reconcile, quick=True),
+    Scenario("sync, what nobody holds is forgotten", (*_EVERYDAY, partial(long_ago, days=31)), reconcile),
     # revocation
     Scenario("revocation, first run", _EVERYDAY, revocation),
     Scenario("revocation, CA in KMS", (ca_in_kms, _KMS_CLIENT, rotated), revocation),
-    Scenario("revocation, of a certificate in use", (*_EVERYDAY, revocation), revoke, quick=True),
+    Scenario("revocation, of a certificate in use", (*_EVERYDAY, revocation), revoke),
     Scenario("revocation, of a certificate in use, slow retries", (*_EVERYDAY, revocation), revoke, patient=True),
     Scenario("revocation, of a pending certificate", (*_EVERYDAY, revocation), revoke_pending),
-    Scenario("revocation, withdrawn, and a notice that is refused", (*_EVERYDAY, revocation, revoked_before), withdraw),
+    Scenario(
+        "revocation, withdrawn, and a notice that is refused",
+        (*_EVERYDAY, revocation, revoked_before),
+        withdraw,
+        quick=True,
+    ),
     # the bootstrap
     Scenario("bootstrap, no gateway", (empty_secrets,), set_up),
-    Scenario("bootstrap, gateway to come", (empty_secrets, expecting), set_up, quick=True),
+    Scenario("bootstrap, gateway to come", (empty_secrets, expecting), set_up),
     Scenario(
         "bootstrap, CA in KMS", (empty_secrets, expecting), partial(set_up, issuer={"type": "kms", "ca_secret": CA})
     ),
