@@ -57,6 +57,14 @@ EVERY = 20  # rotations, between two looks
 ENDS = 180.0
 # The larger of the two is what a median may grow by, from the second quarter of the looks to the last.
 GROWTH, MEMORY, DESCRIPTORS = 0.05, 6 * 2**20, 4
+NOTES = (
+    "Drift is how far the median of the last quarter of the looks is above that of the second.",
+    "A process may drift by 6 MiB or 5%, and by 4 descriptors or 5%, whichever is more. The emulator's is shown alone.",
+    "The index of what was issued remembers for 30 days, and an anchor stays for an overlap: both grow meanwhile.",
+    "What is left is shown by syncs with the functions' code, in this process, on clocks 1 hour to 31 days ahead.",
+    "The guard against large removals is off for those: twenty CAs do not end within minutes but here.",
+    "One UpdateDomainName in 30 s, as in AWS: CAs are rotated four at a time and share an update.",
+)
 
 
 @dataclass(frozen=True)

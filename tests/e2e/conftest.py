@@ -200,7 +200,7 @@ def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def shaky(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
-    """A stack that calls AWS through a proxy which may spoil calls, and an application that does, requests under way."""
+    """A stack and an application that call AWS through a proxy which may spoil calls, requests under way."""
     from tests.prove import bad_network
 
     with bad_network.deployed(tmp_path_factory.mktemp("shaky"), "e2e-shaky", AnchorOverlapHours="1") as stack:

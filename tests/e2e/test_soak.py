@@ -1,4 +1,4 @@
-"""Some rotations in a row, and a CA's: nothing grows that should not. `python -m tests.benchmarks.soak` does hundreds."""
+"""Rotations in a row, and a CA's: nothing grows that should not. `python -m tests.benchmarks.soak` does hundreds."""
 
 from __future__ import annotations
 
