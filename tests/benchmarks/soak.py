@@ -31,6 +31,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import httpx
+from rich.console import Console
+from rich.table import Table
 
 from demo import gateway as on_gateway
 from demo import sam
@@ -47,6 +49,7 @@ from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.prove import application
 from tests.prove.application import Told
 
+RESULTS = sam.ROOT / "build" / "bench" / "soak.json"
 ROTATIONS, CA_ROTATIONS = 500, 20
 CAS, CLIENTS_OF_A_CA = 4, 2
 # How many client certificates are rotated at once, and how many requests there are a second.
@@ -493,10 +496,21 @@ def measure(rotations: int = ROTATIONS, ca_rotations: int = CA_ROTATIONS) -> tup
 
 
 def main() -> None:
-    """Soak, print what was measured, and say whether anything grew."""
+    """Soak, write what was measured, and say whether anything grew."""
     sam.build(architecture())
     results, failures = measure()
-    print(json.dumps(results, indent=2))
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(results | {"failures": failures, "notes": NOTES}, indent=2) + "\n")
+    table = Table("what", "before", "after", "drift")
+    for kind in ("memory_bytes", "descriptors"):
+        for name, it in results[kind].items():
+            table.add_row(f"{kind.replace('_', ' ')} of {name}", *(f"{it[at]:,}" for at in ("first", "last", "drift")))
+    for name, value in results["before"].items():
+        table.add_row(name.replace("_", " "), str(value), str(results["after"][name]), "")
+    Console().print(table)
+    print(
+        f"{results['rotations']} rotations, {results['ca_rotations']} of CAs; {RESULTS.relative_to(sam.ROOT)} written"
+    )
     for failure in failures:
         print(failure)
     sys.exit(bool(failures))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -235,7 +237,8 @@ async def _lose(request: web.Request, answer: web.StreamResponse) -> None:
 
 
 def main() -> None:
-    """Serve until this process is ended."""
+    """Serve until whoever started this has ended, by whatever cause: its end of the pipe is closed then."""
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     bound, upstream = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
     # It would read every service's model, some seconds long, to tell services by host names: here all have the same.
     host._endpoint_prefix_map = dict
