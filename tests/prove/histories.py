@@ -181,6 +181,19 @@ class History(RuleBasedStateMachine):
         order = data.draw(st.lists(st.integers(0, min(len(queue), 4) - 1), unique=True)) if queue else []
         self._go(self.world.start_sync([queue[it] for it in order], repeat=repeat), calls)
 
+    @rule(which=WHICH, calls=st.integers(6, 24), moment=st.integers(0, 1))
+    def overtake_a_sync(self, which: int, calls: int, moment: int) -> None:
+        """One that has something to publish stops on its way; others publish and deploy meanwhile; it goes on."""
+        self._play("overtake a sync")
+        self.upload_a_bundle(2, "good")
+        self.world.pass_seconds(31)
+        process = self.world.start_sync(self.world.queue)
+        self._go(process, calls)
+        self.world.rotate_through(self._secret(which))
+        self.world.pass_seconds(31 * moment)
+        if not process.is_over():
+            self._go(process, None)
+
     @rule()
     def sync_until_nothing_is_left(self) -> None:
         self._play("sync through")

@@ -20,6 +20,8 @@ class Process(threading.Thread):
     Attributes:
         failure: what it raised; None if it ended well, or has not ended.
         sleeping: whether it waits for time to pass rather than for its turn.
+        disturbed: whether it was killed, or a call of its failed.
+        overlapped: whether another of its kind ran at the same time.
     """
 
     def __init__(self, kind: str, about: str, body: Callable[[], object], ends_by: datetime) -> None:
@@ -30,7 +32,7 @@ class Process(threading.Thread):
         self.failure: BaseException | None = None
         self.result: object = None
         self.sleeping = False
-        self.disturbed = False
+        self.disturbed = self.overlapped = False
         self._body = body
         self._its_turn = threading.Semaphore(0)
         self._others_turn = threading.Semaphore(0)

@@ -20,8 +20,8 @@ Not claimed, each for its reason:
 - I1 on a domain that somebody set back to another truststore by hand, from then on until a sync has brought it back: it
   is their act that shuts clients out. That the sync brings it back is part of `require_settled`.
 - I1 of a secret whose recovery window is over: nobody can read it, and its anchor goes after the overlap.
-- I7's rate for two syncs at once, or after one that was killed or failed within the 30 seconds, or whose notes were
-  deleted: the note of the last update is written after it. API Gateway refuses the second then, and nothing is lost.
+- I7 for two syncs at once, or after their notes were deleted: neither knows of the other's update. The second changes
+  nothing or is refused by API Gateway, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -243,8 +243,8 @@ class World(Stack):
         request = SyncRequest.from_messages({str(number): json.dumps(it) for number, it in enumerate(batch)}, NAME)
 
         def ended(process: Process) -> None:
-            if process.disturbed or process.failure is not None:
-                self._unsure_until = self.moment + timedelta(seconds=30)
+            if process.overlapped:
+                self.unsure()
             if process.failure is not None and not repeat:
                 self.queue += batch or [{"detail-type": "Scheduled Event", "detail": {}}]
             elif isinstance(process.result, SyncResult) and process.result.retry_after is not None:
@@ -255,7 +255,7 @@ class World(Stack):
         body = lambda: self.sync.run(deadline, request.named, force=request.force)  # noqa: E731
         process = self._start("sync", "", body, SYNC_TAKES, ended)
         for one in [*(it.process for it in others), *([process] if others else [])]:
-            one.disturbed = True
+            one.overlapped = True
         return process
 
     def start_bootstrap(self, request_id: str, validity_days: int) -> Process:
@@ -265,7 +265,7 @@ class World(Stack):
         ca, deadline = SecretDefinition(CA, DEFINITIONS[CA]), self._deadline(OTHERS_TAKE)
 
         for it in self.processes:
-            it.process.disturbed |= it.process.kind == "sync"
+            it.process.overlapped |= it.process.kind == "sync"
         return self._start(
             "bootstrap",
             "",
@@ -568,12 +568,12 @@ class World(Stack):
         domain = self.gateway.domains[request["domainName"]]
         is_ = {"truststoreUri": domain.uri, "truststoreVersion": domain.version_id}
         wanted = {it["path"].rpartition("/")[2]: it["value"] for it in request["patchOperations"]}
-        if not wanted or all(is_[key] == value for key, value in wanted.items()):
-            self._broken(ViolationError(f"I7: UpdateDomainName to what it is: {wanted}"))
         early = self._last_update is not None and self.moment - self._last_update < timedelta(seconds=30)
         syncs = [it.process for it in self.processes if it.process.kind in {"sync", "bootstrap"}]
-        unsure = len(syncs) > 1 or any(it.disturbed for it in syncs)
+        unsure = len(syncs) > 1 or any(it.overlapped for it in syncs)
         unsure |= self._unsure_until is not None and self.moment <= self._unsure_until
+        if (not wanted or all(is_[key] == value for key, value in wanted.items())) and not unsure:
+            self._broken(ViolationError(f"I7: UpdateDomainName to what it is: {wanted}"))
         if early and not unsure:
             self._broken(ViolationError("I7: a second UpdateDomainName within 30 seconds"))
 
@@ -715,18 +715,20 @@ class World(Stack):
         needed: dict[str, x509.Certificate] = {}
         may: set[str] = set()
         filed = [it for key in self.s3.objects if self.s3.newest(key) and (it := layout.IssuedKey.parse(key))]
+        versions = {(it.secret, it.version_id) for it in filed}
         for name, record in self.quick_secrets.secrets.items():
             for version_id, labels in record.stages().items():
-                held = self.held(name, version_id)
-                if held and held.trusted and self._counts(held, labels):
-                    if held.authority and (name, version_id) in self.by_hand:
-                        may |= _above(
-                            held
-                        )  # nobody files what was put by hand; setSecret has it trusted when it issues
-                    else:
-                        needed |= {pki.fingerprint(it): it for it in (*held.chain, held.anchor)}
-                if not {(it.secret, it.version_id) for it in filed} & {(name, version_id)}:
+                held, is_filed = self.held(name, version_id), (name, version_id) in versions
+                if not is_filed:
                     may |= {it.anchor for it in filed if it.secret == name}
+                if not held or not held.trusted or not self._counts(held, labels):
+                    continue
+                by_hand = held.authority and (name, version_id) in self.by_hand
+                abandoned = record.deleted_date and labels == [PENDING]
+                if not is_filed and (by_hand or abandoned):
+                    may |= _above(held)  # nobody files it; setSecret has it trusted before anything is issued from it
+                else:
+                    needed |= {pki.fingerprint(it): it for it in (*held.chain, held.anchor)}
         for key in [it for it in self.s3.objects if it.startswith(layout.STATIC_ANCHORS)]:
             newest = self.s3.newest(key)
             needed |= bundle.certificates(newest.body or b"") if newest else {}

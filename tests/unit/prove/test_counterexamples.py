@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 
 from mtls_rotation.errors import TruststoreGuardError
-from tests.prove.world import World, endpoint_of
+from mtls_rotation.pki import certificates as pki
+from tests import builders
+from tests.prove.world import SECOND_DOMAIN, World, endpoint_of
 from tests.unit.stack import CA, CLIENT, DOMAIN
 
 DAY = 86400
@@ -76,3 +78,20 @@ def test_what_is_new_reaches_a_busy_domain_while_what_would_go_is_held_back(worl
     world.settling[DOMAIN] = world.moment + timedelta(seconds=60)
 
     assert world.rotate_through(CA)
+
+
+def test_the_thirty_seconds_count_from_when_the_update_was_taken(world: World) -> None:
+    """Not from when it was decided on: the calls in between take time, too. The world refuses one that is early."""
+    world.add_domains(SECOND_DOMAIN)
+    world.running[SECOND_DOMAIN] = list(world.running[DOMAIN])
+    pem = pki.to_pem(builders.foreign(not_before=world.moment - timedelta(days=1)))
+    world.upload("anchors/static/partner.pem", pem.encode())
+    quick = world.wire.tick
+    world.wire.tick = lambda: world.shared_time.tick(timedelta(seconds=1))
+    world.go(world.start_sync(world.queue))
+    world.wire.tick = quick
+    while len(world.gateway.updates) < 2:
+        world.pass_seconds(1)
+        world.go(world.start_sync(world.queue))
+
+    assert {name for name, _ in world.gateway.updates} == {DOMAIN, SECOND_DOMAIN}

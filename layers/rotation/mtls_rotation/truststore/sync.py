@@ -422,6 +422,8 @@ class TruststoreSync:
             target.deploy(move.update, truststore)
         except DomainBusyError as busy:
             return replace(result, retry_after=busy.retry_after), notes, stored
+        # Its time counts from when API Gateway has taken it.
+        told = replace(told, at=self._clock())
         notes = replace(notes, told={**notes.told, target.name: told})
         left = tuple(name for name in behind if name != target.name)
         return replace(result, behind=left, updated=(target.name,)), notes, stored
