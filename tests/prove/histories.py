@@ -115,15 +115,15 @@ class History(RuleBasedStateMachine):
         self._go(run.process or self.world.start_step(run), calls)
 
     @precondition(lambda self: self.world.runs)
-    @rule(which=WHICH, calls=CALLS)
-    def take_the_same_step_twice(self, which: int, calls: int | None) -> None:
+    @rule(which=WHICH, ahead=st.integers(1, 9), calls=CALLS)
+    def take_the_same_step_twice(self, which: int, ahead: int, calls: int | None) -> None:
         """The same step of the same version, at once: an event that came twice, or a retry of one that seemed dead."""
         self._play("same step twice")
         run = self._run(which)
         twin = Run(run.secret, run.token, run.step)
         self.world.runs.append(twin)
         process = run.process or self.world.start_step(run)
-        self._go(process, 1)
+        self._go(process, ahead)
         self._go(self.world.start_step(twin), calls)
 
     @rule(which=WHICH, times=st.integers(1, 3))
