@@ -34,3 +34,14 @@ def test_no_request_fails_and_every_rotation_ends_well_while_a_third_of_the_call
     assert after.sent > before.sent
     assert after.failed == 0, after.failures
     assert shaky.deployment.accepts(shaky.deployment.held())
+
+
+@pytest.mark.timeout(120)
+def test_what_an_application_holds_serves_while_secrets_manager_is_away(shaky: Stack) -> None:
+    before = shaky.application.told()
+    Trial(shaky).outage()
+    after = shaky.application.told()
+
+    assert after.failed_checks > before.failed_checks
+    assert after.sent > before.sent
+    assert after.failed == 0, after.failures

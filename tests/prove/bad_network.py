@@ -26,7 +26,7 @@ from mtls_rotation.truststore.api_gateway import UPDATE_INTERVAL
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.prove import Outcome, application, fault_proxy
 from tests.prove.application import Application, Told
-from tests.prove.fault_proxy import KINDS, FaultProxy, spread, surely
+from tests.prove.fault_proxy import KINDS, RESET, FaultProxy, spread, surely
 
 SHARES = (0.1, 0.3, 0.5)
 # Every service that a function or an application asks. The logs are Lambda's own to write: nobody here calls them.
@@ -153,6 +153,20 @@ class Trial:
         self.tally.seconds[what] = round(time.monotonic() - began, 1)
         self._converge(secrets)
 
+    def outage(self, checks: int = 3) -> None:
+        """Have every call to Secrets Manager fail until so many checks of the applications have: what they hold serves.
+
+        Raises:
+            TimeoutError: no check failed.
+        """
+        application = self._stack.application
+        before = application.told().failed_checks
+        self._stack.proxy.spoil([{"service": "secretsmanager", **fault_proxy.spoil("secretsmanager", RESET)}])
+        try:
+            await_condition(lambda: application.told().failed_checks >= before + checks, "checks that fail", ENDS)
+        finally:
+            self._stack.proxy.spoil([])
+
     def begin_anew(self, times: int) -> None:
         """Ask fresh execution environments of the authorizer about a valid certificate: they have all yet to read."""
         deployment = self._stack.deployment
@@ -267,6 +281,7 @@ def trial(folder: Path) -> Outcome:
             except TimeoutError as error:
                 outcome.failures.append(str(error))
             print(what, it.tally.seconds.get(what), flush=True)
+        it.outage()
         told = stack.application.told()
         requests, failed = of_requests(told)
         outcome.counts = {"requests": requests, **it.summary()}
