@@ -30,7 +30,7 @@ MOVED = "moved.e2e.example"
 def life(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A stack as it is on the day that it is made. The tests of this file run in order on it."""
     # The rate of domain updates is not what is tried here.
-    rate = {"domain_update_interval": timedelta(seconds=1)}
+    rate: dict[str, Any] = {"domain_update_interval": timedelta(seconds=1)}
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **rate) as aws:
         made = on_gateway.deploy(aws, "e2e-life", DOMAIN)
         yield await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
