@@ -31,8 +31,10 @@ def key() -> str:
 @pytest.fixture
 def planted(tmp_path: Path) -> Iterator[tuple[LocalAws, Any]]:
     """A local AWS that nobody else looks through, and its clients by name."""
-    with hearing(Hearing(Scanner())), LocalAws.start(log_path=tmp_path / "log") as aws:
-        yield aws, sam.session(sealed(os.environ, aws.environment())).client
+    with hearing(Hearing(Scanner())):
+        with LocalAws.start(log_path=tmp_path / "log") as aws:
+            yield aws, sam.session(sealed(os.environ, aws.environment())).client
+        (tmp_path / "log").unlink()  # the function has printed its key
 
 
 def package(text: str) -> bytes:

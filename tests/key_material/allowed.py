@@ -11,6 +11,10 @@ ALLOWED: tuple[tuple[str, str], ...] = (
         "the client's file for one read, where an application allowed it; the test looks at its mode and its end",
     ),
     (
+        r"/.*/\.client\.(pem|p12)\.[0-9a-f]{16}",
+        "what `mtlsctl export` was asked to write, beside the operator's file until it is whole",
+    ),
+    (
         r"calls of AWS during tests/unit/test_revocation\.py::test_a_private_key_among_the_uploads_is_called_out_.*",
         "the test is an operator who uploads a key by mistake, and shows that it goes no further",
     ),
@@ -19,6 +23,23 @@ ALLOWED: tuple[tuple[str, str], ...] = (
         "what is planted there is found by the tests' own scanners, and pytest keeps what was logged meanwhile",
     ),
 )
+
+
+# Tests whose own folder (`tmp_path`) has keys in it: the module, the files, and why.
+OPERATORS: tuple[tuple[str, str, str], ...] = (
+    ("tests/e2e/test_mtlsctl_export.py", r".*", "what an operator has asked `mtlsctl export` to write"),
+    (
+        "tests/e2e/test_mtlsctl_import.py",
+        r".*\.(pem|key)",
+        "the files with which an operator comes to `mtlsctl import`",
+    ),
+    ("tests/e2e/test_issuers.py", r"(ca|other)\.key", "openssl's keys for a partner's CA and a stranger's request"),
+)
+
+
+def own_reason_for(module: str, name: str) -> str | None:
+    """Why a file in the folder of a module's test may hold a key; None if it may not."""
+    return next((why for of, files, why in OPERATORS if of == module and re.fullmatch(files, name)), None)
 
 
 def reason_for(place: str) -> str | None:

@@ -24,12 +24,13 @@ class Files:
 _seen = Files()
 
 
-def look_through(folder: Path, kind: str, scanner: Scanner) -> None:
+def look_through(folder: Path, kind: str, scanner: Scanner, but: frozenset[Path] = frozenset()) -> None:
     """Look at every regular file below a folder, or at the one file that it is. Links are not followed."""
     if folder.is_symlink():
         return
     for path in [folder] if folder.is_file() else _below(folder):
-        look_at(path, kind, scanner)
+        if path not in but:
+            look_at(path, kind, scanner)
 
 
 def look_at(path: Path, kind: str, scanner: Scanner) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from localaws import LocalAws
 from tests.key_material import files, local_aws
-from tests.key_material.hearing import Hearing, hearing
+from tests.key_material.allowed import OPERATORS, own_reason_for
+from tests.key_material.hearing import ROOT, Hearing, hearing
 from tests.key_material.scanner import Scanner
 
 
@@ -31,6 +32,7 @@ class Watch:
         self._stack = ExitStack()
         self._logs: set[Path] = set()
         self._folder: Path | None = None
+        self._operators: set[Path] = set()
 
     def begin(self, folder: Path) -> None:
         """Listen from now on. Temporary files of the run go below the folder."""
@@ -75,6 +77,15 @@ class Watch:
         if report.longrepr:
             self.hearing.hear("exceptions", str(report.longrepr))
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """Note which files of a test are an operator's, while it is known whose folder it is."""
+        folder = getattr(item, "funcargs", {}).get("tmp_path")
+        module = item.path.relative_to(ROOT).as_posix() if item.path.is_relative_to(ROOT) else ""
+        if isinstance(folder, Path) and any(module == of for of, _, _ in OPERATORS):
+            below = (it for it in folder.rglob("*") if it.is_file())
+            self._operators.update(it for it in below if own_reason_for(module, it.name))
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.longrepr:
             self.hearing.hear("exceptions", str(report.longrepr))
@@ -91,7 +102,7 @@ class Watch:
         for log in self._logs:
             if log.exists():
                 self.scanner.scan_file("logs", log)
-        files.look_through(self._folder, "files", self.scanner)
+        files.look_through(self._folder, "files", self.scanner, frozenset(self._operators))
         self.seconds += time.monotonic() - began
         if self.scanner.findings:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
