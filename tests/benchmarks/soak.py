@@ -474,6 +474,7 @@ def measure(rotations: int = ROTATIONS, ca_rotations: int = CA_ROTATIONS) -> tup
         aws = held.enter_context(LocalAws.start(log_path=folder / "local-aws.log", enforce_iam=True))
         made = on_gateway.deploy(aws, "soak", DOMAIN, AnchorOverlapHours=f"{overlap / timedelta(hours=1):g}")
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
+        deployment.await_rest(deployment.ca)
         clients = further(deployment, CAS, CLIENTS_OF_A_CA)
         server_ca = folder / "server-ca.pem"
         server_ca.write_text(made.server_ca)

@@ -104,6 +104,7 @@ def deployed(folder: Path, name: str, rate: float = RATE, **parameters: str) -> 
             )
         made = on_gateway.deploy(aws, name, DOMAIN, **parameters)
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
+        deployment.await_rest(deployment.ca)
         server_ca = folder / "server-ca.pem"
         server_ca.write_text(made.server_ca)
         log = held.enter_context((folder / "application.log").open("w"))
