@@ -11,7 +11,7 @@ from tests.unit.stack import CLIENT, DOMAIN
 
 TestHistories = History.TestCase
 TestHistories.settings = settings(
-    max_examples=45, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=36, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
