@@ -196,6 +196,7 @@ def _play(world: World, scenario: Scenario, ran: Ran) -> None:
     world.killer.at_work = True
     scenario.act(world)
     world.killer.at_work = False
+    world.settle()  # the daily run: what one had just said in passing, another need not have
     ran.ending = ending(world)
     ran.problems += problems(world, waiting=scenario.waiting)
     world.forced = True  # more than half of a small truststore may leave at once

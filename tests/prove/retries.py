@@ -164,6 +164,7 @@ class World:
         for _ in range(TRIES):
             self.serve()
             if self._synced and not self.stack.secrets.rotations:
+                self.stack.gateway.settle()
                 return
         raise StuckError("the stack goes on asking for things")
 
