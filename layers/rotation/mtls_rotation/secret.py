@@ -287,7 +287,7 @@ _COHERENCE = (
 def _explain(error: ValidationError, where: str) -> InvalidSecretError:
     """One problem of a validation error in the operator's words. Only what the operator wrote is ever quoted."""
     problem = error.errors(include_url=False, include_context=True)[0]
-    location = [str(part) for part in problem["loc"]]
+    location = [_name(part) for part in problem["loc"]]
     kind = problem["type"]
     quotable = bool(location) and location[0] in _OPERATORS_OWN
     value = problem["input"]
@@ -324,6 +324,12 @@ def _expectation(problem: Any) -> str:
             return "issuer.type to be there"
         case _:
             return re.sub(r"^\w+ should ", "it to ", str(problem["msg"]))
+
+
+def _name(part: int | str) -> str:
+    """A member's name, which the operator chose: of a long one only how long it is, as it may be a private key, too."""
+    text = str(part)
+    return text if len(text) <= 80 and "PRIVATE KEY" not in text else f"(a name of {len(text)} characters)"
 
 
 def _quote(value: object) -> str:
