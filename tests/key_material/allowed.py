@@ -33,6 +33,11 @@ OPERATORS: tuple[tuple[str, str, str], ...] = (
         r".*\.(pem|key)",
         "the files with which an operator comes to `mtlsctl import`",
     ),
+    (
+        "tests/e2e/test_document_commands.py",
+        r"stock\.key|certificate\.yaml|client\.pem",
+        "what the documents' operators come with, and have exported",
+    ),
     ("tests/e2e/test_issuers.py", r"(ca|other)\.key", "openssl's keys for a partner's CA and a stranger's request"),
 )
 

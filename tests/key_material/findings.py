@@ -33,6 +33,15 @@ class Finding:
         return f"{self.place}, byte {self.offset}: {self.kind}{wrapped}, after {self.context!r}"
 
 
+def by_place(findings: list[Finding]) -> list[str]:
+    """A line for each place: the first that was found there, and how many more there are."""
+    lines = []
+    for place in dict.fromkeys(it.place for it in findings):
+        first, *more = [it for it in findings if it.place == place]
+        lines.append(f"{first}, and {len(more)} more there" if more else str(first))
+    return lines
+
+
 def context(view: bytes, offset: int) -> str:
     """The text before an offset, with all blacked out that could be a key."""
     before = view[max(0, offset - 4 * CONTEXT) : offset].decode("latin-1")

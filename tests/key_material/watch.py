@@ -14,8 +14,12 @@ import pytest
 from localaws import LocalAws
 from tests.key_material import files, local_aws
 from tests.key_material.allowed import OPERATORS, own_reason_for
+from tests.key_material.findings import by_place
 from tests.key_material.hearing import ROOT, Hearing, hearing
 from tests.key_material.scanner import Scanner
+
+# Below build/: what the demo and `make prove` leave for their readers, and the logs of their local AWS.
+REPORTS = ("demo", "prove", "local-aws.log")
 
 
 class Watch:
@@ -103,6 +107,8 @@ class Watch:
             if log.exists():
                 self.scanner.scan_file("logs", log)
         files.look_through(self._folder, "files", self.scanner, frozenset(self._operators))
+        for report in REPORTS:
+            files.look_through(ROOT / "build" / report, "reports", self.scanner)
         self.seconds += time.monotonic() - began
         if self.scanner.findings:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -117,6 +123,5 @@ class Watch:
             f"{len(self.scanner.needles)} secret numbers known, in {self.seconds:.1f} s",
             red=bool(findings),
         )
-        for place in dict.fromkeys(it.place for it in findings):
-            first, *more = [it for it in findings if it.place == place]
-            terminalreporter.line(f"  {first}" + (f", and {len(more)} more there" if more else ""), red=True)
+        for line in by_place(findings):
+            terminalreporter.line(f"  {line}", red=True)

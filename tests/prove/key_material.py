@@ -36,6 +36,7 @@ from mtls_rotation.request import CertificateRequest
 from tests import builders
 from tests.e2e.conftest import Deployment, await_first_rotation
 from tests.key_material import files, local_aws, processes
+from tests.key_material.findings import by_place
 from tests.key_material.hearing import Hearing, hearing
 from tests.key_material.scanner import Scanner
 from tests.mtlsctl import Mtlsctl
@@ -120,7 +121,7 @@ def run() -> Outcome:
         "parts": len(life.steps),
         "found": len(scanner.findings),
     }
-    outcome.failures += [str(it) for it in scanner.findings] + life.failed
+    outcome.failures += by_place(scanner.findings) + life.failed
     outcome.notes += NOTES
     return outcome
 
