@@ -39,10 +39,12 @@ def replaced(text: str, name: str, table: str) -> str:
 
 def tables() -> Mapping[tuple[str, str], Callable[[], str]]:
     """(document, table) → what makes the table."""
-    from tests.documents import bounds, costs, roles
+    from tests.documents import bounds, costs, figures, roles
 
     return {
         ("README.md", "costs"): costs.table,
         ("docs/security.md", "roles"): roles.table,
         ("docs/limits.md", "bounds"): bounds.table,
+        ("docs/reliability.md", "faults"): figures.faults,
+        ("docs/security.md", "attacks"): figures.attacks,
     }

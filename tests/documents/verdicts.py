@@ -66,7 +66,7 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     (_ALL, r"make local.*", Held("tests/e2e/test_newcomer.py", "it stays in the foreground")),
     (
         _ALL,
-        r"make test",
+        r"make (test|lint)",
         Held(
             "tests/unit/test_documents.py::test_ci_runs_what_a_developer_runs_and_holds_nothing_that_is_secret",
             "it is what runs this",
@@ -76,6 +76,11 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
         _ALL,
         r"make bench|python -m tests\.benchmarks\.(fleet|clients).*",
         Held("tests/integration/test_fleet.py", "it measures for minutes"),
+    ),
+    (
+        _ALL,
+        r"make prove|python -m tests\.prove( --keep)?",
+        Held("tests/unit/prove/test_crash_points.py", "it tries for half an hour; the quick forms are tests"),
     ),
     (_ALL, r"make package", Held("tests/e2e/test_package.py", "it has a test of its own")),
     (

@@ -24,6 +24,8 @@ from tests.prove import Outcome
 
 DIRECTORY = sam.ROOT / "build" / "prove"
 REPORT = DIRECTORY / "report.json"
+# The last full run that was kept: the figures in the documents are from it.
+KEPT = sam.ROOT / "docs" / "prove.json"
 # In the order of the table. Each runs in a process of its own, the longest first.
 PARTS = (
     "bad_network",
@@ -43,6 +45,7 @@ def main() -> int:
     """Run all, or those that are named."""
     parser = argparse.ArgumentParser(prog="python -m tests.prove", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    parser.add_argument("--keep", action="store_true", help="keep the report for the documents' figures, if all held")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
@@ -54,7 +57,12 @@ def main() -> int:
     wanted = [part for part in PARTS if not arguments.parts or part in arguments.parts]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         ended = dict(zip(wanted, pool.map(run, wanted), strict=True))
-    return report(ended)
+    failed = report(ended)
+    if arguments.keep:
+        if failed or arguments.parts:
+            parser.error("what is kept is a whole run in which nothing failed")
+        KEPT.write_text(REPORT.read_text())
+    return failed
 
 
 def alone(part: str) -> int:
