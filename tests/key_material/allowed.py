@@ -38,6 +38,7 @@ OPERATORS: tuple[tuple[str, str, str], ...] = (
         r"stock\.key|certificate\.yaml|client\.pem",
         "what the documents' operators come with, and have exported",
     ),
+    ("tests/e2e/test_mtlsctl_revoke.py", r"key\.pem", "a key that an operator takes for a certificate, to be refused"),
     ("tests/e2e/test_issuers.py", r"(ca|other)\.key", "openssl's keys for a partner's CA and a stranger's request"),
 )
 

@@ -109,8 +109,9 @@ class Hearing:
             rest += [it.__context__, it.__cause__, *getattr(it, "exceptions", ())]
 
     def call(self, service: str, operation: str, parameters: dict[str, Any], answer: Any) -> None:
-        """A call of AWS: what was sent. Of Secrets Manager's the keys are learnt, and all else is looked at."""
-        sent = {key: it for key, it in parameters.items() if key not in {"SecretString", "SecretBinary"}}
+        """A call of AWS: what was sent, but for keys where they belong. Those of Secrets Manager are learnt."""
+        kept = _KEPT.get(f"{service} {operation}", set())
+        sent = {key: it for key, it in parameters.items() if key not in kept}
         self.hear("calls of AWS", f"{service} {operation} {json.dumps(sent, default=_shown)}")
         values = (source.get("SecretString") for source in (parameters, answer) if isinstance(source, dict))
         if service == "secretsmanager":
@@ -131,6 +132,13 @@ class Hearing:
             files.look_through(whole, "files", self.scanner)
 
 
+# By call, what of it is there to hold a key.
+_KEPT = {
+    "secretsmanager CreateSecret": {"SecretString"},
+    "secretsmanager PutSecretValue": {"SecretString"},
+    "secretsmanager UpdateSecret": {"SecretString"},
+    "acm ImportCertificate": {"PrivateKey"},
+}
 _OF_EVERY_RECORD = set(vars(logging.makeLogRecord({}))) - {"args", "msg"}
 # Who listens is the last of these: a test that plants a key does so before a listener of its own.
 _listening: list[Hearing] = []

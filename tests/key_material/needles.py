@@ -76,11 +76,12 @@ class Needles:
         words = memoryview(data)[: len(data) // WORD * WORD].cast("Q")
         if self._words.keys().isdisjoint(words):
             return []
-        return [it for place, word in enumerate(words) if (it := self._look(data, place * WORD, word))]
+        known = [(place, word) for place, word in enumerate(words) if word in self._words]
+        return [it for place, word in known if (it := self._look(data, place * WORD, word))]
 
     def _look(self, data: bytes, at: int, word: int) -> tuple[int, str] | None:
         """Whether what is around a word is a known number, and not only the word."""
-        for form, offset in self._words.get(word, ()):
+        for form, offset in self._words[word]:
             start = at - offset  # where the whole of it would begin
             first, last = offset, offset + WORD
             while first and start + first > 0 and data[start + first - 1] == form.text[first - 1]:

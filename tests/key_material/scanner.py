@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -16,7 +17,8 @@ from tests.key_material.views import View, members, views
 CHUNK = 4 << 20
 OVERLAP = 32 << 10  # more than any key takes, however it is written
 DEPTH = 5
-_PROGRAM = b"\x7fELF"  # machine code is no text: it is looked at as it is, with nothing undone
+_ZIP = b"PK\x03\x04"
+_PROGRAM = b"\x7fELF"  # machine code is no text, nor is an archive: it is looked at with nothing undone
 _FINDINGS = 20  # in a place: the first ones say what there is to say
 
 
@@ -61,7 +63,7 @@ class Scanner:
                 return []
             self._seen.add(digest)
             file.seek(0)
-            if file.read(4) == b"PK\x03\x04":
+            if file.read(4) == _ZIP:
                 return self._note(it for view in members(file) for it in self._members(place, view))
             file.seek(0)
             return self._note(self._stream(place, iter(lambda: file.read(CHUNK), b"")))
@@ -72,12 +74,20 @@ class Scanner:
         return few
 
     def _blob(self, place: str, data: bytes) -> Iterator[Finding]:
-        if data.startswith((b"PK\x03\x04", b"\x1f\x8b\x08")) or len(data) <= CHUNK:
-            yield from self._view(place, 0, data, (), program=data.startswith(_PROGRAM))
+        if data.startswith(_ZIP):
+            with io.BytesIO(data) as file:
+                for view in members(file):
+                    yield from self._members(place, view)
+        if data.startswith(b"\x1f\x8b\x08") or len(data) <= CHUNK:
+            yield from self._view(place, 0, data, (), program=data.startswith((_PROGRAM, _ZIP)))
         else:
             yield from self._stream(place, (data[at : at + CHUNK] for at in range(0, len(data), CHUNK)))
 
     def _members(self, place: str, view: View) -> Iterator[Finding]:
+        digest = hashlib.sha256(view.data).digest()
+        if digest in self._seen:
+            return
+        self._seen.add(digest)  # a function's folder has it unpacked
         for found in self._blob(place, view.data):
             yield Finding(place, found.offset, found.kind, (view.name, *found.decoded), found.context)
 
@@ -85,7 +95,7 @@ class Scanner:
         """Chunk by chunk, each with the end of the one before it."""
         at, before, program = 0, b"", False
         for chunk in chunks:
-            program = chunk.startswith(_PROGRAM) if not at else program
+            program = chunk.startswith((_PROGRAM, _ZIP)) if not at else program
             yield from self._view(place, at - len(before), before + chunk, (), program=program)
             at += len(chunk)
             before = chunk[-OVERLAP:]

@@ -106,7 +106,7 @@ def _runs(data: bytes) -> Iterator[View]:
     noise: list[tuple[bytes, bytes]] = []
     for run in _RUN.findall(joined):
         standard = run.translate(_STANDARD)
-        for skipped in range(4):
+        for skipped in range(4 if _DIGITS.fullmatch(run) is None else 0):
             last = len(standard) - ((len(standard) - skipped) % 4 == 1)
             decoded = a2b_base64(standard[skipped:last] + b"==")
             if decoded.startswith(_ARCHIVES):
@@ -128,7 +128,8 @@ def _runs(data: bytes) -> Iterator[View]:
 
 def _speaks(decoded: bytes) -> bool:
     """Whether there is a text in it: noise is not ASCII for so long. A path before it makes noise of a part."""
-    return any(decoded[at : at + 16].isascii() for at in (0, len(decoded) // 2, len(decoded) - 16))
+    middle = len(decoded) // 2
+    return decoded[:16].isascii() or decoded[-16:].isascii() or decoded[middle : middle + 16].isascii()
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
