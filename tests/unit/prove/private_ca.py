@@ -17,11 +17,15 @@ def issued_by_private_ca(stack: Stack) -> tuple[str, set[tuple[str, str]]]:
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
         called.add((model.name, params["CertificateAuthorityArn"]))
 
-    client.meta.events.register("provide-client-params.acm-pca.*", note)
-    issuer = {"type": "acm-pca", "certificate_authority_arn": arn}
-    stack.add_secret(CLIENT, builders.client_definition(issuer=issuer))
-    stack.now = datetime.now(UTC) + timedelta(seconds=2)  # moto's CA is as old as this test, and not backdated
-    stack.rotate()
+    every = "provide-client-params.acm-pca.*"
+    client.meta.events.register(every, note)
+    try:
+        issuer = {"type": "acm-pca", "certificate_authority_arn": arn}
+        stack.add_secret(CLIENT, builders.client_definition(issuer=issuer))
+        stack.now = datetime.now(UTC) + timedelta(seconds=2)  # moto's CA is as old as this test, and not backdated
+        stack.rotate()
+    finally:
+        client.meta.events.unregister(every, note)  # other tests have the same client
     return arn, called
 
 
