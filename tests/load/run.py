@@ -194,6 +194,7 @@ class Load:
         )
 
     def _rotate(self, secret: str) -> None:
+        self.deployment.await_rest(secret)
         version = self.deployment.rotate(secret, within=SECONDS)
         # Where reads lag behind, the rotation is over when it can be read.
         await_condition(
