@@ -63,7 +63,7 @@ ENDS = 180.0
 GROWTH, MEMORY, DESCRIPTORS = 0.05, 6 * 2**20, 12
 NOTES = (
     "Drift is how far the median of the last quarter of the looks is above that of the second.",
-    "A process may drift by 6 MiB or 5%, and by 12 descriptors (connections come and go). The emulator is apart.",
+    "A process may drift by 6 MiB or 5%, and by 12 descriptors. The emulator is apart.",
     "The index of what was issued remembers for 30 days, and an anchor stays for an overlap: both grow meanwhile.",
     "What is left is shown by syncs with the functions' code, in this process, on clocks 1 hour to 31 days ahead.",
     "The guard against large removals is off for those: twenty CAs do not end within minutes but here.",
