@@ -259,7 +259,8 @@ def workers(aws: LocalAws) -> dict[str, int]:
             continue
         for setting in settings:
             if setting.startswith(b"AWS_LAMBDA_FUNCTION_NAME="):
-                found[f"{setting.decode().partition('=')[2]} {entry.name}"] = int(entry.name)
+                name = setting.decode().split("-")[-2]  # as the template has it, between the stack's name and a suffix
+                found[f"{name} {entry.name}"] = int(entry.name)
     return found
 
 
@@ -284,18 +285,25 @@ def drift(values: Sequence[float]) -> float:
 
 
 def grown(looks: Sequence[Look], kind: str, least: float) -> tuple[dict[str, Any], list[str]]:
-    """How each process that was there from the second quarter on has grown, and those that grew by too much."""
+    """How the processes that were there from the second quarter on have grown, and which grew by too much.
+
+    Returns what was measured of each function, or program: of the process that grew most.
+    """
     later = looks[len(looks) // 4 :]
     names = set.intersection(*(set(getattr(look, kind)) for look in later))
-    found, failures = {}, []
+    found: dict[str, dict[str, int]] = {}
+    failures = []
     for name in sorted(names):
-        values = [getattr(look, kind).get(name, 0) for look in looks]
-        known = [value for value in values if value]
-        by = drift(known)
-        found[name] = {"first": known[0], "last": known[-1], "drift": round(by)}
-        allowed = max(least, GROWTH * statistics.median(known))
+        values = [value for look in looks if (value := getattr(look, kind).get(name))]
+        by, allowed = drift(values), max(least, GROWTH * statistics.median(values))
         if by > allowed and name != "emulator":  # which is not ours
-            failures.append(f"{kind} of {name} grew by {by:,.0f}, and {allowed:,.0f} is allowed: {known}")
+            failures.append(f"{kind} of {name} grew by {by:,.0f}, and {allowed:,.0f} is allowed: {values}")
+        program = name.partition(" ")[0]
+        most = found.get(program)
+        count = most["processes"] + 1 if most else 1
+        if most is None or by > most["drift"]:
+            found[program] = {"first": values[0], "last": values[-1], "drift": round(by)}
+        found[program]["processes"] = count
     return found, failures
 
 
