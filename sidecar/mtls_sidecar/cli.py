@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -51,7 +52,7 @@ def _command[S: Settings](
             sys.stderr.write(f"mtls-sidecar: {error}\n")
             raise typer.Exit(MISCONFIGURED) from None
         if context.params["check"]:
-            sys.stdout.write(settings.model_dump_json(indent=2) + "\n")
+            sys.stdout.write(json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
             return
         logs.set_up(settings.log_format)
         try:

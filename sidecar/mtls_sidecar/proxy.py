@@ -11,7 +11,7 @@ from contextlib import suppress
 from http import HTTPStatus
 
 import aiohttp
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Handler, LooseHeaders
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
@@ -103,6 +103,9 @@ class Proxy:
         return response
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
+        if request.version < HttpVersion10:
+            detail = "HTTP/1.0 and HTTP/1.1 are understood here."
+            raise Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "http_version", detail, ends_connection=True)
         target = _target(request)
         fields = _fields(request)
         if (itself := _answered_here(request, fields)) is not None:
@@ -164,7 +167,9 @@ class Proxy:
         except UnfitFieldError as error:
             detail = f"The upstream's field {error} cannot be passed on."
             raise Problem(HTTPStatus.BAD_GATEWAY, "http_protocol_error", detail, upstream=True) from None
-        response = _Relayed(status=answer.status, reason=answer.reason, headers=fields)
+        # A phrase that cannot be passed on is no loss: nobody is to go by it (RFC 9112, 4).
+        reason = answer.reason if (answer.reason or "").isprintable() else None
+        response = _Relayed(status=answer.status, reason=reason, headers=fields)
         ends_with_connection = request.version < HttpVersion11 and response.content_length is None
         if self.draining or ends_with_connection:
             response.force_close()

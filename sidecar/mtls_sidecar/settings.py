@@ -26,6 +26,8 @@ from mtls_sidecar import address
 from mtls_sidecar.address import Address, TcpAddress, UnixAddress
 from mtls_sidecar.upstream import Upstream
 
+# What splits a command takes the square of its length.
+_LONGEST_COMMAND = 16 << 10
 # PATH_MAX of Linux.
 _LONGEST_PATH = 4096
 _SHOWN = PlainSerializer(str, when_used="json-unless-none")
@@ -50,6 +52,8 @@ def _read_with(read: Any) -> BeforeValidator | PlainValidator:
 
 def _arguments(value: Any) -> Any:
     if isinstance(value, str):
+        if len(value) > _LONGEST_COMMAND:
+            raise unfit(f"a command of {_LONGEST_COMMAND} characters at most")
         try:
             value = shlex.split(value)
         except ValueError as error:

@@ -7,7 +7,7 @@ combination of a name and dimensions that is sent in a month is a metric that Cl
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
@@ -34,7 +34,13 @@ def measure(name: str, value: float, unit: MetricUnit = MetricUnit.Count, **dime
 
 
 def share_format(logger: Logger) -> None:
-    """Have the package's own log lines written as the function's are, with the keys that it has appended."""
+    """Have the package's own log lines written as the function's are, with the keys that it has appended.
+
+    No line is lost for what a caller sent: half a character, which JSON may hold and UTF-8 may not, stays escaped.
+    """
+    formatter: Any = logger.registered_formatter
+    serialize = formatter.json_serializer
+    formatter.json_serializer = lambda line: serialize(line).encode(errors="backslashreplace").decode()
     package = logging.getLogger(_PACKAGE)
     package.handlers = [logger.registered_handler]
     package.setLevel(logger.log_level)

@@ -18,8 +18,10 @@ def to_compact(moment: datetime) -> str:
 
 def from_compact(text: str) -> datetime | None:
     """The moment that `to_compact` wrote; None if the text is none of its."""
-    if len(text) != len("20261225T101112Z") or text[8] != "T" or text[-1] != "Z":
+    if len(text) != len("20261225T101112Z") or text[8] != "T" or text[-1] != "Z" or text < "1970":
         return None
+    if not (text.isascii() and text[:8].isdecimal() and text[9:15].isdecimal()):
+        return None  # of the other forms that ISO 8601 has for a moment, none is ours
     try:
         return datetime.fromisoformat(text)  # many times quicker than strptime: a sync reads one for each certificate
     except ValueError:

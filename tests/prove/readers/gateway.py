@@ -219,13 +219,13 @@ def _path(data: bytes) -> None:
 
 def _send(request: Incoming) -> None:
     """As far as to a certificate, of which there is none; what would go out is looked at."""
-    name, rest = paths.split(request.path) if request.path.startswith("/proxy/") else ("", "")
     try:
         _forwarding().send(request, 5)
     except NoAnswerError as error:
         json.loads(error.problem.document("id"))
         if error.problem.code != "no-client-certificate":
             raise
+    name, rest = paths.split(request.path)
     route = RouteTable.parse(json.dumps(_table()), "t").routes[name]
     target = paths.target(route.upstream, rest, request.query)
     assert target.startswith(b"/v2"), target

@@ -118,7 +118,7 @@ def _use(read: Settings) -> None:
     try:
         check(read)
     finally:
-        read.model_dump_json()
+        json.dumps(read.model_dump(mode="json"))
     if isinstance(read, ProxySettings):
         read.upstream.url("/a?b")
         if read.listen != read.admin and isinstance(read.listen, address.UnixAddress):

@@ -24,7 +24,7 @@ from tests.prove.readers import Reader
 from tests.prove.readers.bombs import Bombs
 
 _REQUEST = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ /v2/[^ \r\n]* HTTP/1\.1")
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
+_STATUS = re.compile(rb"HTTP/(?:1\.[0-9] |0\.9 [45])")
 _PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 # Turns of the loop after which nothing more is to be expected of a request that has not come to its end.
 _TURNS = 60

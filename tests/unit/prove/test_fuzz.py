@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from aiohttp import HttpVersion11, web
+from aws_lambda_powertools import Logger
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,7 +24,7 @@ from multidict import CIMultiDict
 
 from mtls_client.context_template import ContextTemplate
 from mtls_client.errors import InvalidServerCaError
-from mtls_rotation import custom_resource, events
+from mtls_rotation import custom_resource, events, layout
 from mtls_rotation.authorizer.caller import Caller
 from mtls_rotation.errors import (
     InvalidEventError,
@@ -42,6 +44,7 @@ from mtls_rotation.revocation.register import Register
 from mtls_rotation.rotation import Step
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.signed_certificates import SigningRequest, certificates_in
+from mtls_rotation.telemetry import share_format
 from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.notes import Notes
 from mtls_rotation.truststore.requests import SyncRequest
@@ -56,7 +59,7 @@ from mtlsctl.errors import InvalidInputError
 from mtlsctl.making import identity, schedule
 from mtlsctl.rotation import log
 from tests import builders, odd
-from tests.prove.readers import bombs, pem, signed
+from tests.prove.readers import bombs, pem, sidecar_http, signed
 
 ROOT = Path(__file__).parents[3]
 BEGIN, END = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"
@@ -222,7 +225,7 @@ class TestSignedCertificates:
 
     def test_what_is_announced_of_a_refusal_fits_into_an_event(self) -> None:
         with pytest.raises(signed._AnnouncedError):
-            signed._take_in(bombs.CERTIFICATES["subject of many attributes"](1 << 20) * 2)
+            signed._take_in(bombs.CERTIFICATES["subject of many attributes"](1 << 18) * 2)
 
 
 class TestBundles:
@@ -233,10 +236,10 @@ class TestBundles:
 
     @pytest.mark.usefixtures("quickly")
     def test_of_many_cas_of_two_names_take_no_square(self) -> None:
-        certificates = [it for it in bundle.parse(pem.of_two_names(4 << 20)) if isinstance(it, x509.Certificate)]
+        certificates = [it for it in bundle.parse(pem.of_two_names(2 << 20)) if isinstance(it, x509.Certificate)]
         began = time.process_time()
         assert over_long_chains(certificates) == {}
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < 0.25
 
     def test_notes_with_a_certificate_that_cannot_be_read_to_its_end_are_no_notes(self) -> None:
         spoilt = pem.as_pem(builders.with_an_unknown_key(builders.root().certificate)).decode()
@@ -249,6 +252,16 @@ class TestBundles:
     def test_notes_of_other_types_are_no_notes(self, change: dict[str, Any]) -> None:
         document = {"unused_since": {}, "said": [], "told": {}, "objects": {}} | change
         assert Notes.parse(json.dumps(document).encode()) == Notes()
+
+    @pytest.mark.parametrize("change", [{"said": ["\ud800"]}, {"objects": {"\ud800": ["a", []]}}], ids=["said", "key"])
+    def test_notes_with_half_a_character_are_no_notes(self, change: dict[str, Any]) -> None:
+        document = {"unused_since": {}, "said": [], "told": {}, "objects": {}} | change
+        assert Notes.parse(json.dumps(document).encode()) == Notes()
+
+    @pytest.mark.parametrize("end", ["00261125T125513Z", "2026-W01T101112Z", "20261125T12:551Z"])
+    def test_a_key_is_read_as_it_is_written(self, end: str) -> None:
+        key = f"outside/mtls/billing/v1.5e01.{end}.pem"
+        assert str(layout.OutsideKey.parse(key)) == key
 
     def test_notes_that_are_deep_are_no_notes(self) -> None:
         assert Notes.parse(DEEP.encode()) == Notes()
@@ -331,6 +344,17 @@ class TestEvents:
         with pytest.raises(InvalidSettingsError):
             custom_resource.definitions(properties | {"EndpointUrl": "https://a.example"} | change)
 
+    def test_no_log_line_is_lost_for_half_a_character(self, capfd: pytest.CaptureFixture[str]) -> None:
+        logger = Logger(service="fuzz", stream=open(1, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        package = logging.getLogger("mtls_rotation")
+        before = package.handlers, package.level, package.propagate
+        share_format(logger)
+        logger.info("a", path="/\ud800")
+        package.handlers, package.propagate = before[0], before[2]
+        package.setLevel(before[1])
+        (line,) = capfd.readouterr().out.splitlines()
+        assert json.loads(line)["path"] == "/\ud800"
+
     def test_what_stands_for_a_certificate_is_not_quoted(self) -> None:
         properties = json.loads((ROOT / "events/bootstrap-create.json").read_text())["ResourceProperties"]
         key = pki.key_to_pem(ec.generate_private_key(ec.SECP256R1()))
@@ -356,6 +380,12 @@ class TestTheGateway:
         received = {"connection": [",".join(names)]} | {name: ["1"] for name in names}
         passed = headers.outgoing(received, HeaderPolicy(), client="192.0.2.1", host="a", forwarded=False)
         assert [name for name, _ in passed] == ["via"]
+
+    @pytest.mark.parametrize("name", ["Via", "Forwarded"])
+    def test_no_line_break_between_the_elements_of_a_header_is_passed_on(self, name: str) -> None:
+        first, second = {"Via": ("1.1 a", "1.1 b"), "Forwarded": ("for=a", "for=b")}[name]
+        passed = headers.incoming([(name, f"{first}\r\n, {second}")], HeaderPolicy(), has_body=True)
+        assert all(headers.is_value(value) for values in passed.values() for value in values)
 
     def test_the_zone_of_an_address_does_not_break_the_header_apart(self) -> None:
         passed = headers.outgoing({}, HeaderPolicy(), client='fe80::1%"\r\nX: y', host="a", forwarded=True)
@@ -402,7 +432,7 @@ class TestTheCommandLine:
     @pytest.mark.usefixtures("quickly")
     def test_many_begins_without_an_end_hold_no_key(self) -> None:
         with pytest.raises(InvalidInputError):
-            identity.read("-----BEGIN PRIVATE KEY-----\n" * 40_000, "--from")
+            identity.read("-----BEGIN PRIVATE KEY-----\n" * 16_000, "--from")
 
     def test_a_block_that_never_ends_hides_no_other(self) -> None:
         ca = builders.root()
@@ -479,6 +509,24 @@ class TestTheSidecar:
     def test_an_address_that_is_none_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"an absolute path|a port from 0 to 65535"):
             address.parse(text)
+
+    def test_a_long_command_is_refused_unsplit(self) -> None:
+        with pytest.raises(ConfigurationError, match="16384 characters at most"):
+            _settings(FilesSettings, secret="a", directory="/dev/shm/a", run="a" * 100_000)  # noqa: S108
+
+    def test_a_path_of_any_bytes_can_be_shown(self) -> None:
+        read = _settings(ProxySettings, secret="a", upstream="https://a.example", listen="unix:/\udcf1")
+        assert json.loads(json.dumps(read.model_dump(mode="json")))["listen"] == "unix:/\udcf1"
+
+    def test_a_request_of_no_version_is_refused_and_one_alone(self) -> None:
+        said = sidecar_http._stage().exchange(b"POST /\ng:\r\n\r\n", b"")
+        assert said.startswith(b"HTTP/0.9 505 ")
+        assert sidecar_http._stage().heard == []
+
+    def test_a_reason_of_control_characters_is_not_passed_on(self) -> None:
+        request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        answer = b"HTTP/1.1 200 \x0f\r\nContent-Length: 2\r\n\r\nok"
+        assert sidecar_http._stage().exchange(request, answer).startswith(b"HTTP/1.1 200 OK\r\n")
 
     @pytest.mark.parametrize(
         ("hops", "left"),

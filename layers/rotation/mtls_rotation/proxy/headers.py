@@ -44,11 +44,11 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # RFC 7239, section 4, and RFC 9110, section 7.6.3, without comments. Each quantifier gives nothing back, so that a
 # line is read once whatever is in it.
 _PAIR = r'[!#$%&\'*+\-.^_`|~0-9A-Za-z]++=(?:[!#$%&\'*+\-.^_`|~0-9A-Za-z]++|"(?:[^"\\\x00-\x1f]|\\[\x20-\x7e])*+")'
-_ELEMENT = rf"{_PAIR}(?:\s*+;\s*+{_PAIR})*+"
-_HOP = r"[A-Za-z0-9./]++\s++[A-Za-z0-9._:\[\]-]++"
+_ELEMENT = rf"{_PAIR}(?:[ \t]*+;[ \t]*+{_PAIR})*+"
+_HOP = r"[A-Za-z0-9./]++[ \t]++[A-Za-z0-9._:\[\]-]++"
 _WAYS = {
-    "forwarded": re.compile(rf"{_ELEMENT}(?:\s*+,\s*+{_ELEMENT})*+"),
-    "via": re.compile(rf"{_HOP}(?:\s*+,\s*+{_HOP})*+"),
+    "forwarded": re.compile(rf"{_ELEMENT}(?:[ \t]*+,[ \t]*+{_ELEMENT})*+"),
+    "via": re.compile(rf"{_HOP}(?:[ \t]*+,[ \t]*+{_HOP})*+"),
 }
 _LONGEST_WAY = 4096
 _NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?")

@@ -73,6 +73,7 @@ class Notes:
         """Read the object's content; notes that somebody broke are no notes."""
         try:
             document = json.loads(body)
+            json.dumps(document, ensure_ascii=False).encode()  # half a character, which JSON may hold, is no text
             return cls(
                 unused_since={key: from_rfc3339(it) for key, it in document["unused_since"].items()},
                 said=frozenset(map(_text, document["said"])),
