@@ -48,6 +48,7 @@ from mtls_rotation.truststore.sync import TruststoreSync
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.prove import application
 from tests.prove.application import Told
+from tests.prove.further import further
 
 RESULTS = sam.ROOT / "build" / "bench" / "soak.json"
 ROTATIONS, CA_ROTATIONS = 500, 20
@@ -405,33 +406,6 @@ def unaccounted(deployment: Deployment) -> list[str]:
 
 
 # the whole of it ------------------------------------------------------------------------------------------------------
-
-
-def further(deployment: Deployment, number: int, clients: int) -> dict[str, list[str]]:
-    """Make so many further CAs with so many clients each, rotated once: by CA, its clients."""
-    secrets, value = deployment.secrets, deployment.value(deployment.client)
-    described = secrets.describe_secret(SecretId=deployment.client)
-    function = described["RotationLambdaARN"]
-    tags: list[Any] = [{"Key": STACK_TAG, "Value": deployment.stack.name}]
-
-    def make(name: str, definition: dict[str, Any]) -> str:
-        name = f"{deployment.stack.name}/{name}"
-        arn = secrets.create_secret(Name=name, Tags=tags, SecretString=json.dumps(definition))["ARN"]
-        secrets.rotate_secret(SecretId=arn, RotationLambdaARN=function, RotationRules={"AutomaticallyAfterDays": 30})
-        await_condition(lambda: "AWSPENDING" not in deployment.labels(arn), f"the first rotation of {name}", ENDS)
-        return arn
-
-    def client(name: str, ca: str) -> str:
-        issuer = {"type": "secretsmanager", "ca_secret": ca}
-        return make(name, {"request": {"common_name": name}, "issuer": issuer, "endpoint": value["endpoint"]})
-
-    first = deployment.ca
-    made = {first: [deployment.client, *(client(f"client-0-{it}", first) for it in range(1, clients))]}
-    for ca in range(1, number):
-        request = {"common_name": f"CA {ca}", "validity_days": 1095}
-        arn = make(f"ca-{ca}", {"kind": "ca", "request": request, "issuer": {"type": "self-signed"}})
-        made[arn] = [client(f"client-{ca}-{it}", f"{deployment.stack.name}/ca-{ca}") for it in range(clients)]
-    return made
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.prove import Outcome, application, fault_proxy
 from tests.prove.application import Application, Told
 from tests.prove.fault_proxy import KINDS, RESET, FaultProxy, spread, surely
+from tests.prove.further import further
 
 SHARES = (0.1, 0.3, 0.5)
 # Every service that a function or an application asks. The logs are Lambda's own to write: nobody here calls them.
@@ -39,6 +40,7 @@ RARE = ("resourcegroupstaggingapi",)
 # Those that a request waits for where the authorizer begins anew.
 READ_BY_THE_AUTHORIZER = ("s3", "ssm")
 ANEW = 6
+CLIENTS = 3
 RATE = 12.0
 ALLOW_LIST = "/prove/allow-list"
 # Seconds: how long faults go on at least, until a rotation under faults has ended, and until all is well after them.
@@ -124,15 +126,23 @@ class Trial:
         self.tally = Tally()
 
     def phase(
-        self, what: str, rules: Sequence[Mapping[str, Any]], secrets: Sequence[str], lasts: float, anew: int = 0
+        self,
+        what: str,
+        rules: Sequence[Mapping[str, Any]],
+        clients: Sequence[str],
+        lasts: float,
+        *,
+        ca: str | None = None,
+        anew: int = 0,
     ) -> None:
-        """Have calls fail, rotate each of the secrets at least once, and see that all is well when calls succeed again.
+        """Have calls fail, rotate each secret at least once, and see that all is well when calls succeed again.
 
         Args:
             what: the phase's name.
             rules: which calls fail, and how.
-            secrets: what to rotate.
+            clients: what to rotate, all at once, again and again.
             lasts: seconds, at least.
+            ca: what to rotate once, meanwhile.
             anew: how many fresh authorizers are asked meanwhile.
 
         Raises:
@@ -141,18 +151,19 @@ class Trial:
         began = time.monotonic()
         self._stack.proxy.spoil([dict(it) for it in rules])
         try:
-            for secret in secrets:
+            for secret in [ca, *clients] if ca else clients:
                 self._start(secret)
             self.begin_anew(anew)
             while True:
                 await_condition(lambda: not self._under_way(), f"rotations under faults: {what}", ENDS)
                 if time.monotonic() - began >= lasts:
                     break
-                self._start(secrets[0])
+                for secret in clients:
+                    self._start(secret)
         finally:
             self._stack.proxy.spoil([])
         self.tally.seconds[what] = round(time.monotonic() - began, 1)
-        self._converge(secrets)
+        self._converge([ca, *clients] if ca else clients)
 
     def outage(self, checks: int = 3) -> None:
         """Have every call to Secrets Manager fail until so many checks of the applications have: what they hold serves.
@@ -270,7 +281,7 @@ def trial(folder: Path) -> Outcome:
     """The whole of it; logs go into the folder."""
     outcome = Outcome(notes=list(NOTES))
     with deployed(folder, "bad-network", ClientIssuer="kms", AllowListParameter=ALLOW_LIST) as stack:
-        client, ca, it = stack.deployment.client, stack.deployment.ca, Trial(stack)
+        ((ca, clients),), it = further(stack.deployment, 1, CLIENTS).items(), Trial(stack)
         phases = [(service, share) for service in SERVICES for share in (SHARES[-1:] if service in RARE else SHARES)]
         for number, (service, share) in enumerate(phases):
             with_ca = service in CALLED_FOR_A_CA or (service in CALLED_FOR_A_CA_AT_TIMES and share == max(SHARES))
@@ -278,7 +289,7 @@ def trial(folder: Path) -> Outcome:
             # The first call fails for certain: some services are called a few times in a phase.
             rules = [surely(service, KINDS[number % len(KINDS)]), *spread([service], share, KINDS)]
             try:
-                it.phase(what, rules, [client, ca] if with_ca else [client], LASTS, anew)
+                it.phase(what, rules, clients, LASTS, ca=ca if with_ca else None, anew=anew)
             except TimeoutError as error:
                 outcome.failures.append(str(error))
             print(what, it.tally.seconds.get(what), flush=True)
