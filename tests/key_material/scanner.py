@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -116,12 +117,15 @@ class Scanner:
         if len(decoded) == DEPTH or program:
             return
         for view in views(data, plainly=plainly):
-            inner = at if decoded else at + view.offset
-            if view.text:
-                yield from self._view(place, inner, view.data, (*decoded, view.name), plainly=view.plain)
-                continue
-            for _, kind in shapes.der_keys(view.data):
-                yield Finding(place, inner, kind, (*decoded, view.name), "")
+            for it in self._inside(place, view, (*decoded, view.name)):
+                yield it if decoded else replace(it, offset=at + view.offset + max(0, data.find(view.begins)))
+
+    def _inside(self, place: str, view: View, decoded: tuple[str, ...]) -> Iterator[Finding]:
+        if view.text:
+            yield from self._view(place, 0, view.data, decoded, plainly=view.plain)
+            return
+        for _, kind in shapes.der_keys(view.data):
+            yield Finding(place, 0, kind, decoded, "")
 
 
 def _few(found: Iterator[Finding]) -> list[Finding]:

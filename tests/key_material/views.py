@@ -41,6 +41,7 @@ class View:
     Attributes:
         name: which.
         offset: where in the bytes before it begins.
+        begins: or, where that takes time to find out, what is there.
         plain: whether no escapes are left in it.
         text: whether it is something that was written, and so may hold another encoding. Else it is what any text
             becomes when it is taken for base64, and only the shapes of keys in binary are looked for.
@@ -51,6 +52,7 @@ class View:
     data: bytes
     text: bool = True
     plain: bool = False
+    begins: bytes = b""
 
 
 def views(data: bytes, *, plainly: bool = False) -> Iterator[View]:
@@ -105,25 +107,26 @@ def _runs(data: bytes) -> Iterator[View]:
     joined = plain(data).translate(None, b"\r\n\\")
     noise: list[tuple[bytes, bytes]] = []
     for run in _RUN.findall(joined):
+        begins = run[:16]  # a line's end may be in the rest of it
         standard = run.translate(_STANDARD)
         for skipped in range(4 if _DIGITS.fullmatch(run) is None else 0):
             last = len(standard) - ((len(standard) - skipped) % 4 == 1)
             decoded = a2b_base64(standard[skipped:last] + b"==")
             if decoded.startswith(_ARCHIVES):
-                yield View("base64", _place(data, run), decoded)
+                yield View("base64", 0, decoded, begins=begins)
             elif _speaks(decoded):
                 for text in _TEXT.findall(decoded):
-                    yield View("base64", _place(data, run), text)
-            noise.append((run, decoded))
+                    yield View("base64", 0, text, begins=begins)
+            noise.append((begins, decoded))
         for digits in _DIGITS.findall(run):
             for skipped in range(2):
                 decoded = unhexlify(digits[skipped : skipped + (len(digits) - skipped) // 2 * 2])
                 if _speaks(decoded):
-                    yield View("hexadecimal", _place(data, digits), decoded)
-                noise.append((digits, decoded))
+                    yield View("hexadecimal", 0, decoded, begins=begins)
+                noise.append((begins, decoded))
     if any(der_keys(bytes(8).join(decoded for _, decoded in noise))):
-        for run, decoded in noise:
-            yield View("base64 or hexadecimal", _place(data, run), decoded, text=False)
+        for begins, decoded in noise:
+            yield View("base64 or hexadecimal", 0, decoded, text=False, begins=begins)
 
 
 def _speaks(decoded: bytes) -> bool:
@@ -134,10 +137,6 @@ def _speaks(decoded: bytes) -> bool:
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
     return bytes.fromhex(match[1].decode()) if match[1] else _CONTROL.get(match[2][0], match[2])
-
-
-def _place(data: bytes, run: bytes) -> int:
-    return max(0, data.find(run[:16]))
 
 
 def archived(data: bytes) -> Iterator[View]:
