@@ -45,7 +45,9 @@ def ending(world: World) -> dict[str, Any]:
         "objects": sorted(_objects(world.stack, named)),
         "gateway": {name: _running(world.stack, it, named) for name, it in world.stack.gateway.domains.items()},
         "keys in KMS": sorted(_kms_keys(named)),
-        "events": sorted({f"{about} {named(json.dumps(detail, sort_keys=True))}" for about, detail in world.heard}),
+        "events": sorted(
+            {f"{about} {json.dumps(_renamed(detail, named), sort_keys=True)}" for about, detail in world.heard}
+        ),
     }
 
 
@@ -147,6 +149,17 @@ def _fingerprint(pem: re.Match[str]) -> str:
 
 def _above(value: dict[str, Any]) -> Iterable[x509.Certificate]:
     return pki.from_pem(f"{value.get('certificate_chain', '')}{value.get('anchor', '')}")
+
+
+def _renamed(value: Any, named: Callable[[str], str]) -> Any:
+    """An event's detail by names; what was in the order of fingerprints is in the order of names."""
+    match value:
+        case dict():
+            return {key: _renamed(it, named) for key, it in value.items()}
+        case list():
+            return sorted(_renamed(it, named) for it in value)
+        case _:
+            return named(json.dumps(value))
 
 
 def _labels(stack: Stack, secret: str, named: Callable[[str], str]) -> list[str]:

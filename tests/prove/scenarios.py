@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 
 from mtls_rotation.bootstrap import SecretDefinition
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.rotation import Step
 from tests import builders
 from tests.prove.endings import contents
 from tests.prove.monitor import object_versions
@@ -248,12 +249,9 @@ def revoke(world: World, label: str = "AWSCURRENT") -> None:
     world.settle()
 
 
-def revoke_pending(world: World) -> None:
-    """The certificate that is revoked is still being rotated in."""
-    from mtls_rotation.rotation import Step
-
+def rotation_under_way(world: World) -> None:
+    """A certificate is being rotated in."""
     world.stack.step(Step.CREATE, world.stack.begin())
-    revoke(world, "AWSPENDING")
 
 
 def revocation(world: World) -> None:
@@ -402,7 +400,11 @@ SCENARIOS = (
     Scenario("revocation, CA in KMS", (ca_in_kms, _KMS_CLIENT, rotated), revocation),
     Scenario("revocation, of a certificate in use", (*_EVERYDAY, revocation), revoke),
     Scenario("revocation, of a certificate in use, slow retries", (*_EVERYDAY, revocation), revoke, patient=True),
-    Scenario("revocation, of a pending certificate", (*_EVERYDAY, revocation), revoke_pending),
+    Scenario(
+        "revocation, of a pending certificate",
+        (*_EVERYDAY, revocation, rotation_under_way),
+        partial(revoke, label="AWSPENDING"),
+    ),
     Scenario(
         "revocation, withdrawn, and a notice that is refused",
         (*_EVERYDAY, revocation, revoked_before),
