@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import yaml
@@ -192,15 +192,15 @@ def _der() -> bytes:
     return client().certificate.public_bytes(Encoding.DER)
 
 
-@cache
-def _folder() -> Path:
-    return Path(mkdtemp(prefix="fuzz-", dir="/dev/shm"))
-
-
 def _file(data: bytes) -> Path:
-    path = _folder() / "input"
+    path = _memory()
     path.write_bytes(data)
     return path
+
+
+@cache
+def _memory() -> Path:
+    return Path(f"/proc/self/fd/{os.memfd_create('input')}")
 
 
 def _definition(data: bytes) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 from mtls_sidecar import address, configuration, memory_backed, settings, upstream
 from mtls_sidecar.configuration import Given, Origin, check, gather
@@ -83,7 +83,7 @@ _FLAGS = json.dumps(
 
 @cache
 def _file() -> Path:
-    return Path(mkdtemp(prefix="fuzz-", dir="/dev/shm")) / "sidecar.toml"
+    return Path(f"/proc/self/fd/{os.memfd_create('sidecar.toml')}")
 
 
 def _filed(data: bytes) -> None:
@@ -122,4 +122,6 @@ def _use(read: Settings) -> None:
     if isinstance(read, ProxySettings):
         read.upstream.url("/a?b")
         if read.listen != read.admin and isinstance(read.listen, address.UnixAddress):
-            address.bind(address.UnixAddress(read.listen.path.with_name("fuzz.socket"))).close()
+            path = read.listen.path.with_name("fuzz.socket")
+            address.bind(address.UnixAddress(path)).close()
+            path.unlink()
