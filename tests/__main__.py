@@ -21,7 +21,7 @@ END_TO_END = Path("tests/e2e")
 DOCUMENTS = ("document_commands", "package")
 WAITING = ("issuers", "truststore", "watching")
 COMMAND_LINE = ("mtlsctl_*", "newcomer")
-UNDER_LOAD = ("clients", "proxy", "bad_network", "soak")
+UNDER_LOAD = ("demo", "clients", "proxy", "bad_network", "soak")
 
 
 def end_to_end(*names: str) -> list[str]:
@@ -33,7 +33,10 @@ APART = end_to_end(*DOCUMENTS, *WAITING, *COMMAND_LINE, *UNDER_LOAD)
 AT_ONCE = {
     "end to end, the truststore, the issuers and what watches": end_to_end(*WAITING),
     "end to end, the commands of the documents, and the package": end_to_end(*DOCUMENTS),
-    "unit, integration, and the demo's page in a browser": ["tests/unit", "tests/integration", "tests/browser"],
+    "unit": ["tests/unit", "--ignore=tests/unit/prove"],
+    "integration, the demo's page in a browser, and the quick forms of the proof": [
+        *("tests/integration", "tests/browser", "tests/unit/prove"),
+    ],
     "end to end, the command line": end_to_end(*COMMAND_LINE),
     "end to end, all else": [str(END_TO_END), *(f"--ignore={file}" for file in APART)],
 }

@@ -59,7 +59,7 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     (
         _ALL,
         r"make demo.*",
-        Held("tests/e2e/test_document_commands.py::test_the_demo_does_what_the_readme_says", "it brings its own AWS"),
+        Held("tests/e2e/test_demo.py::test_the_demo_does_what_the_readme_says", "it brings its own AWS"),
     ),
     (_ALL, r"make picture", Held("tests/browser/test_page.py", "it makes the README's pictures anew")),
     (_ALL, r"make browser", Held("tests/unit/test_demo_browser.py", "it installs a browser")),
