@@ -132,7 +132,6 @@ class Soak:
         self._clients = clients
         self._told = told
         self._processes = processes
-        self._sqs = sam.session(deployment.environment).client("sqs")
         self._soaked = Soaked()
         self._lock = threading.Lock()
 
@@ -213,7 +212,7 @@ class Soak:
             object_versions=len(list(self._keys("list_object_versions", "Versions", "DeleteMarkers"))),
             anchors=body.count(b"BEGIN CERTIFICATE"),
             truststore=len(body),
-            messages=self._messages(deployment.stack.outputs["SyncQueue"]),
+            messages=waiting(deployment, deployment.stack.outputs["SyncQueue"]),
             dead=self._dead(),
             secrets=len({secret for secret, _ in versions}),
             labelled=len(versions),
@@ -224,14 +223,16 @@ class Soak:
             for member in members:
                 yield from (it["Key"] for it in page.get(member, []))
 
-    def _messages(self, url: str) -> int:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]  # type: ignore[arg-type]
-        return sum(map(int, found.values()))
-
     def _dead(self) -> int:
-        urls = self._sqs.list_queues().get("QueueUrls", [])
-        return sum(self._messages(url) for url in urls if "Dead" in url)
+        urls = self._deployment.sqs.list_queues().get("QueueUrls", [])
+        return sum(waiting(self._deployment, url) for url in urls if "Dead" in url)
+
+
+def waiting(deployment: Deployment, queue_url: str) -> int:
+    """The messages in a queue, in flight included."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = deployment.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]  # type: ignore[arg-type]
+    return sum(map(int, found.values()))
 
 
 def _each(processes: Mapping[str, int], measure: Callable[[int], int]) -> dict[str, int]:
@@ -350,8 +351,14 @@ def _stored(look: Look) -> dict[str, Any]:
 def grow_old(deployment: Deployment, overlap: timedelta) -> list[str]:
     """Sync on clocks that are ahead: past what counts as recent, past the overlap, and past what the index remembers.
 
-    Returns what is left that nothing in use accounts for.
+    Returns what is left that nothing in use accounts for. A sync of the deployed function, whose clock is not ahead,
+    would put back what is not old for it: so its queue is awaited first.
     """
+    sync_queue = deployment.stack.outputs["SyncQueue"]
+    await_condition(
+        lambda: all(run.finished_at for run in deployment.aws.rotations()), "the end of all rotations", ENDS
+    )
+    await_condition(lambda: not waiting(deployment, sync_queue), "an empty sync queue", ENDS)
     deployment.aws.configure(domain_update_interval=timedelta(0))  # the clocks that are ahead count hours
     settings, ahead = Settings(), timedelta(0)
     for span in (settings.recent, overlap, settings.index_kept, timedelta(days=1)):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
 
     from tests.prove.bad_network import Stack
 
@@ -57,6 +58,10 @@ class Deployment:
     @cached_property
     def s3(self) -> "S3Client":
         return sam.session(self.environment).client("s3")
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        return sam.session(self.environment).client("sqs")
 
     @cached_property
     def apigateway(self) -> "APIGatewayClient":
