@@ -31,7 +31,7 @@ def readers() -> Iterator[Reader]:
     }.items():
         yield Reader(name, _guarded(read), [sample], (json,), (RefusedError,), {})
     yield Reader("levels without end", _levels, [sample], (json,), (RefusedError,), JSON, largest=1 << 15)
-    yield Reader("a square of time", _square, [sample], (json,), (), {"begins": repeated(b"BEGIN ")}, largest=1 << 16)
+    yield Reader("a square of time", _square, [sample], (json,), (), {"begins": repeated(b"BEGIN ")}, largest=1 << 18)
 
 
 def _guarded(read: Any) -> Any:
