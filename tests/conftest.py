@@ -1,6 +1,6 @@
 """What all tests share: certificates that the engine issues are remembered, and looked at by the last test.
 
-The watch for private keys (tests.key_material.watch) is not joined to it yet.
+When all is over, whatever the run has said, sent and left is looked through for private keys.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ from mtls_rotation import bootstrap, rotation
 from mtls_rotation.rotation import file_certificate
 from mtls_rotation.secret import ManagedSecret
 from tests.issued import remember
+from tests.key_material.watch import Watch
 
 LAST = "test_every_certificate.py"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have every run watched for private keys."""
+    config.pluginmanager.register(Watch(), "key material")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""The report: everything that is granted, and on what it was used."""
+"""The report: everything that is granted, and on what it was used; and, kept from a full run, what was used in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from pathlib import Path
 
 from tests.least_privilege.difference import Usage
 
+# What was used in the last full run that was kept (`make prove`): a line for each grant.
+KEPT = Path(__file__).with_name("used.txt")
 _SHOWN = 3
+
+
+def used(found: Usage) -> str:
+    """What was used, a line for each grant."""
+    return "".join(f"{it}\n" for it in sorted(found.used))
 
 
 def write(found: Usage, path: Path) -> None:

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from demo import sam
 from demo.gateway import architecture
+from tests.least_privilege.report import KEPT as USED
 from tests.prove import Outcome
 
 DIRECTORY = sam.ROOT / "build" / "prove"
@@ -62,6 +63,7 @@ def main() -> int:
         if failed or arguments.parts:
             parser.error("what is kept is a whole run in which nothing failed")
         KEPT.write_text(REPORT.read_text())
+        USED.write_text((DIRECTORY / "least_privilege" / USED.name).read_text())
     return failed
 
 

@@ -12,7 +12,7 @@ from demo import sam
 from tests.least_privilege import scenario, usage
 from tests.least_privilege.difference import lines
 from tests.least_privilege.elsewhere import ELSEWHERE
-from tests.least_privilege.report import write
+from tests.least_privilege.report import KEPT, used, write
 from tests.prove import Outcome
 
 DIRECTORY = sam.ROOT / "build" / "prove" / "least_privilege"
@@ -23,6 +23,7 @@ def run() -> Outcome:
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     found = usage(scenario.run(DIRECTORY))
     write(found, DIRECTORY / "granted-and-used.txt")
+    (DIRECTORY / KEPT.name).write_text(used(found))
     granted = {(it.holder, it.policy, it.sid) for it in found.granted}
     failures = lines(found)
     failures += [

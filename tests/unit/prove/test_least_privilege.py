@@ -16,7 +16,7 @@ from tests.documents.template import resources
 from tests.least_privilege import Usage, difference, usage
 from tests.least_privilege.elsewhere import ELSEWHERE
 from tests.least_privilege.granted import INVOKE, Grant, grants
-from tests.least_privilege.report import write
+from tests.least_privilege.report import KEPT, write
 from tests.unit.prove.private_ca import issued_by_private_ca
 from tests.unit.stack import Stack
 
@@ -185,3 +185,12 @@ def test_each_action_on_a_private_ca_is_one_that_issuing_calls_on_that_ca_and_no
     assert {f"acm-pca:{operation}" for operation, _ in called} == granted
     assert {on for _, on in called} == {arn}
     assert {it.place for it in grants() if it.sid == "IssueFromThePrivateCa"} == {"${PrivateCaArn}"}
+
+
+def test_whatever_is_granted_was_used_in_the_full_run_that_was_kept_or_is_proved_elsewhere() -> None:
+    kept = set(KEPT.read_text().splitlines())
+    granted = {str(it) for it in grants()}
+    elsewhere = {str(it) for it in grants() if any(e.covers(it) for e in ELSEWHERE)}
+
+    assert granted - elsewhere - kept == set(), "run `make prove`, and keep what it used"
+    assert kept - granted == set(), "used once, and granted no more"
