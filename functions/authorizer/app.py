@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import correlation_paths
-from aws_lambda_powertools.utilities.data_classes import event_source
-from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event import APIGatewayAuthorizerRequestEvent
 
 from mtls_rotation import events
 from mtls_rotation.assembly import Assembly
@@ -23,13 +21,11 @@ assembly = Assembly()
 
 
 @logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.API_GATEWAY_REST)
-@event_source(data_class=APIGatewayAuthorizerRequestEvent)
-def handler(event: APIGatewayAuthorizerRequestEvent, context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Decide about one request. Where it cannot be decided, raise: API Gateway then answers 503 by the template."""
-    raw = event.raw_event
     try:
-        method, path, arn = (events.text(raw, name) for name in ("httpMethod", "path", "methodArn"))
-        pem = events.member(raw, "requestContext", "identity", "clientCert", "clientCertPem")
+        method, path, arn = (events.text(event, name) for name in ("httpMethod", "path", "methodArn"))
+        pem = events.member(event, "requestContext", "identity", "clientCert", "clientCertPem")
         decision = decide(pem, method, path, assembly.revocation_check.revoked, assembly.allow_list)
     except Exception:
         _count("AuthorizationFailed")

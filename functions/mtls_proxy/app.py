@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import correlation_paths
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent, event_source
 
 from mtls_rotation import events
 from mtls_rotation.assembly import Assembly
@@ -30,8 +29,7 @@ assembly = Assembly()
 
 
 @logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.API_GATEWAY_REST)
-@event_source(data_class=APIGatewayProxyEvent)
-def handler(event: APIGatewayProxyEvent, context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Forward one request."""
     seconds = max(0.1, context.get_remaining_time_in_millis() / 1000 - MARGIN)
     try:
@@ -45,9 +43,8 @@ def handler(event: APIGatewayProxyEvent, context: LambdaContext) -> dict[str, An
         return _refused(problems.MISCONFIGURED, event)
 
 
-def _refused(problem: Problem, event: APIGatewayProxyEvent) -> dict[str, Any]:
+def _refused(problem: Problem, event: dict[str, Any]) -> dict[str, Any]:
     logger.warning("refused", code=problem.code, status=problem.status.value)
     name = "UpstreamFailed" if problem.status >= 500 else "RequestRefused"
     measure(name, 1, service="mtls_proxy", stack=assembly.stack)
-    raw = event.raw_event
-    return refused(problem, events.text(raw, "httpMethod"), events.text(raw, "requestContext", "requestId"))
+    return refused(problem, events.text(event, "httpMethod"), events.text(event, "requestContext", "requestId"))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent, event_source
 
 from mtls_rotation import events
 from mtls_rotation.assembly import Assembly
@@ -23,8 +22,7 @@ metrics = meter("revocation", assembly.stack)
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-@event_source(data_class=EventBridgeEvent)
-def handler(event: EventBridgeEvent, context: LambdaContext) -> None:
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Run once, whatever the event was: what is there counts, and not what is said of it."""
     try:
         result = assembly.revocation.run()
@@ -44,7 +42,7 @@ def handler(event: EventBridgeEvent, context: LambdaContext) -> None:
         logger.error("not all could be done", problems=result.problems)
     logger.info(
         "revocation done",
-        trigger=events.member(event.raw_event, "detail-type"),
+        trigger=events.member(event, "detail-type"),
         added=[str(it.certificate) for it in result.added],
         refused=result.refused,
         crls=result.crls,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.data_classes import SecretsManagerEvent, event_source
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import WaitingForCertificateError, code_of
@@ -30,13 +29,12 @@ metrics = meter("rotate", assembly.stack)
 # The token is the same in all steps, and in the lines of every sync that the rotation asks for.
 @logger.inject_lambda_context(clear_state=True, correlation_id_path="ClientRequestToken")
 @metrics.log_metrics
-@event_source(data_class=SecretsManagerEvent)
-def handler(event: SecretsManagerEvent, context: LambdaContext) -> None:
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Run the step that Secrets Manager asks for."""
     deadline = Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN))
     began, request, result = time.monotonic(), None, "Failed"
     try:
-        request = RotationRequest.from_event(event.raw_event)
+        request = RotationRequest.from_event(event)
         logger.append_keys(secret=request.secret_id, version=request.version_id, step=request.step.value)
         assembly.rotation.run(request, deadline)
         result = "Succeeded"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.data_classes import S3EventBridgeNotificationEvent, event_source
 
 from mtls_rotation import events
 from mtls_rotation.assembly import Assembly
@@ -23,10 +22,9 @@ metrics = meter("signed_certificate", assembly.stack)
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-@event_source(data_class=S3EventBridgeNotificationEvent)
-def handler(event: S3EventBridgeNotificationEvent, context: LambdaContext) -> None:
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Take in the object that was uploaded. A refusal is an event and a metric, and no failure: it is final."""
-    outcome = assembly.intake.run(events.text(event.raw_event, "detail", "object", "key"))
+    outcome = assembly.intake.run(events.text(event, "detail", "object", "key"))
     if outcome.refusal:
         metrics.add_metric(name="SignedCertificateRejected", unit=MetricUnit.Count, value=1)
         logger.warning("not taken", key=outcome.key, secret=outcome.secret, reason=outcome.refusal)

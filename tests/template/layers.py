@@ -44,6 +44,8 @@ PACKAGES = {
 }
 KINDS = {".py", ".so"}
 BESIDES = {"certifi/cacert.pem"}
+# What Lambda's Python would compile of each module, at every cold start anew, were it not there.
+BYTECODE = ".cpython-313.pyc"
 OF_A_DISTRIBUTION = re.compile(r"METADATA|(licenses/)?(\w+/)*LICENSE[\w.]*")
 MACHINES = {62: "x86_64", 183: "arm64"}  # as ELF numbers them
 
@@ -66,11 +68,14 @@ def strays(layer: Path, packages: dict[str, str | None]) -> list[str]:
     """What is in a layer and should not be, and what should and is not."""
     top = layer / "python"
     expected = set(packages) | {f"{name}.dist-info" for name in packages.values() if name}
-    there = {_plain(entry.name) for entry in top.iterdir()}
+    there = {_plain(entry.name) for entry in top.iterdir() if entry.name != "__pycache__"}
     found = [f"{name}: is not listed" for name in sorted(there - expected)]
     found += [f"{name}: is listed, and not there" for name in sorted(expected - there)]
     found += [f"{entry.name}: lies beside python/" for entry in layer.iterdir() if entry != top]
     files = sorted(path.relative_to(top) for path in top.rglob("*") if not path.is_dir())
+    compiled = {_source_of(path) for path in files if path.name.endswith(BYTECODE)}
+    found += [f"{path}: lacks its bytecode" for path in files if path.suffix == ".py" and path not in compiled]
+    found += [f"{path}: has bytecode, and is not there" for path in sorted(compiled - set(files))]
     return found + [f"{path}: is of no listed kind" for path in files if not _wanted(path)]
 
 
@@ -100,7 +105,13 @@ def _plain(name: str) -> str:
     return re.sub(r"-[\w.]+(?=\.dist-info$)|\.cpython-\w+-[\w-]+(?=\.so$)", "", name)
 
 
+def _source_of(bytecode: Path) -> Path:
+    return bytecode.parent.parent / f"{bytecode.name.removesuffix(BYTECODE)}.py"
+
+
 def _wanted(path: Path) -> bool:
+    if path.parent.name == "__pycache__":
+        return path.name.endswith(BYTECODE)
     if path.parts[0].endswith(".dist-info"):
         return OF_A_DISTRIBUTION.fullmatch("/".join(path.parts[1:])) is not None
-    return "__pycache__" not in path.parts and (path.suffix in KINDS or path.as_posix() in BESIDES)
+    return path.suffix in KINDS or path.as_posix() in BESIDES

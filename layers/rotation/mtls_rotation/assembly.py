@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
 from mtls_rotation.bucket import CertificateBucket
@@ -26,6 +26,7 @@ from mtls_rotation.versions import SecretVersions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import boto3
     from mypy_boto3_apigateway import APIGatewayClient
 
     from mtls_rotation.authorizer.allow_list import AllowList
@@ -70,7 +71,9 @@ class Assembly:
 
     def __init__(self, environment: Mapping[str, str] = os.environ, session: boto3.Session | None = None) -> None:
         self._environment = environment
-        self._session = session or boto3.Session()
+        # boto3's clients are botocore's. What it has besides, resources and transfers of files, no function uses, and a
+        # cold start would wait for it.
+        self._client: Callable[..., Any] = session.client if session else botocore.session.get_session().create_client
 
     @property
     def stack(self) -> str:
@@ -85,17 +88,17 @@ class Assembly:
     @cached_property
     def versions(self) -> SecretVersions:
         """Secrets Manager."""
-        return SecretVersions(self._session.client("secretsmanager", config=_CALLS))
+        return SecretVersions(self._client("secretsmanager", config=_CALLS))
 
     @cached_property
     def bucket(self) -> CertificateBucket:
         """The bucket."""
-        return CertificateBucket(self._session.client("s3", config=_CALLS), self._setting("BUCKET_NAME"))
+        return CertificateBucket(self._client("s3", config=_CALLS), self._setting("BUCKET_NAME"))
 
     @cached_property
     def bus(self) -> EventBus:
         """The event bus."""
-        return EventBus(self._session.client("events", config=_CALLS), self._setting("EVENT_BUS_NAME"))
+        return EventBus(self._client("events", config=_CALLS), self._setting("EVENT_BUS_NAME"))
 
     @cached_property
     def domains(self) -> tuple[GatewayDomain, ...]:
@@ -105,17 +108,18 @@ class Assembly:
         names = [name for entry in entries if (name := entry.strip().rpartition("/")[2])]
         if not names:
             return ()
-        client = self._session.client("apigateway", config=_CALLS)
+        client = self._client("apigateway", config=_CALLS)
         return tuple(GatewayDomain(client, name, lambda: self._gateway_updates) for name in dict.fromkeys(names))
 
     @cached_property
     def _gateway_updates(self) -> APIGatewayClient:
-        return self._session.client("apigateway", config=_ONCE)
+        client: APIGatewayClient = self._client("apigateway", config=_ONCE)
+        return client
 
     @cached_property
     def queue(self) -> SyncQueue:
         """The queue of the truststore function."""
-        return SyncQueue(self._session.client("sqs", config=_CALLS), self._setting("QUEUE_URL"))
+        return SyncQueue(self._client("sqs", config=_CALLS), self._setting("QUEUE_URL"))
 
     @cached_property
     def issuers(self) -> Issuers:
@@ -127,17 +131,17 @@ class Assembly:
             self.bucket,
             self.bus,
             self._signing_keys,
-            lambda: self._session.client("acm-pca", config=_CALLS),
+            lambda: self._client("acm-pca", config=_CALLS),
         )
 
     def _signing_keys(self) -> SigningKeys:
         from mtls_rotation.kms import SigningKeys
 
         return SigningKeys(
-            self._session.client("kms", config=_CALLS),
-            self._session.client("resourcegroupstaggingapi", config=_CALLS),
+            self._client("kms", config=_CALLS),
+            self._client("resourcegroupstaggingapi", config=_CALLS),
             (STACK_TAG, self.stack),
-            makes=lambda: self._session.client("kms", config=_ONCE),
+            makes=lambda: self._client("kms", config=_ONCE),
         )
 
     @cached_property
@@ -167,7 +171,7 @@ class Assembly:
         from mtls_rotation.revocation.check import RevocationCheck
 
         config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
-        bucket = CertificateBucket(self._session.client("s3", config=config), self._setting("BUCKET_NAME"))
+        bucket = CertificateBucket(self._client("s3", config=config), self._setting("BUCKET_NAME"))
         return RevocationCheck(
             bucket,
             timedelta(seconds=self._number("REVOCATION_TTL_SECONDS", 60.0, _SECONDS)),
@@ -267,8 +271,8 @@ class Assembly:
         from mtls_rotation.removal import Removal
 
         return Removal(
-            self._session.client("s3", config=_CALLS),
-            self._session.client("secretsmanager", config=_CALLS),
+            self._client("s3", config=_CALLS),
+            self._client("secretsmanager", config=_CALLS),
             self._setting("BUCKET_NAME"),
         )
 

@@ -14,27 +14,24 @@ from mtls_rotation.proxy.forwarding import Answer, Incoming
 from mtls_rotation.proxy.problems import NoAnswerError
 
 if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
-
     from mtls_rotation.proxy.problems import Problem
 
 
-def incoming(event: APIGatewayProxyEvent) -> Incoming:
+def incoming(event: dict[str, Any]) -> Incoming:
     """What came in.
 
     Raises:
         InvalidEventError: it is no event of API Gateway's.
         NoAnswerError: the body is not what it says it is.
     """
-    raw = event.raw_event
-    host = events.member(raw, "requestContext", "domainName")
+    host = events.member(event, "requestContext", "domainName")
     return Incoming(
-        method=events.text(raw, "httpMethod"),
-        path=events.text(raw, "path"),
-        query=paths.pairs(events.lists(raw, "multiValueQueryStringParameters")),
-        headers=events.lists(raw, "multiValueHeaders"),
-        body=_body(raw),
-        client=events.text(raw, "requestContext", "identity", "sourceIp"),
+        method=events.text(event, "httpMethod"),
+        path=events.text(event, "path"),
+        query=paths.pairs(events.lists(event, "multiValueQueryStringParameters")),
+        headers=events.lists(event, "multiValueHeaders"),
+        body=_body(event),
+        client=events.text(event, "requestContext", "identity", "sourceIp"),
         host=host if isinstance(host, str) else "",
     )
 
