@@ -24,7 +24,35 @@ BACKDATE = timedelta(minutes=5)
 
 
 _SHORT = 200
-_EVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _key_usage(
+    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+# What is the same in every certificate of a kind, made once: a builder never changes, each step makes another.
+_CLIENT = (
+    x509.CertificateBuilder()
+    .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    .add_extension(_key_usage(digital_signature=True), critical=True)
+)
+_ROOT = (
+    x509.CertificateBuilder()
+    .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +98,18 @@ def issue_leaf(
     """
     if now.replace(microsecond=0) + request.validity > issuer.not_valid_after_utc:
         raise ValueError("a certificate that would outlive its issuer")
-    issuer_key_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    builder = _builder(request, public_key, issuer.subject, now, issuer.not_valid_before_utc)
-    builder = builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id), critical=False
-    )
-    return _as_client(builder, request).sign(issuer_key, signature_digest(issuer_key))
+    builder = _for_client(_builder(_CLIENT, request, public_key, now, issuer), request)
+    return builder.sign(issuer_key, signature_digest(issuer_key))
 
 
 def issue_self_signed_leaf(request: CertificateRequest, key: SigningKey, now: datetime) -> x509.Certificate:
     """A client certificate that signs itself: its own anchor, and no CA."""
-    builder = _builder(request, key.public_key(), names.subject(request), now)
-    builder = builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
-    )
-    return _as_client(builder, request).sign(key, signature_digest(key))
+    return _for_client(_builder(_CLIENT, request, key.public_key(), now), request).sign(key, signature_digest(key))
 
 
 def issue_root(request: CertificateRequest, key: SigningKey, now: datetime) -> x509.Certificate:
     """A self-signed CA certificate that may sign leaves and nothing else (path length 0)."""
-    builder = _builder(request, key.public_key(), names.subject(request), now)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-    builder = builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
-    )
-    return builder.sign(key, signature_digest(key))
+    return _builder(_ROOT, request, key.public_key(), now).sign(key, signature_digest(key))
 
 
 def signing_request(request: CertificateRequest, key: SigningKey) -> x509.CertificateSigningRequest:
@@ -108,10 +122,8 @@ def signing_request(request: CertificateRequest, key: SigningKey) -> x509.Certif
     return builder.sign(key, signature_digest(key))
 
 
-def _as_client(builder: x509.CertificateBuilder, request: CertificateRequest) -> x509.CertificateBuilder:
-    """What makes a certificate a client's."""
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(digital_signature=True), critical=True)
+def _for_client(builder: x509.CertificateBuilder, request: CertificateRequest) -> x509.CertificateBuilder:
+    """What a client may use its certificate for, and its names besides the subject."""
     builder = builder.add_extension(x509.ExtendedKeyUsage(names.extended_key_usages(request)), critical=False)
     if alternative := names.alternative_names(request):
         builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
@@ -119,45 +131,41 @@ def _as_client(builder: x509.CertificateBuilder, request: CertificateRequest) ->
 
 
 def _builder(
+    kind: x509.CertificateBuilder,
     request: CertificateRequest,
     public_key: CertificatePublicKeyTypes,
-    issuer: x509.Name,
     now: datetime,
-    not_before: datetime = _EVER,
+    issuer: x509.Certificate | None = None,
 ) -> x509.CertificateBuilder:
-    """What every certificate has: names, serial, dates (none before the issuer's), subject key identifier."""
+    """What every certificate has: names, serial, dates (none before the issuer's), key identifiers.
+
+    Without an issuer it is its own.
+    """
     moment = now.replace(microsecond=0)
+    name, not_before = names.subject(request), moment - BACKDATE
+    identifier = x509.SubjectKeyIdentifier.from_public_key(public_key)
+    issuer_name, issuer_identifier = name, identifier
+    if issuer is not None:
+        issuer_name = issuer.subject
+        issuer_identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        not_before = max(not_before, min(moment, issuer.not_valid_before_utc))
     return (
-        x509.CertificateBuilder()
-        .subject_name(names.subject(request))
-        .issuer_name(issuer)
+        kind.subject_name(name)
+        .issuer_name(issuer_name)
         .public_key(public_key)
         .serial_number(_serial_number())
-        .not_valid_before(max(moment - BACKDATE, min(moment, not_before)))
+        .not_valid_before(not_before)
         .not_valid_after(moment + request.validity)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(identifier, critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_identifier), critical=False
+        )
     )
 
 
 def _serial_number() -> int:
     """128 random bits, positive: more than RFC 5280 (section 4.1.2.2) and the CA/Browser Forum ask for."""
-    return 1 + secrets.randbelow(2**128 - 1)
-
-
-def _key_usage(
-    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    return secrets.randbits(128) or 1
 
 
 def signature_digest(key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384:
