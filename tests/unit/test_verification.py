@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, refusals
+from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, Verifier, refusals
+from mtls_rotation.request import CertificateRequest, KeyAlgorithm
 from tests import builders
 from tests.builders import NOW
 
@@ -52,6 +53,25 @@ def test_a_certificate_of_an_unknown_ca_is_refused(ca: pki.CertifiedKey) -> None
     leaf = builders.leaf(ca)
     (reason,) = refusals(leaf.certificate, leaf.key, (), [builders.root("Other").certificate], NOW)
     assert "no chain to a trusted anchor" in reason
+
+
+def test_where_nothing_is_trusted_every_certificate_is_refused(ca: pki.CertifiedKey) -> None:
+    (reason,) = refusals(builders.leaf(ca).certificate, None, (), [], NOW)
+    assert reason == "no chain to a trusted anchor: there is none"
+
+
+def test_one_verifier_judges_many_certificates_each_by_itself(ca: pki.CertifiedKey) -> None:
+    expired = builders.leaf(ca, validity_hours=1, validity_days=None)
+    unknown, trusted = builders.leaf(builders.root("Other")), builders.leaf(ca)
+    key = pki.generate_key(KeyAlgorithm.EC_P256)
+    pinned = pki.issue_self_signed_leaf(CertificateRequest(common_name="pinned"), key, NOW)
+    verifier = Verifier((it for it in (ca.certificate, pinned)), NOW + timedelta(hours=2))
+
+    for _ in range(2):
+        assert verifier.refusals(trusted.certificate, trusted.key, ()) == []
+        assert len(verifier.refusals(unknown.certificate, unknown.key, ())) == 1
+        assert len(verifier.refusals(expired.certificate, trusted.key, ())) == 2
+        assert verifier.refusals(pinned, key, iter(())) == []
 
 
 def test_a_ca_of_the_same_name_with_another_key_does_not_vouch(ca: pki.CertifiedKey) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cached_property
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
+    ClientVerifier,
     Criticality,
     ExtensionPolicy,
     Policy,
@@ -21,6 +23,60 @@ from mtls_rotation.pki.certificates import SigningKey, subject
 MAX_CHAIN_LENGTH = 4
 
 
+class Verifier:
+    """A server that trusts some anchors, at one moment. Made once, it judges any number of certificates."""
+
+    def __init__(self, anchors: Iterable[x509.Certificate], now: datetime) -> None:
+        self._anchors = frozenset(anchors)
+        self._now = now
+
+    def refusals(
+        self, certificate: x509.Certificate, key: SigningKey | None, chain: Iterable[x509.Certificate]
+    ) -> list[str]:
+        """Why the server would refuse this certificate; empty if it would not.
+
+        Args:
+            certificate: a client's.
+            key: its private key, to be checked too; None where that is not at hand.
+            chain: what the client presents with it, in any order.
+        """
+        reasons = []
+        if key is not None and key.public_key() != certificate.public_key():
+            reasons.append(f"the private key is not the one of the certificate {subject(certificate)}")
+        if self._now < certificate.not_valid_before_utc:
+            reasons.append(f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC")
+        if self._now > certificate.not_valid_after_utc:
+            reasons.append(f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC")
+        if not reasons and certificate in self._anchors:
+            return _self_signed_problems(certificate)
+        chain = list(chain)
+        if len(chain) + 1 > MAX_CHAIN_LENGTH:
+            reasons.append(f"a chain of {len(chain) + 1} CAs, where API Gateway takes {MAX_CHAIN_LENGTH} at most")
+        if not reasons and (problem := self._chain_problem(certificate, chain)):
+            reasons.append(problem)
+        return reasons
+
+    def _chain_problem(self, certificate: x509.Certificate, chain: list[x509.Certificate]) -> str | None:
+        if not self._anchors:
+            return "no chain to a trusted anchor: there is none"
+        try:
+            self._paths.verify(certificate, chain)
+        except VerificationError as error:
+            return f"no chain to a trusted anchor: {error}"
+        return None
+
+    @cached_property
+    def _paths(self) -> ClientVerifier:
+        return (
+            PolicyBuilder()
+            .store(Store(list(self._anchors)))
+            .time(self._now)
+            .max_chain_depth(MAX_CHAIN_LENGTH)
+            .extension_policies(ca_policy=_CA_POLICY, ee_policy=_LEAF_POLICY)
+            .build_client_verifier()
+        )
+
+
 def refusals(
     certificate: x509.Certificate,
     key: SigningKey | None,
@@ -28,26 +84,8 @@ def refusals(
     anchors: Iterable[x509.Certificate],
     now: datetime,
 ) -> list[str]:
-    """Why a server that trusts `anchors` would refuse this certificate at `now`; empty if it would not.
-
-    `key` is the certificate's private key, to be checked too; None where that is not at hand. The order of `chain`
-    does not matter.
-    """
-    reasons = []
-    if key is not None and key.public_key() != certificate.public_key():
-        reasons.append(f"the private key is not the one of the certificate {subject(certificate)}")
-    if now < certificate.not_valid_before_utc:
-        reasons.append(f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC")
-    if now > certificate.not_valid_after_utc:
-        reasons.append(f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC")
-    chain, anchors = tuple(chain), tuple(anchors)
-    if not reasons and certificate in anchors:
-        return _self_signed_problems(certificate)
-    if len(chain) + 1 > MAX_CHAIN_LENGTH:
-        reasons.append(f"a chain of {len(chain) + 1} CAs, where API Gateway takes {MAX_CHAIN_LENGTH} at most")
-    if not reasons and (problem := _chain_problem(certificate, chain, anchors, now)):
-        reasons.append(problem)
-    return reasons
+    """Why a server that trusts `anchors` would refuse this one certificate at `now`. See `Verifier.refusals`."""
+    return Verifier(anchors, now).refusals(certificate, key, chain)
 
 
 def order_chain(
@@ -109,37 +147,6 @@ def _self_signed_problems(certificate: x509.Certificate) -> list[str]:
     return reasons
 
 
-def _chain_problem(
-    certificate: x509.Certificate,
-    chain: Iterable[x509.Certificate],
-    anchors: Iterable[x509.Certificate],
-    now: datetime,
-) -> str | None:
-    # The web profile's policy for leaves demands a subject alternative name, which a client certificate need not have.
-    leaf_policy = ExtensionPolicy.permit_all().require_present(
-        x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _is_for_client_authentication
-    )
-    # It demands a key usage of CAs, too, which RFC 5280 does and the private CAs of partners often do not.
-    ca_policy = (
-        ExtensionPolicy.permit_all()
-        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_authority)
-        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign_certificates)
-    )
-    verifier = (
-        PolicyBuilder()
-        .store(Store(list(anchors)))
-        .time(now)
-        .max_chain_depth(MAX_CHAIN_LENGTH)
-        .extension_policies(ca_policy=ca_policy, ee_policy=leaf_policy)
-        .build_client_verifier()
-    )
-    try:
-        verifier.verify(certificate, list(chain))
-    except VerificationError as error:
-        return f"no chain to a trusted anchor: {error}"
-    return None
-
-
 def _is_for_client_authentication(_: Policy, __: x509.Certificate, usage: x509.ExtendedKeyUsage) -> None:
     """Refuse a leaf that is meant for something else (RFC 5280, section 4.2.1.12)."""
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
@@ -156,3 +163,15 @@ def _may_sign_certificates(_: Policy, __: x509.Certificate, usage: x509.KeyUsage
     """Refuse a CA whose key may not sign certificates (RFC 5280, section 4.2.1.3)."""
     if usage is not None and not usage.key_cert_sign:
         raise ValueError("its key usage lacks keyCertSign")
+
+
+# The web profile's policy for leaves demands a subject alternative name, which a client certificate need not have.
+_LEAF_POLICY = ExtensionPolicy.permit_all().require_present(
+    x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _is_for_client_authentication
+)
+# It demands a key usage of CAs, too, which RFC 5280 does and the private CAs of partners often do not.
+_CA_POLICY = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_authority)
+    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign_certificates)
+)
