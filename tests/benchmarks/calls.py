@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 from moto import mock_aws
 
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from tests import builders
 from tests.unit.stack import CLIENT, Clients, Stack
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 
 from mtls_rotation.bootstrap import SecretDefinition
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from tests import builders
 from tests.prove.endings import contents
 from tests.prove.monitor import object_versions

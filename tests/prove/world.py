@@ -42,7 +42,7 @@ from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.request import CertificateRequest
-from mtls_rotation.rotation import RotationRequest, Step
+from mtls_rotation.step import RotationRequest, Step
 from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.api_gateway import GatewayDomain

@@ -18,8 +18,9 @@ from mtls_rotation.kms import SigningKeys
 from mtls_rotation.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation.run import Revocation, RevocationResult
-from mtls_rotation.rotation import Rotation, RotationRequest, Step
+from mtls_rotation.rotation import Rotation
 from mtls_rotation.signed_certificates import Intake
+from mtls_rotation.step import RotationRequest, Step
 from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.api_gateway import GatewayDomain
 from mtls_rotation.truststore.plan import Settings

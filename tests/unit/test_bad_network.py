@@ -22,7 +22,7 @@ from mtls_rotation.live_document import from_parameter
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.request import KeyAlgorithm
 from mtls_rotation.revocation.check import Moment, RevocationCheck
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from mtls_rotation.truststore.api_gateway import GatewayDomain
 from tests import builders
 from tests.serving import serving

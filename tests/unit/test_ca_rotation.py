@@ -11,8 +11,8 @@ from mtls_rotation.early_rotation import Need, need
 from mtls_rotation.errors import AuthorityRotatingError, OutOfTimeError, ValidityBeyondIssuerError
 from mtls_rotation.issuers import Authority
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation import Step
 from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.step import Step
 from mtls_rotation.versions import end_of_issuing, issues_until
 from tests import builders
 from tests.unit.fakes import KilledError

@@ -26,7 +26,7 @@ from mtls_rotation.errors import (
 )
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.request import KeyAlgorithm
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from tests import builders
 from tests.unit.fakes import KilledError
 from tests.unit.server import MutualTlsServer

@@ -16,7 +16,7 @@ from mtls_rotation.request import KeyAlgorithm
 from mtls_rotation.revocation import crl, notices
 from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.register import Register
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from tests import builders, odd
 from tests.unit.fakes import refused
 from tests.unit.stack import BUCKET, CA, CLIENT, Stack

@@ -19,7 +19,7 @@ from mtls_rotation.errors import (
     VersionNotStagedError,
 )
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from tests import builders
 from tests.unit.fakes import KilledError, refused
 from tests.unit.stack import CA, CLIENT, Stack

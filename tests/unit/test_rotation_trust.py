@@ -15,7 +15,7 @@ from mtls_rotation.errors import (
     UnusableDomainError,
 )
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from tests import builders
 from tests.unit.server import MutualTlsServer
 from tests.unit.stack import CA, CLIENT, DOMAIN, Stack

@@ -23,8 +23,8 @@ from mtls_rotation.errors import (
     VersionNotStagedError,
 )
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation import RotationRequest, Step
 from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.step import RotationRequest, Step
 from tests import builders
 from tests.unit.stack import CA, CLIENT, Stack
 

@@ -9,7 +9,7 @@ import pytest
 
 from mtls_rotation import layout
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from mtls_rotation.truststore.notes import Notes
 from mtls_rotation.truststore.rollout import Told
 from tests import builders

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.errors import NotYetVisibleError, RotationNotEnabledError
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from mtls_rotation.timing import Deadline, utc_now
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 from mtlsctl.errors import InvalidInputError, StillUnderWayError

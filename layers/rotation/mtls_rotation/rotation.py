@@ -8,16 +8,14 @@ https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotating-secrets-lam
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
-from mtls_rotation import events, layout
+from mtls_rotation import layout
 from mtls_rotation.bus import CLIENT_CERTIFICATE_ROTATED, ROTATION_FAILED, TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.early_rotation import EarlyRotation
 from mtls_rotation.errors import (
@@ -41,11 +39,12 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals, signed_by
 from mtls_rotation.request import CertificateRequest
 from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.step import Step
 from mtls_rotation.truststore import bundle
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING, AWSPREVIOUS, SecretVersion, end_of_issuing, issues_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from cryptography import x509
 
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from mtls_rotation.bus import EventBus
     from mtls_rotation.issuers import Issuer
     from mtls_rotation.issuers.registry import Issuers
+    from mtls_rotation.step import RotationRequest
     from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.target import Target
     from mtls_rotation.versions import SecretDescription, SecretVersions
@@ -64,60 +64,6 @@ VISIBILITY = 15.0
 PROPAGATION = 120.0
 # What AWS says where the same call will fail again until somebody changes a policy.
 _DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
-
-
-class Step(StrEnum):
-    """A step, by the name that Secrets Manager gives it."""
-
-    CREATE = "createSecret"
-    SET = "setSecret"
-    TEST = "testSecret"
-    FINISH = "finishSecret"
-
-    @classmethod
-    def parse(cls, text: str) -> Step:
-        """The step of that name.
-
-        Raises:
-            InvalidEventError: there is none.
-        """
-        try:
-            return cls(text)
-        except ValueError:
-            raise InvalidEventError(
-                where="the event's Step",
-                found=repr(text),
-                expected=" or ".join(cls),
-                remedy="This function is for Secrets Manager to invoke; events/ holds samples.",
-            ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class RotationRequest:
-    """What Secrets Manager asks for: one step for one version.
-
-    Attributes:
-        version_id: the ClientRequestToken, which is the id of the version at AWSPENDING.
-        rotation_token: passed on to PutSecretValue, where given.
-    """
-
-    step: Step
-    secret_id: str
-    version_id: str
-    rotation_token: str | None = None
-
-    @classmethod
-    def from_event(cls, event: Mapping[str, Any]) -> RotationRequest:
-        """Read the event that Secrets Manager invokes a rotation function with.
-
-        Raises:
-            InvalidEventError: a member is missing, or the step is unknown.
-        """
-        step, secret_id, version_id = (events.text(event, it) for it in ("Step", "SecretId", "ClientRequestToken"))
-        token = events.member(event, "RotationToken")
-        if token is not None and not isinstance(token, str):
-            raise events.invalid(("RotationToken",), token, "a text, or nothing")
-        return cls(Step.parse(step), secret_id, version_id, token)
 
 
 class Rotation:

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from mtls_rotation.versions import AWSCURRENT, AWSPENDING
 from mtlsctl.rotation.following import LATE, SETTLED, Outcome, Sight, View, outcome, results
 from mtlsctl.rotation.log import Line, Result

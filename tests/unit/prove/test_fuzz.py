@@ -41,9 +41,9 @@ from mtls_rotation.proxy.routes import HeaderPolicy
 from mtls_rotation.request import CertificateRequest
 from mtls_rotation.revocation import check, crl, notices
 from mtls_rotation.revocation.register import Register
-from mtls_rotation.rotation import Step
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.signed_certificates import SigningRequest, certificates_in
+from mtls_rotation.step import Step
 from mtls_rotation.telemetry import share_format
 from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.notes import Notes

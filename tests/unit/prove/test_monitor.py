@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation import Step
+from mtls_rotation.step import Step
 from tests import builders
 from tests.prove.monitor import InvariantBrokenError, Monitor
 from tests.prove.wire import Call, CalledWhenDeadError, Killed, Listener, WiredStack
