@@ -101,9 +101,9 @@ def _refuses_no_client(candidate: Candidate) -> Stop | None:
     or has expired, is no reason to hold up everyone else's: it is named among what is left out.
     """
     seen = candidate.seen
-    in_force = {key for key, certificate in seen.deployed.items() if refusal(certificate, seen.now) is None}
     needed = hanging(seen)
-    lost = {key: needed[key] for key in in_force & set(needed) - set(candidate.accepted)}
+    missing = (set(needed) & set(seen.deployed)).difference(candidate.accepted)
+    lost = {key: needed[key] for key in missing if refusal(seen.deployed[key], seen.now) is None}
     if not lost:
         return None
     secrets = sorted(set().union(*lost.values()))

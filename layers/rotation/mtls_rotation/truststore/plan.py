@@ -234,7 +234,7 @@ def needed(seen: Observation, settings: Settings) -> frozenset[str]:
 def hanging(seen: Observation) -> Mapping[str, frozenset[str]]:
     """The anchors that clients need now: for each, the secrets whose certificate at AWSCURRENT or AWSPREVIOUS does."""
     held = seen.live & seen.in_place
-    unclear = _unclear(held, seen)
+    unclear = _Unclear.among(seen).clients
     secrets = defaultdict(set)
     for entry in seen.issued:
         if not entry.authority and ((entry.secret, entry.version_id) in held or entry.secret in unclear):
@@ -247,8 +247,11 @@ def obsolete(seen: Observation, settings: Settings) -> tuple[Issued, ...]:
 
     A CA is remembered as long as a client certificate hangs on it: its CRL must go on.
     """
-    unclear = _unclear(seen.live & seen.in_place, seen) | _unclear(seen.issuing & seen.in_place, seen)
-    forgotten = [entry for entry in seen.issued if entry.secret not in unclear and _unlabelled(entry, seen, settings)]
+    unclear = _Unclear.among(seen)
+    all_unclear = unclear.clients | unclear.authorities
+    forgotten = [
+        entry for entry in seen.issued if entry.secret not in all_unclear and _unlabelled(entry, seen, settings)
+    ]
     remembered = {entry.anchor for entry in set(seen.issued).difference(forgotten) if not entry.authority}
     return tuple(entry for entry in forgotten if not entry.authority or entry.anchor not in remembered)
 
@@ -256,7 +259,7 @@ def obsolete(seen: Observation, settings: Settings) -> tuple[Issued, ...]:
 def obsolete_outside(outside: Iterable[Issued], seen: Observation, settings: Settings) -> tuple[Issued, ...]:
     """As `obsolete`, of the certificates that no gateway of ours is to trust."""
     outside = tuple(outside)
-    unclear = _unclear(seen.live & seen.in_place, replace(seen, issued=(*seen.issued, *outside)))
+    unclear = _Unclear.among(replace(seen, issued=(*seen.issued, *outside))).clients
     return tuple(it for it in outside if it.secret not in unclear and _unlabelled(it, seen, settings))
 
 
@@ -306,13 +309,12 @@ def _uploaded(seen: Observation) -> tuple[dict[str, Anchor], list[LeftOut]]:
 
 def _used(seen: Observation, settings: Settings) -> dict[str, tuple[Reason, ...]]:
     """The anchors that live certificates hang on, by fingerprint, each with the secrets whose certificates do."""
-    unclear_clients = _unclear(seen.live & seen.in_place, seen)
-    unclear_authorities = _unclear(seen.issuing & seen.in_place, seen)
+    unclear = _Unclear.among(seen)
     secrets: dict[str, dict[Why, set[str]]] = defaultdict(lambda: defaultdict(set))
     for entry in seen.issued:
         if (entry.secret, entry.version_id) in (seen.issuing if entry.authority else seen.live):
             why = Why.ISSUES if entry.authority else Why.IN_USE
-        elif entry.secret in (unclear_authorities if entry.authority else unclear_clients):
+        elif entry.secret in (unclear.authorities if entry.authority else unclear.clients):
             why = Why.UNCLEAR
         elif seen.now - entry.at < settings.recent:
             why = Why.LATELY
@@ -325,14 +327,24 @@ def _used(seen: Observation, settings: Settings) -> dict[str, tuple[Reason, ...]
     }
 
 
-def _unclear(in_place: Iterable[tuple[str, str]], seen: Observation) -> frozenset[str]:
+@dataclass(frozen=True, slots=True)
+class _Unclear:
     """The secrets of which it cannot be told, without reading them, which of their certificates is in use.
 
     Somebody edited the secret by hand: its new version carries a certificate over, and none is filed for it. Or nothing
     is said of its versions. Whatever was issued for such a secret counts.
     """
-    filed = {(entry.secret, entry.version_id) for entry in seen.issued}
-    return seen.unclear | {secret for secret, version in in_place if (secret, version) not in filed}
+
+    clients: frozenset[str]
+    authorities: frozenset[str]
+
+    @classmethod
+    def among(cls, seen: Observation) -> "_Unclear":
+        unfiled = seen.in_place.difference((entry.secret, entry.version_id) for entry in seen.issued)
+        return cls(
+            clients=seen.unclear | {secret for secret, _ in seen.live & unfiled},
+            authorities=seen.unclear | {secret for secret, _ in seen.issuing & unfiled},
+        )
 
 
 def _retiring(certificate: x509.Certificate, since: datetime) -> Anchor:
