@@ -11,15 +11,13 @@ from tests.benchmarks.figures import Figure
 
 def of(figures: Iterable[Figure]) -> Table:
     """A row for each figure: what was measured, beside what, and whether its goal was reached."""
-    table = Table("what", "measured", "beside", "", "ratio", "quartiles", "goal")
+    table = Table("what", "measured", "beside", "ratio (quartiles)", "goal")
     for it in figures:
         table.add_row(
             it.name,
             f"{it.value:g} {it.unit}",
-            it.against,
-            f"{it.peer:g} {it.unit}",
-            f"{it.ratio:g}",
-            f"{it.low:g} to {it.high:g}",
+            f"{it.peer:g} {it.unit}: {it.against}",
+            f"{it.ratio:g} ({it.low:g} to {it.high:g})",
             f"{it.goal.ratio:g}, {'reached' if it.goal.met(it) else 'missed'}" if it.goal else "",
         )
     return table
