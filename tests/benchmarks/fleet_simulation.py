@@ -92,7 +92,6 @@ class Quota:
 _SECRETS = "https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html"
 _GATEWAY = "https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"
 _EVENTS = "https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html"
-LAMBDA_PAGE = "https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html"
 # Of Secrets Manager and EventBridge only rates are stated: a bucket of one second's worth. S3 takes thousands of
 # requests a second for each prefix, and is no limit here. No quota of these but PutEvents can be raised.
 QUOTAS = (
@@ -104,8 +103,8 @@ QUOTAS = (
     Quota("PutEvents", 10_000, 10_000, frozenset({"events"}), _EVENTS),
 )
 # Executions at once in an account, and new environments of a function: so many, and again in ten seconds.
+# https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html
 CONCURRENCY, ENVIRONMENTS, ENVIRONMENTS_SECONDS = 1_000, 1_000, 10
-LINE = "Lambda's concurrency"
 PAYLOAD = (
     6 * 1024 * 1024
 )  # what Lambda takes of a batch: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -140,6 +139,7 @@ class Functions:
         rotate_at_once: executions that the account has left for rotate.
         events: the kinds of event that the queue is sent.
         again: seconds until a batch that failed comes again.
+        attempts: how often a call is made that AWS throttles.
     """
 
     rotate_seconds: float
@@ -150,6 +150,7 @@ class Functions:
     window: float
     events: frozenset[str]
     again: int
+    attempts: int
 
 
 @cache
@@ -167,6 +168,7 @@ def functions() -> Functions:
         window=source["MaximumBatchingWindowInSeconds"],
         events=frozenset(_queued()),
         again=int(_constant("truststore_sync", "SOON")),
+        attempts=int(vars(assembly._CALLS)["retries"]["total_max_attempts"]),
     )
 
 
@@ -235,12 +237,12 @@ class OutOfTimeError(Exception):
 class World:
     """Time, and everything in the account that has a quota."""
 
-    def __init__(self, quotas: tuple[Quota, ...], assumed: Assumed) -> None:
+    def __init__(self, quotas: tuple[Quota, ...], assumed: Assumed, attempts: int) -> None:
         self.now = 0.0
         self.calls: Counter[str] = Counter()
         self.buckets = {it: Bucket(it) for it in quotas}
         self._assumed = assumed
-        self._attempts = total_attempts()
+        self._attempts = attempts
         self._random = random.Random(SEED)  # noqa: S311 - the same each time is what is wanted
         self._drawn: dict[str, tuple[Bucket, ...]] = {}
         self._due: list[tuple[float, int, Process[None]]] = []
@@ -287,29 +289,51 @@ class World:
         self.calls[operation] += 1
         return True
 
-    def call(self, operation: str, attempts: int | None = None) -> Process[None]:
+    def call(self, operation: str, environment: Environment, attempts: int | None = None) -> Process[None]:
         """A call as botocore makes it: what is throttled is tried again after a pause by chance, which doubles.
 
-        Its quota of retries for a client, which a client's next successes refill, is left out.
-
         Raises:
-            ThrottledError: it was refused each time.
+            ThrottledError: it was refused each time, or the client has used up its retries.
         """
-        attempts = attempts or self._attempts
+        attempts, retried = attempts or self._attempts, False
+        service = operation.partition(":")[0]
         for attempt in range(attempts):
             admitted = self.admit(operation)
             yield self._assumed.call
             if admitted:
+                environment.succeeded(service, retried)
                 return
             if attempt + 1 < attempts:
+                if not environment.may_retry(service):
+                    break
+                retried = True
                 yield self._random.random() * min(2.0**attempt, 20.0)
         raise ThrottledError(operation)
 
 
-def total_attempts() -> int:
-    """How often a function makes a call that is throttled."""
-    retries: Mapping[str, Any] = vars(assembly._CALLS)["retries"]
-    return int(retries["total_max_attempts"])
+class Environment:
+    """An execution environment, and what botocore's "standard" mode lets each client of it try again.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+    """
+
+    _MOST, _COST, _SUCCESS = 500, 5, 1
+
+    def __init__(self) -> None:
+        self._left: dict[str, int] = {}
+
+    def may_retry(self, service: str) -> bool:
+        """Pay for another try, if that can be paid for."""
+        left = self._left.get(service, self._MOST)
+        if left < self._COST:
+            return False
+        self._left[service] = left - self._COST
+        return True
+
+    def succeeded(self, service: str, retried: bool) -> None:
+        """Get back what the last try cost, or a little where the first went well."""
+        left = self._left.get(service, self._MOST)
+        self._left[service] = min(self._MOST, left + (self._COST if retried else self._SUCCESS))
 
 
 class Environments:
@@ -319,30 +343,32 @@ class Environments:
         self._world = world
         self._at_once = at_once
         self._assumed = assumed
-        self._idle = self._made = 0
-        self._line: deque[Process[None]] = deque()
+        self._made = 0
+        self._idle: list[Environment] = []
+        self._line: deque[tuple[Process[None], list[Environment]]] = deque()
         self._may_be_made, self._since = float(ENVIRONMENTS), 0.0
-        self.waited = 0.0
 
-    def enter(self) -> Process[None]:
+    def enter(self) -> Process[Environment]:
         """Get one, a fresh one if none is idle."""
         if self._idle:
-            self._idle -= 1
-        elif self._made < self._at_once and self._grow():
+            return self._idle.pop()
+        if self._made < self._at_once and self._grow():
             self._made += 1
             yield self._assumed.cold
-        else:
-            began = self._world.now
-            self._line.append(self._world.itself())
-            yield None
-            self.waited += self._world.now - began
+            return Environment()
+        handed: list[Environment] = []
+        self._line.append((self._world.itself(), handed))
+        yield None
+        return handed[0]
 
-    def leave(self) -> None:
+    def leave(self, environment: Environment) -> None:
         """Hand it to the next in line."""
-        if self._line:
-            self._world.start(self._line.popleft())
-        else:
-            self._idle += 1
+        if not self._line:
+            self._idle.append(environment)
+            return
+        process, handed = self._line.popleft()
+        handed.append(environment)
+        self._world.start(process)
 
     def _grow(self) -> bool:
         rested = (self._world.now - self._since) * ENVIRONMENTS / ENVIRONMENTS_SECONDS
@@ -406,7 +432,7 @@ class Simulation:
         self.scenario = scenario
         self.assumed = assumed or Assumed()
         self.functions = setup or functions()
-        self.world = World(quotas, self.assumed)
+        self.world = World(quotas, self.assumed, self.functions.attempts)
         self.environments = Environments(self.world, self.functions.rotate_at_once, self.assumed)
         self.domain, self.queue = Domain(), Queue()
         self.secrets = [Secret() for _ in range(secrets)]
@@ -436,18 +462,20 @@ class Simulation:
         while True:
             secret.tries += 1
             for step in Step:
-                yield from self.environments.enter()
+                environment = yield from self.environments.enter()
                 self.invocations += 1
                 try:
-                    yield from self._step(step, secret)
+                    yield from self._step(step, secret, environment)
                 except (ThrottledError, OutOfTimeError):
                     self.steps_failed += 1
-                    yield from self._try_to(TELL)
+                    # As `_announce_failure`: it must not hide what failed.
+                    with contextlib.suppress(ThrottledError):
+                        yield from self.world.call(TELL, environment)
                     failed = True
                 else:
                     failed = False
                 finally:
-                    self.environments.leave()
+                    self.environments.leave(environment)
                 if failed:
                     break
             else:
@@ -455,7 +483,7 @@ class Simulation:
                 return
             yield min(self.assumed.retry_first * 2 ** (secret.tries - 1), self.assumed.retry_longest)
 
-    def _step(self, step: Step, secret: Secret) -> Process[None]:
+    def _step(self, step: Step, secret: Secret, environment: Environment) -> Process[None]:
         deadline = self.world.now + self.functions.rotate_seconds
         made = self._steps[step]
         again = secret.tries > 1
@@ -467,10 +495,10 @@ class Simulation:
             made = [it for it in made if it != LABEL] + [LABEL] * (made.count(LABEL) - secret.labelled)
             made = _in_order(Counter(made))
         if step is Step.SET and not secret.labelled:
-            yield from self._set(made, deadline)
+            yield from self._set(made, deadline, environment)
             return
         for operation in made:
-            yield from self.world.call(operation)
+            yield from self.world.call(operation, environment)
             if operation == PUT:
                 secret.stored = True
             elif operation == FILE:
@@ -481,36 +509,31 @@ class Simulation:
                 if secret.labelled == 1 and "Secret Label Updated" in self.functions.events:
                     self._send(1)
 
-    def _set(self, made: list[str], deadline: float) -> Process[None]:
+    def _set(self, made: list[str], deadline: float, environment: Environment) -> Process[None]:
         """The step that waits for the domain: `Rotation._set` and `Deadline.attempts`."""
         look = [it for it in made if not it.startswith("secretsmanager:")]
         for operation in made:
             if operation not in look:
-                yield from self.world.call(operation)
-        yield from self._look(look)
+                yield from self.world.call(operation, environment)
+        yield from self._look(look, environment)
         if self.domain.trusts(self.world.now):
             return
-        yield from self.world.call(TELL)
+        yield from self.world.call(TELL, environment)
         if "Truststore Sync Requested" in self.functions.events:
             self._send(1)
         for pause in _pauses():
-            yield from self._look(look)
+            yield from self._look(look, environment)
             if self.domain.trusts(self.world.now):
                 return
             if deadline - self.world.now <= pause:
                 raise OutOfTimeError
             yield pause
 
-    def _look(self, look: list[str]) -> Process[None]:
+    def _look(self, look: list[str], environment: Environment) -> Process[None]:
         for operation in look:
             # What a domain runs is read from the bucket only once it is AVAILABLE.
             if operation == LOOK or self.world.now >= self.domain.settled_at:
-                yield from self.world.call(operation)
-
-    def _try_to(self, operation: str) -> Process[None]:
-        # As `_announce_failure`: it must not hide what failed.
-        with contextlib.suppress(ThrottledError):
-            yield from self.world.call(operation)
+                yield from self.world.call(operation, environment)
 
     # the sync ---------------------------------------------------------------------------------------------------------
 
@@ -533,6 +556,7 @@ class Simulation:
 
     def _worker(self) -> Process[None]:
         """Lambda's side of the queue: a batch when it is full or the window is over."""
+        environment = Environment()
         while True:
             if not self.queue.messages:
                 self.queue.asleep.append(self.world.itself())
@@ -546,7 +570,7 @@ class Simulation:
             self.queue.messages -= taken
             self.syncs += 1
             try:
-                again = yield from self._sync()
+                again = yield from self._sync(environment)
             except ThrottledError:
                 self.syncs_failed += 1
                 self._come_again(taken, self.functions.again)
@@ -554,15 +578,15 @@ class Simulation:
                 if again is not None:
                     self._come_again(1, again)
 
-    def _sync(self) -> Process[float | None]:
+    def _sync(self, environment: Environment) -> Process[float | None]:
         """`TruststoreSync._reconcile`, its order and its waiting. Returns in how many seconds there is more to do."""
         began = self.world.now
         pages = math.ceil(self._fleet.secrets / 100)
         # `most_calls` counts two looks at the domain and its update, which have quotas and are made below.
         for operation in [LIST] * pages + [SYNC_S3] * (self._fleet.most_calls() - pages - 3):
-            yield from self.world.call(operation)
+            yield from self.world.call(operation, environment)
         new = self.scenario is Scenario.CA_CHANGE and self._filed_at <= began
-        yield from self.world.call(LOOK)
+        yield from self.world.call(LOOK, environment)
         if self.domain.current or not new:
             return None
         wait = UPDATE_INTERVAL.total_seconds() - (self.world.now - self.domain.told_at)
@@ -570,14 +594,14 @@ class Simulation:
             return math.ceil(max(wait, LOOK_AGAIN.total_seconds()))
         self.domain.told_at = self.world.now
         try:
-            yield from self.world.call(UPDATE, attempts=1)
+            yield from self.world.call(UPDATE, environment, attempts=1)
         except ThrottledError:
             return UPDATE_INTERVAL.total_seconds()
         self.domain.current, self.domain.told_at = True, self.world.now
         self.domain.settled_at = self.world.now + self.assumed.update
         self.domain.updates += 1
         for pause in _pauses():
-            yield from self.world.call(LOOK)
+            yield from self.world.call(LOOK, environment)
             if (
                 self.world.now >= self.domain.settled_at
                 or began + self.functions.sync_seconds - self.world.now <= pause
@@ -792,9 +816,9 @@ def table() -> str:
         row(f"**all fresh, {scenario.value}**", scenario, lambda it: f"**{_time(it)}**")
         row("AWS calls", scenario, lambda it: f"{it.total:,}")
         row("`UpdateDomainName` among them", scenario, lambda it: str(it.updates))
-        row("steps that failed, and were tried again", scenario, lambda it: f"{it.steps_failed:,}")
-        row("the same, spread over an hour", scenario, lambda it: f"{it.steps_failed:,}", WINDOW)
+        row("steps that failed, and their rotations begun again", scenario, lambda it: f"{it.steps_failed:,}")
         row("the quota that holds it up", scenario, lambda it: it.bottleneck)
+    row("steps that failed, spread over an hour", Scenario.EVERYDAY, lambda it: f"{it.steps_failed:,}", WINDOW)
     row("USD a month, with a gateway", Scenario.EVERYDAY, lambda it: f"{it.usd_a_month:,.2f}")
     return "\n".join([*lines, ""])
 

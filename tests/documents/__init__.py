@@ -39,10 +39,12 @@ def replaced(text: str, name: str, table: str) -> str:
 
 def tables() -> Mapping[tuple[str, str], Callable[[], str]]:
     """(document, table) → what makes the table."""
+    from tests.benchmarks import fleet_simulation
     from tests.documents import bounds, costs, figures, roles
 
     return {
         ("README.md", "costs"): costs.table,
+        ("README.md", "fleet"): fleet_simulation.table,
         ("docs/security.md", "roles"): roles.table,
         ("docs/limits.md", "bounds"): bounds.table,
         ("docs/reliability.md", "faults"): figures.faults,

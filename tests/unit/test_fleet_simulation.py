@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from botocore.retries.quota import RetryQuota
 
 from tests.benchmarks.fleet_simulation import (
     LABEL,
@@ -15,6 +16,7 @@ from tests.benchmarks.fleet_simulation import (
     PUT,
     QUOTAS,
     UPDATE,
+    Environment,
     Outcome,
     Quota,
     Scenario,
@@ -124,6 +126,20 @@ def test_what_fails_is_tried_again_until_it_is_done_and_nothing_is_made_twice() 
     assert max(it.tries for it in ended.secrets) > 1
     assert ended.world.calls[PUT] == 300 * made[PUT]
     assert ended.world.calls[LABEL] == 300 * made[LABEL]
+
+
+def test_an_environment_tries_again_no_more_often_than_botocore_lets_a_client() -> None:
+    quota = RetryQuota()
+    environment, tries = Environment(), 0
+    while environment.may_retry("events"):
+        tries += 1
+        assert quota.acquire(5)
+    environment.succeeded("events", retried=True)
+
+    assert tries == 100
+    assert not quota.acquire(5)
+    assert environment.may_retry("events")
+    assert environment.may_retry("s3")
 
 
 def test_it_comes_out_the_same_each_time() -> None:
