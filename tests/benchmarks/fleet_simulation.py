@@ -105,9 +105,12 @@ QUOTAS = (
 # Executions at once in an account, and new environments of a function: so many, and again in ten seconds.
 # https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html
 CONCURRENCY, ENVIRONMENTS, ENVIRONMENTS_SECONDS = 1_000, 1_000, 10
-PAYLOAD = (
-    6 * 1024 * 1024
-)  # what Lambda takes of a batch: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+# What Lambda takes of a batch: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+PAYLOAD = 6 * 1024 * 1024
+# How many versions an environment may remember from the steps before.
+REMEMBERED = 8
+
+# what Lambda takes of a batch: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +315,7 @@ class World:
 
 
 class Environment:
-    """An execution environment, and what botocore's "standard" mode lets each client of it try again.
+    """An execution environment: what it remembers, and what botocore's "standard" mode lets its clients try again.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
     """
@@ -321,6 +324,16 @@ class Environment:
 
     def __init__(self) -> None:
         self._left: dict[str, int] = {}
+        self._remembered: deque[Secret] = deque(maxlen=REMEMBERED)
+
+    def remember(self, secret: Secret) -> None:
+        """Keep what a version holds."""
+        if not self.remembers(secret):
+            self._remembered.append(secret)
+
+    def remembers(self, secret: Secret) -> bool:
+        """Whether a step need not read the version."""
+        return any(it is secret for it in self._remembered)
 
     def may_retry(self, service: str) -> bool:
         """Pay for another try, if that can be paid for."""
@@ -487,14 +500,18 @@ class Simulation:
         deadline = self.world.now + self.functions.rotate_seconds
         made = self._steps[step]
         again = secret.tries > 1
-        if secret.labelled and step is not Step.FINISH:
+        if step is not Step.CREATE and READ not in made and not environment.remembers(secret):
+            # It was counted where one environment ran every step. Here another may have run the one before.
+            made = _in_order(Counter([READ, *made]))
+        if secret.labelled and step is Step.CREATE:
             made = made[:1]  # it is seen at the first look that the version is at AWSCURRENT already
         elif step is Step.CREATE and secret.stored:
             made = _once(READ, [it for it in made if it != PUT])
         elif step is Step.FINISH and again:
             made = [it for it in made if it != LABEL] + [LABEL] * (made.count(LABEL) - secret.labelled)
             made = _in_order(Counter(made))
-        if step is Step.SET and not secret.labelled:
+        environment.remember(secret)
+        if step is Step.SET:
             yield from self._set(made, deadline, environment)
             return
         for operation in made:

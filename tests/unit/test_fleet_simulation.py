@@ -9,14 +9,17 @@ from dataclasses import replace
 import pytest
 from botocore.retries.quota import RetryQuota
 
+from tests.benchmarks import fleet_simulation
 from tests.benchmarks.fleet_simulation import (
     LABEL,
     LINEAR,
     LOOK,
     PUT,
     QUOTAS,
+    READ,
     UPDATE,
     Environment,
+    Functions,
     Outcome,
     Quota,
     Scenario,
@@ -70,7 +73,7 @@ def test_updates_keep_their_distance() -> None:
 
 
 def test_one_rotation_alone_makes_the_calls_that_are_counted() -> None:
-    simulation = Simulation(1, Scenario.EVERYDAY, setup=replace(functions(), events=frozenset()))
+    simulation = Simulation(1, Scenario.EVERYDAY, setup=setup(at_once=1))
     simulation.run()
 
     assert simulation.world.calls == sum((Counter(made) for made in counted().values()), Counter())
@@ -140,6 +143,22 @@ def test_an_environment_tries_again_no_more_often_than_botocore_lets_a_client() 
     assert not quota.acquire(5)
     assert environment.may_retry("events")
     assert environment.may_retry("s3")
+
+
+def test_what_another_environment_knows_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As they are counted in one environment that remembers.
+    warm = {step: {it: number for it, number in made.items() if it != READ} for step, made in counted().items()}
+    monkeypatch.setattr(fleet_simulation, "counted", lambda: warm)
+    alone, crowded = (Simulation(secrets, Scenario.EVERYDAY, setup=setup(4)) for secrets in (1, 40))
+    for it in (alone, crowded):
+        it.run()
+
+    assert alone.world.calls[READ] == 0
+    assert 40 < crowded.world.calls[READ] <= 3 * 40
+
+
+def setup(at_once: int) -> Functions:
+    return replace(functions(), rotate_at_once=at_once, events=frozenset())
 
 
 def test_it_comes_out_the_same_each_time() -> None:
