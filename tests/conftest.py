@@ -26,9 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _remember_what_is_issued() -> Iterator[None]:
-    def remembering(bucket: Any, secret: ManagedSecret, name: str, version_id: str) -> None:
-        file_certificate(bucket, secret, name, version_id)
+    def remembering(bucket: Any, secret: ManagedSecret, *arguments: str, **known: Any) -> tuple[str, ...]:
+        filed = file_certificate(bucket, secret, *arguments, **known)
         remember(secret)  # after, as what was refused was never issued
+        return filed
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (rotation, bootstrap):

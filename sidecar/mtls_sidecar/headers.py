@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from aiohttp import HttpVersion
@@ -23,6 +24,7 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # Host is the upstream's, the length is told by the body, and what a client expects is answered here: RFC 9110, 10.1.1.
 _ANSWERED_HERE = frozenset({"host", "content-length", "expect"})
 
@@ -39,7 +41,7 @@ def for_upstream(fields: MultiMapping[str], version: HttpVersion) -> CIMultiDict
         version: of HTTP, with which it came.
 
     Raises:
-        UnfitFieldError: a value is not UTF-8.
+        UnfitFieldError: a value is not UTF-8, or holds a control character.
     """
     return _passed_on(fields, _ANSWERED_HERE, version)
 
@@ -52,7 +54,8 @@ def for_client(fields: MultiMapping[str], version: HttpVersion) -> CIMultiDict[s
         version: of HTTP, with which it came.
 
     Raises:
-        UnfitFieldError: a value is not UTF-8, or the answer's transfer coding is not understood.
+        UnfitFieldError: a value is not UTF-8 or holds a control character, or the answer's transfer coding is not
+            understood.
     """
     coding = fields.get("Transfer-Encoding")
     if coding is None:
@@ -71,7 +74,7 @@ def _passed_on(fields: MultiMapping[str], left_out: frozenset[str], version: Htt
         lower = name.lower()
         if lower in dropped:
             continue
-        if not value.isascii() and not _is_text(value):
+        if not _is_text(value):
             raise UnfitFieldError(name)
         # aiohttp replaces a field by one that is spelled otherwise.
         passed.add(spelling.setdefault(lower, name), value)
@@ -86,7 +89,12 @@ def _named_by_connection(fields: MultiMapping[str]) -> Iterator[str]:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be written again: aiohttp reads fields as UTF-8, and marks every other byte by a surrogate."""
+    """Whether it can be written again: aiohttp reads fields as UTF-8, and marks every other byte by a surrogate.
+
+    Nor does it write a control character, but for a tab (RFC 9110, 5.5).
+    """
+    if _CONTROL.search(value):
+        return False
     try:
         value.encode()
     except UnicodeEncodeError:

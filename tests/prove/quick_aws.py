@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 
 from tests.prove.processes import Process, running
 from tests.unit.fakes import ApiGateway, refused
@@ -30,6 +30,8 @@ THROTTLED = {
     "events": "ThrottlingException",
     "apigateway": "TooManyRequestsException",
 }
+# An UpdateDomainName that is held up for longer, in seconds, never arrives: by the time-outs in `assembly`.
+TAKES_EFFECT = 23.0
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Wire:
     """What every call goes over.
 
     Attributes:
+        now: the time, in seconds.
         faults: by service, how its next calls fail: "throttled" and "error" before they do anything, "unanswered"
             after.
         injected: how often each has been.
@@ -45,6 +48,7 @@ class Wire:
     """
 
     tick: Callable[[], object]
+    now: Callable[[], float] = lambda: 0.0
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     injected: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
@@ -56,9 +60,13 @@ class Wire:
         process = running()
         if process is None:
             return act(**request)
+        began = self.now()
         process.suspend()
         self.tick()
         self.calls[service] += 1
+        if operation == "UpdateDomainName" and self.now() - began > TAKES_EFFECT:
+            process.disturbed = True
+            raise ConnectTimeoutError(endpoint_url=f"https://{service}.example")
         fault = self.faults[service].pop(0) if self.faults[service] else None
         if fault:
             self.injected[f"{service} {fault}"] += 1

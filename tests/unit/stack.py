@@ -18,7 +18,7 @@ from mtls_rotation.kms import SigningKeys
 from mtls_rotation.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation.run import Revocation, RevocationResult
-from mtls_rotation.rotation import Rotation
+from mtls_rotation.rotation import Memory, Rotation
 from mtls_rotation.signed_certificates import Intake
 from mtls_rotation.step import RotationRequest, Step
 from mtls_rotation.truststore import bundle
@@ -51,12 +51,17 @@ class Clients:
 
 @dataclass
 class Stack:
-    """One stack. `with_gateway` gives it a domain name."""
+    """One stack. `with_gateway` gives it a domain name.
+
+    Attributes:
+        memory: of the execution environment that stays warm and runs every step; None: each step has one of its own.
+    """
 
     clients: Clients
     time: FakeTime = field(default_factory=FakeTime)
     now: datetime = builders.NOW
     settings: Settings = field(default_factory=Settings)
+    memory: Memory | None = None
 
     def __post_init__(self) -> None:
         self.secrets = SecretsManager(self.clients.secretsmanager)
@@ -136,7 +141,7 @@ class Stack:
 
     @property
     def rotation(self) -> Rotation:
-        """The four steps, as a fresh execution environment would have them."""
+        """The four steps, in a fresh execution environment, or in the warm one, if there is one."""
         return Rotation(
             versions=self.versions,
             bucket=self.bucket,
@@ -144,6 +149,7 @@ class Stack:
             domains=self._domains,
             issuers=self.issuers,
             clock=lambda: self.moment,
+            memory=self.memory or Memory(),
         )
 
     @property

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from cryptography import x509
 
+from mtls_rotation import layout
 from mtls_rotation.errors import (
     InvalidSecretError,
     MtlsRotationError,
@@ -19,10 +20,11 @@ from mtls_rotation.errors import (
     VersionNotStagedError,
 )
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.rotation import Memory
 from mtls_rotation.step import Step
 from tests import builders
 from tests.unit.fakes import KilledError, refused
-from tests.unit.stack import CA, CLIENT, Stack
+from tests.unit.stack import BUCKET, CA, CLIENT, Stack
 
 
 def test_four_steps_take_a_secret_to_awscurrent_with_a_new_serial(stack: Stack) -> None:
@@ -365,3 +367,50 @@ def test_a_pending_value_that_another_tool_put_is_refused_with_the_way_out_and_s
     assert stack.snapshot() == before
     assert stack.at("AWSCURRENT") == current
     assert value or f"--version-stage AWSPENDING --remove-from-version-id {token}" in str(failure.value)
+
+
+class TestAWarmEnvironment:
+    """One execution environment runs all steps, and knows from one what the next would ask for."""
+
+    @pytest.fixture
+    def warm(self, stack: Stack) -> Stack:
+        stack.with_gateway()
+        stack.memory = Memory()
+        return stack
+
+    def test_asks_secrets_manager_once_for_what_it_has_put(self, warm: Stack) -> None:
+        token = warm.begin()
+        warm.step(Step.CREATE, token)
+        before = warm.secrets.calls["get_secret_value"]
+        for step in (Step.SET, Step.TEST, Step.FINISH):
+            warm.step(step, token)
+
+        assert warm.at("AWSCURRENT") == token
+        assert warm.secrets.calls["get_secret_value"] == before + 1  # testSecret, which needs the key
+
+    def test_knows_no_private_key(self, warm: Stack) -> None:
+        token = warm.begin()
+        warm.step(Step.CREATE, token)
+
+        assert warm.memory is not None
+        (known,) = warm.memory._secrets.values()
+        assert (known.private_key, known.serial_number) == (None, warm.value(token)["serial_number"])
+
+    def test_does_not_promote_what_was_cancelled_meanwhile(self, warm: Stack) -> None:
+        before, token = warm.rotate(), warm.begin()
+        for step in (Step.CREATE, Step.SET, Step.TEST):
+            warm.step(step, token)
+        warm.versions.drop_pending(CLIENT, token)
+        with pytest.raises(VersionNotStagedError):
+            warm.step(Step.FINISH, token)
+
+        assert warm.at("AWSCURRENT") == before
+
+    def test_puts_an_anchor_again_that_went_missing_long_after(self, warm: Stack) -> None:
+        warm.rotate()
+        (anchor,) = (key for key in warm.objects() if layout.managed_anchor(key))
+        warm.clients.s3.delete_object(Bucket=BUCKET, Key=anchor)
+        warm.pass_time(hours=1)
+        warm.rotate()
+
+        assert anchor in warm.objects()

@@ -402,6 +402,26 @@ class TruststoreSyncBeside:
         return self._get(**request)
 
 
+@pytest.mark.parametrize(("seconds", "updates"), [(6, 1), (8, 0)])
+def test_a_run_that_is_held_up_after_its_note_updates_no_domain(gateway: Stack, seconds: float, updates: int) -> None:
+    """By then another run may have updated it: 30 s after the note, which this one's update must not outlast."""
+    upload(gateway, "partner.pem", pki.to_pem(builders.foreign()))
+    run = gateway.sync
+    remember, held_up = run._remember, [seconds]
+
+    def remember_slowly(*arguments: Any) -> Any:
+        stored = remember(*arguments)
+        if held_up:
+            gateway.now += timedelta(seconds=held_up.pop())
+        return stored
+
+    run._remember = remember_slowly  # type: ignore[method-assign]
+    result = run.run(gateway.time.deadline())
+
+    assert (len(gateway.gateway.updates), result.behind) == (updates, () if updates else (DOMAIN,))
+    assert result.retry_after
+
+
 @pytest.mark.parametrize(("reason", "retry_after"), [("UPDATING", 5), ("TooManyRequestsException", 30)])
 def test_a_domain_that_takes_no_update_now_gets_it_at_the_next_run(
     gateway: Stack, reason: str, retry_after: int

@@ -168,10 +168,10 @@ class Assembly:
     @cached_property
     def revocation_check(self) -> RevocationCheck:
         """What is revoked, as the authorizer asks it: a request waits for the answer."""
+        from mtls_rotation.persistence import BRIEFLY
         from mtls_rotation.revocation.check import RevocationCheck
 
-        config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
-        bucket = CertificateBucket(self._client("s3", config=config), self._setting("BUCKET_NAME"))
+        bucket = CertificateBucket(self._client("s3", config=BRIEFLY), self._setting("BUCKET_NAME"))
         return RevocationCheck(
             bucket,
             timedelta(seconds=self._number("REVOCATION_TTL_SECONDS", 60.0, _SECONDS)),

@@ -10,7 +10,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from mtls_rotation import persistence
@@ -105,8 +104,7 @@ def from_parameter(name: str, tries: Callable[[], Iterable[int]] = persistence.t
     from aws_lambda_powertools.utilities.parameters import SSMProvider
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-    config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
-    provider = SSMProvider(boto_config=config)
+    provider = SSMProvider(boto_config=persistence.BRIEFLY)
 
     found: list[str] = []  # what was read last
 

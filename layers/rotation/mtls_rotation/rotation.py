@@ -41,10 +41,18 @@ from mtls_rotation.request import CertificateRequest
 from mtls_rotation.secret import ManagedSecret
 from mtls_rotation.step import Step
 from mtls_rotation.truststore import bundle
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING, AWSPREVIOUS, SecretVersion, end_of_issuing, issues_until
+from mtls_rotation.versions import (
+    AWSCURRENT,
+    AWSPENDING,
+    AWSPREVIOUS,
+    SecretVersion,
+    end_of_issuing,
+    issues_until,
+    secret_name,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from cryptography import x509
 
@@ -59,6 +67,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# How many versions and truststores an environment remembers; and for how long an anchor counts as filed under which it
+# has filed a certificate: much shorter than `truststore.plan.Settings.index_kept`, before which none is forgotten.
+_REMEMBERED = 8
+_FILED = timedelta(hours=1)
 # How long a step waits for Secrets Manager to show a write, and testSecret for an endpoint to accept a certificate.
 VISIBILITY = 15.0
 PROPAGATION = 120.0
@@ -66,8 +78,56 @@ PROPAGATION = 120.0
 _DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
 
 
+class Memory:
+    """What an execution environment knows from the steps before, so that nothing is asked for twice. It may be empty.
+
+    Only what never changes: a version's value, without its private key; what is in a version of the truststore; and
+    that a certificate's anchor lies in the bucket.
+    """
+
+    def __init__(self) -> None:
+        self._secrets: dict[tuple[str, str], ManagedSecret] = {}
+        self._truststores: dict[str, frozenset[str]] = {}
+        self._filed: dict[str, datetime] = {}
+
+    def keep(self, request: RotationRequest, secret: ManagedSecret) -> None:
+        """Keep what the version holds."""
+        public = secret.model_copy(update={"private_key": None})
+        _keep(self._secrets, (request.secret_id, request.version_id), public)
+
+    def secret(self, request: RotationRequest) -> ManagedSecret | None:
+        """What the version holds, without the private key; None if it is not known."""
+        return self._secrets.get((request.secret_id, request.version_id))
+
+    def truststore(self, version_id: str | None, read: Callable[[], frozenset[str] | None]) -> frozenset[str] | None:
+        """The anchors of a version of the truststore, read if they are not known; None if there is no such version."""
+        if version_id is None:
+            return read()  # whichever is the latest
+        known = self._truststores.get(version_id)
+        if known is None and (known := read()) is not None:
+            _keep(self._truststores, version_id, known)
+        return known
+
+    def filed(self, now: datetime) -> frozenset[str]:
+        """The anchors under which a certificate was filed lately."""
+        return frozenset(anchor for anchor, at in self._filed.items() if now - at < _FILED)
+
+    def file(self, anchors: Iterable[str], now: datetime) -> None:
+        """Remember that a certificate was filed under these."""
+        for anchor in anchors:
+            _keep(self._filed, anchor, now)
+
+
+def _keep[K, V](remembered: dict[K, V], key: K, value: V) -> None:
+    """Keep it as the latest, and no more than a few."""
+    remembered.pop(key, None)
+    remembered[key] = value
+    if len(remembered) > _REMEMBERED:
+        del remembered[next(iter(remembered))]
+
+
 class Rotation:
-    """Runs steps. One instance serves every invocation of an execution environment."""
+    """Runs steps. One instance serves every invocation of an execution environment, whose memory is `memory`."""
 
     def __init__(
         self,
@@ -78,6 +138,7 @@ class Rotation:
         domains: Sequence[Target],
         issuers: Issuers,
         clock: Callable[[], datetime],
+        memory: Memory | None = None,
     ) -> None:
         self._versions = versions
         self._bucket = bucket
@@ -86,6 +147,7 @@ class Rotation:
         self._issuers = issuers
         self._early = EarlyRotation(versions, bus)
         self._clock = clock
+        self._memory = memory or Memory()
 
     def run(self, request: RotationRequest, deadline: Deadline) -> None:
         """Run one step.
@@ -135,7 +197,12 @@ class Rotation:
             stored = self._issue(description, request, deadline)
         else:
             self._give_up_if_expired(stored)
-        file_certificate(self._bucket, _certified(stored), stored.name, stored.version_id)
+        secret, now = _certified(stored), self._clock()
+        filed = file_certificate(
+            self._bucket, secret, stored.name, stored.version_id, known_anchors=self._memory.filed(now)
+        )
+        self._memory.file(filed, now)
+        self._memory.keep(request, secret)
 
     def _give_up_if_expired(self, stored: SecretVersion) -> None:
         """Take AWSPENDING off a version that nobody can use any more: Secrets Manager would try it again for ever.
@@ -230,29 +297,27 @@ class Rotation:
     # setSecret --------------------------------------------------------------------------------------------------------
 
     def _set(self, request: RotationRequest, deadline: Deadline) -> None:
-        stored = self._pending(request, deadline)
-        if AWSCURRENT in stored.stages:
-            return
-        secret = _certified(stored)
+        secret = self._secret(request, deadline)
         if not secret.gateway_trusts:
             return
         anchors = frozenset(map(pki.fingerprint, _authorities(secret)))
         waiting = self._domains_without(anchors)
         if not waiting:
             return
+        name = secret_name(request.secret_id)
         detail: dict[str, object] = {
-            "secret_arn": stored.arn,
-            "secret_name": stored.name,
-            "version_id": stored.version_id,
+            "secret_arn": request.secret_id,
+            "secret_name": name,
+            "version_id": request.version_id,
             "anchors": sorted(anchors),
         }
-        self._bus.put(TRUSTSTORE_SYNC_REQUESTED, detail, stored.arn)
+        self._bus.put(TRUSTSTORE_SYNC_REQUESTED, detail, request.secret_id)
         for _ in deadline.attempts():
             waiting = self._domains_without(anchors)
             if not waiting:
                 return
         raise TruststoreNotDeployedError(
-            where=f"secret {stored.name}, version {stored.version_id}",
+            where=f"secret {name}, version {request.version_id}",
             found=f"a truststore without {' or '.join(sorted(anchors))} on {', '.join(waiting)}",
             expected="the anchor deployed, and the domain name AVAILABLE, within the step's time",
             remedy="Secrets Manager tries again by itself. If it goes on, look at truststore_sync and its queue.",
@@ -265,10 +330,19 @@ class Rotation:
             deployed = domain.deployed()
             if deployed is None:
                 continue
-            truststore = self._bucket.read(layout.TRUSTSTORE, deployed.version_id) if deployed.settled else None
-            if truststore is None or not anchors <= bundle.fingerprints(truststore.body):
+            running = self._anchors_of(deployed.version_id) if deployed.settled else None
+            if running is None or not anchors <= running:
                 lacking.append(domain.name)
         return lacking
+
+    def _anchors_of(self, version_id: str | None) -> frozenset[str] | None:
+        """The anchors of a version of the truststore, by fingerprint; None if there is no such version."""
+
+        def read() -> frozenset[str] | None:
+            stored = self._bucket.read(layout.TRUSTSTORE, version_id)
+            return frozenset(bundle.fingerprints(stored.body)) if stored else None
+
+        return self._memory.truststore(version_id, read)
 
     # testSecret -------------------------------------------------------------------------------------------------------
 
@@ -327,16 +401,15 @@ class Rotation:
     # finishSecret -----------------------------------------------------------------------------------------------------
 
     def _finish(self, request: RotationRequest, deadline: Deadline) -> None:
-        stored = self._pending(request, deadline)
-        secret = _certified(stored)
-        previous = self._promote(request, secret, deadline)
-        self._versions.drop_pending(stored.arn, request.version_id)
+        secret = self._secret(request, deadline)
+        description, previous = self._promote(request, secret, deadline)
+        self._versions.drop_pending(description.arn, request.version_id)
         issuer = self._issuers.of(secret)
         if isinstance(issuer, Concluding):
-            issuer.conclude(secret, stored.arn, stored.name)
+            issuer.conclude(secret, description.arn, description.name)
         detail: dict[str, object] = {
-            "secret_arn": stored.arn,
-            "secret_name": stored.name,
+            "secret_arn": description.arn,
+            "secret_name": description.name,
             "kind": secret.kind,
             "version_id": request.version_id,
             "previous_version_id": previous,
@@ -344,18 +417,31 @@ class Rotation:
             "fingerprint_sha256": secret.fingerprint_sha256,
             "not_after": secret.not_after,
         }
-        self._bus.put(CLIENT_CERTIFICATE_ROTATED, detail, stored.arn)
+        self._bus.put(CLIENT_CERTIFICATE_ROTATED, detail, description.arn)
 
-    def _promote(self, request: RotationRequest, secret: ManagedSecret, deadline: Deadline) -> str | None:
-        """Move AWSCURRENT to the token's version; returns the version that had it. A stale reading is read again.
+    def _promote(
+        self, request: RotationRequest, secret: ManagedSecret, deadline: Deadline
+    ) -> tuple[SecretDescription, str | None]:
+        """Move AWSCURRENT to the token's version. A stale reading is read again.
 
-        Where it has been moved already, by a run that was killed, AWSPREVIOUS tells which version had it.
+        Returns:
+            The secret, and the version that had AWSCURRENT. Where it has been moved already, by a run that was killed,
+            AWSPREVIOUS tells which that was.
+
+        Raises:
+            VersionNotStagedError: AWSPENDING was taken off the version.
         """
         for _ in deadline.sooner(VISIBILITY).attempts():
             description = self._describe(request.secret_id)
             current = description.version_at(AWSCURRENT)
             if current == request.version_id:
-                return description.version_at(AWSPREVIOUS)
+                return description, description.version_at(AWSPREVIOUS)
+            if description.version_at(AWSPENDING) != request.version_id:
+                # The reading is behind, unless the version itself has no label.
+                stored = self._versions.version(description.arn, request.version_id)
+                if stored is not None and not stored.stages & {AWSPENDING, AWSCURRENT}:
+                    raise _not_staged(description.name, request.version_id, stored.stages)
+                continue
             try:
                 if secret.kind == "ca":
                     self._give_notice(description, secret)
@@ -364,11 +450,11 @@ class Rotation:
                 if error.response["Error"]["Code"] != "InvalidParameterException":
                     raise
             else:
-                return current
+                return description, current
         raise NotYetVisibleError(
             where=f"secret {description.name}",
-            found=f"AWSCURRENT on {current}, which Secrets Manager says it is not on",
-            expected="one answer about where AWSCURRENT is",
+            found=f"AWSCURRENT on {current}, and AWSPENDING on {description.version_at(AWSPENDING)}, which is behind",
+            expected=f"AWSPENDING on {request.version_id}, and one answer about where AWSCURRENT is",
             remedy="Secrets Manager tries the rotation again by itself.",
         )
 
@@ -394,6 +480,17 @@ class Rotation:
             self._versions.move_label(description.arn, label, running.get(label), issuing)
 
     # shared -----------------------------------------------------------------------------------------------------------
+
+    def _secret(self, request: RotationRequest, deadline: Deadline) -> ManagedSecret:
+        """What the token's version holds, as this environment knows it from a step before, or else read.
+
+        Without its private key where it is known. Where it is read, it must have a label.
+        """
+        known = self._memory.secret(request)
+        if known is None:
+            known = _certified(self._pending(request, deadline))
+            self._memory.keep(request, known)
+        return known
 
     def _pending(self, request: RotationRequest, deadline: Deadline) -> SecretVersion:
         """The token's version with its value, at AWSPENDING or, in a repeat, at AWSCURRENT already."""
@@ -449,8 +546,25 @@ def with_certificate(definition: ManagedSecret, issued: pki.CertifiedKey, now: d
     )
 
 
-def file_certificate(bucket: CertificateBucket, secret: ManagedSecret, name: str, version_id: str) -> None:
+def file_certificate(
+    bucket: CertificateBucket,
+    secret: ManagedSecret,
+    name: str,
+    version_id: str,
+    *,
+    known_anchors: Collection[str] = (),
+) -> tuple[str, ...]:
     """Make sure that the bucket holds a version's public certificate and every CA certificate that it hangs on.
+
+    Args:
+        bucket: where to.
+        secret: what the version holds.
+        name: the secret's.
+        version_id: the version's.
+        known_anchors: the fingerprints of CA certificates that are there already.
+
+    Returns:
+        The fingerprints of the CA certificates that it was filed under.
 
     Raises:
         RejectedCertificateError: one of the chain has not been signed by the next. What is filed under a CA is
@@ -469,12 +583,14 @@ def file_certificate(bucket: CertificateBucket, secret: ManagedSecret, name: str
     if not secret.gateway_trusts:
         outside = layout.OutsideKey(name, version_id, serial_number, end)
         bucket.put_once(str(outside), secret.certificate or "")
-        return
-    for authority in _authorities(secret):
-        fingerprint = pki.fingerprint(authority)
-        bucket.put_once(layout.managed_anchor_key(fingerprint), pki.to_pem(authority))
+        return ()
+    authorities = {pki.fingerprint(authority): authority for authority in _authorities(secret)}
+    for fingerprint, authority in authorities.items():
+        if fingerprint not in known_anchors:
+            bucket.put_once(layout.managed_anchor_key(fingerprint), pki.to_pem(authority))
         key = layout.IssuedKey(fingerprint, name, version_id, serial_number, secret.kind == "ca", end)
         bucket.put_once(str(key), secret.certificate or "")
+    return tuple(authorities)
 
 
 def _certified(stored: SecretVersion) -> ManagedSecret:

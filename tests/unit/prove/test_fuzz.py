@@ -521,6 +521,11 @@ class TestTheSidecar:
         assert said.startswith(b"HTTP/0.9 505 ")
         assert sidecar_http._stage().heard == []
 
+    def test_an_answer_with_a_control_character_in_a_field_is_refused(self) -> None:
+        answer = b"HTTP/1.1 200 OK\r\nX-Field: a\x7f\r\nContent-Length: 0\r\n\r\n"
+        said = sidecar_http._stage().exchange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", answer)
+        assert said.startswith(b"HTTP/1.1 502 ")
+
     def test_a_reason_of_control_characters_is_not_passed_on(self) -> None:
         request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         answer = b"HTTP/1.1 200 \x0f\r\nContent-Length: 2\r\n\r\nok"

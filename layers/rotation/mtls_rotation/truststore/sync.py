@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -64,6 +64,10 @@ log = logging.getLogger(__name__)
 LARGEST_BUNDLE = 4 * 1024 * 1024
 # Seconds until a target is looked at again whose update took longer than the run.
 SETTLING = 30
+# How long after a run has noted that it updates a target it may still begin to. Others leave 30 s from the note on (a
+# target's `update_interval`), and an update takes effect within 23 s of its start, by its time-outs, or never. So it
+# can never undo a newer one.
+_NOTED = timedelta(seconds=7)
 # How often a run that another overtook begins afresh by itself.
 _TRIES = 3
 # How many objects one call deletes.
@@ -418,6 +422,13 @@ class TruststoreSync:
         # drift what this one did.
         told = Told(truststore.version_id, now)
         stored = self._remember(replace(notes, told={**notes.told, target.name: replace(told, sure=False)}), stored)
+        if (gone := self._clock() - now) > _NOTED:
+            raise SupersededError(
+                where=truststore.uri,
+                found=f"{gone.total_seconds():.0f} s gone since it was noted that {target.name} is updated",
+                expected=f"{_NOTED.total_seconds():.0f} s at most: another run may have updated it since",
+                remedy="Nothing to do: it is looked at afresh and tried again.",
+            )
         try:
             target.deploy(move.update, truststore)
         except DomainBusyError as busy:
