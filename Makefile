@@ -14,7 +14,7 @@ COMPILE := $(UV) pip compile --quiet --upgrade --universal --python-version 3.13
 export ARCHITECTURE ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo picture browser test lint lint-code lint-templates format build local bench prove deploy \
+.PHONY: help setup demo picture browser test lint lint-code lint-templates format build local bench bench-check prove deploy \
   package clean lock
 
 help:  ## Show this list
@@ -59,6 +59,9 @@ local: setup  ## Keep the embedded local AWS up with the stack on it, and say ho
 
 bench: setup  ## Measure, into build/bench/results.json
 	$(PYTHON) -m tests.benchmarks
+
+bench-check: setup  ## Fail if an AWS call or a ratio has become worse than in docs/bench.json
+	@$(PYTHON) -m tests.benchmarks.check
 
 prove: setup .venv-checkov/.synced  ## Try to break the promise at full length, into build/prove/report.json
 	$(PYTHON) -m tests.prove

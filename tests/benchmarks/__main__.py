@@ -1,63 +1,76 @@
-"""`make bench`: measure, print a table, write `build/bench/results.json`."""
+"""`make bench`: measure, print tables, write `build/bench/results.json`, and tell what is worse than what was kept.
 
+    python -m tests.benchmarks [cold_start] [issuing] [calls] [fleet_simulation] [truststore] [sync] [clients] [--keep]
+
+`--keep` has the results of a whole run stand for what is compared with, and for the figures of docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
 import json
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable
 
 from rich.console import Console
-from rich.table import Table
 
-from tests.benchmarks import calls, clients, fleet, issuing
+from demo import sam
+from demo.gateway import architecture
+from tests.benchmarks import calls, clients, cold_start, fleet, fleet_simulation, issuing, table, truststore
+from tests.benchmarks.check import KEPT, RESULTS
+from tests.benchmarks.figures import Results, compare
 
-RESULTS = Path(__file__).resolve().parents[2] / "build" / "bench" / "results.json"
+BENCHMARKS: dict[str, Callable[[], Results]] = {
+    "cold_start": cold_start.measure,
+    "issuing": issuing.measure,
+    "calls": calls.measure,
+    "fleet_simulation": fleet_simulation.measure,
+    "truststore": truststore.measure,
+    "sync": fleet.sync_results,
+    "clients": clients.measure,
+}
 
 
 def main() -> None:
-    """Run every benchmark."""
-    issued, steps = issuing.measure(), calls.count()
-    total = sum(sum(step.values()) for step in steps.values())
-    fleets = {name: fleet.measure(size) for name, size in (("tenth", fleet.TENTH), ("full", fleet.FULL))}
-    growth = fleet.growth(fleets["tenth"], fleets["full"])
-    results: dict[str, Any] = {
-        "issuing_ec_p256": issued,
-        "rotation_calls": steps,
-        "rotation_calls_total": total,
-        "sync_fleet": fleets,
-        "sync_growth": growth,
-        "client_overhead": clients.overhead(),
-        "client_reload": clients.reload(),
-        "client_load": clients.under_load(),
-    }
+    """Run every benchmark, or those that are named."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHMARKS))
+    parser.add_argument("--keep", action="store_true", help="keep the results for later ones to be compared with")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(BENCHMARKS):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    if arguments.keep and arguments.names:
+        parser.error("what is kept is a whole run")
+    sam.build(architecture())
+    results, console, seconds = Results(), Console(), {}
+    for name in arguments.names or BENCHMARKS:
+        began = time.monotonic()
+        results.add(BENCHMARKS[name]())
+        seconds[name] = round(time.monotonic() - began, 1)
+        console.print(f"{name}: {seconds[name]:.0f} s")
+    results.details["seconds"] = seconds
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    RESULTS.write_text(json.dumps(results.document(), indent=2) + "\n")
+    show(results, console)
+    if arguments.keep:
+        KEPT.write_text(RESULTS.read_text())
 
-    table = Table("what", "measured", "limit or detail")
-    table.add_row(
-        "issue one EC_P256 certificate, one core",
-        f"{issued['certificates_per_second']}/s",
-        f"{issued['ratio']} of key generation and one signature ({issued['ratio_min']} to {issued['ratio_max']})",
-    )
-    for step, made in steps.items():
-        table.add_row(
-            f"AWS calls of {step}", str(sum(made.values())), ", ".join(f"{n} {name}" for name, n in made.items())
-        )
-    table.add_row("AWS calls of a rotation", str(total), "the CA is trusted already")
-    for measured in fleets.values():
-        for run in fleet.RUNS:
-            took = measured[run]
-            table.add_row(
-                f"sync of {measured['secrets']} secrets, {measured['uploads']} uploads: {run.replace('_', ' ')}",
-                f"{took['calls_total']} AWS calls",
-                f"{took['seconds']} s, {took['cpu_seconds']} s of them its own, {took['peak_mib']} MiB",
-            )
-    table.add_row(
-        "growth of the sync from a tenth of the fleet to all of it",
-        f"n^{growth['cpu_exponent']}",
-        f"by processor time; n^{growth['calls_exponent']} by AWS calls",
-    )
-    for row in clients.rows(results["client_overhead"], results["client_reload"], results["client_load"]):
-        table.add_row(*row)
-    Console().print(table)
+
+def show(results: Results, console: Console) -> None:
+    """The tables, the goals that were missed, and what has become worse."""
+    console.print(table.of(results.figures))
+    console.print(table.of_calls(results))
+    if "cold_start" in results.details:
+        console.print(cold_start.rows(results))
+    if "client_load" in results.details:
+        for line in clients.rows(results.details):
+            console.print(line)
+    for line in results.missed:
+        console.print(f"[yellow]missed[/yellow] {line}")
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else Results().document()
+    for line in compare(kept, results.document()):
+        console.print(f"[red]worse[/red] {line}")
+    console.print(f"{RESULTS.relative_to(sam.ROOT)} written")
 
 
 if __name__ == "__main__":

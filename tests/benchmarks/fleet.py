@@ -15,6 +15,7 @@ from localaws import LocalAws, sealed
 from mtls_rotation import layout
 from mtls_rotation.pki import certificates as pki
 from tests import builders, fleet
+from tests.benchmarks.figures import Results
 from tests.fleet import BUCKET, STACK, Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,18 @@ def measure(size: Fleet = FULL) -> dict[str, Any]:
         "unchanged": unchanged,
         "after_an_upload": uploaded,
     }
+
+
+def sync_results() -> Results:
+    """A fleet and its tenth: what a sync of each takes, and how that grows."""
+    fleets = {name: measure(size) for name, size in (("tenth", TENTH), ("full", FULL))}
+    calls = {
+        f"a sync of {it['secrets']:,} secrets, {run.replace('_', ' ')}": it[run]["calls"]
+        for it in fleets.values()
+        for run in RUNS
+    }
+    grown = growth(fleets["tenth"], fleets["full"])
+    return Results(calls=calls, details={"sync_fleet": fleets, "sync_growth": grown})
 
 
 def growth(small: dict[str, Any], large: dict[str, Any]) -> dict[str, float]:

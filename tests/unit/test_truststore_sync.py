@@ -415,7 +415,7 @@ def test_a_run_that_is_held_up_after_its_note_updates_no_domain(gateway: Stack, 
             gateway.now += timedelta(seconds=held_up.pop())
         return stored
 
-    run._remember = remember_slowly  # type: ignore[method-assign]
+    run._remember = remember_slowly  # type: ignore[assignment, method-assign]
     result = run.run(gateway.time.deadline())
 
     assert (len(gateway.gateway.updates), result.behind) == (updates, () if updates else (DOMAIN,))

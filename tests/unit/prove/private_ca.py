@@ -11,7 +11,7 @@ from tests.unit.stack import CLIENT, Stack
 
 def issued_by_private_ca(stack: Stack) -> tuple[str, set[tuple[str, str]]]:
     """Rotate a client secret that names a CA of Private CA. Its ARN, and each operation with the CA that it named."""
-    arn = _authority(stack)
+    arn = authority(stack)
     client, called = stack.clients.acm_pca, set()
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -29,7 +29,8 @@ def issued_by_private_ca(stack: Stack) -> tuple[str, set[tuple[str, str]]]:
     return arn, called
 
 
-def _authority(stack: Stack) -> str:
+def authority(stack: Stack) -> str:
+    """A CA of Private CA that has its certificate; its ARN."""
     client = stack.clients.acm_pca
     arn: str = client.create_certificate_authority(
         CertificateAuthorityConfiguration={
