@@ -32,6 +32,7 @@ from rich.table import Table
 
 from localaws.settings import Settings
 from mtls_rotation import assembly
+from mtls_rotation.rotation import CROWDED, MOST_CROWDED
 from mtls_rotation.step import Step
 from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore.api_gateway import UPDATE_INTERVAL
@@ -45,7 +46,7 @@ from tests.fleet import Fleet
 FLEETS = (100, 1_000, 10_000)
 SEED = 20260101
 # Where the simulation ends, if it has not before.
-HORIZON = 1800.0
+HORIZON = 3600.0
 # A window of rotation as Secrets Manager has it for `rate(... hours)`; for days it is the rest of the day.
 # https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_schedule.html
 WINDOW = 3600.0
@@ -142,7 +143,7 @@ class Functions:
         rotate_at_once: executions that the account has left for rotate.
         events: the kinds of event that the queue is sent.
         again: seconds until a batch that failed comes again.
-        attempts: how often a call is made that AWS throttles.
+        attempts: how often a call is made that AWS throttles; `patience`, one of a rotation's to Secrets Manager.
     """
 
     rotate_seconds: float
@@ -154,6 +155,7 @@ class Functions:
     events: frozenset[str]
     again: int
     attempts: int
+    patience: int
 
 
 @cache
@@ -172,6 +174,7 @@ def functions() -> Functions:
         events=frozenset(_queued()),
         again=int(_constant("truststore_sync", "SOON")),
         attempts=int(vars(assembly._CALLS)["retries"]["total_max_attempts"]),
+        patience=int(vars(assembly._PATIENTLY)["retries"]["total_max_attempts"]),
     )
 
 
@@ -240,12 +243,12 @@ class OutOfTimeError(Exception):
 class World:
     """Time, and everything in the account that has a quota."""
 
-    def __init__(self, quotas: tuple[Quota, ...], assumed: Assumed, attempts: int) -> None:
+    def __init__(self, quotas: tuple[Quota, ...], assumed: Assumed, attempts: int, patience: int) -> None:
         self.now = 0.0
         self.calls: Counter[str] = Counter()
         self.buckets = {it: Bucket(it) for it in quotas}
         self._assumed = assumed
-        self._attempts = attempts
+        self._attempts, self._patience = attempts, patience
         self._random = random.Random(SEED)  # noqa: S311 - the same each time is what is wanted
         self._drawn: dict[str, tuple[Bucket, ...]] = {}
         self._due: list[tuple[float, int, Process[None]]] = []
@@ -298,8 +301,8 @@ class World:
         Raises:
             ThrottledError: it was refused each time, or the client has used up its retries.
         """
-        attempts, retried = attempts or self._attempts, False
-        service = operation.partition(":")[0]
+        service, retried = operation.partition(":")[0], False
+        attempts = attempts or (self._patience if service == "secretsmanager" and operation != LIST else self._attempts)
         for attempt in range(attempts):
             admitted = self.admit(operation)
             yield self._assumed.call
@@ -312,6 +315,10 @@ class World:
                 retried = True
                 yield self._random.random() * min(2.0**attempt, 20.0)
         raise ThrottledError(operation)
+
+    def chance(self) -> float:
+        """A number from 0 to 1."""
+        return self._random.random()
 
 
 class Environment:
@@ -445,7 +452,7 @@ class Simulation:
         self.scenario = scenario
         self.assumed = assumed or Assumed()
         self.functions = setup or functions()
-        self.world = World(quotas, self.assumed, self.functions.attempts)
+        self.world = World(quotas, self.assumed, self.functions.attempts, self.functions.patience)
         self.environments = Environments(self.world, self.functions.rotate_at_once, self.assumed)
         self.domain, self.queue = Domain(), Queue()
         self.secrets = [Secret() for _ in range(secrets)]
@@ -532,16 +539,22 @@ class Simulation:
         for operation in made:
             if operation not in look:
                 yield from self.world.call(operation, environment)
-        yield from self._look(look, environment)
-        if self.domain.trusts(self.world.now):
-            return
-        yield from self.world.call(TELL, environment)
-        if "Truststore Sync Requested" in self.functions.events:
-            self._send(1)
+        told, pace = False, 0.0
         for pause in _pauses():
-            yield from self._look(look, environment)
-            if self.domain.trusts(self.world.now):
-                return
+            try:
+                yield from self._look(look, environment)
+            except ThrottledError:
+                pace = min(max(2 * pace, CROWDED), MOST_CROWDED)
+            else:
+                if self.domain.trusts(self.world.now):
+                    return
+                if not told:
+                    told = True
+                    yield from self.world.call(TELL, environment)
+                    if "Truststore Sync Requested" in self.functions.events:
+                        self._send(1)
+            if pace:
+                pause += pace * (0.5 + self.world.chance())
             if deadline - self.world.now <= pause:
                 raise OutOfTimeError
             yield pause
@@ -835,7 +848,9 @@ def table() -> str:
         row("`UpdateDomainName` among them", scenario, lambda it: str(it.updates))
         row("steps that failed, and their rotations begun again", scenario, lambda it: f"{it.steps_failed:,}")
         row("the quota that holds it up", scenario, lambda it: it.bottleneck)
-    row("steps that failed, spread over an hour", Scenario.EVERYDAY, lambda it: f"{it.steps_failed:,}", WINDOW)
+    for scenario in Scenario:
+        name = f"steps that failed, spread over an hour, {scenario.value}"
+        row(name, scenario, lambda it: f"{it.steps_failed:,}", WINDOW)
     row("USD a month, with a gateway", Scenario.EVERYDAY, lambda it: f"{it.usd_a_month:,.2f}")
     return "\n".join([*lines, ""])
 

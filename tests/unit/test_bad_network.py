@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from mtls_client import SecretsManagerSource
 from mtls_rotation import layout
-from mtls_rotation.assembly import Assembly
+from mtls_rotation.assembly import _PATIENTLY, Assembly
 from mtls_rotation.bucket import CertificateBucket
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
 from mtls_rotation.live_document import from_parameter
@@ -50,7 +50,7 @@ def longest(config: Any) -> float:
     """Seconds that a call takes if every connection is slow to come about and then says nothing, pauses included."""
     attempts = config.retries["total_max_attempts"]
     assert config.retries["mode"] == "standard"
-    pauses = float(sum(2**it for it in range(attempts - 1)))
+    pauses = float(sum(min(2**it, 20) for it in range(attempts - 1)))
     return pauses + float(attempts * (config.connect_timeout + config.read_timeout))
 
 
@@ -82,7 +82,13 @@ def test_one_call_that_hangs_does_not_eat_the_time_of_the_function_that_makes_it
 
     assert {name for name, _ in made} >= {"secretsmanager", "s3", "events", "sqs", "apigateway", "kms", "acm-pca"}
     for name, config in made:
-        assert longest(config) < shortest, name
+        patient = config.retries == vars(_PATIENTLY)["retries"]
+        assert longest(config) < (PATIENT_FUNCTIONS["RotateFunction"] / 3 if patient else shortest), name
+
+
+def test_only_a_rotation_asks_secrets_manager_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = [name for name, config in made_clients(monkeypatch) if longest(config) > min(PATIENT_FUNCTIONS.values())]
+    assert patient == ["secretsmanager"]
 
 
 @pytest.mark.parametrize("service", ["apigateway", "kms"])

@@ -122,7 +122,7 @@ def test_each_rotation_sends_an_event_and_a_batch_takes_many() -> None:
 
 
 def test_what_fails_is_tried_again_until_it_is_done_and_nothing_is_made_twice() -> None:
-    ended = played(300)
+    ended = played(300, quotas=wide(PUT, 0.1))  # at which not even a patient client gets through each time
     made = sum((Counter(it) for it in counted().values()), Counter())
 
     assert ended.steps_failed

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,6 +19,7 @@ from mtls_rotation.errors import (
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.step import Step
 from tests import builders
+from tests.unit.fakes import refused
 from tests.unit.server import MutualTlsServer
 from tests.unit.stack import CA, CLIENT, DOMAIN, Stack
 
@@ -79,6 +82,44 @@ def test_set_asks_for_a_sync_and_waits_until_the_gateway_trusts_the_anchor(stack
     assert len(pauses) >= 4, "it did not wait for the domain name to be AVAILABLE"
     assert anchor in stack.deployed()
     assert stack.gateway.domains[DOMAIN].status == "AVAILABLE"
+
+
+def test_set_asks_less_often_once_api_gateway_has_refused_and_goes_on_waiting(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that wait for one update share ten calls a second with it."""
+    stack.with_gateway()
+    token, asked, look = stack.begin(), [], stack.gateway.get_domain_name
+    stack.step(Step.CREATE, token)
+
+    def crowded(**request: Any) -> dict[str, Any]:
+        asked.append(stack.time.now)
+        if len(asked) <= 3:
+            raise refused("TooManyRequestsException", "GetDomainName")
+        return look(**request)
+
+    monkeypatch.setattr(stack.gateway, "get_domain_name", crowded)
+    stack.step(Step.SET, token)
+
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert len(pauses) == 3
+    for pause, pace in zip(pauses, (10, 20, 40), strict=True):
+        assert pace / 2 <= pause <= pace * 1.5 + 1
+    assert stack.heard() == []  # the domain had it all the time
+
+
+def test_set_fails_retryably_when_api_gateway_refuses_to_tell_all_the_time(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.with_gateway()
+    token = stack.begin()
+    stack.step(Step.CREATE, token)
+    error = refused("TooManyRequestsException", "GetDomainName")
+    monkeypatch.setattr(stack.gateway, "get_domain_name", Mock(side_effect=error))
+    with pytest.raises(TruststoreNotDeployedError, match="asked too often to tell") as failure:
+        stack.step(Step.SET, token)
+
+    assert failure.value.retryable
 
 
 def test_what_set_asks_for_names_the_version_and_its_anchor(stack: Stack) -> None:

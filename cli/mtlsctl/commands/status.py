@@ -12,7 +12,6 @@ from rich.text import Text
 
 from mtls_rotation.expiry import lasts
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
-from mtls_rotation.pki.verification import refusals
 from mtlsctl.command import Desk
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.show import day, days, moment, shown
@@ -273,7 +272,7 @@ def acceptances(it: Surveyed, domains: Iterable[Domain], now: datetime) -> Itera
                 domain=domain.name, accepted=trusted, reason="" if trusted else "it is not in the truststore"
             )
         else:
-            reasons = refusals(certificate, None, (), domain.anchors.values(), now)
+            reasons = domain.verifier(now).refusals(certificate, None, ())
             yield Acceptance(domain=domain.name, accepted=not reasons, reason="; ".join(reasons))
 
 

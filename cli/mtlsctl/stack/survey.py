@@ -15,6 +15,7 @@ from cryptography import x509
 from mtls_rotation import layout
 from mtls_rotation.assembly import STACK_TAG
 from mtls_rotation.errors import UnusableDomainError
+from mtls_rotation.pki.verification import Verifier
 from mtls_rotation.timing import utc_now
 from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.plan import Why
@@ -81,7 +82,7 @@ class Surveyed:
     unsigned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Domain:
     """A custom domain name, what it runs, and the anchors in that.
 
@@ -94,6 +95,13 @@ class Domain:
     deployed: Deployed | None
     problem: str
     anchors: Mapping[str, x509.Certificate] | None
+    _verifiers: dict[datetime, Verifier] = field(default_factory=dict, repr=False, compare=False)
+
+    def verifier(self, now: datetime) -> Verifier:
+        """What judges certificates by its anchors. Kept, as to read those takes longer than to judge a certificate."""
+        if now not in self._verifiers:
+            self._verifiers[now] = Verifier((self.anchors or {}).values(), now)
+        return self._verifiers[now]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,11 @@ STACK_TAG = "mtls-rotation:stack"
 # and a function has no time for that.
 # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 _CALLS = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 5})
+# A rotation asks Secrets Manager for longer. It takes 50 writes a second of an account, and a fleet that falls due at
+# once makes more; a step that gives up has all before it run again, which are more calls still. The function has 15
+# minutes, and one call takes four of them at worst.
+# https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
+_PATIENTLY = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 12})
 # What must not be done twice because an answer was lost: made once, and looked at before it is made again. An update of
 # a domain name also uses up the rate: one in 30 s.
 _ONCE = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 1})
@@ -124,10 +129,13 @@ class Assembly:
     @cached_property
     def issuers(self) -> Issuers:
         """The issuers; KMS and Private CA are asked for only where a secret names them."""
+        return self._issuers(self.versions)
+
+    def _issuers(self, versions: SecretVersions) -> Issuers:
         from mtls_rotation.issuers.registry import Issuers
 
         return Issuers(
-            self.versions,
+            versions,
             self.bucket,
             self.bus,
             self._signing_keys,
@@ -222,12 +230,13 @@ class Assembly:
         """The four steps."""
         from mtls_rotation.rotation import Rotation
 
+        versions = SecretVersions(self._client("secretsmanager", config=_PATIENTLY))
         return Rotation(
-            versions=self.versions,
+            versions=versions,
             bucket=self.bucket,
             bus=self.bus,
             domains=self.domains,
-            issuers=self.issuers,
+            issuers=self._issuers(versions),
             clock=utc_now,
         )
 

@@ -26,6 +26,16 @@ def tries() -> Iterator[int]:
 def passes(error: BaseException | None) -> bool:
     """Whether the same call may succeed a moment later with nobody having changed anything."""
     if isinstance(error, ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return status >= 500 or status == 429 or "Throttl" in error.response["Error"]["Code"]
+        return _status(error) >= 500 or throttled(error)
     return isinstance(error, ConnectionError | HTTPClientError)
+
+
+def throttled(error: ClientError) -> bool:
+    """Whether AWS refused a call because there were too many."""
+    code = error.response["Error"]["Code"]
+    return _status(error) == 429 or "Throttl" in code or code == "TooManyRequestsException"
+
+
+def _status(error: ClientError) -> int:
+    status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status

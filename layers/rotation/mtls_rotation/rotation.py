@@ -11,6 +11,7 @@ import logging
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
@@ -35,6 +36,7 @@ from mtls_rotation.errors import (
 )
 from mtls_rotation.handshake import try_endpoint
 from mtls_rotation.issuers import Concluding, Discarding, HasAuthority, Order, Signer
+from mtls_rotation.persistence import throttled
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals, signed_by
 from mtls_rotation.request import CertificateRequest
@@ -74,6 +76,8 @@ _FILED = timedelta(hours=1)
 # How long a step waits for Secrets Manager to show a write, and testSecret for an endpoint to accept a certificate.
 VISIBILITY = 15.0
 PROPAGATION = 120.0
+# Seconds between two questions to API Gateway once it has refused one; doubled each time it does, up to the second.
+CROWDED, MOST_CROWDED = 10.0, 160.0
 # What AWS says where the same call will fail again until somebody changes a policy.
 _DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
 
@@ -301,10 +305,35 @@ class Rotation:
         if not secret.gateway_trusts:
             return
         anchors = frozenset(map(pki.fingerprint, _authorities(secret)))
-        waiting = self._domains_without(anchors)
-        if not waiting:
-            return
-        name = secret_name(request.secret_id)
+        name, told, pace = secret_name(request.secret_id), False, 0.0
+        waiting: list[str] = []
+        for _ in deadline.attempts():
+            try:
+                waiting = self._domains_without(anchors)
+            except ClientError as error:
+                if not throttled(error):
+                    raise
+                # API Gateway takes ten calls a second of an account. The sync's update is one of them, for which all
+                # that ask here are waiting: so whoever is refused asks less often from then on.
+                pace = min(max(2 * pace, CROWDED), MOST_CROWDED)
+            else:
+                if not waiting:
+                    return
+                if not told:
+                    self._ask_for_sync(request, name, anchors)
+                    told = True
+            if pace:
+                deadline.sleep(min(pace * (0.5 + _lot(request.version_id)), deadline.remaining()))
+        raise TruststoreNotDeployedError(
+            where=f"secret {name}, version {request.version_id}",
+            found=f"a truststore without {' or '.join(sorted(anchors))} on {
+                ', '.join(waiting) or 'API Gateway, which was asked too often to tell'
+            }",
+            expected="the anchor deployed, and the domain name AVAILABLE, within the step's time",
+            remedy="Secrets Manager tries again by itself. If it goes on, look at truststore_sync and its queue.",
+        )
+
+    def _ask_for_sync(self, request: RotationRequest, name: str, anchors: frozenset[str]) -> None:
         detail: dict[str, object] = {
             "secret_arn": request.secret_id,
             "secret_name": name,
@@ -312,16 +341,6 @@ class Rotation:
             "anchors": sorted(anchors),
         }
         self._bus.put(TRUSTSTORE_SYNC_REQUESTED, detail, request.secret_id)
-        for _ in deadline.attempts():
-            waiting = self._domains_without(anchors)
-            if not waiting:
-                return
-        raise TruststoreNotDeployedError(
-            where=f"secret {name}, version {request.version_id}",
-            found=f"a truststore without {' or '.join(sorted(anchors))} on {', '.join(waiting)}",
-            expected="the anchor deployed, and the domain name AVAILABLE, within the step's time",
-            remedy="Secrets Manager tries again by itself. If it goes on, look at truststore_sync and its queue.",
-        )
 
     def _domains_without(self, anchors: frozenset[str]) -> list[str]:
         """The domains whose running truststore lacks one of `anchors`. A domain that is not there (yet) lacks none."""
@@ -631,6 +650,11 @@ def _private_key(secret: ManagedSecret) -> pki.SigningKey:
 def _one(pem: str) -> x509.Certificate:
     (certificate,) = pki.from_pem(pem)
     return certificate
+
+
+def _lot(version_id: str) -> float:
+    """A number from 0 to 1, of each version another: those that rotate at once do not all ask at once."""
+    return crc32(version_id.encode()) / 2**32
 
 
 def _not_staged(name: str, version_id: str, labels: frozenset[str]) -> VersionNotStagedError:
