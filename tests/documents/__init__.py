@@ -40,7 +40,7 @@ def replaced(text: str, name: str, table: str) -> str:
 def tables() -> Mapping[tuple[str, str], Callable[[], str]]:
     """(document, table) → what makes the table."""
     from tests.benchmarks import fleet_simulation
-    from tests.documents import bounds, costs, figures, roles
+    from tests.documents import bounds, costs, figures, performance, roles
 
     return {
         ("README.md", "costs"): costs.table,
@@ -49,4 +49,10 @@ def tables() -> Mapping[tuple[str, str], Callable[[], str]]:
         ("docs/limits.md", "bounds"): bounds.table,
         ("docs/reliability.md", "faults"): figures.faults,
         ("docs/security.md", "attacks"): figures.attacks,
+        ("docs/performance.md", "figures"): performance.figures,
+        ("docs/performance.md", "starts"): performance.starts,
+        ("docs/performance.md", "layers"): performance.layers,
+        ("docs/performance.md", "calls"): performance.calls,
+        ("docs/performance.md", "truststore"): performance.truststore,
+        ("docs/performance.md", "run"): performance.run,
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from typing import Any
 
 import pytest
 
-from tests.benchmarks.figures import Better, Goal, Results, beside, compare, in_turn
+from tests.benchmarks import calls
+from tests.benchmarks.check import KEPT
+from tests.benchmarks.figures import Better, Goal, Results, beside, compare, compare_calls, in_turn
 
 PAIRS = [(2.0, 1.0), (2.2, 1.0), (1.8, 1.0), (2.0, 1.0)]
 
@@ -89,3 +92,10 @@ def test_a_goal_that_is_missed_is_told(results: Results) -> None:
     results.calls["a rotation"]["s3:PutObject"] = 3
     assert [line.partition(":")[0] for line in results.missed] == ["slow", "many", "a rotation"]
     assert Goal(1.0).met(beside("equal", "s", "quick", [(1.0, 1.0)]))
+
+
+def test_no_call_more_is_made_than_was_kept() -> None:
+    """What `make bench-check` asks in a clean clone."""
+    counted = calls.measure()
+    assert compare_calls(json.loads(KEPT.read_text()), counted.document()) == []
+    assert counted.missed == []
