@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -50,6 +51,11 @@ class Life:
 
     deployment: Deployment
     partner: Upstream
+
+    def has_fired(self, logical_id: str) -> bool:
+        """Whether one of the stack's rules has told its target anything, by the records."""
+        source = f':rule/{self.rule(logical_id)}"'
+        return any(source in line for it in Path(os.environ[DIRECTORY]).glob("*.jsonl") for line in _sources(it))
 
     def client(self, service: str) -> Any:
         return sam.session(self.deployment.environment).client(service)  # type: ignore[call-overload]
@@ -127,6 +133,10 @@ class Life:
     def is_revoked(self, key: str) -> bool:
         serial = pki.serial(x509.load_pem_x509_certificate(self.get(key)))
         return serial.encode() in self.get(layout.REVOCATION_LIST)
+
+
+def _sources(record: Path) -> list[str]:
+    return [line.partition('"source": ')[2].partition(", ")[0] for line in record.read_text().splitlines()]
 
 
 @contextmanager
@@ -366,6 +376,8 @@ def what_nobody_holds_is_forgotten(life: Life) -> None:
 def the_stack_is_updated_while_its_functions_hear_nothing(life: Life) -> None:
     """Whatever happened meanwhile, the bootstrap sees to: uploads, revocations, a domain that was set back."""
     gateway = life.deployment
+    for name in ("RevocationFunctionHourly", "DailyRule"):
+        await_condition(lambda name=name: life.has_fired(name), f"{name} comes", 90.0)  # type: ignore[misc]
     for name in ("RevocationFunctionNotice", "RevocationFunctionNewCa", "RevocationFunctionHourly"):
         life.events.disable_rule(Name=life.rule(name))
     authority = life.make("late", builders.ca_definition(), ("kind", "ca"))
