@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
