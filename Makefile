@@ -90,7 +90,7 @@ package: setup  ## Wheels into build/package/, and the template with its code in
 	@echo "build/package/packaged.yaml: deploy with \`sam deploy --template-file build/package/packaged.yaml\`," \
 	  "or publish with \`sam publish --template build/package/packaged.yaml\`"
 
-lock: .tools/bin/uv  ## Renew the lock, the layers' requirements from it, and checkov's
+lock: .tools/bin/uv  ## Renew the lock, the requirements that are made from it, and checkov's
 	$(UV) lock --upgrade
 	$(COMPILE) tools/uv.in --output-file tools/uv.txt
 	$(COMPILE) tools/checkov.in --output-file tools/checkov.txt
@@ -98,6 +98,8 @@ lock: .tools/bin/uv  ## Renew the lock, the layers' requirements from it, and ch
 	  --no-annotate --no-header --output-file layers/rotation/requirements.txt
 	$(UV) export --quiet --frozen --package mtls-client --extra httpx --no-dev --no-emit-project --no-emit-workspace \
 	  --no-annotate --no-header --output-file client/requirements.txt
+	$(UV) export --quiet --frozen --package mtls-sidecar --no-dev --no-emit-project --no-emit-workspace \
+	  --no-annotate --no-header --output-file sidecar/requirements.txt
 
 clean:  ## Remove what was built; the environments stay
 	rm -rf .aws-sam build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,13 @@ from typing import Any
 
 from demo import sam
 
-REQUIREMENTS = ("layers/rotation/requirements.txt", "client/requirements.txt", "tools/uv.txt", "tools/checkov.txt")
+REQUIREMENTS = (
+    "layers/rotation/requirements.txt",
+    "client/requirements.txt",
+    "sidecar/requirements.txt",
+    "tools/uv.txt",
+    "tools/checkov.txt",
+)
 MAKEFILES = ("Makefile", "layers/rotation/Makefile", "client/Makefile")
 WORKFLOW = ".github/workflows/ci.yml"
 PINNED = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+( ; [^#]+?)?( --hash=sha256:[0-9a-f]{64})+")

@@ -285,9 +285,14 @@ def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "package"), [("layers/rotation", ["mtls-rotation"]), ("client", ["mtls-client", "--extra", "httpx"])]
+    ("folder", "package"),
+    [
+        ("layers/rotation", ["mtls-rotation"]),
+        ("client", ["mtls-client", "--extra", "httpx"]),
+        ("sidecar", ["mtls-sidecar"]),
+    ],
 )
-def test_the_layers_are_built_from_the_lock(folder: str, package: list[str]) -> None:
+def test_the_layers_and_the_image_are_built_from_the_lock(folder: str, package: list[str]) -> None:
     uv = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
     options = ["--no-dev", "--no-emit-project", "--no-emit-workspace", "--no-annotate", "--no-header"]
     command = [uv, "export", "-q", "--frozen", "--package", *package, *options]
