@@ -32,7 +32,8 @@ def _table(parts: tuple[str, ...]) -> str:
         tried = "<br/>".join(f"{name.replace('_', ' ')}: {_count(it)}" for name, it in found["counts"].items())
         lines.append(f"| `{part}` | {tried} | {len(found['failures'])} |")
     seconds = sum(kept["parts"][part]["seconds"] for part in parts)
-    run = f"{kept['at'][:10]} at commit `{kept['commit'][:7]}`"
+    commits = sorted({kept["parts"][part]["commit"][:7] for part in parts})
+    run = f"{kept['at'][:10]} at commit {' and '.join(f'`{it}`' for it in commits)}"
     lines += ["", f"Run on {run}: {seconds / 60:.0f} minutes, two parts at a time."]
     return "\n".join(lines) + "\n"
 

@@ -47,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.prove", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
     parser.add_argument("--keep", action="store_true", help="keep the report for the documents' figures, if all held")
+    parser.add_argument("--rest", action="store_true", help="run what failed in the last run, or was not in it")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
@@ -55,16 +56,29 @@ def main() -> int:
         return alone(*arguments.parts)
     sam.build(architecture())
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    wanted = [part for part in PARTS if not arguments.parts or part in arguments.parts]
+    held = held_before() if arguments.rest else {}
+    wanted = [part for part in PARTS if part not in held and (not arguments.parts or part in arguments.parts)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        ended = dict(zip(wanted, pool.map(run, wanted), strict=True))
-    failed = report(ended)
+        ended = held | dict(zip(wanted, pool.map(run, wanted), strict=True))
+    failed = report({part: ended[part] for part in PARTS if part in ended})
     if arguments.keep:
         if failed or arguments.parts:
             parser.error("what is kept is a whole run in which nothing failed")
         KEPT.write_text(REPORT.read_text())
         USED.write_text((DIRECTORY / "least_privilege" / USED.name).read_text())
     return failed
+
+
+def held_before() -> dict[str, dict[str, Any]]:
+    """The parts of the last report in which nothing failed, as they were."""
+    last = json.loads(REPORT.read_text())
+    return {part: {"commit": last["commit"]} | it for part, it in last["parts"].items() if not it["failures"]}
+
+
+def commit() -> str | None:
+    """What is tried."""
+    told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=sam.ROOT, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or None
 
 
 def alone(part: str) -> int:
@@ -99,17 +113,16 @@ def run(part: str) -> dict[str, Any]:
 
 def write(part: str, outcome: Outcome, seconds: float) -> None:
     """Keep what a part has found."""
-    document = {"seconds": round(seconds, 1), **asdict(outcome)}
+    document = {"commit": commit(), "seconds": round(seconds, 1), **asdict(outcome)}
     (DIRECTORY / f"{part}.json").write_text(json.dumps(document, indent=2) + "\n")
 
 
 def report(ended: dict[str, dict[str, Any]]) -> int:
     """Show what was tried, write it down, and say whether all held."""
     failed = sum(len(part["failures"]) for part in ended.values())
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=sam.ROOT, capture_output=True, text=True, check=False)
     document = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip() or None,
+        "commit": commit(),
         "failed": failed,
         "parts": ended,
     }

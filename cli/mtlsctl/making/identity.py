@@ -238,7 +238,7 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
 
 def _certificates(text: str) -> list[x509.Certificate]:
     pem = "".join(block for label, block in _blocks(text) if label == "CERTIFICATE")
-    return [it for it in bundle.parse(pem.encode()) if isinstance(it, x509.Certificate)]
+    return [it for it in bundle.parse(pem.encode(errors="replace")) if isinstance(it, x509.Certificate)]
 
 
 def _encrypted(pem: str) -> bool:

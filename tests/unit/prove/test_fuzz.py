@@ -427,6 +427,11 @@ class TestTheCommandLine:
             "k": "5 days",
         }
 
+    def test_half_a_character_in_a_certificate_is_no_certificate(self) -> None:
+        spoilt = json.dumps({"certificate": "-----BEGIN CERTIFICATE-----\ud89b-----END CERTIFICATE-----"})
+        with pytest.raises(InvalidInputError):
+            identity.read(spoilt, "--from")
+
     @pytest.mark.usefixtures("quickly")
     def test_many_begins_without_an_end_hold_no_key(self) -> None:
         with pytest.raises(InvalidInputError):
