@@ -263,7 +263,7 @@ def fetching() -> Figure:
         median(fresh)
         measured = in_turn(FETCHES, lambda: median(fresh), lambda: median(anew))
     return beside(
-        "a request with httpx, the certificate kept fresh",
+        "a request with httpx, beside reading the secret each time",
         "ms",
         "one that reads the secret each time",
         measured,

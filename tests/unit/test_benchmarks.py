@@ -99,3 +99,8 @@ def test_no_call_more_is_made_than_was_kept() -> None:
     counted = calls.measure()
     assert compare_calls(json.loads(KEPT.read_text()), counted.document()) == []
     assert counted.missed == []
+
+
+def test_no_two_figures_that_were_kept_have_one_name() -> None:
+    names = [it["name"] for it in json.loads(KEPT.read_text())["figures"]]
+    assert len(set(names)) == len(names)
