@@ -44,6 +44,7 @@ OPERATORS: tuple[tuple[str, str, str], ...] = (
     ),
     ("tests/e2e/test_mtlsctl_revoke.py", r"key\.pem", "a key that an operator takes for a certificate, to be refused"),
     ("tests/e2e/test_issuers.py", r"(ca|other)\.key", "openssl's keys for a partner's CA and a stranger's request"),
+    ("tests/e2e/test_truststore.py", r"weak\.key", "openssl's key for an operator's certificate that is too weak"),
 )
 
 
