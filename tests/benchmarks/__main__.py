@@ -1,8 +1,9 @@
 """`make bench`: measure, print tables, write `build/bench/results.json`, and tell what is worse than what was kept.
 
-    python -m tests.benchmarks [cold_start] [issuing] [calls] [fleet_simulation] [truststore] [sync] [clients] [--keep]
+    python -m tests.benchmarks [NAME ...] [--keep]
 
-`--keep` has the results of a whole run stand for what is compared with, and for the figures of docs/performance.md.
+`--keep` has the results stand for what is compared with, and for the figures of docs/performance.md: all of them, or
+those of the benchmarks that were named in place of what was kept of these.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 
 from demo import sam
 from demo.gateway import architecture
-from tests.benchmarks import calls, clients, cold_start, fleet, fleet_simulation, issuing, table, truststore
+from tests.benchmarks import calls, clients, cold_start, fleet, fleet_simulation, issuing, rotation, table, truststore
 from tests.benchmarks.check import KEPT, RESULTS
 from tests.benchmarks.figures import Results, compare
 
@@ -24,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[], Results]] = {
     "cold_start": cold_start.measure,
     "issuing": issuing.measure,
     "calls": calls.measure,
+    "rotation": rotation.measure,
     "fleet_simulation": fleet_simulation.measure,
     "truststore": truststore.measure,
     "sync": fleet.sync_results,
@@ -39,8 +42,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    if arguments.keep and arguments.names:
-        parser.error("what is kept is a whole run")
     sam.build(architecture())
     results, console, seconds = Results(), Console(), {}
     for name in arguments.names or BENCHMARKS:
@@ -53,7 +54,20 @@ def main() -> None:
     RESULTS.write_text(json.dumps(results.document(), indent=2) + "\n")
     show(results, console)
     if arguments.keep:
-        KEPT.write_text(RESULTS.read_text())
+        kept = merged(json.loads(KEPT.read_text()), results.document()) if arguments.names else results.document()
+        KEPT.write_text(json.dumps(kept, indent=2) + "\n")
+
+
+def merged(kept: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What was kept, with what is new in its place."""
+    figures = {it["name"]: it for it in kept["figures"]} | {it["name"]: it for it in now["figures"]}
+    seconds = kept["details"]["seconds"] | now["details"]["seconds"]
+    return {
+        "figures": list(figures.values()),
+        "calls": kept["calls"] | now["calls"],
+        "limits": kept["limits"] | now["limits"],
+        "details": kept["details"] | now["details"] | {"seconds": seconds},
+    }
 
 
 def show(results: Results, console: Console) -> None:

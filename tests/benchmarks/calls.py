@@ -85,12 +85,12 @@ def template() -> dict[str, dict[str, int]]:
         stack.secrets.stage(CLIENT, token)
         for step in Step:
             made.clear()
-            _as_the_template(secrets, step, CLIENT, token)
+            as_the_template(secrets, step, CLIENT, token)
             steps[step.value] = dict(sorted(made.items()))
     return steps
 
 
-def _as_the_template(secrets: Any, step: Step, secret: str, token: str) -> None:
+def as_the_template(secrets: Any, step: Step, secret: str, token: str) -> None:
     """Each step looks whether it is its turn; a value is made where there is none, and made current."""
     stages = secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]
     if step is Step.CREATE:

@@ -53,6 +53,7 @@ def tables() -> Mapping[tuple[str, str], Callable[[], str]]:
         ("docs/performance.md", "starts"): performance.starts,
         ("docs/performance.md", "layers"): performance.layers,
         ("docs/performance.md", "calls"): performance.calls,
+        ("docs/performance.md", "steps"): performance.steps,
         ("docs/performance.md", "truststore"): performance.truststore,
         ("docs/performance.md", "run"): performance.run,
     }

@@ -62,6 +62,16 @@ def calls() -> str:
     return _text(lines)
 
 
+def steps() -> str:
+    """How long each step takes on the local AWS."""
+    lines = ["| milliseconds | rotate | AWS's template, empty |", "| --- | ---: | ---: |"]
+    lines += [
+        f"| {step} | {it['rotate']:g} | {it['template']:g} |"
+        for step, it in _kept()["details"]["rotation_steps_ms"].items()
+    ]
+    return _text(lines)
+
+
 def truststore() -> str:
     """Planning and checking, by anchors and certificates."""
     found = _kept()["details"]["truststore"]
