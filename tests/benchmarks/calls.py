@@ -27,7 +27,7 @@ from moto import mock_aws
 from rich.console import Console
 from rich.table import Table
 
-from mtls_rotation.rotation import Memory
+from mtls_rotation.memory import Memory
 from mtls_rotation.step import Step
 from tests import builders
 from tests.benchmarks.figures import Results

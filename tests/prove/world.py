@@ -39,10 +39,10 @@ from cryptography import x509
 from mtls_rotation import layout, rotation
 from mtls_rotation.bootstrap import SecretDefinition
 from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError
+from mtls_rotation.memory import Memory
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.request import CertificateRequest
-from mtls_rotation.rotation import Memory
 from mtls_rotation.step import RotationRequest, Step
 from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore import bundle

@@ -16,9 +16,10 @@ from mtls_rotation.bus import EventBus
 from mtls_rotation.issuers.registry import Issuers
 from mtls_rotation.kms import SigningKeys
 from mtls_rotation.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
+from mtls_rotation.memory import Memory
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation.run import Revocation, RevocationResult
-from mtls_rotation.rotation import Memory, Rotation
+from mtls_rotation.rotation import Rotation
 from mtls_rotation.signed_certificates import Intake
 from mtls_rotation.step import RotationRequest, Step
 from mtls_rotation.truststore import bundle

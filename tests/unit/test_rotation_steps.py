@@ -19,8 +19,8 @@ from mtls_rotation.errors import (
     RejectedCertificateError,
     VersionNotStagedError,
 )
+from mtls_rotation.memory import Memory
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation import Memory
 from mtls_rotation.step import Step
 from tests import builders
 from tests.unit.fakes import KilledError, refused
