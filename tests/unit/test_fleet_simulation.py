@@ -10,18 +10,11 @@ import pytest
 from botocore.retries.quota import RetryQuota
 
 from tests.benchmarks import fleet_simulation
+from tests.benchmarks.account import LABEL, LOOK, PUT, QUOTAS, READ, UPDATE, Environment, Quota
 from tests.benchmarks.fleet_simulation import (
-    LABEL,
     LINEAR,
-    LOOK,
-    PUT,
-    QUOTAS,
-    READ,
-    UPDATE,
-    Environment,
     Functions,
     Outcome,
-    Quota,
     Scenario,
     Simulation,
     conclude,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # How many versions and truststores an environment remembers; and for how long an anchor counts as filed under which it
 # has filed a certificate: much shorter than `truststore.plan.Settings.index_kept`, before which none is forgotten.
-_REMEMBERED = 8
+REMEMBERED = 8
 _FILED = timedelta(hours=1)
 
 
@@ -61,5 +61,5 @@ def _keep[K, V](remembered: dict[K, V], key: K, value: V) -> None:
     """Keep it as the latest, and no more than a few."""
     remembered.pop(key, None)
     remembered[key] = value
-    if len(remembered) > _REMEMBERED:
+    if len(remembered) > REMEMBERED:
         del remembered[next(iter(remembered))]
