@@ -30,7 +30,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -369,7 +369,7 @@ def measure() -> Results:
     figures = [figure for one, pairs in starts.items() for figure in _figures(one, pairs)]
     details = {one: _detail([it for it, _ in pairs], throttled[one]) for one, pairs in starts.items()}
     details[PEER] = _detail([peer for _, peer in starts["RotateFunction"]], throttled[PEER])
-    sizes = {layer: vars_of(layers.measure(BUILT / layer)) for layer in layers.PACKAGES}
+    sizes = {layer: asdict(layers.measure(BUILT / layer)) for layer in layers.PACKAGES}
     return Results(figures=figures, details={"cold_start": details, "layers": sizes})
 
 
@@ -403,11 +403,6 @@ def _detail(full: Sequence[Start], throttled: Sequence[Start]) -> dict[str, floa
     found = {f"{what}_ms": median(full, what, 1000, 1) for what in ("init", "init_cpu", "first", "first_cpu")}
     found |= {f"throttled_{what}_ms": median(throttled, what, 1000, 1) for what in ("init", "first")}
     return found | {"peak_mib": median(full, "memory", 2**-20, 1)}
-
-
-def vars_of(size: layers.Size) -> dict[str, int]:
-    """The size, by what was counted."""
-    return {"files": size.files, "unpacked": size.unpacked, "zipped": size.zipped}
 
 
 def rows(results: Results) -> Table:

@@ -43,6 +43,7 @@ class Figure:
         value: how much, in `unit`; `peer`, what the other took, likewise.
         against: what the other is: a peer that one would use instead, or the limit of what is possible.
         ratio: the median of value / peer, of runs in turn; `low` and `high` are its quartiles.
+        command: what repeats it alone.
         gated: whether it is held against results that were kept; not where a few runs say too little.
     """
 
@@ -58,6 +59,7 @@ class Figure:
     better: Better = Better.LOWER
     goal: Goal | None = None
     gated: bool = True
+    command: str = ""
 
 
 @dataclass

@@ -55,5 +55,8 @@ def tables() -> Mapping[tuple[str, str], Callable[[], str]]:
         ("docs/performance.md", "calls"): performance.calls,
         ("docs/performance.md", "steps"): performance.steps,
         ("docs/performance.md", "truststore"): performance.truststore,
+        ("docs/performance.md", "parts"): performance.parts,
+        ("docs/truststore.md", "sync"): performance.sync,
+        ("docs/clients/python.md", "cost"): performance.clients,
         ("docs/performance.md", "run"): performance.run,
     }

@@ -88,6 +88,50 @@ def truststore() -> str:
     return _text([*lines, "", f"Growth from a tenth to all: {growth} (seconds: both together)."])
 
 
+def parts() -> str:
+    """Where the time of one certificate goes."""
+    found = _kept()["details"]["issuing"]
+    lines = ["| EC_P256 | microseconds |", "| --- | ---: |"]
+    lines += [f"| {name} | {took:g} |" for name, took in found["microseconds"].items()]
+    reading = ", ".join(f"{name} {took / 1000:.3g} ms" for name, took in found["microseconds_to_read_a_key"].items())
+    return _text([*lines, "", f"To read a CA's key: {reading}."])
+
+
+def sync() -> str:
+    """Three syncs of the largest fleet, in docs/truststore.md."""
+    details = _kept()["details"]
+    fleet, grown = details["sync_fleet"]["full"], details["sync_growth"]
+    runs = {
+        "first": "the first: every anchor is an object of its own, and read once",
+        "unchanged": "that finds nothing new",
+        "after_an_upload": "after a partner's upload, with the update of the domain",
+    }
+    lines = ["| a sync | AWS calls | on the wall | of the processor | memory |", "| --- | ---: | ---: | ---: | ---: |"]
+    for run, name in runs.items():
+        it = fleet[run]
+        seconds = f"{it['seconds']:.1f} s | {it['cpu_seconds']:.1f} s"
+        lines.append(f"| {name} | {it['calls_total']:,} | {seconds} | {it['peak_mib']} MiB |")
+    pages = fleet["unchanged"]["calls"]["secretsmanager:ListSecrets"]
+    exponent = f"n to the {grown['cpu_exponent']:g} by the processor's time, {grown['calls_exponent']:g} by calls"
+    words = f"{pages} of the {fleet['unchanged']['calls_total']} calls are pages of ListSecrets."
+    return _text([*lines, "", f"{words} From a tenth of the fleet to all of it: {exponent}."])
+
+
+def clients() -> str:
+    """What a certificate that stays fresh costs a request, in docs/clients/python.md."""
+    kept = _kept()
+    lines = ["| | median request | static | ratio |", "| --- | ---: | ---: | ---: |"]
+    for it in kept["figures"]:
+        if it["against"] == "a static certificate":
+            name = it["name"].removeprefix("a request with ").partition(",")[0]
+            lines.append(f"| {name} | {it['value']:.3f} ms | {it['peer']:.3f} ms | {it['ratio']:g} |")
+    reload = kept["details"]["client_reload"]
+    words = (
+        f"A reload holds a request up by {reload['median_ms']:.2f} ms in the median of {reload['reloads_met']} reloads"
+    )
+    return _text([*lines, "", f"{words}, and by {reload['p99_ms']:.2f} ms at the 99th percentile."])
+
+
 def run() -> str:
     """How long each benchmark took."""
     seconds = _kept()["details"]["seconds"]

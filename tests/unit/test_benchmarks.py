@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks import calls
+from tests.benchmarks.__main__ import BENCHMARKS
 from tests.benchmarks.check import KEPT
 from tests.benchmarks.figures import Better, Goal, Results, beside, compare, compare_calls, in_turn
 
@@ -101,6 +102,7 @@ def test_no_call_more_is_made_than_was_kept() -> None:
     assert counted.missed == []
 
 
-def test_no_two_figures_that_were_kept_have_one_name() -> None:
-    names = [it["name"] for it in json.loads(KEPT.read_text())["figures"]]
-    assert len(set(names)) == len(names)
+def test_each_figure_that_was_kept_has_a_name_of_its_own_and_a_command_that_repeats_it() -> None:
+    kept = json.loads(KEPT.read_text())["figures"]
+    assert len({it["name"] for it in kept}) == len(kept)
+    assert {it["command"] for it in kept} <= {f"python -m tests.benchmarks {name}" for name in BENCHMARKS}
