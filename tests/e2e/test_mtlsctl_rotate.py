@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
 
 import pytest
 
@@ -13,6 +15,7 @@ from demo.waiting import await_condition
 from tests.e2e.conftest import Deployment
 from tests.e2e.operators import documented_actions, gone_afterwards, held, with_only, without
 from tests.mtlsctl import Mtlsctl
+from tests.upstream import Received, Upstream
 
 SECRET = "e2e-gateway/rotated"
 STEPS = ["createSecret", "setSecret", "testSecret", "finishSecret"]
@@ -95,14 +98,42 @@ def test_whoever_may_not_read_the_log_is_told_the_end_by_the_labels(mtlsctl: Mtl
     assert gateway.labels(SECRET)["AWSCURRENT"] == document["version_id"]
 
 
-def test_a_rotation_that_takes_longer_goes_on_and_is_reported_as_such(mtlsctl: Mtlsctl, gateway: Deployment) -> None:
-    before = gateway.labels(SECRET)["AWSCURRENT"]
+@contextmanager
+def an_endpoint_that_keeps_silent(gateway: Deployment, partner: Upstream) -> Iterator[Event]:
+    """testSecret asks the partner, who answers once the event is set: however quick all else is, it is not over."""
+    answer, goes_on = partner.answering, Event()
 
-    status, document = mtlsctl.json("rotate", "rotated", "--wait", "--timeout", "0")
+    def late(request: Received) -> bytes:
+        goes_on.wait(60.0)
+        return answer(request)
 
-    assert (status, document["error"]["code"]) == (2, "MTLS-405")
-    assert "takes it up again" in document["error"]["remedy"]
-    await_condition(lambda: gateway.labels(SECRET)["AWSCURRENT"] != before, "the rotation", 30.0)
+    partner.trust(*gateway.published())
+    partner.answering = late
+    asked = gateway.value(SECRET) | {"endpoint": {"url": f"{partner.url}/", "server_ca": partner.ca}}
+    gateway.secrets.put_secret_value(SecretId=SECRET, SecretString=json.dumps(asked))
+    try:
+        yield goes_on
+    finally:
+        goes_on.set()
+        gateway.await_rest(SECRET)
+        partner.reset()
+        value = {name: it for name, it in gateway.value(SECRET).items() if name != "endpoint"}
+        gateway.secrets.put_secret_value(SecretId=SECRET, SecretString=json.dumps(value))
+
+
+def test_a_rotation_that_takes_longer_goes_on_and_is_reported_as_such(
+    mtlsctl: Mtlsctl, gateway: Deployment, partner: Upstream
+) -> None:
+    with an_endpoint_that_keeps_silent(gateway, partner) as goes_on:
+        before = gateway.labels(SECRET)["AWSCURRENT"]
+
+        status, document = mtlsctl.json("rotate", "rotated", "--wait", "--timeout", "0")
+
+        assert (status, document["error"]["code"]) == (2, "MTLS-405")
+        assert "takes it up again" in document["error"]["remedy"]
+        assert gateway.labels(SECRET)["AWSCURRENT"] == before
+        goes_on.set()
+        await_condition(lambda: gateway.labels(SECRET)["AWSCURRENT"] != before, "the rotation", 30.0)
 
 
 def test_a_secret_whose_rotation_is_off_is_not_switched_on_by_the_way(mtlsctl: Mtlsctl, gateway: Deployment) -> None:
