@@ -21,9 +21,9 @@ from demo.timeline import Origin, Timeline
 from demo.traffic import RATE, Traffic, send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, LocalAwsError
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import short_subject, to_pem
-from mtls_rotation.truststore import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +176,7 @@ class Demo:
         versions = []
         for version in sorted(listed, key=lambda version: version["LastModified"]):
             stored = self._s3.get_object(Bucket=self._bucket, Key=layout.TRUSTSTORE, VersionId=version["VersionId"])
-            anchors = bundle.certificates(stored["Body"].read())
+            anchors = bundles.certificates(stored["Body"].read())
             name, published_at = version["VersionId"], version["LastModified"]
             versions.append(
                 TruststoreReport(

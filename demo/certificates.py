@@ -8,10 +8,10 @@ from typing import Any
 
 from cryptography import x509
 
-from mtls_rotation.handshake import client_context
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import CertificateRequest, KeyAlgorithm
-from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
+from mtls_rotation.provers.https import client_context
 
 
 @dataclass(frozen=True)

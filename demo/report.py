@@ -11,7 +11,7 @@ from rich.table import Table
 from demo.timeline import Origin, Timeline
 from demo.traffic import Request, Summary
 from localaws import RotationRun
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 
 
 @dataclass(frozen=True)

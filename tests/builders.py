@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
 
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import CertificateRequest, KeyAlgorithm
-from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

@@ -18,7 +18,7 @@ from pkilint.pkix import certificate as pkix  # type: ignore[import-untyped]
 from pkilint.pkix import extension, name
 
 from mtls_rotation.pki.certificates import fingerprint, subject, to_pem
-from mtls_rotation.truststore.rules import is_authority
+from mtls_rotation.targets.limits import is_authority
 
 _LINTER: Any = pkix.create_pkix_certificate_validator_container(
     pkix.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS),

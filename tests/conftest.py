@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation import bootstrap, rotation
-from mtls_rotation.rotation import file_certificate
-from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.rotation import run
+from mtls_rotation.rotation.run import file_certificate
+from mtls_rotation.stack import bootstrap
 from tests.issued import remember
 from tests.key_material.watch import Watch
 
@@ -32,7 +33,7 @@ def _remember_what_is_issued() -> Iterator[None]:
         return filed
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (rotation, bootstrap):
+        for module in (run, bootstrap):
             patch.setattr(module, "file_certificate", remembering)
         yield
 

@@ -10,7 +10,7 @@ from mtls_rotation.pki import certificates as pki
 from tests.conformance import Chain
 
 if TYPE_CHECKING:
-    from mtls_rotation.secret import ManagedSecret
+    from mtls_rotation.contract.secret import ManagedSecret
 
 _CHAINS: dict[str, Chain] = {}
 

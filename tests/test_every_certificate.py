@@ -1,8 +1,8 @@
 """The last test of a run: every certificate that was issued in it, through whatever issuer, is beyond reproach."""
 
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import KeyAlgorithm
-from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.pki.request import KeyAlgorithm
 from tests import builders
 from tests.conformance import lint, openssl_refusals
 from tests.issued import made_here, remember, remembered

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
-from mtls_rotation import layout
+from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import UnusableNoticeError
+from mtls_rotation.pki import bundles
+from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import short_subject, to_pem
 from mtls_rotation.revocation import notices
-from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.register import Register
-from mtls_rotation.truststore import bundle
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING
 from mtlsctl.errors import InvalidInputError, NoCertificateError
 from mtlsctl.stack.material import nothing_at
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from mtls_rotation.bucket import CertificateBucket
+    from mtls_rotation.aws.bucket import CertificateBucket
     from mtls_rotation.revocation.notices import Notice, Reason
     from mtlsctl.stack.deployment import Deployment
     from mtlsctl.stack.material import Label
@@ -126,7 +126,7 @@ class Files:
             return True
         keys = [layout.TRUSTSTORE, *(entry.key for entry in self._bucket.list(layout.MANAGED_ANCHORS))]
         bodies = (stored.body for key in keys if (stored := self._bucket.read(key)))
-        anchors = (anchor for body in bodies for anchor in bundle.certificates(body).values())
+        anchors = (anchor for body in bodies for anchor in bundles.certificates(body).values())
         return any(anchor.subject.rfc4514_string() == certificate.issuer for anchor in anchors)
 
     def register(self) -> Register:
@@ -219,7 +219,7 @@ def of_file(file: Path, reason: Reason) -> Target:
         raise _unfit(where, "a private key")
     if body[:1] == _DER:
         body = ssl.DER_cert_to_PEM_cert(body).encode()
-    match bundle.parse(body):
+    match bundles.parse(body):
         case [x509.Certificate() as certificate]:
             return of_certificate(certificate, reason, where)
         case [_]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import correlation_paths
 
-from mtls_rotation import events
+from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
-from mtls_rotation.authorizer.decision import decide
+from mtls_rotation.gateway.authorizer.decision import decide
 from mtls_rotation.telemetry import measure, share_format
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ assembly = Assembly()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Decide about one request. Where it cannot be decided, raise: API Gateway then answers 503 by the template."""
     try:
-        method, path, arn = (events.text(event, name) for name in ("httpMethod", "path", "methodArn"))
-        pem = events.member(event, "requestContext", "identity", "clientCert", "clientCertPem")
+        method, path, arn = (invocation.text(event, name) for name in ("httpMethod", "path", "methodArn"))
+        pem = invocation.member(event, "requestContext", "identity", "clientCert", "clientCertPem")
         decision = decide(pem, method, path, assembly.revocation_check.revoked, assembly.allow_list)
     except Exception:
         _count("AuthorizationFailed")

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import correlation_paths
 
-from mtls_rotation import events
+from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import InvalidSettingsError
-from mtls_rotation.proxy import problems
-from mtls_rotation.proxy.api_gateway import answered, incoming, refused
-from mtls_rotation.proxy.problems import NoAnswerError
+from mtls_rotation.gateway.proxy import problems
+from mtls_rotation.gateway.proxy.api_gateway import answered, incoming, refused
+from mtls_rotation.gateway.proxy.problems import NoAnswerError
 from mtls_rotation.telemetry import measure, share_format
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from mtls_rotation.proxy.problems import Problem
+    from mtls_rotation.gateway.proxy.problems import Problem
 
 # What is left of the function's time to answer for an upstream that did not.
 MARGIN = 1.0
@@ -47,4 +47,4 @@ def _refused(problem: Problem, event: dict[str, Any]) -> dict[str, Any]:
     logger.warning("refused", code=problem.code, status=problem.status.value)
     name = "UpstreamFailed" if problem.status >= 500 else "RequestRefused"
     measure(name, 1, service="mtls_proxy", stack=assembly.stack)
-    return refused(problem, events.text(event, "httpMethod"), events.text(event, "requestContext", "requestId"))
+    return refused(problem, invocation.text(event, "httpMethod"), invocation.text(event, "requestContext", "requestId"))

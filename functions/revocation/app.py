@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 
-from mtls_rotation import events
+from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.telemetry import meter, share_format
 
@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         logger.error("not all could be done", problems=result.problems)
     logger.info(
         "revocation done",
-        trigger=events.member(event, "detail-type"),
+        trigger=invocation.member(event, "detail-type"),
         added=[str(it.certificate) for it in result.added],
         refused=result.refused,
         crls=result.crls,

@@ -10,7 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import WaitingForCertificateError, code_of
-from mtls_rotation.step import RotationRequest, Step
+from mtls_rotation.rotation.request import RotationRequest, Step
 from mtls_rotation.telemetry import measure, meter, share_format
 from mtls_rotation.timing import Deadline
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 
-from mtls_rotation import events
+from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.telemetry import meter, share_format
 
@@ -24,7 +24,7 @@ metrics = meter("signed_certificate", assembly.stack)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Take in the object that was uploaded. A refusal is an event and a metric, and no failure: it is final."""
-    outcome = assembly.intake.run(events.text(event, "detail", "object", "key"))
+    outcome = assembly.intake.run(invocation.text(event, "detail", "object", "key"))
     if outcome.refusal:
         metrics.add_metric(name="SignedCertificateRejected", unit=MetricUnit.Count, value=1)
         logger.warning("not taken", key=outcome.key, secret=outcome.secret, reason=outcome.refusal)

@@ -14,7 +14,7 @@ from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import TruststoreGuardError, code_of
 from mtls_rotation.telemetry import measure, meter, share_format
 from mtls_rotation.timing import Deadline
-from mtls_rotation.truststore.requests import SyncRequest
+from mtls_rotation.truststore.request import SyncRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from mtls_rotation.expiry import Expiry
+    from mtls_rotation.truststore.expiry import Expiry
     from mtls_rotation.truststore.sync import SyncResult
 
 # What is left of the function's time to write results once waiting for a domain ends.

@@ -12,8 +12,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from localaws.settings import Settings
-from mtls_rotation.memory import REMEMBERED
-from mtls_rotation.truststore.api_gateway import UPDATE_INTERVAL
+from mtls_rotation.rotation.memory import REMEMBERED
+from mtls_rotation.targets.api_gateway import UPDATE_INTERVAL
 
 SEED = 20260101
 

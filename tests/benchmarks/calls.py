@@ -27,8 +27,8 @@ from moto import mock_aws
 from rich.console import Console
 from rich.table import Table
 
-from mtls_rotation.memory import Memory
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.memory import Memory
+from mtls_rotation.rotation.request import Step
 from tests import builders
 from tests.benchmarks.figures import Results
 from tests.unit.prove.private_ca import authority

@@ -12,7 +12,7 @@ from typing import Any
 
 from demo import sam
 from localaws import LocalAws, sealed
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests import builders, fleet
 from tests.benchmarks.figures import Results

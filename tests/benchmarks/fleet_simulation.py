@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mtls_rotation import assembly
-from mtls_rotation.rotation import CROWDED, MOST_CROWDED
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
+from mtls_rotation.rotation.run import CROWDED, MOST_CROWDED
+from mtls_rotation.targets.api_gateway import UPDATE_INTERVAL
 from mtls_rotation.timing import Deadline
-from mtls_rotation.truststore.api_gateway import UPDATE_INTERVAL
 from mtls_rotation.truststore.rollout import LOOK_AGAIN
 from tests.benchmarks import calls
 from tests.benchmarks.account import (

@@ -27,23 +27,23 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from rich.console import Console
 from rich.table import Table
 
-from mtls_rotation.issuers import Order
+from mtls_rotation.aws.secret_versions import AWSCURRENT, SecretVersion
+from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.issuers.api import Order
 from mtls_rotation.issuers.secretsmanager import SecretsManagerIssuer
 from mtls_rotation.issuers.self_signed import SelfSignedIssuer
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import names
-from mtls_rotation.request import KeyAlgorithm
-from mtls_rotation.rotation import with_certificate
-from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.pki.request import KeyAlgorithm
+from mtls_rotation.rotation.run import with_certificate
 from mtls_rotation.timing import Deadline
-from mtls_rotation.versions import AWSCURRENT, SecretVersion
 from tests import builders
 from tests.benchmarks import table
 from tests.benchmarks.figures import Better, Figure, Results, beside, in_turn
 
 if TYPE_CHECKING:
-    from mtls_rotation.issuers import Issuer
-    from mtls_rotation.versions import SecretVersions
+    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.issuers.api import Issuer
 
 GOAL_OF_THE_LIMIT, GOAL_OF_A_PEER = 0.6, 1.0
 LIMIT = "one key generation and one signature"

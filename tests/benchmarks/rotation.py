@@ -18,7 +18,7 @@ from typing import Any
 
 from demo import gateway as on_gateway
 from localaws import LocalAws
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 from tests.benchmarks.calls import as_the_template
 from tests.benchmarks.figures import Results, beside
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation

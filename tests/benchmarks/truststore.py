@@ -29,11 +29,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 from rich.table import Table
 
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtls_rotation.pki.verification import Verifier
-from mtls_rotation.request import CertificateRequest, KeyAlgorithm
-from mtls_rotation.truststore import bundle, guards
+from mtls_rotation.truststore import guards
 from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide, needed
 from tests import builders, fleet
 from tests.benchmarks import table
@@ -127,7 +128,7 @@ class Bench:
             issued=self.issued,
             managed=managed,
             static=tuple(StaticEntry(f"{layout.STATIC_ANCHORS}{at}.pem", it) for at, it in enumerate(static)),
-            deployed=bundle.certificates(b"".join([*self.authorities.values(), *self.uploads])),
+            deployed=bundles.certificates(b"".join([*self.authorities.values(), *self.uploads])),
         )
 
     def plan(self, seen: Observation) -> Plan:
@@ -214,7 +215,7 @@ def _seconds(bench: Bench, *, checked: bool = True) -> dict[str, float]:
         made["plan"] = bench.plan(seen)
 
     def render() -> None:
-        made["body"] = bundle.render(made["plan"].anchors)
+        made["body"] = bundles.render(made["plan"].anchors)
 
     def guard() -> None:
         assert guards.stop(made["body"], made["plan"], seen, SETTINGS) is None

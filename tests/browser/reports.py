@@ -9,7 +9,7 @@ from typing import Any
 from demo.report import Check, Partner, Refused, Report, RotationReport, RunReport, StepReport, TruststoreReport
 from demo.timeline import Origin, Timeline
 from demo.traffic import Request, summarize
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 
 ORIGIN = Origin(datetime(2026, 11, 25, 8, 30, tzinfo=UTC), 1000.0)
 SERIALS = ["4b1e9c64a094", "c2d611f4f845", "64c045630e8d", "3f982966f6cc", "5a7d3b21c9e0"]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 from tests.benchmarks import calls
 from tests.documents.template import holds, resources, template
 from tests.fleet import Fleet

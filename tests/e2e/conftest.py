@@ -22,7 +22,7 @@ from demo.gateway import architecture
 from demo.traffic import send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from tests import builders
 from tests.conformance import Chain
 from tests.issued import remember_chain

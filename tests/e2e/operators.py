@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from demo import sam
 from demo.certificates import Held, from_secret
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment
 from tests.mtlsctl import Mtlsctl

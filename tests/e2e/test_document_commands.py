@@ -25,9 +25,9 @@ import pytest
 from demo import sam
 from demo.certificates import Held
 from demo.waiting import await_condition
-from mtls_rotation import layout
-from mtls_rotation.handshake import client_context
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.provers.https import client_context
 from tests import builders
 from tests.documents import warm
 from tests.documents.commands import Command, commands, documents

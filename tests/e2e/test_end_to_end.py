@@ -5,7 +5,7 @@ from datetime import datetime
 from demo import sam
 from demo.gateway import architecture
 from demo.waiting import await_condition
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment, await_first_rotation
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from demo.certificates import from_secret
 from demo.traffic import Traffic
 from demo.waiting import await_condition, await_rotation
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.truststore import bundle
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Deployment
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def anchors(gateway: "Deployment", version: str) -> frozenset[str]:
     stored = gateway.s3.get_object(Bucket=gateway.bucket, Key=layout.TRUSTSTORE, VersionId=version)
-    return bundle.fingerprints(stored["Body"].read())
+    return bundles.fingerprints(stored["Body"].read())
 
 
 def test_a_deployed_stack_has_a_certificate_that_the_gateway_accepts(gateway: "Deployment") -> None:

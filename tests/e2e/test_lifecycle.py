@@ -15,7 +15,7 @@ from demo import gateway as on_gateway
 from demo import sam
 from demo.waiting import await_condition
 from localaws import LocalAws
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests import builders
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 
 from demo.waiting import await_condition
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment
 from tests.e2e.operators import documented_actions, exists, filed, gone_afterwards, held, with_only, without

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from mtls_rotation.handshake import client_context
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.provers.https import client_context
 from tests.e2e.conftest import Deployment
 from tests.mtlsctl import Mtlsctl
 

@@ -11,9 +11,9 @@ import pytest
 
 from demo.certificates import Authority, Held
 from demo.waiting import await_condition
-from mtls_rotation.handshake import client_context
+from mtls_rotation.issuers.external.intake import SigningRequest
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.signed_certificates import SigningRequest
+from mtls_rotation.provers.https import client_context
 from tests import builders
 from tests.e2e.conftest import Deployment
 from tests.e2e.operators import (

@@ -10,7 +10,7 @@ import pytest
 
 from demo import sam
 from demo.waiting import await_condition
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests import builders
 from tests.e2e.conftest import DOMAIN, Deployment

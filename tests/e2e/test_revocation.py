@@ -10,7 +10,7 @@ import httpx
 
 from demo.certificates import Held
 from demo.waiting import await_condition
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import REVOCATION_TTL, Deployment
 

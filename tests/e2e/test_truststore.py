@@ -16,9 +16,9 @@ from demo import sam
 from demo.certificates import Authority
 from demo.waiting import await_condition
 from localaws import LocalAws
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.truststore import bundle
 from tests import builders
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log, remember_what_was_issued
 from tests.integration.localaws.support import Certificate, RefusedError, fetch
@@ -78,7 +78,7 @@ def heard(gateway: Deployment) -> Heard:
 def deployed_anchors(gateway: Deployment) -> frozenset[str]:
     version = gateway.deployed_truststore()
     stored = gateway.s3.get_object(Bucket=gateway.bucket, Key=layout.TRUSTSTORE, VersionId=version)
-    return bundle.fingerprints(stored["Body"].read())
+    return bundles.fingerprints(stored["Body"].read())
 
 
 def copy_to_bucket(gateway: Deployment, file: Path, key: str) -> None:

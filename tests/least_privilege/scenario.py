@@ -31,9 +31,9 @@ from demo.certificates import Held
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 from localaws.authorizations import DIRECTORY
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import CertificateRequest
+from mtls_rotation.pki.request import CertificateRequest
 from tests import builders
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.upstream import Upstream, upstream

@@ -18,7 +18,7 @@ import httpx
 from cryptography import x509
 
 from demo.waiting import await_condition
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki.certificates import to_pem
 from tests import builders
 from tests.e2e.conftest import Deployment

@@ -23,8 +23,8 @@ from demo import gateway as on_gateway
 from demo import sam
 from demo.waiting import await_condition
 from localaws import LocalAws, RotationRun
-from mtls_rotation.kms import VERSION_TAG
-from mtls_rotation.truststore.api_gateway import UPDATE_INTERVAL
+from mtls_rotation.aws.kms import VERSION_TAG
+from mtls_rotation.targets.api_gateway import UPDATE_INTERVAL
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.prove import Outcome, application, fault_proxy
 from tests.prove.application import Application, Told

@@ -12,9 +12,9 @@ from cryptography import x509
 from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.truststore import bundle
 from tests.prove.monitor import object_versions
 from tests.prove.quick_aws import S3
 from tests.prove.retries import World
@@ -169,7 +169,7 @@ def _labels(stack: Stack, secret: str, named: Callable[[str], str]) -> list[str]
 def _objects(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
     for key, body in contents(stack).items():
         if key == layout.TRUSTSTORE:
-            content = " ".join(sorted(bundle.fingerprints(body)))
+            content = " ".join(sorted(bundles.fingerprints(body)))
         elif key == layout.SYNC_NOTES:
             notes = json.loads(body)
             said = sorted(it.partition(":")[0] for it in notes["said"])
@@ -184,7 +184,7 @@ def _objects(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
 def _running(stack: WiredStack, domain: Any, named: Callable[[str], str]) -> list[str]:
     versions = object_versions(stack, layout.TRUSTSTORE)
     running = [body for version_id, body in versions if version_id == domain.version_id]
-    return sorted(named(it) for body in running for it in bundle.fingerprints(body))
+    return sorted(named(it) for body in running for it in bundles.fingerprints(body))
 
 
 def _kms_keys(named: Callable[[str], str]) -> Iterable[str]:

@@ -30,9 +30,9 @@ from demo import sam
 from demo.certificates import Authority
 from demo.waiting import await_condition
 from localaws import LocalAws, sealed
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import CertificateRequest
+from mtls_rotation.pki.request import CertificateRequest
 from tests import builders
 from tests.e2e.conftest import Deployment, await_first_rotation
 from tests.key_material import files, local_aws, processes

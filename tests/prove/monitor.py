@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
-from mtls_rotation.step import RotationRequest, Step
+from mtls_rotation.rotation.request import RotationRequest, Step
 from tests import builders
 from tests.prove.quick_aws import S3
 from tests.prove.wire import Call, Listener, WiredStack

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from mtls_rotation.bootstrap import SecretDefinition
 from mtls_rotation.errors import WaitingForCertificateError
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
+from mtls_rotation.stack.bootstrap import SecretDefinition
 from mtls_rotation.truststore.sync import SyncResult
 from tests.prove.monitor import Monitor
 from tests.prove.quick_aws import S3, Events, Wire

@@ -12,9 +12,9 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from mtls_rotation.bootstrap import SecretDefinition
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
+from mtls_rotation.stack.bootstrap import SecretDefinition
 from tests import builders
 from tests.prove.endings import contents
 from tests.prove.monitor import object_versions

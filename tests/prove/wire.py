@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from threading import RLock, current_thread, main_thread
 from typing import Any, cast
 
-from mtls_rotation.bootstrap import Bootstrap
-from mtls_rotation.bucket import CertificateBucket
-from mtls_rotation.bus import EventBus
+from mtls_rotation.aws.bucket import CertificateBucket
+from mtls_rotation.aws.bus import EventBus
+from mtls_rotation.aws.kms import SigningKeys
+from mtls_rotation.aws.secret_versions import SecretVersions
+from mtls_rotation.issuers.external.intake import Intake
 from mtls_rotation.issuers.registry import Issuers
-from mtls_rotation.kms import SigningKeys
 from mtls_rotation.revocation.run import Revocation
-from mtls_rotation.rotation import Rotation
-from mtls_rotation.signed_certificates import Intake
-from mtls_rotation.truststore.api_gateway import GatewayDomain
+from mtls_rotation.rotation.run import Rotation
+from mtls_rotation.stack.bootstrap import Bootstrap
+from mtls_rotation.targets.api_gateway import GatewayDomain
 from mtls_rotation.truststore.sync import TruststoreSync
-from mtls_rotation.versions import SecretVersions
 from tests.unit.fakes import FakeTime, KeyTags
 from tests.unit.stack import BUCKET, NAME, TAG, Stack
 

@@ -36,22 +36,23 @@ from unittest.mock import patch
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
-from mtls_rotation import layout, rotation
-from mtls_rotation.bootstrap import SecretDefinition
+from mtls_rotation.aws.secret_versions import SecretVersions, end_of_issuing
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError
-from mtls_rotation.memory import Memory
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import refusals
-from mtls_rotation.request import CertificateRequest
-from mtls_rotation.step import RotationRequest, Step
+from mtls_rotation.rotation import run as rotation
+from mtls_rotation.rotation.memory import Memory
+from mtls_rotation.rotation.request import RotationRequest, Step
+from mtls_rotation.stack.bootstrap import SecretDefinition
+from mtls_rotation.targets.api_gateway import GatewayDomain
+from mtls_rotation.targets.limits import refusal
 from mtls_rotation.timing import Deadline
-from mtls_rotation.truststore import bundle
-from mtls_rotation.truststore.api_gateway import GatewayDomain
 from mtls_rotation.truststore.plan import Settings
-from mtls_rotation.truststore.requests import SyncRequest
-from mtls_rotation.truststore.rules import refusal
+from mtls_rotation.truststore.request import SyncRequest
 from mtls_rotation.truststore.sync import SyncResult
-from mtls_rotation.versions import SecretVersions, end_of_issuing
 from tests import builders
 from tests.prove import monitor
 from tests.prove.monitor import Held
@@ -531,7 +532,9 @@ class World(Stack):
         """The certificates of a truststore that are in date, by which the gateway judges."""
         if version_id not in self._anchors:
             found = self.s3.version(layout.TRUSTSTORE, version_id)
-            self._anchors[version_id] = tuple(bundle.certificates(found.body if found and found.body else b"").values())
+            self._anchors[version_id] = tuple(
+                bundles.certificates(found.body if found and found.body else b"").values()
+            )
         now = self.moment
         return tuple(it for it in self._anchors[version_id] if it.not_valid_before_utc <= now <= it.not_valid_after_utc)
 
@@ -585,7 +588,7 @@ class World(Stack):
             self._broken(ViolationError("I7: a second UpdateDomainName within 30 seconds"))
 
     def _require_safe(self, body: bytes) -> None:
-        published = bundle.fingerprints(body)
+        published = bundles.fingerprints(body)
         if not published:
             self._broken(ViolationError("I4: an empty truststore"))
         for name, record in self.quick_secrets.secrets.items():
@@ -738,7 +741,7 @@ class World(Stack):
                     needed |= {pki.fingerprint(it): it for it in (*held.chain, held.anchor)}
         for key in [it for it in self.s3.objects if it.startswith(layout.STATIC_ANCHORS)]:
             newest = self.s3.newest(key)
-            needed |= bundle.certificates(newest.body or b"") if newest else {}
+            needed |= bundles.certificates(newest.body or b"") if newest else {}
         return {key for key, it in needed.items() if refusal(it, self.moment) is None}, may
 
     def _counts(self, held: Held, labels: list[str]) -> bool:

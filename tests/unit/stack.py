@@ -10,23 +10,23 @@ from typing import Any, cast
 
 from cryptography import x509
 
-from mtls_rotation.bootstrap import Bootstrap
-from mtls_rotation.bucket import CertificateBucket
-from mtls_rotation.bus import EventBus
+from mtls_rotation.aws.bucket import CertificateBucket
+from mtls_rotation.aws.bus import EventBus
+from mtls_rotation.aws.kms import SigningKeys
+from mtls_rotation.aws.secret_versions import SecretVersions
+from mtls_rotation.contract.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
+from mtls_rotation.issuers.external.intake import Intake
 from mtls_rotation.issuers.registry import Issuers
-from mtls_rotation.kms import SigningKeys
-from mtls_rotation.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
-from mtls_rotation.memory import Memory
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation.run import Revocation, RevocationResult
-from mtls_rotation.rotation import Rotation
-from mtls_rotation.signed_certificates import Intake
-from mtls_rotation.step import RotationRequest, Step
-from mtls_rotation.truststore import bundle
-from mtls_rotation.truststore.api_gateway import GatewayDomain
+from mtls_rotation.rotation.memory import Memory
+from mtls_rotation.rotation.request import RotationRequest, Step
+from mtls_rotation.rotation.run import Rotation
+from mtls_rotation.stack.bootstrap import Bootstrap
+from mtls_rotation.targets.api_gateway import GatewayDomain
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
-from mtls_rotation.versions import SecretVersions
 from tests import builders
 from tests.unit.fakes import ApiGateway, Domain, FakeTime, KeyTags, Kms, PrivateCa, SecretsManager
 
@@ -292,12 +292,12 @@ class Stack:
     def published(self) -> frozenset[str]:
         """The fingerprints in the truststore that lies in the bucket."""
         stored = self.bucket.read(TRUSTSTORE)
-        return bundle.fingerprints(stored.body) if stored else frozenset()
+        return bundles.fingerprints(stored.body) if stored else frozenset()
 
     def deployed(self) -> frozenset[str]:
         """The fingerprints in the truststore that the gateway runs."""
         stored = self.bucket.read(TRUSTSTORE, self.gateway.domains[DOMAIN].version_id)
-        return bundle.fingerprints(stored.body) if stored else frozenset()
+        return bundles.fingerprints(stored.body) if stored else frozenset()
 
     def object_versions(self, key: str) -> int:
         """How many times an object was written."""

@@ -11,7 +11,7 @@ import pytest
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import DomainBusyError, InvalidSettingsError
-from mtls_rotation.truststore.target import Deployed, Truststore
+from mtls_rotation.targets.api import Deployed, Truststore
 from tests.serving import serving
 
 SETTINGS = {"BUCKET_NAME": "b", "EVENT_BUS_NAME": "default", "STACK_NAME": "stack"}

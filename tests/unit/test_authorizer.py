@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from mtls_rotation.authorizer.allow_list import AllowList
-from mtls_rotation.authorizer.caller import Caller
-from mtls_rotation.authorizer.decision import Decision, decide
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
-from mtls_rotation.live_document import LiveDocument
+from mtls_rotation.gateway.authorizer.allow_list import AllowList
+from mtls_rotation.gateway.authorizer.caller import Caller
+from mtls_rotation.gateway.authorizer.decision import Decision, decide
+from mtls_rotation.gateway.live_document import LiveDocument
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.pki.certificate_id import CertificateId
 from tests import builders, odd
 from tests.unit.lambda_functions import Context, load, sample
 from tests.unit.stack import Stack
@@ -267,7 +267,7 @@ def test_the_function_reads_an_allow_list_of_systems_manager_and_keeps_the_last_
     def write(text: str) -> None:
         ssm.put_parameter(Name="/allow", Type="String", Value=text, Overwrite=True)
 
-    monkeypatch.setattr("mtls_rotation.live_document.KEPT", 0)
+    monkeypatch.setattr("mtls_rotation.gateway.live_document.KEPT", 0)
     stack.revocation.run()
     event = sample("authorizer")
     event["requestContext"]["identity"]["clientCert"]["clientCertPem"] = pki.to_pem(builders.leaf(ca).certificate)

@@ -14,16 +14,16 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ReadTimeoutError
 
 from mtls_client import SecretsManagerSource
-from mtls_rotation import layout
 from mtls_rotation.assembly import _PATIENTLY, Assembly
-from mtls_rotation.bucket import CertificateBucket
+from mtls_rotation.aws.bucket import CertificateBucket
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
-from mtls_rotation.live_document import from_parameter
+from mtls_rotation.gateway.live_document import from_parameter
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import KeyAlgorithm
+from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.revocation.check import Moment, RevocationCheck
-from mtls_rotation.step import Step
-from mtls_rotation.truststore.api_gateway import GatewayDomain
+from mtls_rotation.rotation.request import Step
+from mtls_rotation.targets.api_gateway import GatewayDomain
 from tests import builders
 from tests.serving import serving
 from tests.unit.lambda_functions import Context, load, sample
@@ -303,7 +303,7 @@ def test_a_parameter_that_cannot_be_read_at_this_moment_is_asked_for_again_by_wh
 def test_a_parameter_that_was_read_before_is_not_waited_for(
     systems_manager: ThrottlingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtls_rotation.live_document.KEPT", 0)
+    monkeypatch.setattr("mtls_rotation.gateway.live_document.KEPT", 0)
     read = from_parameter("/p", lambda: range(50))
     read()
     systems_manager.throttles = 1000

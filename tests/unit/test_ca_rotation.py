@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation.early_rotation import Need, need
+from mtls_rotation.aws.secret_versions import end_of_issuing, issues_until
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import AuthorityRotatingError, OutOfTimeError, ValidityBeyondIssuerError
-from mtls_rotation.issuers import Authority
+from mtls_rotation.issuers.api import Authority
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.secret import ManagedSecret
-from mtls_rotation.step import Step
-from mtls_rotation.versions import end_of_issuing, issues_until
+from mtls_rotation.rotation.ca_renewal import Need, need
+from mtls_rotation.rotation.request import Step
 from tests import builders
 from tests.unit.fakes import KilledError
 from tests.unit.stack import CA, CLIENT, Stack

@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import CertificateRequest, KeyAlgorithm
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from tests import builders
 from tests.conformance import Chain, lint, openssl_refusals
 

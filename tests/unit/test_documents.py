@@ -14,11 +14,11 @@ import yaml
 from botocore import xform_name
 from botocore.session import Session
 
-from mtls_rotation import bus
-from mtls_rotation.authorizer.caller import Caller
-from mtls_rotation.authorizer.decision import NO_CERTIFICATE, NOT_ALLOWED, REVOKED, UNREADABLE
+from mtls_rotation.aws import bus
+from mtls_rotation.gateway.authorizer.caller import Caller
+from mtls_rotation.gateway.authorizer.decision import NO_CERTIFICATE, NOT_ALLOWED, REVOKED, UNREADABLE
+from mtls_rotation.gateway.proxy.routes import Route
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
-from mtls_rotation.proxy.routes import Route
 from mtls_rotation.truststore.guards import Guard
 from mtls_rotation.truststore.plan import Why
 from tests.documents import between, links, markdown, tables

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation.expiry import Expiry, Remaining, measure
-from mtls_rotation.layout import OutsideKey
+from mtls_rotation.contract.layout import OutsideKey
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.truststore.expiry import Expiry, Remaining, measure
 from mtls_rotation.truststore.plan import Anchor, Issued, Observation, Plan, Reason, Why
 from tests import builders
 from tests.unit.stack import CA, CLIENT, NAME, Stack

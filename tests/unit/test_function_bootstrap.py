@@ -11,12 +11,12 @@ from typing import Any, cast
 import boto3
 import pytest
 
-from mtls_rotation.bootstrap import SecretDefinition
+from mtls_rotation.contract.layout import REVOCATION_LIST, TRUSTSTORE, crl_key
 from mtls_rotation.errors import DomainBusyError, InvalidSecretError, OutOfTimeError
-from mtls_rotation.layout import REVOCATION_LIST, TRUSTSTORE, crl_key
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.removal import Removal
 from mtls_rotation.revocation import crl
+from mtls_rotation.stack.bootstrap import SecretDefinition
+from mtls_rotation.stack.removal import Removal
 from mtls_rotation.timing import utc_now
 from tests import builders
 from tests.serving import serving

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 from tests import builders
 from tests.unit.lambda_functions import Context, load, sample
 from tests.unit.stack import CLIENT, Stack

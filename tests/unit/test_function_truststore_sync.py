@@ -12,7 +12,7 @@ import pytest
 
 from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.truststore.api_gateway import GatewayDomain
+from mtls_rotation.targets.api_gateway import GatewayDomain
 from tests import builders
 from tests.unit.lambda_functions import Context, load, sample
 from tests.unit.stack import BUCKET, DOMAIN, Stack

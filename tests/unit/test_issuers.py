@@ -25,8 +25,8 @@ from mtls_rotation.errors import (
     WaitingForCertificateError,
 )
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import KeyAlgorithm
-from mtls_rotation.step import Step
+from mtls_rotation.pki.request import KeyAlgorithm
+from mtls_rotation.rotation.request import Step
 from tests import builders
 from tests.unit.fakes import KilledError
 from tests.unit.server import MutualTlsServer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_rotation.layout import IssuedKey, OutsideKey
+from mtls_rotation.contract.layout import IssuedKey, OutsideKey
 from mtls_rotation.timing import from_compact, to_compact
 
 END = datetime(2026, 12, 25, 10, 11, 12, tzinfo=UTC)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import KeyAlgorithm
+from mtls_rotation.pki.request import KeyAlgorithm
 from tests import builders
 
 NAMES: dict[str, Any] = {

@@ -19,11 +19,11 @@ import pytest
 
 from mtls_client import ClientCertificate, SecretsManagerSource
 from mtls_rotation.errors import InvalidSettingsError
+from mtls_rotation.gateway.proxy import forwarding
+from mtls_rotation.gateway.proxy.forwarding import LARGEST_ANSWER, Answer, Forwarding, Incoming
+from mtls_rotation.gateway.proxy.problems import NoAnswerError, Problem
+from mtls_rotation.gateway.proxy.routes import RouteTable
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.proxy import forwarding
-from mtls_rotation.proxy.forwarding import LARGEST_ANSWER, Answer, Forwarding, Incoming
-from mtls_rotation.proxy.problems import NoAnswerError, Problem
-from mtls_rotation.proxy.routes import RouteTable
 from tests import builders
 from tests.nasty import NASTY_PATHS, ODD_PATHS
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import KeyAlgorithm
+from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.revocation import crl, notices
-from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.register import Register
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 from tests import builders, odd
 from tests.unit.fakes import refused
 from tests.unit.stack import BUCKET, CA, CLIENT, Stack

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import RevocationUnknownError
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.revocation.check import Moment, RevocationCheck
-from mtls_rotation.revocation.identity import CertificateId
 from tests import builders
 from tests.unit.fakes import refused
 from tests.unit.stack import BUCKET, Stack

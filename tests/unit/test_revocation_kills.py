@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.revocation.notebook import Notes
-from mtls_rotation.step import Step
+from mtls_rotation.revocation.state import Notes
+from mtls_rotation.rotation.request import Step
 from tests.unit.fakes import KilledError
 from tests.unit.stack import BUCKET, CLIENT, Stack
 

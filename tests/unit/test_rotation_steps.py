@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from cryptography import x509
 
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import (
     InvalidSecretError,
     MtlsRotationError,
@@ -19,9 +19,9 @@ from mtls_rotation.errors import (
     RejectedCertificateError,
     VersionNotStagedError,
 )
-from mtls_rotation.memory import Memory
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.memory import Memory
+from mtls_rotation.rotation.request import Step
 from tests import builders
 from tests.unit.fakes import KilledError, refused
 from tests.unit.stack import BUCKET, CA, CLIENT, Stack

@@ -17,7 +17,7 @@ from mtls_rotation.errors import (
     UnusableDomainError,
 )
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 from tests import builders
 from tests.unit.fakes import refused
 from tests.unit.server import MutualTlsServer

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import (
     InvalidEventError,
     InvalidSecretError,
@@ -23,8 +24,7 @@ from mtls_rotation.errors import (
     VersionNotStagedError,
 )
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.secret import ManagedSecret
-from mtls_rotation.step import RotationRequest, Step
+from mtls_rotation.rotation.request import RotationRequest, Step
 from tests import builders
 from tests.unit.stack import CA, CLIENT, Stack
 

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 from tests import builders
 from tests.unit.fakes import KilledError
 from tests.unit.stack import CLIENT, Stack

@@ -14,7 +14,8 @@ from typing import Any
 import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
 import pytest
 
-from mtls_rotation import bus, layout
+from mtls_rotation.aws import bus
+from mtls_rotation.contract import layout
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE: dict[str, Any] = json.loads(json.dumps(cfnlint.decode.cfn_yaml.load(str(ROOT / "template.yaml"))))

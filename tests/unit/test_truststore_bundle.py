@@ -14,10 +14,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, to_pem
-from mtls_rotation.truststore import bundle
+from mtls_rotation.targets.limits import over_long_chains, refusal
 from mtls_rotation.truststore.plan import Anchor, Reason, Why
-from mtls_rotation.truststore.rules import over_long_chains, refusal
 from tests import builders
 from tests.builders import NOW
 
@@ -37,10 +37,10 @@ def anchors(*certificates: x509.Certificate) -> dict[str, Anchor]:
 
 
 def test_one_set_has_one_rendering_whatever_the_order_and_however_often() -> None:
-    rendered = bundle.render(anchors(ONE, TWO, THREE, TWO, ONE))
+    rendered = bundles.render(anchors(ONE, TWO, THREE, TWO, ONE))
 
-    assert bundle.render(anchors(THREE, ONE, TWO)) == rendered
-    order = [fingerprint(entry) for entry in bundle.parse(rendered) if isinstance(entry, x509.Certificate)]
+    assert bundles.render(anchors(THREE, ONE, TWO)) == rendered
+    order = [fingerprint(entry) for entry in bundles.parse(rendered) if isinstance(entry, x509.Certificate)]
     assert order == sorted({fingerprint(certificate) for certificate in (ONE, TWO, THREE)})
 
 
@@ -56,38 +56,38 @@ def test_one_set_has_one_rendering_whatever_the_order_and_however_often() -> Non
     ids=["plain", "CRLF", "BOM", "comments", "no last line break"],
 )
 def test_a_bundle_is_read_however_a_partner_wrote_it(text: bytes) -> None:
-    assert bundle.parse(text) == [ONE, TWO]
+    assert bundles.parse(text) == [ONE, TWO]
 
 
 def test_a_garbage_block_is_named_in_its_place_and_hides_no_other() -> None:
     garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-    first, broken, last = bundle.parse((to_pem(ONE) + garbage + to_pem(TWO)).encode())
+    first, broken, last = bundles.parse((to_pem(ONE) + garbage + to_pem(TWO)).encode())
 
     assert (first, last) == (ONE, TWO)
-    assert isinstance(broken, bundle.Unreadable)
+    assert isinstance(broken, bundles.Unreadable)
     assert "cannot be read as a certificate" in broken.reason
 
 
 @pytest.mark.parametrize("text", [b"", b"\x00\x01\x02", b"-----BEGIN CERTIFICATE-----\nMII"])
 def test_a_text_without_certificates_is_named_as_a_whole(text: bytes) -> None:
-    (whole,) = bundle.parse(text)
-    assert isinstance(whole, bundle.Unreadable)
+    (whole,) = bundles.parse(text)
+    assert isinstance(whole, bundles.Unreadable)
     assert whole.reason in ("no PEM certificate in it", "it begins and has no END CERTIFICATE line")
-    assert bundle.fingerprints(text) == frozenset()
+    assert bundles.fingerprints(text) == frozenset()
 
 
 def test_a_private_key_beside_a_certificate_never_reaches_the_truststore() -> None:
     key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
-    entries = bundle.parse((key + to_pem(ONE)).encode())
+    entries = bundles.parse((key + to_pem(ONE)).encode())
 
     assert entries == [ONE]
-    assert b"PRIVATE" not in bundle.render(anchors(ONE))
+    assert b"PRIVATE" not in bundles.render(anchors(ONE))
 
 
 def test_a_block_without_an_end_swallows_no_certificate_after_it() -> None:
-    broken, whole = bundle.parse(b"-----BEGIN CERTIFICATE-----\nMIIB\n" + to_pem(TWO).encode())
+    broken, whole = bundles.parse(b"-----BEGIN CERTIFICATE-----\nMIIB\n" + to_pem(TWO).encode())
 
-    assert broken == bundle.Unreadable("it begins and has no END CERTIFICATE line")
+    assert broken == bundles.Unreadable("it begins and has no END CERTIFICATE line")
     assert whole == TWO
 
 
@@ -96,13 +96,13 @@ def test_a_bundle_in_utf_16_is_read(encoding: str) -> None:
     text = to_pem(ONE, TWO)
     body = codecs.BOM_UTF16_BE + text.encode(encoding) if encoding == "utf-16-be" else text.encode(encoding)
 
-    assert bundle.parse(body) == [ONE, TWO]
+    assert bundles.parse(body) == [ONE, TWO]
 
 
 def test_a_der_file_is_told_apart() -> None:
-    (whole,) = bundle.parse(ONE.public_bytes(Encoding.DER))
+    (whole,) = bundles.parse(ONE.public_bytes(Encoding.DER))
 
-    assert isinstance(whole, bundle.Unreadable)
+    assert isinstance(whole, bundles.Unreadable)
     assert "openssl x509 -inform der" in whole.reason
 
 
@@ -111,7 +111,7 @@ def test_a_comment_over_each_certificate_says_whose_why_and_until_when() -> None
     used = Reason(Why.IN_USE, tuple(f"stack/{number}" for number in range(10)))
     until = ONE.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    assert bundle.render({fingerprint(ONE): Anchor(ONE, (uploaded, used))}).decode() == (
+    assert bundles.render({fingerprint(ONE): Anchor(ONE, (uploaded, used))}).decode() == (
         "# subject: CN=One\n"
         "# why: uploaded in anchors/static/a.pem, anchors/static/b.pem;"
         " in use by stack/0, stack/1, stack/2 and 7 more\n"
@@ -122,9 +122,9 @@ def test_a_comment_over_each_certificate_says_whose_why_and_until_when() -> None
 @pytest.mark.parametrize("name", ["a\n-----BEGIN CERTIFICATE-----", "a\r\nb", "\u202eb\x00", "Zoë", "----------"])
 def test_no_comment_can_be_taken_for_a_certificate(name: str) -> None:
     nasty = builders.foreign(common_name=name)
-    body = bundle.render({"a": Anchor(nasty, (Reason(Why.UPLOADED, (f"anchors/static/{name}",)),))})
+    body = bundles.render({"a": Anchor(nasty, (Reason(Why.UPLOADED, (f"anchors/static/{name}",)),))})
 
-    assert bundle.parse(body) == [nasty]
+    assert bundles.parse(body) == [nasty]
     assert body.isascii()
     assert body.count(b"-----BEGIN") == 1
     assert [line[:1] for line in body.splitlines()[:4]] == [b"#", b"#", b"#", b"-"]
@@ -134,24 +134,24 @@ def test_a_subject_as_long_as_a_book_is_cut_short() -> None:
     long = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"{number:060}") for number in range(1000)])
     certificate = builders.foreign(subject=long)
 
-    assert len(bundle.render(anchors(certificate))) - len(to_pem(certificate)) < 500
+    assert len(bundles.render(anchors(certificate))) - len(to_pem(certificate)) < 500
 
 
 @settings(max_examples=200)
 @given(st.lists(st.one_of(st.binary(max_size=60), st.sampled_from(PIECES)), max_size=12).map(b"".join))
 def test_whatever_stands_in_a_bundle_every_whole_certificate_in_it_is_found(text: bytes) -> None:
     # A whole certificate is found unless rubbish has opened a block that its own BEGIN line then closes.
-    found = [entry for entry in bundle.parse(text) if isinstance(entry, x509.Certificate)]
+    found = [entry for entry in bundles.parse(text) if isinstance(entry, x509.Certificate)]
 
     assert len(found) == text.count(PIECES[0])
     assert set(found) <= {ONE}
 
 
-@given(st.lists(st.sampled_from([ONE, TWO, bundle.Unreadable("it is rubbish")]), max_size=4))
+@given(st.lists(st.sampled_from([ONE, TWO, bundles.Unreadable("it is rubbish")]), max_size=4))
 def test_what_the_sync_notes_of_a_bundle_is_what_it_reads_again(
-    entries: list[x509.Certificate | bundle.Unreadable],
+    entries: list[x509.Certificate | bundles.Unreadable],
 ) -> None:
-    assert bundle.from_blocks(bundle.blocks(entries)) == entries
+    assert bundles.from_blocks(bundles.blocks(entries)) == entries
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals
-from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.guards import Guard, stop
 from mtls_rotation.truststore.plan import Issued, Observation, Settings, StaticEntry, decide, obsolete
 from tests import builders
@@ -112,7 +112,7 @@ class History(RuleBasedStateMachine):
         if PENDING not in secret.labels:
             return
         version = secret.labels[PENDING]
-        if pki.fingerprint(secret.values[version].anchor) not in bundle.fingerprints(self.deployed):
+        if pki.fingerprint(secret.values[version].anchor) not in bundles.fingerprints(self.deployed):
             self.events.append(secret.name)  # Truststore Sync Requested
             return
         labels = {CURRENT: version} | ({PREVIOUS: secret.labels[CURRENT]} if CURRENT in secret.labels else {})
@@ -215,7 +215,7 @@ class History(RuleBasedStateMachine):
 
         And more: whatever was AWSCURRENT within the overlap, since clients keep what they fetched for a while.
         """
-        anchors = list(bundle.certificates(self.deployed).values())
+        anchors = list(bundles.certificates(self.deployed).values())
         for secret in (*self.world.values(), *self.deleted.values()):
             if secret.authority:
                 continue
@@ -227,9 +227,9 @@ class History(RuleBasedStateMachine):
     @invariant()
     def the_truststore_is_never_empty_and_never_without_an_anchor_in_use(self) -> None:
         """I4, of what is published, which the domain will run next."""
-        published = bundle.fingerprints(self.published)
+        published = bundles.fingerprints(self.published)
         assert published
-        assert bundle.fingerprints(self.deployed)
+        assert bundles.fingerprints(self.deployed)
         for secret in (*self.world.values(), *self.deleted.values()):
             for held in secret.held(self.now) if not secret.authority else ():
                 if self.now <= held.certificate.not_valid_after_utc:
@@ -277,7 +277,7 @@ class History(RuleBasedStateMachine):
     def _sync(self, named: Iterable[str], lags: dict[str, int], *, busy: bool) -> None:
         seen = self._observe(named, lags)
         plan = decide(seen, self.options)
-        body = bundle.render(plan.anchors)
+        body = bundles.render(plan.anchors)
         if stopped := stop(body, plan, seen, self.options):
             assert stopped.guard is Guard.DROPS_TOO_MANY, f"the decision itself is at fault: {stopped.found}"
             return
@@ -307,7 +307,7 @@ class History(RuleBasedStateMachine):
             issued=tuple(self.index.values()),
             managed=self.managed,
             static=tuple(StaticEntry(key, it) for key, bundled in self.static.items() for it in bundled),
-            deployed=bundle.certificates(self.published),
+            deployed=bundles.certificates(self.published),
             unused_since=self.unused_since,
         )
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.step import Step
-from mtls_rotation.truststore.notes import Notes
+from mtls_rotation.rotation.request import Step
 from mtls_rotation.truststore.rollout import Told
+from mtls_rotation.truststore.state import Notes
 from tests import builders
 from tests.unit.fakes import KilledError
 from tests.unit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack

@@ -12,8 +12,8 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtls_rotation.pki.bundles import Unreadable
 from mtls_rotation.pki.certificates import fingerprint
-from mtls_rotation.truststore.bundle import Unreadable
 from mtls_rotation.truststore.plan import Issued, Observation, Reason, Settings, StaticEntry, Why, decide, obsolete
 from tests import builders
 from tests.builders import NOW

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation.truststore.requests import SyncRequest
+from mtls_rotation.truststore.request import SyncRequest
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:stack/client-AbCdEf"
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtls_rotation.targets.api import Deployed, Truststore
 from mtls_rotation.truststore.rollout import Move, Told, next_move
-from mtls_rotation.truststore.target import Deployed, Truststore
 from tests.builders import NOW
 
 WANTED = Truststore("s3://bucket/truststore.pem", "new")

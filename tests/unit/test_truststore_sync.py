@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE
 from mtls_rotation.errors import SupersededError, TruststoreGuardError, UnusableDomainError
-from mtls_rotation.layout import SYNC_NOTES, TRUSTSTORE
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore.plan import Settings
 from tests import builders

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, Verifier, refusals
-from mtls_rotation.request import CertificateRequest, KeyAlgorithm
 from tests import builders
 from tests.builders import NOW
 

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from demo.waiting import await_condition
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests import builders
 from tests.wrong_hands.policies import denies_to, lets_in

@@ -16,10 +16,10 @@ from cryptography import x509
 
 from demo import sam
 from demo.waiting import await_condition
-from mtls_rotation import layout
-from mtls_rotation.bus import SIGNED_CERTIFICATE_REJECTED
+from mtls_rotation.aws.bus import SIGNED_CERTIFICATE_REJECTED
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import CertificateRequest
+from mtls_rotation.pki.request import CertificateRequest
 from tests import builders
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, override
 import typer
 from rich.text import Text
 
+from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import SupersededError
 from mtls_rotation.revocation.notices import Reason
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING
 from mtlsctl.asking import confirm
 from mtlsctl.command import Desk
 from mtlsctl.errors import InvalidInputError

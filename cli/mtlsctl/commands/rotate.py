@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from mtls_rotation.layout import SIGNED
+from mtls_rotation.contract.layout import SIGNED
 from mtlsctl.command import Desk
 from mtlsctl.completion import SecretArgument
 from mtlsctl.report import ExitStatus, Model, Report

@@ -10,8 +10,8 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
-from mtls_rotation.expiry import lasts
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
+from mtls_rotation.truststore.expiry import lasts
 from mtlsctl.command import Desk
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.show import day, days, moment, shown

@@ -14,9 +14,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from mtls_rotation.contract.secret import Endpoint
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
-from mtls_rotation.secret import Endpoint
 from mtlsctl.command import Desk
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.report import ExitStatus, Report
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mtls_rotation.secret import ManagedSecret
-    from mtls_rotation.versions import SecretVersion
+    from mtls_rotation.aws.secret_versions import SecretVersion
+    from mtls_rotation.contract.secret import ManagedSecret
     from mtlsctl.verification.checks import Evidence
 
 _MARKS = {Result.OK: ("✓", "green"), Result.FAILED: ("✗", "bold red"), Result.UNKNOWN: ("?", "yellow")}

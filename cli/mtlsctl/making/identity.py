@@ -16,10 +16,11 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import CertifiedKey, subject
 from mtls_rotation.pki.conformity import breaches
 from mtls_rotation.pki.verification import order_chain, refusals, signed_by
-from mtls_rotation.truststore import bundle, rules
+from mtls_rotation.targets import limits
 from mtlsctl import documents
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mtls_rotation.pki.certificates import SigningKey
-    from mtls_rotation.request import CertificateRequest
+    from mtls_rotation.pki.request import CertificateRequest
 
 _BOUNDARY = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]{1,64})-----")
 # A member's name in lower case, with "_" for what is between its words and without a last "_pem" → what it holds.
@@ -172,7 +173,7 @@ def _refused_authorities(issued: CertifiedKey, now: datetime) -> list[str]:
     return [
         f"{subject(it)} is no CA that API Gateway takes: {reason}"
         for it in (*issued.chain, issued.anchor)
-        if (reason := rules.refusal(it, now))
+        if (reason := limits.refusal(it, now))
     ]
 
 
@@ -238,7 +239,7 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
 
 def _certificates(text: str) -> list[x509.Certificate]:
     pem = "".join(block for label, block in _blocks(text) if label == "CERTIFICATE")
-    return [it for it in bundle.parse(pem.encode(errors="replace")) if isinstance(it, x509.Certificate)]
+    return [it for it in bundles.parse(pem.encode(errors="replace")) if isinstance(it, x509.Certificate)]
 
 
 def _encrypted(pem: str) -> bool:

@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import ValidationError
 
 from mtls_rotation.pki import names
-from mtls_rotation.request import CertificateRequest, KeyAlgorithm
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from mtls_rotation.assembly import STACK_TAG
+from mtls_rotation.contract.secret import AcmPcaIssuerReference, ManagedSecret
 from mtls_rotation.errors import UnusableIssuerError
-from mtls_rotation.issuers import Order
+from mtls_rotation.issuers.api import Order
 from mtls_rotation.issuers.ca_secret import require_within
 from mtls_rotation.pki.certificates import BACKDATE
-from mtls_rotation.secret import AcmPcaIssuerReference, ManagedSecret
 from mtls_rotation.timing import Deadline, utc_now
 from mtlsctl.errors import InvalidInputError, NameTakenError
 from mtlsctl.making import schedule

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mtls_rotation.request import KeyAlgorithm
+from mtls_rotation.pki.request import KeyAlgorithm
 from mtlsctl import documents
 from mtlsctl.errors import InvalidInputError
 

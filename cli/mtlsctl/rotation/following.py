@@ -17,10 +17,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 from mtls_rotation.errors import NotYetVisibleError, RotationNotEnabledError
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 from mtls_rotation.timing import Deadline, utc_now
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 from mtlsctl.errors import InvalidInputError, StillUnderWayError
 from mtlsctl.rotation import log
 from mtlsctl.rotation.log import Line, Result
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from rich.console import RenderableType
 
-    from mtls_rotation.versions import SecretDescription
+    from mtls_rotation.aws.secret_versions import SecretDescription
     from mtlsctl.command import Desk
     from mtlsctl.stack.deployment import Deployment
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from mtls_rotation.errors import MtlsRotationError, WaitingForCertificateError
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation import layout
-from mtls_rotation.versions import AWSCURRENT, end_of_issuing
+from mtls_rotation.aws.secret_versions import AWSCURRENT, end_of_issuing
+from mtls_rotation.contract import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from mtls_rotation.bucket import CertificateBucket
-    from mtls_rotation.versions import SecretDescription
+    from mtls_rotation.aws.bucket import CertificateBucket
+    from mtls_rotation.aws.secret_versions import SecretDescription
 
 
 def issuing(bucket: CertificateBucket, secret: SecretDescription, now: datetime) -> x509.Certificate | None:

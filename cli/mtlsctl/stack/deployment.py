@@ -15,7 +15,7 @@ from mtlsctl.errors import DENIALS, InvalidInputError, StackNotFoundError, Unkno
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mtls_rotation.versions import SecretDescription
+    from mtls_rotation.aws.secret_versions import SecretDescription
 
 DEFAULT_STACK = "mtls-rotation"
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.secret import ManagedSecret
-from mtls_rotation.truststore import bundle
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING, AWSPREVIOUS
+from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING, AWSPREVIOUS
+from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.pki import bundles
 from mtlsctl.errors import NoCertificateError
 
 if TYPE_CHECKING:
-    from mtls_rotation.versions import SecretVersion
+    from mtls_rotation.aws.secret_versions import SecretVersion
     from mtlsctl.stack.deployment import Deployment
 
 
@@ -113,8 +113,8 @@ def _one(member: str, pem: str | None) -> x509.Certificate:
 
 def _all(member: str, pem: str | None) -> tuple[x509.Certificate, ...]:
     """The certificates of a member, each of which can be read to its end."""
-    found = bundle.parse((pem or "").encode()) if (pem or "").strip() else []
+    found = bundles.parse((pem or "").encode()) if (pem or "").strip() else []
     for it in found:
-        if isinstance(it, bundle.Unreadable):
+        if isinstance(it, bundles.Unreadable):
             raise ValueError(f'"{member}" is not the PEM of one certificate or more: {it.reason}')  # noqa: TRY004 - it is a text, and a wrong one
     return tuple(it for it in found if isinstance(it, x509.Certificate))

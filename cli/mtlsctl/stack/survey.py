@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation import layout
 from mtls_rotation.assembly import STACK_TAG
+from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import UnusableDomainError
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki.verification import Verifier
 from mtls_rotation.timing import utc_now
-from mtls_rotation.truststore import bundle
 from mtls_rotation.truststore.plan import Why
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from mypy_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
+    from mtls_rotation.targets.api import Deployed
     from mtls_rotation.truststore.plan import Plan
     from mtls_rotation.truststore.sync import Preview
-    from mtls_rotation.truststore.target import Deployed
     from mtlsctl.stack.deployment import Deployment
 
 type _Key = layout.IssuedKey | layout.OutsideKey
@@ -180,7 +180,7 @@ class Surveyor:
         if deployed.uri != self._bucket.truststore_uri:
             return Domain(name, deployed, f"runs {deployed.uri}, which is not the stack's truststore", None)
         stored = self._bucket.read(layout.TRUSTSTORE, deployed.version_id)
-        anchors = bundle.certificates(stored.body) if stored else None
+        anchors = bundles.certificates(stored.body) if stored else None
         return Domain(name, deployed, "" if stored else "runs an object version that is gone", anchors)
 
     def _filed(self) -> _Filed:

@@ -7,10 +7,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, subject, to_rfc3339
 from mtls_rotation.pki.verification import refusals
-from mtls_rotation.revocation.identity import CertificateId
-from mtls_rotation.truststore.rules import refusal
+from mtls_rotation.targets.limits import refusal
 from mtlsctl.report import Model
 from mtlsctl.show import moment
 from mtlsctl.stack.material import Label
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
+    from mtls_rotation.contract.secret import Endpoint
     from mtls_rotation.revocation.register import Register
-    from mtls_rotation.secret import Endpoint
     from mtlsctl.stack.material import Material
     from mtlsctl.stack.survey import Domain
     from mtlsctl.verification.handshake import Encounter

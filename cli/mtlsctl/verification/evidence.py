@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.pki.certificates import fingerprint, key_from_pem, to_pem
 from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.register import Register
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-    from mtls_rotation.secret import Endpoint
+    from mtls_rotation.contract.secret import Endpoint
     from mtlsctl.stack.deployment import Deployment
     from mtlsctl.stack.material import Label, Material
     from mtlsctl.verification.handshake import Encounter

@@ -1,6 +1,6 @@
 """A real request with a client certificate, and what came of it: who refused whom, and where it broke off.
 
-`mtls_rotation.handshake` says whether a certificate was accepted, for testSecret; this tells an operator more.
+`mtls_rotation.provers.https` says whether a certificate was accepted, for testSecret; this tells an operator more.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from mtls_rotation.handshake import CONNECT_TIMEOUT, READ_TIMEOUT, client_context
 from mtls_rotation.pki.certificates import short_subject
+from mtls_rotation.provers.https import CONNECT_TIMEOUT, READ_TIMEOUT, client_context
 from mtlsctl.report import Model
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-    from mtls_rotation.secret import Endpoint
+    from mtls_rotation.contract.secret import Endpoint
 
 # What RFC 5246, 7.2.2 and RFC 8446, 6.2 have a server say of a certificate, of a missing one or of an unknown CA.
 _REFUSALS = frozenset(

@@ -15,10 +15,10 @@ import yaml
 from cryptography import x509
 from pydantic import ValidationError
 
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import MtlsRotationError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import CertificateRequest
-from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.pki.request import CertificateRequest
 from mtlsctl import documents, revocation, terminal
 from mtlsctl.commands.importing import client as import_client
 from mtlsctl.making import identity, likeness, schedule, wanted

@@ -16,15 +16,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mtls_rotation import custom_resource, live_document, rotation
-from mtls_rotation.authorizer import caller, decision
-from mtls_rotation.authorizer.allow_list import AllowList
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidEventError, InvalidSettingsError
+from mtls_rotation.gateway import live_document
+from mtls_rotation.gateway.authorizer import caller, decision
+from mtls_rotation.gateway.authorizer.allow_list import AllowList
+from mtls_rotation.gateway.proxy import api_gateway, forwarding
+from mtls_rotation.issuers.external.intake import Outcome
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.proxy import api_gateway, forwarding
-from mtls_rotation.secret import ManagedSecret
-from mtls_rotation.signed_certificates import Outcome
-from mtls_rotation.truststore import requests
+from mtls_rotation.rotation import run as rotation
+from mtls_rotation.stack import custom_resource
+from mtls_rotation.truststore import request as requests
 from tests.prove.readers import Reader, client, gateway
 from tests.prove.readers.bombs import JSON, PEM, members, within
 from tests.prove.readers.secrets import text

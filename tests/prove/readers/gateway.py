@@ -9,16 +9,16 @@ from typing import Any
 
 from mtls_client import MtlsClientError
 from mtls_client.errors import SecretUnavailableError
-from mtls_rotation import live_document, operators_document
-from mtls_rotation.authorizer import allow_list, caller, decision
-from mtls_rotation.authorizer.allow_list import AllowList
-from mtls_rotation.authorizer.caller import Caller
 from mtls_rotation.errors import InvalidSettingsError
+from mtls_rotation.gateway import document, live_document
+from mtls_rotation.gateway.authorizer import allow_list, caller, decision
+from mtls_rotation.gateway.authorizer.allow_list import AllowList
+from mtls_rotation.gateway.authorizer.caller import Caller
+from mtls_rotation.gateway.proxy import forwarding, headers, paths, routes
+from mtls_rotation.gateway.proxy.forwarding import Forwarding, Incoming
+from mtls_rotation.gateway.proxy.problems import NoAnswerError
+from mtls_rotation.gateway.proxy.routes import RouteTable
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.proxy import forwarding, headers, paths, routes
-from mtls_rotation.proxy.forwarding import Forwarding, Incoming
-from mtls_rotation.proxy.problems import NoAnswerError
-from mtls_rotation.proxy.routes import RouteTable
 from tests import nasty
 from tests.prove.readers import Reader, ca, client
 from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, Bombs, members, repeated, within
@@ -34,7 +34,7 @@ def readers() -> Iterator[Reader]:
         "the route table",
         lambda data: RouteTable.parse(data.decode("utf-8", "surrogateescape"), "parameter /mtls/routes"),
         [json.dumps(table).encode(), b'{"routes": {"a": {"upstream": "https://a.example"}}}'],
-        (routes, operators_document, paths, headers),
+        (routes, document, paths, headers),
         (InvalidSettingsError,),
         {
             **JSON,
@@ -53,7 +53,7 @@ def readers() -> Iterator[Reader]:
         "the allow-list",
         _allow,
         [json.dumps(allowed).encode(), json.dumps(allowed | {"otherwise": "allow"}).encode()],
-        (allow_list, operators_document),
+        (allow_list, document),
         (InvalidSettingsError,),
         {
             **JSON,

@@ -10,8 +10,10 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.truststore import bundle, guards, news, plan, rules
+from mtls_rotation.targets import limits
+from mtls_rotation.truststore import announcements, guards, plan
 from mtls_sidecar import trust_bundle
 from mtls_sidecar.errors import SidecarError
 from tests import builders, odd
@@ -28,7 +30,7 @@ def readers() -> Iterator[Reader]:
         "bundles of CA certificates",
         _uploaded,
         [pem(), pem().decode().encode("utf-16"), b"\xef\xbb\xbf" + pem().replace(b"\n", b"\r\n"), *odd_certificates()],
-        (bundle, plan, rules, news, guards),
+        (bundles, plan, limits, announcements, guards),
         (),
         {**PEM, **CERTIFICATES, "CAs of two names": of_two_names, "UTF-16": _utf_16},
         largest=2 << 20,
@@ -45,16 +47,16 @@ def readers() -> Iterator[Reader]:
 
 
 def _uploaded(data: bytes) -> None:
-    entries = bundle.parse(data)
-    found = bundle.from_blocks(bundle.blocks(entries))
+    entries = bundles.parse(data)
+    found = bundles.from_blocks(bundles.blocks(entries))
     assert found == entries
     static = tuple(plan.StaticEntry(KEY, it, number) for number, it in enumerate(entries, 1))
     nothing: frozenset[Any] = frozenset()
     decided = plan.decide(plan.Observation(builders.NOW, nothing, nothing, (), static=static), plan.Settings())
-    rendered = bundle.render(decided.anchors)
-    assert bundle.fingerprints(rendered) == frozenset(decided.anchors)
+    rendered = bundles.render(decided.anchors)
+    assert bundles.fingerprints(rendered) == frozenset(decided.anchors)
     assert rendered.isascii()
-    for statement in (*news.rejections(decided, "s3://b/t"), *news.expiring(decided, builders.NOW)):
+    for statement in (*announcements.rejections(decided, "s3://b/t"), *announcements.expiring(decided, builders.NOW)):
         assert len(str(statement.event.detail)) < 50_000, "an event that EventBridge does not take"
     guards.largest_contributors(decided)
 

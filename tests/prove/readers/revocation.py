@@ -13,11 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_rotation.bucket import Stored
+from mtls_rotation.aws.bucket import Stored
 from mtls_rotation.errors import MtlsRotationError, RevocationUnknownError, UnusableNoticeError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.revocation import check, crl, notebook, notices, register
-from mtls_rotation.revocation.identity import CertificateId
+from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.revocation import check, crl, notices, register, state
 from mtls_rotation.revocation.register import Register, Source
 from mtlsctl import revocation as command
 from tests import builders
@@ -71,13 +71,13 @@ def readers() -> Iterator[Reader]:
     yield Reader(
         "the revocation list, in the authorizer", _check, [text], (check,), (RevocationUnknownError,), bombs, 1 << 20
     )
-    kept = notebook.Notes(_register(), {"crl/ab.crl": '"etag"'}, {"mtls/billing": "v1"}).render()
+    kept = state.Notes(_register(), {"crl/ab.crl": '"etag"'}, {"mtls/billing": "v1"}).render()
     whole_notes = json.loads(kept)
     yield Reader(
         "the revocation's notes",
         _notes,
-        [kept, notebook.Notes().render()],
-        (notebook, register),
+        [kept, state.Notes().render()],
+        (state, register),
         (),
         {
             **JSON,
@@ -157,8 +157,8 @@ def _list(data: bytes) -> None:
 
 
 def _notes(data: bytes) -> None:
-    read = notebook.Notes.parse(data)
-    assert read is None or notebook.Notes.parse(read.render()) == read
+    read = state.Notes.parse(data)
+    assert read is None or state.Notes.parse(read.render()) == read
 
 
 def _check(data: bytes) -> None:

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from mtls_client import MtlsClientError, context_template, credential, loopback
 from mtls_client import context as client_context
 from mtls_client.source import SecretVersion
-from mtls_rotation import request, secret
+from mtls_rotation.aws.secret_versions import SecretVersion as StoredVersion
+from mtls_rotation.contract import secret
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import MtlsRotationError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki import names
-from mtls_rotation.secret import ManagedSecret
-from mtls_rotation.versions import SecretVersion as StoredVersion
+from mtls_rotation.pki import names, request
 from mtlsctl.stack import material
 from tests import builders
 from tests.prove.readers import Reader, ca, client

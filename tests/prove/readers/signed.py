@@ -16,15 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
 
-from mtls_rotation import layout, signed_certificates
-from mtls_rotation.bucket import Listed, Stored
+from mtls_rotation.aws.bucket import Listed, Stored
+from mtls_rotation.aws.secret_versions import RotationStart
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import MtlsRotationError
+from mtls_rotation.issuers.external import intake as signed_certificates
+from mtls_rotation.issuers.external.intake import Intake, SigningRequest
+from mtls_rotation.pki import bundles, conformity, verification
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki import conformity, verification
-from mtls_rotation.request import CertificateRequest
-from mtls_rotation.signed_certificates import Intake, SigningRequest
-from mtls_rotation.truststore import bundle
-from mtls_rotation.versions import RotationStart
+from mtls_rotation.pki.request import CertificateRequest
 from mtlsctl import documents
 from mtlsctl.commands.importing import signed as import_signed
 from tests import builders
@@ -32,7 +32,7 @@ from tests.prove.readers import Reader, ca, client
 from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, members, within
 from tests.prove.readers.pem import odd_certificates
 
-_MODULES = (signed_certificates, conformity, verification, bundle)
+_MODULES = (signed_certificates, conformity, verification, bundles)
 _UPLOADED = "signed/answer\x1b.pem"
 # EventBridge takes 256 KiB: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 _LARGEST_EVENT = 256 * 1024

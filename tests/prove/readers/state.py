@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 
-from mtls_rotation import layout, timing
+from mtls_rotation import timing
+from mtls_rotation.contract import layout
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.truststore import bundle, news, notes, plan
-from mtls_rotation.truststore.notes import AnchorObject, Notes
+from mtls_rotation.truststore import announcements, plan, state
 from mtls_rotation.truststore.rollout import Told
+from mtls_rotation.truststore.state import AnchorObject, Notes
 from tests import builders
 from tests.prove.readers import Reader, ca, client
 from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, members, repeated, within
@@ -25,7 +27,7 @@ def readers() -> Iterator[Reader]:
         "the sync's notes",
         _notes,
         [text, Notes().render()],
-        (notes, news, bundle),
+        (state, announcements, bundles),
         (),
         {
             **JSON,
@@ -61,7 +63,7 @@ def readers() -> Iterator[Reader]:
 
 def _sample() -> Notes:
     fingerprint = pki.fingerprint(ca().certificate)
-    entries = (ca().certificate, client().certificate, bundle.Unreadable("no PEM certificate in it"))
+    entries = (ca().certificate, client().certificate, bundles.Unreadable("no PEM certificate in it"))
     return Notes(
         unused_since={fingerprint: builders.NOW - timedelta(hours=1)},
         said=frozenset({"Truststore Drift: 0123456789abcdef"}),
@@ -85,7 +87,9 @@ def _notes(data: bytes) -> None:
         builders.NOW, nothing, nothing, (), static=static, deployed=deployed, unused_since=read.unused_since
     )
     decided = plan.decide(seen, plan.Settings())
-    events, said = news.to_say(news.rejections(decided, "s3://b/t"), read.said, ["Truststore Anchor Rejected"])
+    events, said = announcements.to_say(
+        announcements.rejections(decided, "s3://b/t"), read.said, ["Truststore Anchor Rejected"]
+    )
     Notes(decided.unused_since, said, read.told, read.objects).render()
     assert all(it.version_id + it.at.strftime("%z") for it in read.told.values())
     json.dumps([event.detail for event in events])

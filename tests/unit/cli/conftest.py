@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
+from mtls_rotation.targets.api import Deployed
 from mtls_rotation.truststore.plan import Anchor, Plan, Reason, Why
 from mtls_rotation.truststore.sync import Preview
-from mtls_rotation.truststore.target import Deployed
 from mtlsctl.stack.survey import Domain, Filed, Survey, Surveyed
 from tests.builders import NOW, leaf, root
 

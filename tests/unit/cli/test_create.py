@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.contract.secret import ManagedSecret
 from mtlsctl import documents
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.making import schedule, wanted

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from mtls_rotation.aws.secret_versions import SecretVersion
 from mtls_rotation.pki.certificates import CertifiedKey
-from mtls_rotation.versions import SecretVersion
 from mtlsctl.asking import confirm, passphrase
 from mtlsctl.command import Choices, Desk
 from mtlsctl.commands.export import as_pkcs12

@@ -7,8 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from mtls_rotation.step import Step
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING
+from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING
+from mtls_rotation.rotation.request import Step
 from mtlsctl.rotation.following import LATE, SETTLED, Outcome, Sight, View, outcome, results
 from mtlsctl.rotation.log import Line, Result
 

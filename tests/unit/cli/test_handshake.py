@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from mtls_rotation.contract.secret import Endpoint
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
-from mtls_rotation.secret import Endpoint
 from mtlsctl.verification.handshake import Encounter, Outcome, meet
 from tests import builders
 from tests.upstream import Upstream, answer, upstream

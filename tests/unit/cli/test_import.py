@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import CertificateRequest, KeyAlgorithm
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
 from mtlsctl.making import identity, likeness
 from tests import builders

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.timing import Deadline
 from mtlsctl.errors import AwsError, NameTakenError
 from mtlsctl.making import secret as making

@@ -8,9 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_rotation.errors import UnusableNoticeError
+from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_pem
 from mtls_rotation.revocation import notices
-from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.notices import Notice
 from mtlsctl.commands.revoke import consequences, not_rotated
 from mtlsctl.errors import InvalidInputError

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from mtls_rotation.pki.certificates import fingerprint
+from mtls_rotation.targets.api import Deployed
 from mtls_rotation.truststore.guards import Guard, Stop
 from mtls_rotation.truststore.plan import Anchor, LeftOut, Reason, Why
-from mtls_rotation.truststore.target import Deployed
 from mtlsctl.commands.truststore.diff import judge as differ
 from mtlsctl.commands.truststore.plan import judge as plan_of
 from mtlsctl.commands.truststore.show import chosen

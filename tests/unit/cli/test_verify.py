@@ -11,15 +11,15 @@ import pytest
 from cryptography import x509
 from rich.console import Console
 
+from mtls_rotation.aws.secret_versions import SecretVersion
+from mtls_rotation.contract.secret import Endpoint, ManagedSecret
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint, serial
 from mtls_rotation.revocation import crl
-from mtls_rotation.revocation.identity import CertificateId
 from mtls_rotation.revocation.notices import Notice
 from mtls_rotation.revocation.register import Register, Source
-from mtls_rotation.secret import Endpoint, ManagedSecret
-from mtls_rotation.truststore.target import Deployed
-from mtls_rotation.versions import SecretVersion
+from mtls_rotation.targets.api import Deployed
 from mtlsctl.commands.verify import VerifyReport, choose_endpoint, judge
 from mtlsctl.errors import InvalidInputError, NoCertificateError
 from mtlsctl.report import ExitStatus

@@ -24,8 +24,9 @@ from multidict import CIMultiDict
 
 from mtls_client.context_template import ContextTemplate
 from mtls_client.errors import InvalidServerCaError
-from mtls_rotation import custom_resource, events, layout
-from mtls_rotation.authorizer.caller import Caller
+from mtls_rotation import invocation
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import (
     InvalidEventError,
     InvalidSecretError,
@@ -33,22 +34,23 @@ from mtls_rotation.errors import (
     UnfitCertificateError,
     UnusableNoticeError,
 )
+from mtls_rotation.gateway.authorizer.caller import Caller
+from mtls_rotation.gateway.proxy import headers, paths
+from mtls_rotation.gateway.proxy.routes import HeaderPolicy
+from mtls_rotation.issuers.external.intake import SigningRequest, certificates_in
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.conformity import breaches
+from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import order_chain
-from mtls_rotation.proxy import headers, paths
-from mtls_rotation.proxy.routes import HeaderPolicy
-from mtls_rotation.request import CertificateRequest
 from mtls_rotation.revocation import check, crl, notices
 from mtls_rotation.revocation.register import Register
-from mtls_rotation.secret import ManagedSecret
-from mtls_rotation.signed_certificates import SigningRequest, certificates_in
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
+from mtls_rotation.stack import custom_resource
+from mtls_rotation.targets.limits import over_long_chains
 from mtls_rotation.telemetry import share_format
-from mtls_rotation.truststore import bundle
-from mtls_rotation.truststore.notes import Notes
-from mtls_rotation.truststore.requests import SyncRequest
-from mtls_rotation.truststore.rules import over_long_chains
+from mtls_rotation.truststore.request import SyncRequest
+from mtls_rotation.truststore.state import Notes
 from mtls_sidecar import address, proxy, trust_bundle
 from mtls_sidecar.configuration import Given, Origin, gather
 from mtls_sidecar.configuration import check as check_settings
@@ -230,13 +232,13 @@ class TestSignedCertificates:
 
 class TestBundles:
     def test_a_boundary_within_a_block_is_not_quoted(self) -> None:
-        (found,) = bundle.parse(f"{BEGIN}QUFB\n-----END {'secret' * 1000}\n{END}".encode())
-        assert isinstance(found, bundle.Unreadable)
+        (found,) = bundles.parse(f"{BEGIN}QUFB\n-----END {'secret' * 1000}\n{END}".encode())
+        assert isinstance(found, bundles.Unreadable)
         assert "secret" not in found.reason
 
     @pytest.mark.usefixtures("quickly")
     def test_of_many_cas_of_two_names_take_no_square(self) -> None:
-        certificates = [it for it in bundle.parse(pem.of_two_names(2 << 20)) if isinstance(it, x509.Certificate)]
+        certificates = [it for it in bundles.parse(pem.of_two_names(2 << 20)) if isinstance(it, x509.Certificate)]
         began = time.process_time()
         assert over_long_chains(certificates) == {}
         assert time.process_time() - began < 0.25
@@ -321,12 +323,12 @@ class TestEvents:
     @pytest.mark.parametrize("event", [None, [], "a", {}, {"detail": []}, {"detail": {"object": {"key": ["a"]}}}])
     def test_a_member_that_is_no_text_is_refused(self, event: Any) -> None:
         with pytest.raises(InvalidEventError):
-            events.text(event, "detail", "object", "key")
+            invocation.text(event, "detail", "object", "key")
 
     @pytest.mark.parametrize("found", ["a", ["a"], {"a": "b"}, {"a": [1]}])
     def test_headers_of_another_shape_are_refused(self, found: Any) -> None:
         with pytest.raises(InvalidEventError):
-            events.lists({"multiValueHeaders": found}, "multiValueHeaders")
+            invocation.lists({"multiValueHeaders": found}, "multiValueHeaders")
 
     @pytest.mark.parametrize(
         "change",

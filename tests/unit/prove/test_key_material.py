@@ -32,10 +32,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from moto import mock_aws
 
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.request import CertificateRequest, KeyAlgorithm
-from mtls_rotation.secret import ManagedSecret
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from tests import builders
 from tests.key_material import files, processes
 from tests.key_material.allowed import ALLOWED, OPERATORS, reason_for

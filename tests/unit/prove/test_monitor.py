@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.step import Step
+from mtls_rotation.rotation.request import Step
 from tests import builders
 from tests.prove.monitor import InvariantBrokenError, Monitor
 from tests.prove.wire import Call, CalledWhenDeadError, Killed, Listener, WiredStack
@@ -214,7 +214,7 @@ def test_i5_a_private_key_is_seen_wherever_it_goes_and_in_whatever_form(
                     case "events put_events":
                         stack.bus.put("Rotation Failed", {"message": leaked})
                     case "a log record":
-                        logging.getLogger("mtls_rotation.rotation").debug("issued", extra={"secret": leaked})
+                        logging.getLogger("mtls_rotation.rotation.run").debug("issued", extra={"secret": leaked})
                     case "an error":
                         raise ValueError("could not read") from ValueError(leaked)
 

@@ -10,13 +10,13 @@ import typer
 from rich.json import JSON
 from rich.text import Text
 
-from mtls_rotation import layout
-from mtls_rotation.bus import TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.aws.bus import TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.contract import layout
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, short_subject
-from mtls_rotation.request import CertificateRequest
-from mtls_rotation.rotation import file_certificate, with_certificate
+from mtls_rotation.pki.request import CertificateRequest
+from mtls_rotation.rotation.run import file_certificate, with_certificate
 from mtls_rotation.timing import utc_now
-from mtls_rotation.truststore import bundle
 from mtlsctl import documents
 from mtlsctl.asking import passphrase_of
 from mtlsctl.command import Desk
@@ -231,7 +231,7 @@ def _value(deployment: Deployment, secret_id: str) -> str:
 def _trusted(deployment: Deployment) -> Iterable[Any]:
     """The CAs in the truststore: whoever has one of these above a certificate need not bring it."""
     stored = deployment.assembly.bucket.read(layout.TRUSTSTORE)
-    return bundle.certificates(stored.body).values() if stored else ()
+    return bundles.certificates(stored.body).values() if stored else ()
 
 
 def _require_usable(issued: CertifiedKey, alike: likeness.Likeness, where: str) -> None:
@@ -353,7 +353,7 @@ def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float) -> dict[
             if deployed is None:
                 continue  # a domain that is not there lacks nothing
             stored = assembly.bucket.read(layout.TRUSTSTORE, deployed.version_id) if deployed.settled else None
-            trusting[domain.name] = stored is not None and anchors <= bundle.fingerprints(stored.body)
+            trusting[domain.name] = stored is not None and anchors <= bundles.fingerprints(stored.body)
         return ", ".join(f"{domain} does not trust it yet" for domain, trusts in trusting.items() if not trusts)
 
     if what_is_left():

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from mtls_rotation.issuers.external.intake import Signed
     from mtls_rotation.pki.certificates import CertifiedKey
-    from mtls_rotation.signed_certificates import Signed
 
 
 class Imported(Model):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, override
 import typer
 from rich.text import Text
 
-from mtls_rotation import layout
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import UnfitCertificateError
+from mtls_rotation.issuers.external.intake import awaited, certificates_in, nobody_waits
 from mtls_rotation.pki.certificates import fingerprint, to_pem
-from mtls_rotation.signed_certificates import awaited, certificates_in, nobody_waits
 from mtls_rotation.timing import utc_now
 from mtlsctl import documents
 from mtlsctl.command import Desk
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mtls_rotation.signed_certificates import SigningRequest
+    from mtls_rotation.issuers.external.intake import SigningRequest
     from mtlsctl.stack.deployment import Deployment
 
 

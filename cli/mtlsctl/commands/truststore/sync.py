@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, override
 import typer
 from rich.text import Text
 
-from mtls_rotation.bus import TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.aws.bus import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.timing import utc_now
 from mtlsctl.asking import confirm
 from mtlsctl.command import Desk

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_acm_pca import ACMPCAClient
     from mypy_boto3_acm_pca.literals import SigningAlgorithmType
 
-    from mtls_rotation.issuers import Order
+    from mtls_rotation.issuers.api import Order
 
 # Passes subject and alternative names through from the CSR, and sets everything else itself:
 # https://docs.aws.amazon.com/privateca/latest/userguide/template-definitions.html

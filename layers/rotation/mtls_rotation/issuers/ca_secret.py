@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from mtls_rotation.aws.secret_versions import issues_until
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidSecretError, UnusableIssuerError, ValidityBeyondIssuerError
-from mtls_rotation.issuers import Authority
+from mtls_rotation.issuers.api import Authority
 from mtls_rotation.pki.certificates import CertifiedKey, from_pem, generate_key, issue_leaf, subject
-from mtls_rotation.secret import ManagedSecret
-from mtls_rotation.versions import issues_until
 
 if TYPE_CHECKING:
-    from mtls_rotation.issuers import Order
+    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import SigningKey
-    from mtls_rotation.versions import SecretVersions
 
 
 class CaSecret:

@@ -9,11 +9,11 @@ from mtls_rotation.issuers.ca_secret import CaSecret, require_within
 from mtls_rotation.pki.certificates import CertifiedKey, issue_root
 
 if TYPE_CHECKING:
-    from mtls_rotation.issuers import Authority, Order
-    from mtls_rotation.kms import SigningKeys
+    from mtls_rotation.aws.kms import SigningKeys
+    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.contract.secret import KmsIssuerReference, ManagedSecret
+    from mtls_rotation.issuers.api import Authority, Order
     from mtls_rotation.pki.certificates import SigningKey
-    from mtls_rotation.secret import KmsIssuerReference, ManagedSecret
-    from mtls_rotation.versions import SecretVersions
 
 
 class KmsIssuer:

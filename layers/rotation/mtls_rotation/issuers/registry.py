@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from mtls_rotation.secret import (
+from mtls_rotation.contract.secret import (
     AcmPcaIssuerReference,
     ExternalIssuerReference,
     KmsIssuerReference,
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from mypy_boto3_acm_pca import ACMPCAClient
 
-    from mtls_rotation.bucket import CertificateBucket
-    from mtls_rotation.bus import EventBus
-    from mtls_rotation.issuers import Issuer
-    from mtls_rotation.kms import SigningKeys
-    from mtls_rotation.versions import SecretVersions
+    from mtls_rotation.aws.bucket import CertificateBucket
+    from mtls_rotation.aws.bus import EventBus
+    from mtls_rotation.aws.kms import SigningKeys
+    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.issuers.api import Issuer
 
 
 class Issuers:
@@ -70,7 +70,7 @@ class Issuers:
 
                 return SelfSignedIssuer()
             case ExternalIssuerReference() as reference:
-                from mtls_rotation.issuers.external import ExternalIssuer
+                from mtls_rotation.issuers.external.issuer import ExternalIssuer
 
                 return ExternalIssuer(reference, self._versions, self._bucket, self._bus)
             case other:

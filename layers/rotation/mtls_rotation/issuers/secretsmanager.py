@@ -8,8 +8,8 @@ from mtls_rotation.issuers.ca_secret import CaSecret, require_within
 from mtls_rotation.pki.certificates import CertifiedKey, key_from_pem
 
 if TYPE_CHECKING:
-    from mtls_rotation.issuers import Authority, Order
-    from mtls_rotation.versions import SecretVersions
+    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.issuers.api import Authority, Order
 
 
 class SecretsManagerIssuer:

@@ -14,9 +14,9 @@ from mtls_rotation.pki.certificates import (
 )
 
 if TYPE_CHECKING:
-    from mtls_rotation.issuers import Order
+    from mtls_rotation.contract.secret import ManagedSecret
+    from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import SigningKey
-    from mtls_rotation.secret import ManagedSecret
 
 
 class SelfSignedIssuer:

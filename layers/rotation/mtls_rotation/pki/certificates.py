@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, CertificatePublicKeyTypes
 
 from mtls_rotation.pki import names
-from mtls_rotation.request import CertificateRequest, KeyAlgorithm
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 
 type SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-    from mtls_rotation.request import CertificateRequest
+    from mtls_rotation.pki.request import CertificateRequest
 
     type Check = Callable[[CertificateRequest, x509.Certificate], str | None]
 

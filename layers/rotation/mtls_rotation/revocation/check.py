@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mtls_rotation import persistence
+from mtls_rotation.aws import retries
+from mtls_rotation.contract.layout import REVOCATION_LIST
 from mtls_rotation.errors import RevocationUnknownError
-from mtls_rotation.layout import REVOCATION_LIST
-from mtls_rotation.revocation.identity import CertificateId, identified
+from mtls_rotation.pki.certificate_id import CertificateId, identified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import timedelta
 
-    from mtls_rotation.bucket import CertificateBucket, Stored
+    from mtls_rotation.aws.bucket import CertificateBucket, Stored
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class RevocationCheck:
         *,
         fail_open: bool = False,
         clock: Callable[[], Moment] = Moment.now,
-        tries: Callable[[], Iterable[int]] = persistence.tries,
+        tries: Callable[[], Iterable[int]] = retries.tries,
     ) -> None:
         self._bucket = bucket
         self._ttl = ttl.total_seconds()
@@ -140,7 +140,7 @@ class RevocationCheck:
                 self._as_of, self._failed_at = now, None
                 return "", False
         except (ClientError, BotoCoreError, ValueError) as error:
-            problem, passing = str(error), persistence.passes(error)
+            problem, passing = str(error), retries.passes(error)
         self._failed_at = now
         log.warning("the revocation list could not be read", extra={"reason": problem})
         return problem, passing

@@ -15,8 +15,8 @@ from cryptography import x509
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from mtls_rotation.errors import UnusableNoticeError
+from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import from_pem, short_subject
-from mtls_rotation.revocation.identity import CertificateId
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
 
+from mtls_rotation.pki.certificate_id import CertificateId, identified
 from mtls_rotation.pki.certificates import to_rfc3339
-from mtls_rotation.revocation.identity import CertificateId, identified
 from mtls_rotation.revocation.notices import Notice, Reason
 from mtls_rotation.timing import from_rfc3339
 

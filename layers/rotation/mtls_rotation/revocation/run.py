@@ -15,33 +15,33 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
-from mtls_rotation import layout
-from mtls_rotation.bus import (
+from mtls_rotation.aws.bus import (
     CERTIFICATE_REVOKED,
     REVOCATION_LIST_PUBLISHED,
     REVOCATION_REFUSED,
     REVOCATION_WITHDRAWN,
     Event,
 )
+from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING, RotationStart
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import SupersededError, UnusableIssuerError, UnusableNoticeError
+from mtls_rotation.pki import bundles
+from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import fingerprint, key_from_pem, subject, to_rfc3339
 from mtls_rotation.revocation import crl, notices
-from mtls_rotation.revocation.identity import CertificateId
-from mtls_rotation.revocation.notebook import Notebook
 from mtls_rotation.revocation.register import Register, Revoked, Source, added, withdrawn
-from mtls_rotation.secret import ManagedSecret
-from mtls_rotation.truststore import bundle
-from mtls_rotation.versions import AWSCURRENT, AWSPENDING, RotationStart
+from mtls_rotation.revocation.state import Notebook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from mtls_rotation.bucket import CertificateBucket, Listed
-    from mtls_rotation.bus import EventBus
-    from mtls_rotation.kms import SigningKeys
+    from mtls_rotation.aws.bucket import CertificateBucket, Listed
+    from mtls_rotation.aws.bus import EventBus
+    from mtls_rotation.aws.kms import SigningKeys
+    from mtls_rotation.aws.secret_versions import SecretVersions
     from mtls_rotation.pki.certificates import SigningKey
-    from mtls_rotation.versions import SecretVersions
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ class Revocation:
         """Our own CAs, and every one in the truststore."""
         for key in (layout.TRUSTSTORE, *(layout.managed_anchor_key(it.anchor) for it in authorities)):
             if stored := self._bucket.read(key):
-                yield from (it for it in bundle.parse(stored.body) if isinstance(it, x509.Certificate))
+                yield from (it for it in bundles.parse(stored.body) if isinstance(it, x509.Certificate))
 
     # CRLs -------------------------------------------------------------------------------------------------------------
 

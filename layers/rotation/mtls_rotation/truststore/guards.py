@@ -7,9 +7,9 @@ from enum import StrEnum
 
 from cryptography import x509
 
-from mtls_rotation.truststore import bundle
+from mtls_rotation.pki import bundles
+from mtls_rotation.targets.limits import refusal
 from mtls_rotation.truststore.plan import Observation, Plan, Settings, Why, hanging
-from mtls_rotation.truststore.rules import refusal
 
 
 class Guard(StrEnum):
@@ -64,7 +64,7 @@ def stop(body: bytes, plan: Plan, seen: Observation, settings: Settings, *, forc
         settings: the limits.
         force: let through what an operator may mean.
     """
-    read = bundle.certificates(body)
+    read = bundles.certificates(body)
     accepted = {key: it for key, it in read.items() if refusal(it, seen.now) is None}
     candidate = Candidate(accepted, plan, seen, settings)
     stops = (found for guard in _GUARDS if (found := guard(candidate)))

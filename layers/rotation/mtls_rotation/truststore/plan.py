@@ -14,10 +14,10 @@ from enum import StrEnum
 
 from cryptography import x509
 
-from mtls_rotation.layout import managed_anchor_key
+from mtls_rotation.contract.layout import managed_anchor_key
+from mtls_rotation.pki.bundles import Unreadable
 from mtls_rotation.pki.certificates import fingerprint, short_subject
-from mtls_rotation.truststore.bundle import Unreadable
-from mtls_rotation.truststore.rules import over_long_chains, refusal
+from mtls_rotation.targets.limits import over_long_chains, refusal
 
 
 @dataclass(frozen=True, slots=True)

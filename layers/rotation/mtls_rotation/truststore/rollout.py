@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from mtls_rotation.truststore.target import Deployed, Truststore
+from mtls_rotation.targets.api import Deployed, Truststore
 
 # How soon a target is looked at again whose update is still under way.
 LOOK_AGAIN = timedelta(seconds=5)

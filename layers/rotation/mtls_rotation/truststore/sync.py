@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mtls_rotation import layout
-from mtls_rotation.bus import (
+from mtls_rotation.aws.bus import (
     TRUSTSTORE_ANCHOR_EXPIRING,
     TRUSTSTORE_ANCHOR_REJECTED,
     TRUSTSTORE_DRIFT,
@@ -19,10 +18,20 @@ from mtls_rotation.bus import (
     TRUSTSTORE_WARNING,
     Event,
 )
+from mtls_rotation.aws.secret_versions import (
+    AWSCURRENT,
+    AWSPENDING,
+    HELD_LABELS,
+    SecretDescription,
+    end_of_issuing,
+    secret_name,
+)
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import DomainBusyError, SupersededError, TruststoreGuardError, UnusableDomainError
-from mtls_rotation.expiry import Expiry, measure
-from mtls_rotation.truststore import bundle, guards, news
-from mtls_rotation.truststore.notes import AnchorObject, Announced, Notes
+from mtls_rotation.pki import bundles
+from mtls_rotation.targets.api import Deployed, Truststore
+from mtls_rotation.truststore import announcements, guards
+from mtls_rotation.truststore.expiry import Expiry, measure
 from mtls_rotation.truststore.plan import (
     Issued,
     Observation,
@@ -37,26 +46,18 @@ from mtls_rotation.truststore.plan import (
     without_removals,
 )
 from mtls_rotation.truststore.rollout import Told, next_move
-from mtls_rotation.truststore.target import Deployed, Truststore
-from mtls_rotation.versions import (
-    AWSCURRENT,
-    AWSPENDING,
-    HELD_LABELS,
-    SecretDescription,
-    end_of_issuing,
-    secret_name,
-)
+from mtls_rotation.truststore.state import AnchorObject, Announced, Notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cryptography import x509
 
-    from mtls_rotation.bucket import CertificateBucket, Listed, Stored
-    from mtls_rotation.bus import EventBus
+    from mtls_rotation.aws.bucket import CertificateBucket, Listed, Stored
+    from mtls_rotation.aws.bus import EventBus
+    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.targets.api import Target
     from mtls_rotation.timing import Deadline
-    from mtls_rotation.truststore.target import Target
-    from mtls_rotation.versions import SecretVersions
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ class TruststoreSync:
         """Look and decide as a run would, and change nothing."""
         looked = self._look(frozenset())
         plan = decide(looked.seen, self._settings)
-        stop = guards.stop(bundle.render(plan.anchors), plan, looked.seen, self._settings, force=force)
+        stop = guards.stop(bundles.render(plan.anchors), plan, looked.seen, self._settings, force=force)
         version_id = looked.published.version_id if looked.published else ""
         return Preview(plan, stop, version_id, looked.seen.deployed)
 
@@ -196,15 +197,15 @@ class TruststoreSync:
             # A stack whose clients are all known elsewhere: there is no gateway, and nothing for one to trust.
             self._forget(looked)
             return SyncResult(plan, expiry=measure(looked.seen, plan, looked.current, looked.outside))
-        body = bundle.render(plan.anchors)
+        body = bundles.render(plan.anchors)
         stop = guards.stop(body, plan, looked.seen, self._settings, force=force)
         held_back: guards.Stop | None = None
         said = []
         if stop and stop.guard.may_be_forced:
             # What is new need not wait until somebody has looked at what would go: a rotation may wait for it.
-            held_back, said = stop, [news.stopped(stop, plan, self._bucket.truststore_uri)]
+            held_back, said = stop, [announcements.stopped(stop, plan, self._bucket.truststore_uri)]
             plan = without_removals(plan, looked.seen)
-            body = bundle.render(plan.anchors)
+            body = bundles.render(plan.anchors)
             stop = guards.stop(body, plan, looked.seen, self._settings)
         if stop:
             self._give_up(stop, plan, looked)
@@ -233,7 +234,7 @@ class TruststoreSync:
         if any(not settled[name].settled for name in result.updated):
             result = replace(result, retry_after=result.retry_after or SETTLING)
         told_of = [it for it in settled.values() if it.warnings]
-        notes = self._say(notes, map(news.warnings, told_of), {TRUSTSTORE_WARNING})
+        notes = self._say(notes, map(announcements.warnings, told_of), {TRUSTSTORE_WARNING})
         self._remember(notes, stored)
         if unusable:
             raise unusable
@@ -265,7 +266,7 @@ class TruststoreSync:
             in_place=frozenset(_versions_at(descriptions, lambda label: label != AWSPENDING)),
             unclear=frozenset(it.name for it in descriptions if not it.stages),
             issued=issued,
-            deployed=bundle.certificates(published.body) if published else {},
+            deployed=bundles.certificates(published.body) if published else {},
             unused_since=notes.unused_since,
         )
         listed = list(self._bucket.list(layout.ANCHORS))
@@ -329,9 +330,9 @@ class TruststoreSync:
     def _read_anchors(self, entry: Listed) -> AnchorObject | None:
         if entry.size > LARGEST_BUNDLE:
             too_large = f"an object of {entry.size} bytes, where a bundle may have {LARGEST_BUNDLE}"
-            return AnchorObject(entry.etag, (bundle.Unreadable(too_large),))
+            return AnchorObject(entry.etag, (bundles.Unreadable(too_large),))
         stored = self._bucket.read(entry.key)
-        return AnchorObject(stored.etag, tuple(bundle.parse(stored.body))) if stored else None
+        return AnchorObject(stored.etag, tuple(bundles.parse(stored.body))) if stored else None
 
     # publishing -------------------------------------------------------------------------------------------------------
 
@@ -339,7 +340,7 @@ class TruststoreSync:
         """Leave everything as it is, and say so. The overlaps of anchors on their way out go on."""
         uri = self._bucket.truststore_uri
         notes = self._say(looked.notes, self._about(plan), {TRUSTSTORE_ANCHOR_REJECTED, TRUSTSTORE_ANCHOR_EXPIRING})
-        notes = self._say(notes, [news.stopped(stop, plan, uri)], {TRUSTSTORE_PUBLISH_STOPPED})
+        notes = self._say(notes, [announcements.stopped(stop, plan, uri)], {TRUSTSTORE_PUBLISH_STOPPED})
         self._remember(notes, looked.stored_notes)
         raise _guarded(stop, uri)
 
@@ -348,9 +349,9 @@ class TruststoreSync:
         events = []
         if notes.announced is None or notes.announced.version_id != truststore.version_id:
             before = notes.announced.anchors if notes.announced else replaced
-            events.append(Event(TRUSTSTORE_PUBLISHED, news.published(plan, truststore, before)))
+            events.append(Event(TRUSTSTORE_PUBLISHED, announcements.published(plan, truststore, before)))
         if notes.written_over:
-            events.append(news.drift(Deployed("", truststore.uri, notes.written_over), truststore).event)
+            events.append(announcements.drift(Deployed("", truststore.uri, notes.written_over), truststore).event)
         self._bus.put_all(events)
         announced = Announced(truststore.version_id, frozenset(plan.anchors))
         return replace(notes, announced=announced, written_over="")
@@ -403,7 +404,7 @@ class TruststoreSync:
         interval = max(target.update_interval for target in self._targets)
         now = self._clock()
         move = next_move(shown.values(), truststore, notes.told, interval, now)
-        notes = self._say(notes, (news.drift(it, truststore) for it in move.drifted), {TRUSTSTORE_DRIFT})
+        notes = self._say(notes, (announcements.drift(it, truststore) for it in move.drifted), {TRUSTSTORE_DRIFT})
         result = replace(
             result, behind=behind, retry_after=move.retry_after, drifted=tuple(it.name for it in move.drifted)
         )
@@ -455,13 +456,13 @@ class TruststoreSync:
 
     # remembering ------------------------------------------------------------------------------------------------------
 
-    def _about(self, plan: Plan) -> list[news.Statement]:
+    def _about(self, plan: Plan) -> list[announcements.Statement]:
         now = self._clock()
-        return [*news.rejections(plan, self._bucket.truststore_uri), *news.expiring(plan, now)]
+        return [*announcements.rejections(plan, self._bucket.truststore_uri), *announcements.expiring(plan, now)]
 
-    def _say(self, notes: Notes, statements: Iterable[news.Statement], looked_at: set[str]) -> Notes:
+    def _say(self, notes: Notes, statements: Iterable[announcements.Statement], looked_at: set[str]) -> Notes:
         """Put what is new on the bus. It is noted after, so that it is said twice rather than never."""
-        events, said = news.to_say(statements, notes.said, looked_at)
+        events, said = announcements.to_say(statements, notes.said, looked_at)
         self._bus.put_all(events)
         return replace(notes, said=said)
 
@@ -501,7 +502,7 @@ def _is_bundle(entry: Listed) -> bool:
 
 def _managed(objects: Mapping[str, AnchorObject]) -> dict[str, x509.Certificate]:
     """Every certificate at hand. The decision asks for an anchor by its fingerprint, so nothing can stand in for it."""
-    return bundle.by_fingerprint(entry for content in objects.values() for entry in content.entries)
+    return bundles.by_fingerprint(entry for content in objects.values() for entry in content.entries)
 
 
 def _static(objects: Mapping[str, AnchorObject]) -> Iterable[StaticEntry]:

@@ -1,0 +1,169 @@
+"""The bucket: reads and writes its objects. Which lies where is in `layout`."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+
+from mtls_rotation.contract.layout import TRUSTSTORE
+from mtls_rotation.errors import SupersededError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+
+_MARK = {"written-by": "mtls-rotation"}
+_PEM = "application/x-pem-file"
+# How often an object is asked for whose content breaks off.
+_READS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a listing shows it."""
+
+    key: str
+    etag: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object's content at one version.
+
+    Attributes:
+        ours: whether `replace` wrote it; what somebody else wrote carries no mark.
+    """
+
+    body: bytes
+    etag: str
+    version_id: str
+    ours: bool = True
+
+
+class CertificateBucket:
+    """Reads and writes the bucket."""
+
+    def __init__(self, client: S3Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    @property
+    def truststore_uri(self) -> str:
+        """The truststore as API Gateway names it."""
+        return f"s3://{self.name}/{TRUSTSTORE}"
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Every object under `prefix`; one call for each thousand."""
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            for entry in page.get("Contents", []):
+                yield Listed(entry["Key"], entry["ETag"], entry["Size"], entry["LastModified"])
+
+    def read(self, key: str, version_id: str | None = None) -> Stored | None:
+        """An object, or None if there is no such object or version."""
+        extra: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+        try:
+            return self._get(Key=key, **extra)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchVersion", "404"}:
+                return None
+            raise
+
+    def newer(self, key: str, known: Stored | None) -> Stored | None:
+        """An object, read only if it is no longer `known`; None if there is no such object."""
+        if known is None:
+            return self.read(key)
+        try:
+            return self._get(Key=key, IfNoneMatch=known.etag)
+        except ClientError as error:
+            match error.response["Error"]["Code"]:
+                case "304" | "NotModified":
+                    return known
+                case "NoSuchKey" | "404":
+                    return None
+                case _:
+                    raise
+
+    def put_once(self, key: str, pem: str) -> None:
+        """Write a certificate whose key names its content; an object that is there already stays as it is.
+
+        Raises:
+            SupersededError: someone else is writing it at this moment.
+        """
+        try:
+            self._client.put_object(Bucket=self.name, Key=key, Body=pem.encode(), ContentType=_PEM, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalRequestConflict":
+                raise self._superseded(key, "no other writer") from None
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
+
+    def replace(self, key: str, body: bytes, previous: Stored | None, *, content_type: str = _PEM) -> Stored:
+        """Write an object on the condition that it still is `previous` (None: that there is none).
+
+        Raises:
+            SupersededError: someone else wrote it in the meantime.
+        """
+        condition: dict[str, Any] = {"IfMatch": previous.etag} if previous else {"IfNoneMatch": "*"}
+        try:
+            answer = self._client.put_object(
+                Bucket=self.name, Key=key, Body=body, ContentType=content_type, Metadata=_MARK, **condition
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict"}:
+                raise
+            raise self._superseded(key, f"the version {previous.version_id}" if previous else "no object") from None
+        return Stored(body, answer["ETag"], answer["VersionId"])
+
+    def newest(self, key: str) -> str | None:
+        """The id of an object's newest version; None if there is no such object."""
+        try:
+            return self._client.head_object(Bucket=self.name, Key=key).get("VersionId", "null")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise
+
+    def delete_all(self, keys: Sequence[str]) -> None:
+        """Delete up to a thousand objects in one call. What cannot be deleted stays, and is logged."""
+        answer = self._client.delete_objects(
+            Bucket=self.name, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        )
+        for error in answer.get("Errors", []):
+            log.warning("could not delete", extra={"key": error.get("Key"), "code": error.get("Code")})
+
+    def delete(self, key: str) -> None:
+        """Delete an object; nothing happens if there is none."""
+        self._client.delete_object(Bucket=self.name, Key=key)
+
+    def _get(self, **which: Any) -> Stored:
+        """An object with its content. One that breaks off is asked for again: the SDK does that for the head alone."""
+        for attempt in itertools.count(1):
+            answer = self._client.get_object(Bucket=self.name, **which)
+            try:
+                body = answer["Body"].read()
+            except (HTTPClientError, IncompleteReadError):
+                if attempt == _READS:
+                    raise
+                log.info("an object's content broke off", extra={"key": which["Key"], "attempt": attempt})
+            else:
+                ours = _MARK.items() <= answer.get("Metadata", {}).items()
+                return Stored(body, answer["ETag"], answer.get("VersionId", "null"), ours)
+        raise AssertionError("it counts for ever")
+
+    def _superseded(self, key: str, expected: str) -> SupersededError:
+        return SupersededError(
+            where=f"s3://{self.name}/{key}",
+            found="an object that someone else wrote in the meantime",
+            expected=expected,
+            remedy="Nothing to do: it is looked at afresh and tried again.",
+        )

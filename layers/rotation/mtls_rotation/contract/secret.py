@@ -1,0 +1,345 @@
+"""The JSON of a managed secret: what it may say, how it is read, how it is written. Calls nothing.
+
+The operator writes `request`, `issuer` and `endpoint`; rotation writes the rest. Keys that are not ours are carried
+over untouched.
+"""
+
+import ipaddress
+import json
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from mtls_rotation.errors import InvalidSecretError
+from mtls_rotation.pki.names import dns_name
+from mtls_rotation.pki.request import CertificateRequest, Strict
+
+_PRIVATE_CA_ARN = re.compile(r"arn:aws[a-z-]*:acm-pca:[a-z0-9-]+:[0-9]{12}:certificate-authority/[A-Za-z0-9-]+")
+_NO_JSON = object()
+SecretReference = Annotated[str, Field(min_length=1, max_length=2048)]
+
+
+def _https_url(text: str) -> str:
+    expected = "an https URL such as https://api.example.com/ with no user, password or fragment"
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme == "https" and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        raise ValueError(expected) from None
+    if not usable or parts.username or parts.password or parts.fragment or not text.isascii() or " " in text:
+        raise ValueError(expected)
+    hostname = parts.hostname or ""
+    try:
+        ipaddress.ip_address(hostname)
+    except ValueError:
+        dns_name(hostname)
+    return text
+
+
+def _private_ca_arn(text: str) -> str:
+    if not _PRIVATE_CA_ARN.fullmatch(text):
+        raise ValueError("the ARN of a CA of AWS Private CA, arn:aws:acm-pca:REGION:ACCOUNT:certificate-authority/ID")
+    return text
+
+
+def _pem(text: str) -> str:
+    _, begin, rest = text.partition("-----BEGIN CERTIFICATE-----")
+    if not begin or rest.find("-----END CERTIFICATE-----") < 1:
+        raise ValueError("the PEM of one CA certificate or more")
+    return text
+
+
+class SecretsManagerIssuerReference(Strict):
+    """The CA whose key lives in the secret `ca_secret` (a name or an ARN)."""
+
+    type: Literal["secretsmanager"]
+    ca_secret: SecretReference
+
+
+class KmsIssuerReference(Strict):
+    """The CA whose key lives in KMS and never leaves it.
+
+    Attributes:
+        ca_secret: in a client secret, the CA secret to issue from (a name or an ARN).
+        key_id: in a CA secret, the asymmetric KMS key to make the CA's certificate for; a new key is made for each
+            CA certificate when absent.
+    """
+
+    type: Literal["kms"]
+    ca_secret: SecretReference | None = None
+    key_id: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+
+
+class AcmPcaIssuerReference(Strict):
+    """A CA of AWS Private CA."""
+
+    type: Literal["acm-pca"]
+    certificate_authority_arn: Annotated[str, AfterValidator(_private_ca_arn)]
+
+
+class SelfSignedIssuerReference(Strict):
+    """The certificate signs itself: a root CA, or a client certificate that is its own anchor."""
+
+    type: Literal["self-signed"]
+
+
+class ExternalIssuerReference(Strict):
+    """Somebody else signs our certificate signing request.
+
+    Attributes:
+        ca_certificates: PEM of the CAs that sign, for when the signed certificate comes without them.
+    """
+
+    type: Literal["external"]
+    ca_certificates: Annotated[str, AfterValidator(_pem)] | None = None
+
+
+IssuerReference = Annotated[
+    SecretsManagerIssuerReference
+    | KmsIssuerReference
+    | AcmPcaIssuerReference
+    | SelfSignedIssuerReference
+    | ExternalIssuerReference,
+    Field(discriminator="type"),
+]
+
+
+class Endpoint(Strict):
+    """Where testSecret proves the certificate.
+
+    Attributes:
+        url: the https URL that is asked for with GET.
+        expected_status: the HTTP statuses that prove acceptance.
+        server_ca: PEM of the CAs that may have issued the server's certificate; the system's own when absent.
+    """
+
+    url: Annotated[str, AfterValidator(_https_url)]
+    expected_status: Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], Field(min_length=1)] = (200,)
+    server_ca: Annotated[str, AfterValidator(_pem)] | None = None
+
+
+class ManagedSecret(BaseModel):
+    """The value of one version of a client secret or CA secret.
+
+    `certificate` and the keys after it are absent until the first rotation. `certificate_chain` holds the
+    intermediates, root left out; `anchor` is the certificate that a truststore must hold for `certificate` to be
+    accepted. `serial_number` and `fingerprint_sha256` are lower-case hex; times are RFC 3339 in UTC.
+
+    Attributes:
+        trusted_by_gateway: whether the stack's truststore is to hold the anchor. When absent: yes, but for a
+            certificate of an external CA, whose other clients are none of ours.
+        notice_days: CA only. How long a new CA is trusted before anything is issued from it.
+        key_id: in place of `private_key`, the KMS key that holds the CA's.
+        use_from: CA only. The end of the notice: until then the CA before it issues.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    kind: Literal["client", "ca"] = "client"
+    request: CertificateRequest
+    issuer: IssuerReference
+    endpoint: Endpoint | None = None
+    trusted_by_gateway: Annotated[bool, Field(strict=True)] | None = None
+    notice_days: Annotated[int, Field(ge=0, le=365, strict=True)] | None = None
+    certificate: str | None = None
+    certificate_chain: str | None = None
+    anchor: str | None = None
+    private_key: SecretStr | None = None
+    key_id: str | None = None
+    serial_number: str | None = None
+    fingerprint_sha256: str | None = None
+    not_before: str | None = None
+    not_after: str | None = None
+    use_from: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Self:
+        """Read a secret's value.
+
+        Args:
+            text: the secret's `SecretString`.
+            where: what to call the secret in an error.
+
+        Raises:
+            InvalidSecretError: it is not JSON, lacks a key, or says something that no certificate could be made from.
+        """
+        # Errors are raised after `except`: raised within, they would carry the value along, as what they came of.
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError):
+            document = _NO_JSON
+        if document is _NO_JSON:
+            raise InvalidSecretError(
+                where=where,
+                found="a value that is not JSON",
+                expected='a JSON object with "request" and "issuer"',
+                remedy="Put a new value; docs/architecture.md shows one.",
+            )
+        if _deeper_than(_DEEPEST, document):
+            raise InvalidSecretError(
+                where=where,
+                found=f"a value with more than {_DEEPEST} levels",
+                expected="one that is no deeper: it is written again with every rotation",
+                remedy="Put a flatter value, or keep what is deep in a secret of its own.",
+            )
+        explained: InvalidSecretError | None = None
+        try:
+            secret = cls.model_validate(document)
+        except ValidationError as error:
+            explained = _explain(error, where)
+        if explained:
+            raise explained
+        if problem := next((problem for rule in _COHERENCE if (problem := rule(secret))), None):
+            found, expected = problem
+            raise InvalidSecretError(
+                where=where, found=found, expected=expected, remedy="Correct the secret's value; nothing was changed."
+            )
+        return secret
+
+    @property
+    def issued(self) -> bool:
+        """Whether this value holds a certificate and its key, or the KMS key's id in place of it."""
+        return bool(self.certificate and self.anchor and (self.private_key or self.key_id))
+
+    @property
+    def gateway_trusts(self) -> bool:
+        """Whether the stack's truststore is to hold the anchor."""
+        return self.issuer.type != "external" if self.trusted_by_gateway is None else self.trusted_by_gateway
+
+    @property
+    def notice(self) -> timedelta:
+        """How long a new CA is trusted before anything is issued from it."""
+        return timedelta(days=self.notice_days or 0)
+
+    def render(self) -> str:
+        """The value as the JSON to store. It holds the private key."""
+        document = self.model_dump(mode="json", exclude_none=True) | (self.model_extra or {})
+        if self.private_key is not None:
+            document["private_key"] = self.private_key.get_secret_value()
+        return json.dumps(document, indent=1)
+
+
+# Whatever writes JSON has an end to its levels, and none of them is less than this.
+_DEEPEST = 100
+
+
+def _deeper_than(levels: int, document: object) -> bool:
+    """Whether a JSON document has more levels of lists and objects."""
+    level = [document]
+    for _ in range(levels):
+        level = [
+            child
+            for it in level
+            if isinstance(it, dict | list)
+            for child in (it.values() if isinstance(it, dict) else it)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+_OPERATORS_OWN = {"kind", "request", "issuer", "endpoint", "trusted_by_gateway", "notice_days"}
+
+# What the keys of a secret must be to each other: (what was found, what was expected) where they are not.
+type _Problem = tuple[str, str] | None
+
+
+def _a_ca_signs_itself(secret: ManagedSecret) -> _Problem:
+    if secret.kind == "ca" and secret.issuer.type not in {"self-signed", "kms"}:
+        return f'a CA whose issuer.type is "{secret.issuer.type}"', 'issuer.type "self-signed" or "kms" in a CA secret'
+    return None
+
+
+def _a_ca_has_no_names_of_a_client(secret: ManagedSecret) -> _Problem:
+    if secret.kind == "ca" and (fields := secret.request.leaf_only_fields):
+        return f"request.{', request.'.join(fields)} in a CA secret", "those in client secrets only"
+    return None
+
+
+def _kms_names_what_the_kind_needs(secret: ManagedSecret) -> _Problem:
+    if not isinstance(secret.issuer, KmsIssuerReference):
+        return None
+    if secret.kind == "client" and (secret.issuer.ca_secret is None or secret.issuer.key_id):
+        return 'a client secret whose issuer "kms" names no ca_secret, or names a key_id', "ca_secret, and no key_id"
+    if secret.kind == "ca" and secret.issuer.ca_secret:
+        return 'a CA secret whose issuer "kms" names a ca_secret', "a key_id, or neither"
+    return None
+
+
+def _only_a_ca_gives_notice(secret: ManagedSecret) -> _Problem:
+    if secret.kind == "client" and secret.notice_days:
+        return f"notice_days = {secret.notice_days} in a client secret", "notice_days in CA secrets only"
+    return None
+
+
+_COHERENCE = (
+    _a_ca_signs_itself,
+    _a_ca_has_no_names_of_a_client,
+    _kms_names_what_the_kind_needs,
+    _only_a_ca_gives_notice,
+)
+
+
+def _explain(error: ValidationError, where: str) -> InvalidSecretError:
+    """One problem of a validation error in the operator's words. Only what the operator wrote is ever quoted."""
+    problem = error.errors(include_url=False, include_context=True)[0]
+    location = [_name(part) for part in problem["loc"]]
+    kind = problem["type"]
+    quotable = bool(location) and location[0] in _OPERATORS_OWN
+    value = problem["input"]
+    if kind == "union_tag_invalid":
+        location, value = ["issuer", "type"], problem.get("ctx", {}).get("tag")
+    elif location[:1] == ["issuer"] and len(location) > 1:
+        del location[1]  # the name of the union's member, which the operator did not write
+    path = ".".join(location) or "the JSON"
+    if kind == "missing":
+        found, expected = f"no {path}", f"{path} to be there"
+    elif kind == "extra_forbidden":
+        found, expected = f"the unknown key {path}", "only keys that docs/architecture.md lists"
+    else:
+        found = f"{path} = {_quote(value)}" if quotable else f"an unusable value of {path}"
+        expected = _expectation(problem)
+    return InvalidSecretError(
+        where=where,
+        found=found,
+        expected=expected,
+        remedy=f"Correct {path} in the secret's value; nothing was changed.",
+    )
+
+
+def _expectation(problem: Any) -> str:
+    context = problem.get("ctx", {})
+    match problem["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "enum" | "literal_error":
+            return f"one of {context['expected']}"
+        case "union_tag_invalid":
+            return f"issuer.type to be one of {context['expected_tags']}"
+        case "union_tag_not_found":
+            return "issuer.type to be there"
+        case _:
+            return re.sub(r"^\w+ should ", "it to ", str(problem["msg"]))
+
+
+def _name(part: int | str) -> str:
+    """A member's name, which the operator chose: of a long one only how long it is, as it may be a private key, too."""
+    text = str(part)
+    return text if len(text) <= 80 and "PRIVATE KEY" not in text else f"(a name of {len(text)} characters)"
+
+
+def _quote(value: object) -> str:
+    """A short value as it was written; of any other only what it is: it may be a private key in the wrong place."""
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case str() if len(value) > 80 or "PRIVATE KEY" in value:
+            return f"a text of {len(value)} characters"
+        case _:
+            return json.dumps(value, default=str, ensure_ascii=False)

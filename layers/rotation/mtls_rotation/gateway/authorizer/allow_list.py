@@ -1,0 +1,117 @@
+"""The allow-list: which callers may ask for what. Calls nothing.
+
+    {"routes": {"GET /": ["*"],
+                "* /proxy/billing/**": ["subject:CN=billing,O=Example", "uri:spiffe://example.com/billing"]},
+     "otherwise": "deny"}
+
+The first route that fits decides. In a path `*` stands for one segment, and `**` at the end for any number of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import unquote
+
+from cryptography import x509
+from pydantic import AfterValidator, Field
+
+from mtls_rotation.gateway.document import OperatorsDocument
+
+if TYPE_CHECKING:
+    from mtls_rotation.gateway.authorizer.caller import Caller
+
+_ROUTE = re.compile(r"(\*|[A-Z]{3,10}) (/\S*)")
+_KINDS = ("subject:", "dns:", "uri:", "email:", "ip:")
+# What a path may not hold if it is to be compared: a backend might read another path from it.
+_AMBIGUOUS = re.compile(r"//|\\|;|%(?:2[Ee5Ff]|5[Cc]|3[Bb]|[01][0-9A-Fa-f]|7[Ff])|/\.{1,2}(?:/|$)")
+
+
+def _route(text: str) -> str:
+    found = _ROUTE.fullmatch(text)
+    if found is None or "**" in found[2].removesuffix("/**") or segments(found[2]) is None:
+        raise ValueError('a method or "*" and a path, such as "GET /orders/*" or "* /proxy/billing/**"')
+    return text
+
+
+def _name(text: str) -> str:
+    if text == "*":
+        return text
+    kind = next((kind for kind in _KINDS if text.startswith(kind) and len(text) > len(kind)), None)
+    if kind is None:
+        raise ValueError(f'"*", or a name with one of {", ".join(_KINDS)} before it')
+    if kind == "dns:":
+        return text.lower()
+    if kind == "subject:":
+        try:
+            return kind + x509.Name.from_rfc4514_string(text.removeprefix(kind)).rfc4514_string()
+        except ValueError:
+            raise ValueError("a subject as RFC 4514 writes it, such as subject:CN=billing,O=Example") from None
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A route of the list, as it is compared."""
+
+    method: str
+    path: tuple[str, ...]
+    names: frozenset[str]
+
+    def fits(self, method: str, asked: tuple[str, ...]) -> bool:
+        pattern = self.path
+        if pattern and pattern[-1] == "**":
+            pattern, asked = pattern[:-1], asked[: len(pattern) - 1]
+        return (
+            self.method in ("*", method)
+            and len(pattern) == len(asked)
+            and all(want in ("*", have) for want, have in zip(pattern, asked, strict=True))
+        )
+
+
+class AllowList(OperatorsDocument):
+    """Who may ask for what."""
+
+    called = "allow-list"
+
+    routes: Annotated[
+        dict[Annotated[str, AfterValidator(_route)], tuple[Annotated[str, AfterValidator(_name)], ...]],
+        Field(min_length=1),
+    ]
+    otherwise: Literal["allow", "deny"] = "deny"
+
+    @cached_property
+    def _rules(self) -> tuple[_Rule, ...]:
+        """The routes in order, taken apart once and not with each request."""
+        parts = ((route.partition(" "), names) for route, names in self.routes.items())
+        return tuple(_Rule(method, segments(path) or (), frozenset(names)) for (method, _, path), names in parts)
+
+    def allows(self, caller: Caller, method: str, path: str) -> bool:
+        """Whether a caller may ask for this.
+
+        Args:
+            caller: who.
+            method: HTTP's, in capitals.
+            path: as the client sent it, percent-encodings included. One that two readers might take for two different
+                paths (dot segments, encoded slashes, doubled ones) is never allowed.
+        """
+        asked = segments(path)
+        if asked is None:
+            return False
+        rule = next((rule for rule in self._rules if rule.fits(method, asked)), None)
+        if rule is not None:
+            return "*" in rule.names or not rule.names.isdisjoint((f"subject:{caller.subject}", *caller.names))
+        return self.otherwise == "allow"
+
+
+def segments(path: str) -> tuple[str, ...] | None:
+    """A path's segments, decoded; None if it is ambiguous. A slash at the end says nothing: API Gateway ignores it."""
+    if not path.startswith("/") or _AMBIGUOUS.search(path):
+        return None
+    plain = path.removesuffix("/")
+    try:
+        return tuple(unquote(part, errors="strict") for part in plain.split("/")[1:])
+    except UnicodeDecodeError:
+        return None

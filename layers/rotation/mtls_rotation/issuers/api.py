@@ -1,0 +1,119 @@
+"""Issuers: what signs a certificate. One module each, chosen by `issuer.type` in the secret, none knowing another.
+
+This module holds what they have in common: the order that each is given, the protocol, and what only some can do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from cryptography import x509
+
+    from mtls_rotation.contract.secret import ManagedSecret
+    from mtls_rotation.pki.certificates import CertifiedKey, SigningKey
+    from mtls_rotation.timing import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be issued.
+
+    Attributes:
+        definition: what the secret asks for.
+        version_id: the version that the certificate is for, which is the rotation's token.
+        now: the moment of issue.
+        deadline: until when an issuer may wait for others.
+    """
+
+    definition: ManagedSecret
+    arn: str
+    name: str
+    version_id: str
+    now: datetime
+    deadline: Deadline
+
+    @property
+    def where(self) -> str:
+        """What to call the secret in an error."""
+        return f"secret {self.name}"
+
+
+class Issuer(Protocol):
+    """Signs what a secret requests."""
+
+    def issue(self, order: Order) -> CertifiedKey:
+        """A fresh key and its certificate, made to `order.definition.request`.
+
+        Everything that can be found wrong is found before a key is made.
+
+        Raises:
+            UnusableIssuerError: the CA does not exist, or cannot sign.
+            ValidityBeyondIssuerError: the request would outlive the CA.
+            InvalidSecretError: the request asks for what this issuer cannot give.
+            OutOfTimeError: the issuer did not answer in time; nothing was written.
+            WaitingForCertificateError: somebody else has yet to sign.
+            UnfitCertificateError: what they signed is not what was asked for.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The CA that an issuer signs with, and what follows it.
+
+    Attributes:
+        reference: the CA secret as the client secret names it.
+        version_id: the version at AWSCURRENT.
+        secret: the version that issues: AWSCURRENT, or during a notice the one before.
+        successor_from: the end of the notice, while the version that issues is not AWSCURRENT.
+        lifetime: how long the CA's next certificate will live.
+        notice: how long that one will be announced before it issues.
+    """
+
+    reference: str
+    version_id: str
+    secret: ManagedSecret
+    certificate: x509.Certificate
+    successor_from: datetime | None
+    lifetime: timedelta
+    notice: timedelta
+
+
+@runtime_checkable
+class HasAuthority(Protocol):
+    """An issuer whose CA is a secret that this stack rotates."""
+
+    def authority(self, order: Order) -> Authority:
+        """The CA that will sign the order. Asking again costs nothing."""
+        ...
+
+
+@runtime_checkable
+class Signer(Protocol):
+    """An issuer of CAs, which can sign with one that it made."""
+
+    def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
+        """The key of the CA in a CA secret."""
+        ...
+
+
+@runtime_checkable
+class Concluding(Protocol):
+    """An issuer that has something to clear away once its certificate is in use."""
+
+    def conclude(self, secret: ManagedSecret, arn: str, name: str) -> None:
+        """Clear it away. May be repeated."""
+        ...
+
+
+@runtime_checkable
+class Discarding(Protocol):
+    """An issuer that leaves something behind when another run's certificate is kept in place of its own."""
+
+    def discard(self, issued: CertifiedKey, kept: ManagedSecret) -> None:
+        """Clear away what was made for `issued`."""
+        ...

@@ -1,0 +1,124 @@
+"""The issuer that is somebody else: we make the key and the signing request, they sign, often by hand and days later.
+
+Until then the key waits in a version of its own, under a label of our own, so that AWSPENDING never holds half a value.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from pydantic import SecretStr
+
+from mtls_rotation.aws.secret_versions import SIGNING_REQUEST
+from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.errors import WaitingForCertificateError
+from mtls_rotation.issuers.external.intake import SigningRequest, SigningRequests
+from mtls_rotation.pki.certificates import (
+    CertifiedKey,
+    from_pem,
+    generate_key,
+    key_from_pem,
+    key_to_pem,
+    signing_request,
+)
+
+if TYPE_CHECKING:
+    from mtls_rotation.aws.bucket import CertificateBucket
+    from mtls_rotation.aws.bus import EventBus
+    from mtls_rotation.aws.secret_versions import SecretVersion, SecretVersions
+    from mtls_rotation.contract.secret import ExternalIssuerReference
+    from mtls_rotation.issuers.api import Order
+    from mtls_rotation.pki.certificates import SigningKey
+
+_CSR = "certificate_signing_request"
+
+
+class ExternalIssuer:
+    """Waits for a certificate that somebody else signs."""
+
+    def __init__(
+        self, reference: ExternalIssuerReference, versions: SecretVersions, bucket: CertificateBucket, bus: EventBus
+    ) -> None:
+        self._ca_certificates = reference.ca_certificates or ""
+        self._versions = versions
+        self._requests = SigningRequests(bucket, bus)
+
+    def issue(self, order: Order) -> CertifiedKey:
+        """The key that waits, with the certificate that was signed for it. See `Issuer.issue`."""
+        key, request = self._outstanding(order)
+        answer = self._requests.accepted(request)
+        if not answer:
+            self._requests.publish(request)
+            raise WaitingForCertificateError(
+                where=order.where,
+                found="a signing request that is out, and no signed certificate yet",
+                expected=f"the answer to {request.key}, uploaded under signed/",
+                remedy="Nothing is wrong: the rotation goes on when the signed certificate comes.",
+            )
+        signed = request.fit(answer, order.now)
+        return CertifiedKey(key=key, certificate=signed.certificate, chain=signed.chain, anchor=signed.anchor)
+
+    def conclude(self, secret: ManagedSecret, arn: str, name: str) -> None:
+        """Withdraw the request that was met, and let go of the version that kept its key. See `Concluding`."""
+        waiting = self._versions.at(arn, SIGNING_REQUEST)
+        if waiting is None:
+            return
+        kept = ManagedSecret.parse(waiting.value, f"secret {name}")
+        key, request = self._read(kept, arn, name)
+        if _certifies(secret, key):
+            self._requests.withdraw(request)
+            self._versions.move_label(arn, SIGNING_REQUEST, waiting.version_id, None)
+
+    def _outstanding(self, order: Order) -> tuple[SigningKey, SigningRequest]:
+        """The request that is out for what the secret asks now; a new one if there is none.
+
+        It outlives the rotation that made it: somebody may be signing it while that one is cancelled and another begun.
+        """
+        waiting = self._versions.at(order.arn, SIGNING_REQUEST)
+        if waiting is not None:
+            kept = ManagedSecret.parse(waiting.value, order.where)
+            key, request = self._read(kept, order.arn, order.name)
+            unchanged = (kept.request, kept.issuer) == (order.definition.request, order.definition.issuer)
+            if unchanged and not _certifies(order.definition, key):
+                return key, request
+            # It asked for something else, or was met and not cleared away. Whoever signs it all the same is told that
+            # nobody waits for it.
+            self._requests.withdraw(request)
+        kept = self._begin(order, waiting)
+        return self._read(kept, order.arn, order.name)
+
+    def _begin(self, order: Order, replaced: SecretVersion | None) -> ManagedSecret:
+        """Keep a fresh key and its request in a version of their own. Whoever puts it first, wins."""
+        definition = order.definition
+        key = generate_key(definition.request.key_algorithm)
+        csr = signing_request(definition.request, key)
+        pem = SigningRequest(order.arn, order.name, definition.request, self._ca_certificates, csr).pem
+        kept = ManagedSecret.model_validate(
+            {
+                "request": definition.request,
+                "issuer": definition.issuer,
+                "private_key": SecretStr(key_to_pem(key)),
+                _CSR: pem,
+            }
+        )
+        asked = json.dumps(definition.model_dump(mode="json", include={"request", "issuer"}), sort_keys=True)
+        follows = replaced.version_id if replaced else ""
+        version_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{order.version_id}/{follows}/{asked}"))
+        if self._versions.put_labelled(order.arn, version_id, kept.render(), SIGNING_REQUEST):
+            return kept
+        stored = self._versions.await_version(order.arn, version_id, order.deadline)
+        return ManagedSecret.parse(stored.value, order.where)
+
+    def _read(self, kept: ManagedSecret, arn: str, name: str) -> tuple[SigningKey, SigningRequest]:
+        csr = x509.load_pem_x509_csr(str((kept.model_extra or {})[_CSR]).encode())
+        key = key_from_pem(kept.private_key.get_secret_value() if kept.private_key else "")
+        return key, SigningRequest(arn, name, kept.request, self._ca_certificates, csr)
+
+
+def _certifies(secret: ManagedSecret, key: SigningKey) -> bool:
+    """Whether the secret's certificate is for this key."""
+    certificates = from_pem(secret.certificate or "")
+    return bool(certificates) and certificates[0].public_key() == key.public_key()

@@ -1,0 +1,1 @@
+"""What proves a certificate at an endpoint: a module for each protocol."""

@@ -1,0 +1,148 @@
+"""What must be there before the rest of the stack can be: the secrets' definitions, the first CA, truststore and lists.
+
+API Gateway makes a domain name with mutual TLS only if the truststore exists already, and rotation needs a definition
+and a CA. The custom resource runs this on every create and update of the stack.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mtls_rotation.aws.secret_versions import secret_name
+from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.errors import DomainBusyError
+from mtls_rotation.issuers.api import Order
+from mtls_rotation.rotation.run import file_certificate, with_certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from mtls_rotation.aws.bucket import CertificateBucket
+    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.issuers.registry import Issuers
+    from mtls_rotation.revocation.run import Revocation
+    from mtls_rotation.timing import Deadline
+    from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
+
+log = logging.getLogger(__name__)
+
+# Issuers whose client certificates bring the truststore its anchor, with no CA secret beside them.
+ISSUED_AT_ONCE = frozenset({"acm-pca", "self-signed"})
+DEFINITION_KEYS = ("kind", "request", "issuer", "endpoint", "notice_days")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretDefinition:
+    """What the template says of a secret: the part of its value that an operator would write."""
+
+    secret_id: str
+    value: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapResult:
+    """What the template needs to go on.
+
+    Attributes:
+        truststore_version: the newest, which the domain runs by now if there is one. So a stack update never takes a
+            domain back to an older truststore.
+    """
+
+    truststore_uri: str
+    truststore_version: str
+
+
+class Bootstrap:
+    """Makes a new stack able to rotate; on an update, brings the definitions in line with the template."""
+
+    def __init__(
+        self,
+        *,
+        versions: SecretVersions,
+        bucket: CertificateBucket,
+        sync: TruststoreSync,
+        issuers: Issuers,
+        revocation: Revocation,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._versions = versions
+        self._bucket = bucket
+        self._sync = sync
+        self._issuers = issuers
+        self._revocation = revocation
+        self._clock = clock
+
+    def run(
+        self, ca: SecretDefinition | None, client: SecretDefinition, request_id: str, deadline: Deadline
+    ) -> BootstrapResult:
+        """Bring the secrets and the truststore into being.
+
+        Args:
+            ca: the CA secret, if the client's issuer has one. It is issued here and now, once: nothing hangs on a first
+                CA yet.
+            client: the client secret. Its first certificate comes from its first rotation; but where no CA secret gives
+                the truststore its first anchor, it is issued here, since a gateway cannot be made without.
+            request_id: CloudFormation's, so that a repeat of the request writes the same versions.
+            deadline: until when to wait for a domain to become AVAILABLE.
+
+        Raises:
+            MtlsRotationError: a definition is wrong, or the truststore could not be published.
+        """
+        # All are looked at before one is written: a stack that fails leaves nothing half done.
+        defined = [it for it in (ca, client) if it is not None]
+        kinds = [
+            ManagedSecret.parse(json.dumps(it.value), f"the definition of secret {it.secret_id}").issuer.type
+            for it in defined
+        ]
+        if ca is not None:
+            self._define(ca, request_id, deadline, issue=True)
+        self._define(client, request_id, deadline, issue=kinds[-1] in ISSUED_AT_ONCE)
+        result = self._reconcile(deadline)
+        # The authorizer lets nobody in without a list. What else it could not do, the function's alarm tells.
+        for problem in self._revocation.run().problems:
+            log.error("revocation: %s", problem)
+        return BootstrapResult(self._bucket.truststore_uri, result.version_id)
+
+    def _reconcile(self, deadline: Deadline) -> SyncResult:
+        """Publish, and move the domain if there is one; one that takes no update just now is waited for."""
+        while True:
+            result = self._sync.run(deadline)
+            if result.retry_after is None:
+                return result
+            if deadline.remaining() <= result.retry_after:
+                raise DomainBusyError(
+                    where=f"domain name {', '.join(result.behind)}",
+                    found="no time left to wait until it takes an update",
+                    retry_after=result.retry_after,
+                )
+            deadline.sleep(result.retry_after)
+
+    def _define(self, definition: SecretDefinition, request_id: str, deadline: Deadline, *, issue: bool) -> None:
+        """Put the definition at AWSCURRENT if it differs; a certificate that is there stays."""
+        current = self._versions.current(definition.secret_id)
+        document = json.loads(current.value) if current else {}
+        stated = {key: value for key, value in definition.value.items() if key in DEFINITION_KEYS}
+        carried = {key: value for key, value in document.items() if key not in DEFINITION_KEYS}
+        secret = ManagedSecret.parse(json.dumps(stated | carried), f"secret {definition.secret_id}")
+        version_id = current.version_id if current else ""
+        new_version = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{request_id}/{definition.secret_id}"))
+        if issue and not secret.issued:
+            name = secret_name(definition.secret_id)
+            order = Order(secret, definition.secret_id, name, new_version, self._clock(), deadline)
+            secret = with_certificate(secret, self._issuers.of(secret).issue(order), self._clock())
+        if current is None or ManagedSecret.parse(current.value, definition.secret_id) != secret:
+            version_id = new_version
+            self._versions.put_current(definition.secret_id, version_id, secret.render())
+        if secret.issued:
+            self._file(definition.secret_id, version_id, deadline)
+
+    def _file(self, secret_id: str, version_id: str, deadline: Deadline) -> None:
+        """File what is stored, which need not be what was just made: a repeat finds the first run's CA."""
+        stored = self._versions.await_version(secret_id, version_id, deadline)
+        secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
+        file_certificate(self._bucket, secret, stored.name, stored.version_id)

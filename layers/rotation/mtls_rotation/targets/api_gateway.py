@@ -1,0 +1,108 @@
+"""Custom domain names of API Gateway as targets.
+
+One name can serve REST and HTTP APIs, and either API of API Gateway manages it:
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-custom-domain-names.html
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mtls_rotation.errors import DomainBusyError, UnusableDomainError
+from mtls_rotation.targets.api import Deployed, Truststore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_apigateway import APIGatewayClient
+
+AVAILABLE = "AVAILABLE"
+# One UpdateDomainName in 30 seconds for an account.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+UPDATE_INTERVAL = timedelta(seconds=30)
+
+
+class GatewayDomain:
+    """One regional custom domain name with mutual TLS.
+
+    Args:
+        client: for reading.
+        name: the domain name.
+        updates: the client for updates, made when there is one to make. It must not try again by itself what API
+            Gateway throttled: that would use up the rate that it waits for.
+    """
+
+    update_interval = UPDATE_INTERVAL
+
+    def __init__(self, client: APIGatewayClient, name: str, updates: Callable[[], APIGatewayClient]) -> None:
+        self._client = client
+        self._updates = updates
+        self.name = name
+
+    def deployed(self) -> Deployed | None:
+        """What the domain runs now; None if there is no such domain.
+
+        Raises:
+            UnusableDomainError: it has no mutual TLS.
+        """
+        try:
+            answer = self._client.get_domain_name(domainName=self.name)
+        except self._client.exceptions.NotFoundException:
+            return None
+        mutual_tls = answer.get("mutualTlsAuthentication", {})
+        if "truststoreUri" not in mutual_tls:
+            raise UnusableDomainError(
+                where=f"domain name {self.name}",
+                found="no mutual TLS",
+                expected="mutualTlsAuthentication with a truststoreUri",
+                remedy="Deploy the stack again, or set the truststore on the domain name.",
+            )
+        status = answer.get("domainNameStatus", AVAILABLE)
+        return Deployed(
+            name=self.name,
+            uri=mutual_tls["truststoreUri"],
+            version_id=mutual_tls.get("truststoreVersion"),
+            settled=status == AVAILABLE,
+            status=status,
+            warnings=tuple(mutual_tls.get("truststoreWarnings", ())),
+        )
+
+    def deploy(self, current: Deployed, truststore: Truststore) -> None:
+        """Have the domain run this truststore. It takes effect when the domain is AVAILABLE again.
+
+        Raises:
+            DomainBusyError: an update is under way, or the account's rate is used up.
+        """
+        wanted = {
+            "truststoreUri": (current.uri, truststore.uri),
+            "truststoreVersion": (current.version_id, truststore.version_id),
+        }
+        try:
+            self._updates().update_domain_name(
+                domainName=self.name,
+                patchOperations=[
+                    {"op": "replace", "path": f"/mutualTlsAuthentication/{member}", "value": new}
+                    for member, (old, new) in wanted.items()
+                    if old != new
+                ],
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"TooManyRequestsException", "ConflictException"}:
+                raise
+            raise DomainBusyError(
+                where=f"domain name {self.name}",
+                found=error.response["Error"]["Code"],
+                retry_after=_retry_after(error),
+            ) from None
+
+
+def _retry_after(error: ClientError) -> int:
+    """Seconds until the next try: what API Gateway asks for, or its whole interval."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    longest = math.ceil(UPDATE_INTERVAL.total_seconds())
+    text = headers.get("retry-after", "")
+    return min(max(1, int(text)), longest) if text.isdigit() else longest
