@@ -244,7 +244,7 @@ def _spawn(
     }
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "localaws.server", json.dumps(options)],
+            [sys.executable, "-m", "localaws.process.server", json.dumps(options)],
             cwd=Path(__file__).parent.parent,
             env=server_environment(
                 os.environ,

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from mtlsctl.app import app
-from mtlsctl.command import REPORTS
 from mtlsctl.commands.schema import schema_of
+from mtlsctl.frame.command import REPORTS
 
 
 @dataclass(frozen=True)

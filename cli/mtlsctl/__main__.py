@@ -5,7 +5,7 @@ from io import TextIOWrapper
 
 from mtls_rotation.errors import MtlsRotationError
 from mtlsctl.app import app
-from mtlsctl.command import refuse
+from mtlsctl.frame.command import refuse
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from mtlsctl.command import REPORTS, before_the_command, command
 from mtlsctl.commands import schema
 from mtlsctl.commands.create import creating
 from mtlsctl.commands.doctor import doctor
@@ -16,6 +15,7 @@ from mtlsctl.commands.rotate import rotate
 from mtlsctl.commands.status import status
 from mtlsctl.commands.truststore.group import truststore
 from mtlsctl.commands.verify import verify
+from mtlsctl.frame.command import REPORTS, before_the_command, command
 
 app = typer.Typer(
     help="Keeps an eye and a hand on mtls-rotation: certificates, rotations, the truststore.",

@@ -30,7 +30,7 @@ from demo import sam
 from demo.certificates import Held
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
-from localaws.authorizations import DIRECTORY
+from localaws.iam.authorizations import DIRECTORY
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest

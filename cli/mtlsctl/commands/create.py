@@ -9,13 +9,13 @@ import typer
 from rich.json import JSON
 from rich.text import Text
 
-from mtlsctl import documents
-from mtlsctl.command import Desk, command
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
-from mtlsctl.making import wanted
-from mtlsctl.making.planning import Plan, Planner
-from mtlsctl.making.secret import make
-from mtlsctl.making.wanted import AlternativeNames, CaKey, Proof, Signing, Subject, Upkeep, given
+from mtlsctl.files import documents
+from mtlsctl.frame.command import Desk, command
+from mtlsctl.provisioning import options as wanted
+from mtlsctl.provisioning.options import AlternativeNames, CaKey, Proof, Signing, Subject, Upkeep, given
+from mtlsctl.provisioning.planning import Plan, Planner
+from mtlsctl.provisioning.secret import make
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.show import line
 

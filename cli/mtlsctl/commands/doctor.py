@@ -10,16 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.errors import MtlsRotationError
-from mtlsctl.command import Desk
 from mtlsctl.errors import DENIALS
-from mtlsctl.examination import Patient, Question, of_operation, of_secrets, of_the_truststore, unknown
+from mtlsctl.findings import Patient, Question, operation, secrets, truststore, unknown
+from mtlsctl.frame.command import Desk
 from mtlsctl.report import ExitStatus, Finding, Model, Report, worst
 from mtlsctl.show import shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-QUESTIONS: tuple[Question, ...] = (*of_operation.QUESTIONS, *of_secrets.QUESTIONS, *of_the_truststore.QUESTIONS)
+QUESTIONS: tuple[Question, ...] = (*operation.QUESTIONS, *secrets.QUESTIONS, *truststore.QUESTIONS)
 
 _MARKS = {
     ExitStatus.WELL: Text("✓", style="green"),

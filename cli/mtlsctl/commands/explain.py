@@ -9,8 +9,8 @@ import typer
 from rich.markdown import Markdown
 
 from mtlsctl import runbook
-from mtlsctl.command import Desk
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.frame.command import Desk
 from mtlsctl.report import ExitStatus, Model, Report
 
 if TYPE_CHECKING:

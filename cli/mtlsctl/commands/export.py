@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 from rich.text import Text
 
 from mtls_rotation.pki.certificates import fingerprint, key_from_pem, key_to_pem, serial, short_subject, to_pem
-from mtlsctl.asking import confirm, passphrase
-from mtlsctl.command import Desk
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.private_file import check_writable, write
+from mtlsctl.files.private_file import check_writable, write
+from mtlsctl.frame.asking import confirm, passphrase
+from mtlsctl.frame.command import Desk
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.stack.material import Label, Material, read, stored_at
 

@@ -11,14 +11,14 @@ from rich.text import Text
 from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import SupersededError
 from mtls_rotation.revocation.notices import Reason
-from mtlsctl.asking import confirm
-from mtlsctl.command import Desk
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.frame.asking import confirm
+from mtlsctl.frame.command import Desk
+from mtlsctl.frame.waiting import await_end
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.revocation import Files, notice_key, of_file, of_name, register, shared
 from mtlsctl.show import shown
 from mtlsctl.stack.material import Label
-from mtlsctl.waiting import await_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

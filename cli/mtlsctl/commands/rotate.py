@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.contract.layout import SIGNED
-from mtlsctl.command import Desk
-from mtlsctl.completion import SecretArgument
+from mtlsctl.following.log import Line, Result
+from mtlsctl.following.rotation import STYLES, Follower, Outcome, Sight, Started, results, start
+from mtlsctl.frame.command import Desk
+from mtlsctl.frame.completion import SecretArgument
 from mtlsctl.report import ExitStatus, Model, Report
-from mtlsctl.rotation.following import STYLES, Follower, Outcome, Sight, Started, results, start
-from mtlsctl.rotation.log import Line, Result
 from mtlsctl.show import line
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtls_rotation.truststore.expiry import lasts
-from mtlsctl.command import Desk
+from mtlsctl.frame.command import Desk
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.show import day, days, moment, shown
 from mtlsctl.stack.survey import Survey, Surveyor

@@ -17,13 +17,13 @@ from rich.text import Text
 from mtls_rotation.contract.secret import Endpoint
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
-from mtlsctl.command import Desk
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.frame.command import Desk
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.stack.material import Label, read, stored_at
 from mtlsctl.verification.checks import Check, Result, examine
 from mtlsctl.verification.evidence import gather
-from mtlsctl.verification.handshake import Encounter
+from mtlsctl.verification.probe import Encounter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,7 +14,7 @@ from mtls_rotation.targets.limits import refusal
 from mtlsctl.report import Model
 from mtlsctl.show import moment
 from mtlsctl.stack.material import Label
-from mtlsctl.verification.handshake import Outcome
+from mtlsctl.verification.probe import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mtls_rotation.revocation.register import Register
     from mtlsctl.stack.material import Material
     from mtlsctl.stack.survey import Domain
-    from mtlsctl.verification.handshake import Encounter
+    from mtlsctl.verification.probe import Encounter
 
 # Where a certificate is filed that no gateway of ours is to trust.
 OUTSIDE = ""

@@ -16,7 +16,7 @@ from mtls_rotation.timing import utc_now
 from mtlsctl.stack import authorities
 from mtlsctl.stack.survey import Surveyor
 from mtlsctl.verification.checks import OUTSIDE, Evidence
-from mtlsctl.verification.handshake import meet
+from mtlsctl.verification.probe import meet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mtls_rotation.contract.secret import Endpoint
     from mtlsctl.stack.deployment import Deployment
     from mtlsctl.stack.material import Label, Material
-    from mtlsctl.verification.handshake import Encounter
+    from mtlsctl.verification.probe import Encounter
 
 
 def gather(deployment: Deployment, material: Material, label: Label, endpoint: Endpoint | None) -> Evidence:

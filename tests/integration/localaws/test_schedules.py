@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from localaws.schedules import due_after
+from localaws.secretsmanager.schedules import due_after
 
 _TUESDAY = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
 

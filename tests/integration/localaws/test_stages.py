@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localaws import stages
+from localaws.cloudformation import stages
 from tests.integration.localaws.conftest import Ask, Client, Deploy, Json
 from tests.integration.localaws.support import wait_until
 

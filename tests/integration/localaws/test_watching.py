@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from localaws.alarms import decided
-from localaws.embedded_metrics import Datum, extracted
+from localaws.cloudwatch.alarms import decided
+from localaws.cloudwatch.embedded_metrics import Datum, extracted
 from tests.integration.localaws.conftest import Client
 from tests.integration.localaws.support import wait_until, zipped
 

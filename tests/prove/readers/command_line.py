@@ -19,10 +19,11 @@ from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import MtlsRotationError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
-from mtlsctl import documents, revocation, terminal
+from mtlsctl import revocation, terminal
 from mtlsctl.commands.importing import client as import_client
-from mtlsctl.making import identity, likeness, schedule, wanted
-from mtlsctl.rotation import log
+from mtlsctl.files import documents
+from mtlsctl.following import log
+from mtlsctl.provisioning import derived_request, identity, options, schedule
 from tests import builders
 from tests.prove.readers import Reader, ca, client
 from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, YAML, members, within
@@ -38,7 +39,7 @@ def readers() -> Iterator[Reader]:
         "definitions in files",
         _definition,
         [json.dumps(definition).encode(), yaml.safe_dump(definition).encode(), _YAML],
-        (documents, wanted),
+        (documents, options),
         (MtlsRotationError,),
         {**JSON, **YAML, **PEM},
         largest=1 << 16,  # PyYAML is slow
@@ -68,7 +69,7 @@ def readers() -> Iterator[Reader]:
             *keys,
             *(it + key.encode() for it in odd_certificates()),
         ],
-        (identity, likeness, documents),
+        (identity, derived_request, documents),
         (MtlsRotationError,),
         {
             **pems,
@@ -207,13 +208,13 @@ def _definition(data: bytes) -> None:
     """As `mtlsctl create client --from FILE` reads one."""
     document = documents.definition(str(_file(data)))
     json.dumps(document)
-    wanted.require_no_certificate(document)
-    wanted.require_kind(document, "client")
+    options.require_no_certificate(document)
+    options.require_kind(document, "client")
     made = document | {
-        "request": wanted.request("mtls/billing", {}, document.get("request"), 30),
+        "request": options.request("mtls/billing", {}, document.get("request"), 30),
         "issuer": document.get("issuer", {}),
     }
-    if endpoint := wanted.endpoint(wanted.Proof(), document.get("endpoint")):
+    if endpoint := options.endpoint(options.Proof(), document.get("endpoint")):
         made["endpoint"] = endpoint
     ManagedSecret.parse(json.dumps(made), "--from")
 
@@ -223,7 +224,7 @@ def _identity(data: bytes) -> None:
     held = identity.read(documents.text(str(_file(data)), "--from"), "--from")
     key = identity.private_key(held.key, lambda: "x", "--from")
     issued = identity.certified(held, key, [ca().certificate], "--from")
-    alike = likeness.of(issued.certificate)
+    alike = derived_request.of(issued.certificate)
     import_client._require_usable(issued, alike, "--from")
     try:
         CertificateRequest.model_validate({"common_name": "-"} | alike.request)

@@ -25,8 +25,8 @@ from mtls_rotation.issuers.external.intake import Intake, SigningRequest
 from mtls_rotation.pki import bundles, conformity, verification
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
-from mtlsctl import documents
 from mtlsctl.commands.importing import signed as import_signed
+from mtlsctl.files import documents
 from tests import builders
 from tests.prove.readers import Reader, ca, client
 from tests.prove.readers.bombs import CERTIFICATES, JSON, PEM, members, within

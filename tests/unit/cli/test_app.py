@@ -8,8 +8,8 @@ import os
 import jsonschema
 import pytest
 
-from mtlsctl.command import REPORTS, Choices
 from mtlsctl.commands.schema import schema_of
+from mtlsctl.frame.command import REPORTS, Choices
 from tests.mtlsctl import Mtlsctl
 
 # Nothing listens there: a command that asks AWS ends at once.

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from mtls_rotation.contract.secret import ManagedSecret
-from mtlsctl import documents
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.making import schedule, wanted
-from mtlsctl.making.planning import alarming, full_name, require_enabled
-from mtlsctl.making.wanted import Proof
+from mtlsctl.files import documents
+from mtlsctl.provisioning import options as wanted
+from mtlsctl.provisioning import schedule
+from mtlsctl.provisioning.options import Proof
+from mtlsctl.provisioning.planning import alarming, full_name, require_enabled
 from tests import builders
 
 

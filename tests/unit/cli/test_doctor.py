@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from mtls_rotation.errors import UnusableDomainError
 from mtls_rotation.timing import utc_now
-from mtlsctl import examination
+from mtlsctl import findings as examination
 from mtlsctl.commands.doctor import QUESTIONS, ask
-from mtlsctl.examination import Question, attention
+from mtlsctl.findings import Question, attention
 from mtlsctl.report import Finding, Severity
 from mtlsctl.stack.survey import Survey
 from tests.builders import NOW

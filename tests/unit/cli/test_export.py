@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtls_rotation.aws.secret_versions import SecretVersion
 from mtls_rotation.pki.certificates import CertifiedKey
-from mtlsctl.asking import confirm, passphrase
-from mtlsctl.command import Choices, Desk
 from mtlsctl.commands.export import as_pkcs12
 from mtlsctl.errors import FileNotWrittenError, InvalidInputError, NameTakenError, NotConfirmedError
-from mtlsctl.private_file import check_writable, write
+from mtlsctl.files.private_file import check_writable, write
+from mtlsctl.frame.asking import confirm, passphrase
+from mtlsctl.frame.command import Choices, Desk
 from mtlsctl.stack.material import read
 from tests import builders
 

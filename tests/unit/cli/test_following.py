@@ -9,8 +9,8 @@ from rich.console import Console
 
 from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING
 from mtls_rotation.rotation.request import Step
-from mtlsctl.rotation.following import LATE, SETTLED, Outcome, Sight, View, outcome, results
-from mtlsctl.rotation.log import Line, Result
+from mtlsctl.following.log import Line, Result
+from mtlsctl.following.rotation import LATE, SETTLED, Outcome, Sight, View, outcome, results
 
 PENDING, CURRENT, GONE = frozenset({AWSPENDING}), frozenset({AWSCURRENT}), frozenset[str]()
 DENIED = "AWS.AccessDeniedException"

@@ -12,7 +12,7 @@ import pytest
 
 from mtls_rotation.contract.secret import Endpoint
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
-from mtlsctl.verification.handshake import Encounter, Outcome, meet
+from mtlsctl.verification.probe import Encounter, Outcome, meet
 from tests import builders
 from tests.upstream import Upstream, answer, upstream
 

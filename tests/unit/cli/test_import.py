@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
-from mtlsctl.making import identity, likeness
+from mtlsctl.provisioning import derived_request, identity
 from tests import builders
 from tests.builders import NOW, Foreign
 
@@ -169,7 +169,7 @@ def test_a_ca_that_api_gateway_would_not_take_is_refused_with_its_certificate() 
 def test_the_last_second_that_a_ca_counts_in_makes_no_day_less(life: timedelta) -> None:
     leaf = builders.foreign(authority=False, usages=CLIENT, not_before=NOW, not_after=NOW + life)
 
-    assert likeness.of(leaf).request["validity_days"] == 90
+    assert derived_request.of(leaf).request["validity_days"] == 90
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_the_last_second_that_a_ca_counts_in_makes_no_day_less(life: timedelta) 
 )
 def test_the_like_of_a_certificate_is_made_from_the_askedthat_it_came_from(asked: dict[str, Any]) -> None:
     made = builders.leaf(builders.root(days=1000), **{"validity_days": None} | asked)
-    found = likeness.of(made.certificate)
+    found = derived_request.of(made.certificate)
 
     assert found.lost == ()
     assert CertificateRequest.model_validate(found.request) == CertificateRequest.model_validate(asked)
@@ -211,7 +211,7 @@ def test_what_no_askedcan_ask_for_is_named() -> None:
             x509.NameAttribute(NameOID.USER_ID, "4711"),
         ]
     )
-    found = likeness.of(builders.foreign(subject=name, authority=False, usages=CLIENT))
+    found = derived_request.of(builders.foreign(subject=name, authority=False, usages=CLIENT))
 
     assert found.lost == ("OU=two", "UID=4711")
     assert found.request["organizational_unit"] == "one"

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.timing import Deadline
 from mtlsctl.errors import AwsError, NameTakenError
-from mtlsctl.making import secret as making
-from mtlsctl.making.planning import Plan
+from mtlsctl.provisioning import secret as making
+from mtlsctl.provisioning.planning import Plan
 from tests import builders
 
 OURS, THEIRS = "version-ours", "version-theirs"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mtls_rotation.rotation.request import Step
-from mtlsctl.rotation.log import Result, latest, read
+from mtlsctl.following.log import Result, latest, read
 
 VERSION = "d9e1b5a0-0000-4000-8000-000000000001"
 REFUSED = (

@@ -26,7 +26,7 @@ from mtlsctl.report import ExitStatus
 from mtlsctl.stack.material import Label, read
 from mtlsctl.stack.survey import Domain
 from mtlsctl.verification.checks import OUTSIDE, Evidence, Result
-from mtlsctl.verification.handshake import Encounter, Outcome
+from mtlsctl.verification.probe import Encounter, Outcome
 from tests import builders
 from tests.builders import NOW
 

@@ -56,10 +56,10 @@ from mtls_sidecar.configuration import Given, Origin, gather
 from mtls_sidecar.configuration import check as check_settings
 from mtls_sidecar.errors import ConfigurationError, ServerCaError
 from mtls_sidecar.settings import FilesSettings, ProxySettings
-from mtlsctl import documents
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.making import identity, schedule
-from mtlsctl.rotation import log
+from mtlsctl.files import documents
+from mtlsctl.following import log
+from mtlsctl.provisioning import identity, schedule
 from tests import builders, odd
 from tests.prove.readers import bombs, pem, sidecar_http, signed
 

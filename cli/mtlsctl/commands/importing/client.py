@@ -17,21 +17,22 @@ from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.rotation.run import file_certificate, with_certificate
 from mtls_rotation.timing import utc_now
-from mtlsctl import documents
-from mtlsctl.asking import passphrase_of
-from mtlsctl.command import Desk
 from mtlsctl.commands.create import Name, Proxy, plan_lines
 from mtlsctl.commands.importing.imported import Imported, described
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.making import identity, likeness, schedule, wanted
-from mtlsctl.making.planning import Plan, Planner
-from mtlsctl.making.secret import make, undone_on_failure
-from mtlsctl.making.wanted import AlternativeNames, Proof, Signing, Subject, Upkeep, given
+from mtlsctl.files import documents
+from mtlsctl.frame.asking import passphrase_of
+from mtlsctl.frame.command import Desk
+from mtlsctl.frame.waiting import await_end
+from mtlsctl.provisioning import derived_request, identity, schedule
+from mtlsctl.provisioning import options as wanted
+from mtlsctl.provisioning.options import AlternativeNames, Proof, Signing, Subject, Upkeep, given
+from mtlsctl.provisioning.planning import Plan, Planner
+from mtlsctl.provisioning.secret import make, undone_on_failure
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.show import line, moment
 from mtlsctl.stack import authorities
-from mtlsctl.waiting import await_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtls_rotation.pki.certificates import CertifiedKey
-    from mtlsctl.rotation.following import Started
+    from mtlsctl.following.rotation import Started
     from mtlsctl.stack.deployment import Deployment
 
 _SOURCE = "Where it is"
@@ -160,7 +161,7 @@ def client(
     with desk.doing("checking"):
         deployment = desk.deployment
         issued = identity.certified(held, key, _trusted(deployment), where)
-        alike = likeness.of(issued.certificate)
+        alike = derived_request.of(issued.certificate)
         if alike.lost and not drop_unsupported:
             raise _lossy(where, alike.lost)
         _require_usable(issued, alike, where)
@@ -234,7 +235,7 @@ def _trusted(deployment: Deployment) -> Iterable[Any]:
     return bundles.certificates(stored.body).values() if stored else ()
 
 
-def _require_usable(issued: CertifiedKey, alike: likeness.Likeness, where: str) -> None:
+def _require_usable(issued: CertifiedKey, alike: derived_request.Likeness, where: str) -> None:
     named = CertificateRequest.model_validate({"common_name": "-"} | alike.request)
     if "common_name" not in alike.request:
         named = named.model_copy(update={"common_name": None})
@@ -244,7 +245,7 @@ def _require_usable(issued: CertifiedKey, alike: likeness.Likeness, where: str) 
 def _plan(
     deployment: Deployment,
     issued: CertifiedKey,
-    alike: likeness.Likeness,
+    alike: derived_request.Likeness,
     name: str,
     options: tuple[Subject, AlternativeNames, Signing, Proof, Upkeep],
     *,

@@ -12,14 +12,14 @@ from mtls_rotation.errors import UnfitCertificateError
 from mtls_rotation.issuers.external.intake import awaited, certificates_in, nobody_waits
 from mtls_rotation.pki.certificates import fingerprint, to_pem
 from mtls_rotation.timing import utc_now
-from mtlsctl import documents
-from mtlsctl.command import Desk
 from mtlsctl.commands.importing.imported import Imported, described
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
-from mtlsctl.completion import secret_names
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.files import documents
+from mtlsctl.following.rotation import pending_rotation, require_rotating
+from mtlsctl.frame.command import Desk
+from mtlsctl.frame.completion import secret_names
 from mtlsctl.report import ExitStatus, Report
-from mtlsctl.rotation.following import pending_rotation, require_rotating
 from mtlsctl.show import line
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, override
 from rich.text import Text
 
 from mtls_rotation.timing import utc_now
-from mtlsctl.command import Desk
 from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, changed_lines, short, version_of
+from mtlsctl.frame.command import Desk
 from mtlsctl.report import ExitStatus, Model, Report
 from mtlsctl.stack.survey import Surveyor
 

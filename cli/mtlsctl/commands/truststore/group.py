@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from mtlsctl.command import command
 from mtlsctl.commands.truststore.diff import diff
 from mtlsctl.commands.truststore.plan import plan
 from mtlsctl.commands.truststore.show import show
 from mtlsctl.commands.truststore.sync import sync
+from mtlsctl.frame.command import command
 
 truststore = typer.Typer(
     name="truststore", help="Shows the truststore, and has it brought in line.", no_args_is_help=True

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.timing import utc_now
-from mtlsctl.command import Desk
 from mtlsctl.commands.truststore.lines import (
     AnchorLine,
     StopLine,
@@ -20,6 +19,7 @@ from mtlsctl.commands.truststore.lines import (
     short,
     version_of,
 )
+from mtlsctl.frame.command import Desk
 from mtlsctl.report import ExitStatus, Model, Report
 from mtlsctl.stack.survey import Surveyor
 

@@ -8,9 +8,9 @@ import typer
 from rich.text import Text
 
 from mtls_rotation.timing import utc_now
-from mtlsctl.command import Desk
 from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, anchors_table, short, version_of
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.frame.command import Desk
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.show import shown
 from mtlsctl.stack.survey import Surveyor

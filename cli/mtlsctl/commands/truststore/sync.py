@@ -9,13 +9,13 @@ from rich.text import Text
 
 from mtls_rotation.aws.bus import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.timing import utc_now
-from mtlsctl.asking import confirm
-from mtlsctl.command import Desk
 from mtlsctl.commands.truststore.lines import AnchorLine, StopLine, changed_lines, short, version_of
 from mtlsctl.commands.truststore.plan import judge as plan_of
+from mtlsctl.frame.asking import confirm
+from mtlsctl.frame.command import Desk
+from mtlsctl.frame.waiting import await_end
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.stack.survey import Surveyor
-from mtlsctl.waiting import await_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -1,0 +1,115 @@
+"""Questions about secrets and their rotation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mtlsctl.commands.status import STUCK, about_secret, attention_before_end
+from mtlsctl.findings import Patient, Question, attention
+from mtlsctl.show import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mtlsctl.report import Finding
+
+SURVEY = (
+    "secretsmanager:ListSecrets",
+    "secretsmanager:DescribeSecret",
+    "secretsmanager:ListSecretVersionIds",
+    "s3:ListBucket",
+    "s3:GetObject",
+    "s3:GetObjectVersion",
+    "apigateway:GET",
+)
+
+
+def _rotation_is_on(patient: Patient) -> Iterator[Finding]:
+    function = patient.deployment.outputs["RotateFunction"]
+    for secret in patient.survey.secrets:
+        if secret.deleted:
+            continue
+        command = (
+            f"aws secretsmanager rotate-secret --secret-id {secret.name} --rotation-lambda-arn {function} "
+            f"--rotation-rules ScheduleExpression='{secret.schedule or 'rate(10 days)'}' --no-rotate-immediately"
+        )
+        if not secret.rotation_enabled:
+            yield attention(secret.name, "its rotation is switched off", command, "MTLS-105")
+        elif secret.function != function:
+            yield attention(secret.name, f"it is rotated by {secret.function or 'nothing'}", command)
+
+
+def _none_is_stuck(patient: Patient) -> Iterator[Finding]:
+    for secret in patient.survey.secrets:
+        if secret.unsigned:
+            continue  # it waits for somebody else's signature: to begin afresh would not help
+        if secret.pending_since and patient.survey.now - secret.pending_since > STUCK:
+            pending = next(version for version, labels in secret.stages.items() if "AWSPENDING" in labels)
+            yield attention(
+                secret.name,
+                f"its version {pending} has been at AWSPENDING since {moment(secret.pending_since)}",
+                f"mtlsctl rotate {secret.name} --wait shows what it fails at; to begin afresh: aws secretsmanager "
+                f"update-secret-version-stage --secret-id {secret.name} --version-stage AWSPENDING "
+                f"--remove-from-version-id {pending}",
+                "A rotation is stuck",
+            )
+
+
+def _certificates_last(patient: Patient) -> Iterator[Finding]:
+    """Expiry, and whatever else `status` finds wrong with a secret that no other question here is about."""
+    asked_elsewhere = {"MTLS-105", "A rotation is stuck", "The truststore does not follow"}
+    for secret in patient.survey.secrets:
+        yield from (it for it in about_secret(secret, patient.survey) if it.runbook not in asked_elsewhere)
+
+
+def _schedules_fit(patient: Patient) -> Iterator[Finding]:
+    for secret in patient.survey.secrets:
+        if secret.current is None or secret.next_rotation is None:
+            continue
+        certificate = secret.current.certificate
+        if secret.next_rotation > certificate.not_valid_after_utc - attention_before_end(certificate):
+            yield attention(
+                secret.name,
+                f"it is rotated next on {moment(secret.next_rotation)}, and its certificate ends on "
+                f"{moment(certificate.not_valid_after_utc)}",
+                "Rotate it more often, or ask for more days: the validity should be three times the interval.",
+            )
+
+
+def _cas_are_tagged(patient: Patient) -> Iterator[Finding]:
+    for secret in patient.survey.secrets:
+        if secret.kind == "ca" and not secret.tagged_as_ca:
+            yield attention(
+                secret.name,
+                "it holds a CA and lacks the tag mtls-rotation:kind=ca, so no CRL can be signed for it",
+                f"aws secretsmanager tag-resource --secret-id {secret.name} --tags Key=mtls-rotation:kind,Value=ca",
+                "Revocation fails",
+            )
+
+
+def _no_step_failed(patient: Patient) -> Iterator[Finding]:
+    last = {line.get("secret", "?"): line for line in patient.complaints.get("RotateFunction", [])}
+    names = {secret.arn: secret for secret in patient.survey.secrets}
+    for arn, line in last.items():
+        if (secret := names.get(arn)) and line.get("version") in secret.stages:
+            labels = secret.stages[line["version"]]
+            if "AWSCURRENT" in labels or "AWSPREVIOUS" in labels:
+                continue  # it came through in the end
+        if secret and secret.last_rotated and "at" in line and line["at"] < secret.last_rotated:
+            continue  # another has come through since
+        what = str(line.get("exception") or line.get("message")).strip().splitlines()[-1]
+        yield attention(
+            secret.name if secret else arn,
+            f"{line.get('step', 'a step')} failed: {what}",
+            "See its code in the runbook.",
+        )
+
+
+QUESTIONS = (
+    Question("rotation is switched on, by the stack's function", SURVEY, _rotation_is_on),
+    Question("no rotation is stuck", SURVEY, _none_is_stuck),
+    Question("no rotation failed in the last day", (*SURVEY, "logs:FilterLogEvents"), _no_step_failed),
+    Question("every certificate is there and lasts", SURVEY, _certificates_last),
+    Question("every certificate outlives its next rotation", SURVEY, _schedules_fit),
+    Question("every CA is tagged as one", SURVEY, _cas_are_tagged),
+)

@@ -1,0 +1,111 @@
+"""Questions about the truststore, the domains that run it, and what leads to a sync."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mtlsctl.commands.status import about_domain, about_secret, about_truststore
+from mtlsctl.findings import Patient, Question, attention
+from mtlsctl.findings.secrets import SURVEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mtlsctl.report import Finding
+
+_RULES = ("SyncRequestedRule", "LabelUpdatedRule", "StaticAnchorsRule", "DailyRule")
+
+
+def _domains_follow(patient: Patient) -> Iterator[Finding]:
+    for domain in patient.survey.domains:
+        yield from about_domain(domain, patient.survey)
+
+
+def _clients_are_accepted(patient: Patient) -> Iterator[Finding]:
+    for secret in patient.survey.secrets:
+        for finding in about_secret(secret, patient.survey):
+            if finding.runbook == "The truststore does not follow":
+                yield finding
+
+
+def _anchors_are_well(patient: Patient) -> Iterator[Finding]:
+    yield from about_truststore(patient.survey)
+
+
+def _default_endpoint_is_off(patient: Patient) -> Iterator[Finding]:
+    api = patient.physical("GatewayApi")
+    if api and not patient.client("apigateway").get_rest_api(restApiId=api).get("disableExecuteApiEndpoint"):
+        yield attention(
+            f"REST API {api}",
+            "its default endpoint (execute-api) is on: whoever calls that is asked for no certificate",
+            f"aws apigateway update-rest-api --rest-api-id {api} "
+            "--patch-operations op=replace,path=/disableExecuteApiEndpoint,value=true",
+        )
+
+
+def _events_reach_the_sync(patient: Patient) -> Iterator[Finding]:
+    events = patient.client("events")
+    queue = patient.client("sqs").get_queue_attributes(
+        QueueUrl=patient.physical("SyncQueue"), AttributeNames=["QueueArn"]
+    )["Attributes"]["QueueArn"]
+    for rule in filter(None, map(patient.physical, _RULES)):
+        name = rule.rpartition("|")[2]
+        try:
+            state = events.describe_rule(Name=name)["State"]
+        except events.exceptions.ResourceNotFoundException:
+            yield attention(f"rule {name}", "it is gone", "Deploy the stack again.", "The truststore does not follow")
+            continue
+        if state != "ENABLED":
+            yield attention(f"rule {name}", f"it is {state}", f"aws events enable-rule --name {name}")
+        targets = events.list_targets_by_rule(Rule=name)["Targets"]
+        if queue not in {target["Arn"] for target in targets}:
+            yield attention(f"rule {name}", "it does not lead to the sync's queue", "Deploy the stack again.")
+    mappings = patient.client("lambda").list_event_source_mappings(
+        FunctionName=patient.functions["TruststoreSyncFunction"]
+    )["EventSourceMappings"]
+    if not any(it["EventSourceArn"] == queue and it["State"] in {"Enabled", "Enabling", "Updating"} for it in mappings):
+        mapping = next((it["UUID"] for it in mappings if it["EventSourceArn"] == queue), None)
+        yield attention(
+            "truststore_sync",
+            "it does not take from its queue" if mapping else "its queue is not mapped to it",
+            f"aws lambda update-event-source-mapping --uuid {mapping} --enabled" if mapping else "Deploy again.",
+            "The truststore does not follow",
+        )
+
+
+def _bucket_tells_of_changes(patient: Patient) -> Iterator[Finding]:
+    bucket, s3 = patient.deployment.outputs["BucketName"], patient.client("s3")
+    if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
+        yield attention(
+            f"bucket {bucket}",
+            "it keeps no versions, and a domain names the truststore by its version",
+            f"aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled",
+        )
+    if "EventBridgeConfiguration" not in s3.get_bucket_notification_configuration(Bucket=bucket):
+        yield attention(
+            f"bucket {bucket}",
+            "it sends no events, so uploads of anchors and revocations are noticed late or never",
+            f"aws s3api put-bucket-notification-configuration --bucket {bucket} "
+            "--notification-configuration '{\"EventBridgeConfiguration\": {}}'",
+        )
+    blocked = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    if not all(blocked.values()):
+        yield attention(f"bucket {bucket}", "public access to it is not blocked", "Deploy the stack again.")
+
+
+QUESTIONS = (
+    Question("every domain runs the published truststore, without warnings", SURVEY, _domains_follow),
+    Question("every domain accepts every current certificate", SURVEY, _clients_are_accepted),
+    Question("every anchor lasts, and everything uploaded is trusted", SURVEY, _anchors_are_well),
+    Question("the gateway can be reached by its domain name only", ("apigateway:GET",), _default_endpoint_is_off),
+    Question(
+        "events reach the sync",
+        ("events:DescribeRule", "events:ListTargetsByRule", "lambda:ListEventSourceMappings", "sqs:GetQueueAttributes"),
+        _events_reach_the_sync,
+    ),
+    Question(
+        "the bucket keeps versions, tells of changes, and is private",
+        ("s3:GetBucketVersioning", "s3:GetBucketNotification", "s3:GetBucketPublicAccessBlock"),
+        _bucket_tells_of_changes,
+    ),
+)

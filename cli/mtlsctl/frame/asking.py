@@ -1,0 +1,89 @@
+"""Asks the operator: whether it is meant, and for a passphrase. Whoever cannot be asked is told how to do without."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import typer
+
+from mtlsctl.errors import InvalidInputError, NotConfirmedError
+
+if TYPE_CHECKING:
+    from mtlsctl.frame.command import Desk
+
+
+def confirm(desk: Desk, question: str, *, yes: bool) -> None:
+    """Go on if the operator says so.
+
+    Args:
+        desk: says whether there is somebody to ask.
+        question: with what follows if the answer is yes.
+        yes: whether it was answered beforehand, by `--yes`.
+
+    Raises:
+        NotConfirmedError: the answer is no, or there is nobody to ask.
+    """
+    if yes:
+        return
+    expected = f'a yes to "{question}"'
+    if not desk.interactive:
+        raise NotConfirmedError(
+            where="confirmation",
+            found="nobody to ask: standard input is no terminal, or --json was given",
+            expected=expected,
+            remedy="Nothing was done. If it is meant, give --yes.",
+        )
+    if not _answer(question):
+        raise NotConfirmedError(where="confirmation", found="no", expected=expected, remedy="Nothing was done.")
+
+
+def passphrase(desk: Desk, variable: str | None) -> bytes:
+    """A new passphrase, from an environment variable or from the operator, who types it twice.
+
+    Raises:
+        InvalidInputError: the variable is not set or empty, or none is named and there is nobody to ask.
+    """
+    if variable is not None:
+        if value := os.environ.get(variable):
+            return os.fsencode(value)
+        # What is no name of a variable may be the passphrase itself.
+        name = variable if variable.isidentifier() else "that is named"
+        raise InvalidInputError(
+            where="--passphrase-env",
+            found=f"no value in the environment variable {name}",
+            expected="the name of a variable that holds the passphrase",
+            remedy="Nothing was written. Set it for this command alone, such as from a password manager.",
+        )
+    if not desk.interactive:
+        raise InvalidInputError(
+            where="--format pkcs12",
+            found="nobody to ask for a passphrase: standard input is no terminal, or --json was given",
+            expected="a passphrase for the file",
+            remedy="Nothing was written. Name an environment variable that holds it with --passphrase-env.",
+        )
+    typed: str = typer.prompt("Passphrase of the file", hide_input=True, confirmation_prompt=True, err=True)
+    return typed.encode()
+
+
+def passphrase_of(desk: Desk, what: str) -> str:
+    """The passphrase of something that is there already.
+
+    Raises:
+        InvalidInputError: there is nobody to ask.
+    """
+    if not desk.interactive:
+        raise InvalidInputError(
+            where=f"the {what}",
+            found="an encrypted one, and nobody to ask: standard input is no terminal, or --json was given",
+            expected="its passphrase, typed at a terminal",
+            remedy="Nothing was made. Or have it decrypted on the way: openssl pkey -in FILE | mtlsctl ...",
+        )
+    return str(typer.prompt(f"Passphrase of the {what}", hide_input=True, err=True))
+
+
+def _answer(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # the end of the input, or Ctrl-C
+        return False

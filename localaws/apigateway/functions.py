@@ -1,0 +1,220 @@
+"""How functions behind an API are told of a request, and what of their answers API Gateway takes.
+
+The rules of answers are in ``proxy_answers.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import apigateway, apigateway_v1
+
+from localaws.apigateway import proxy_answers
+from localaws.apigateway.exchange import TIMED_OUT, TOO_LARGE, Exchange, current
+from localaws.iam import function_policies
+
+type Json = dict[str, Any]
+type _Invoke = Callable[..., Awaitable[Any]]
+
+# Lambda's quota for a synchronous request.
+_REQUEST_BYTES = 6 * 1024 * 1024
+_invocations: set[asyncio.Future[Any]] = set()
+_NOT_FORWARDED = {
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+_IDENTITY = (
+    "accessKey",
+    "accountId",
+    "caller",
+    "cognitoAuthenticationProvider",
+    "cognitoAuthenticationType",
+    "cognitoIdentityId",
+    "cognitoIdentityPoolId",
+    "principalOrgId",
+    "user",
+    "userArn",
+)
+
+
+def install() -> None:
+    """Complete every event that the data planes hand to a function, and judge every answer.
+
+    The emulator has no registry for this, so its functions that invoke, and the one that reads a proxy integration's
+    answer, are wrapped.
+    """
+    apigateway_v1._call_lambda_raw = _told(apigateway_v1._call_lambda_raw)
+    apigateway_v1._invoke_authorizer_lambda = _authorizing(apigateway_v1._invoke_authorizer_lambda)
+    apigateway_v1._lambda_proxy_response = _judged(apigateway_v1._lambda_proxy_response)
+    apigateway.run_reentrant = _told_of_the_certificate(apigateway.run_reentrant)
+
+
+def _told(invoke: _Invoke) -> _Invoke:
+    async def invoke_integration(target: Any, event: Json, *rest: Any, **named: Any) -> Any:
+        exchange = current.get()
+        if exchange is None:
+            return await invoke(target, event, *rest, **named)
+        complete(event, exchange)
+        exchange.context = event["requestContext"]
+        if len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()) > _REQUEST_BYTES:
+            exchange.failure = TOO_LARGE
+            return None, TOO_LARGE.message
+        integration = _integration(exchange)
+        if not (integration.get("credentials") or _may_invoke(target, *_sources(exchange))):
+            return None, "API Gateway may not invoke the function."
+        started = time.monotonic()
+        invocation = asyncio.ensure_future(invoke(target, event, *rest, **named))
+        _invocations.add(invocation)  # it goes on, whether it is waited for or not
+        invocation.add_done_callback(_invocations.discard)
+        done, _ = await asyncio.wait({invocation}, timeout=int(integration["timeoutInMillis"] or 29_000) / 1000)
+        exchange.integration["latency"] = round((time.monotonic() - started) * 1000)
+        if not done:
+            exchange.failure = TIMED_OUT
+            return None, TIMED_OUT.message
+        exchange.integration["integrationStatus"] = 200
+        return invocation.result()
+
+    return invoke_integration
+
+
+def _authorizing(invoke: _Invoke) -> _Invoke:
+    async def invoke_authorizer(authorizer: Json, event: Json, *rest: Any) -> Any:
+        exchange = current.get()
+        if exchange is None:
+            return await invoke(authorizer, event, *rest)
+        if "requestContext" in event:  # an authorizer of the type TOKEN gets the token alone
+            complete(event, exchange)
+            exchange.context = event["requestContext"]
+        target = apigateway_v1._extract_lambda_ref_from_integration_uri(authorizer.get("authorizerUri", ""))
+        source = f"{_api_arn(exchange)}/authorizers/{authorizer['id']}"
+        if not (authorizer.get("authorizerCredentials") or _may_invoke(target, source)):
+            return None
+        result = await invoke(authorizer, event, *rest)
+        answer = (result or {}).get("body")
+        if isinstance(answer, dict) and not (result or {}).get("error"):
+            exchange.authorizer = apigateway_v1._stringify_context(answer.get("context"))
+            if answer.get("principalId"):
+                exchange.authorizer["principalId"] = str(answer["principalId"])
+        return result
+
+    return invoke_authorizer
+
+
+def _judged(read: Callable[[Json], Any]) -> Callable[[Json], Any]:
+    def read_answer(result: Json) -> Any:
+        exchange = current.get()
+        if exchange is None or result.get("throttle"):
+            return read(result)
+        try:
+            answer = proxy_answers.judged(result)
+        except proxy_answers.RefusedAnswerError as error:
+            exchange.failure = error.failure
+            exchange.integration["error"] = str(error)
+            return None, str(error)
+        exchange.integration["status"] = answer["statusCode"]
+        exchange.answered_headers = frozenset(name.lower() for name in answer["multiValueHeaders"])
+        return answer, None
+
+    return read_answer
+
+
+def _told_of_the_certificate(run: _Invoke) -> _Invoke:
+    async def run_with_certificate(function: Any, *arguments: Any, **named: Any) -> Any:
+        exchange = current.get()
+        event = arguments[1] if len(arguments) > 1 else None
+        if exchange is not None and isinstance(event, dict) and "requestContext" in event:
+            context = event["requestContext"]
+            context |= _domain(exchange)
+            if exchange.client_certificate is not None:
+                context["authentication"] = {"clientCert": exchange.client_certificate}
+        return await run(function, *arguments, **named)
+
+    return run_with_certificate
+
+
+def complete(event: Json, exchange: Exchange) -> None:
+    """Put into an event of a REST API what the client really sent and how it came in."""
+    event.pop("version", None)  # a member of events of HTTP APIs only
+    headers = forwarded_headers(exchange)
+    query = parse_qs(exchange.request.query, keep_blank_values=True)
+    event |= {
+        "path": exchange.event_path,
+        "headers": {name: values[-1] for name, values in headers.items()},
+        "multiValueHeaders": headers,
+        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+        "multiValueQueryStringParameters": query or None,
+    }
+    if event.get("pathParameters"):
+        event["pathParameters"] = {name: unquote(value) for name, value in event["pathParameters"].items()}
+    context = event["requestContext"]
+    context |= _domain(exchange) | {
+        "path": exchange.stage_path,
+        "protocol": exchange.request.protocol,
+        "requestId": exchange.request_id,
+        "extendedRequestId": exchange.extended_request_id,
+        "requestTime": exchange.received_at.strftime("%d/%b/%Y:%H:%M:%S +0000"),
+        "requestTimeEpoch": int(exchange.received_at.timestamp() * 1000),
+    }
+    identity = dict.fromkeys(_IDENTITY) | context.get("identity", {}) | {"sourceIp": exchange.request.source_ip}
+    if exchange.client_certificate is not None:
+        identity["clientCert"] = exchange.client_certificate
+    context["identity"] = identity
+
+
+def forwarded_headers(exchange: Exchange) -> dict[str, list[str]]:
+    """Return the headers of events: those of the client, spelled as it did, and those that API Gateway adds."""
+    headers: dict[str, list[str]] = {}
+    spelled: dict[str, str] = {}
+    for name, value in exchange.request.headers:
+        if name.lower() not in _NOT_FORWARDED:
+            headers.setdefault(spelled.setdefault(name.lower(), name), []).append(value)
+    through = [*exchange.request.values("x-forwarded-for"), exchange.request.source_ip]
+    added = {
+        "Host": exchange.domain_name,
+        "X-Amzn-Trace-Id": "".join(exchange.request.values("x-amzn-trace-id")[-1:]) or f"Root={exchange.trace_id}",
+        "X-Forwarded-For": ", ".join(through),
+        "X-Forwarded-Port": "443",
+        "X-Forwarded-Proto": "https",
+    }
+    for name, value in added.items():
+        headers.pop(spelled.get(name.lower(), name), None)
+        headers[name] = [value]
+    return headers
+
+
+def _integration(exchange: Exchange) -> Json:
+    resource = apigateway_v1._resources.get(exchange.api_id)[exchange.context["resourceId"]]
+    methods = resource["resourceMethods"]
+    integration: Json = (methods.get(exchange.request.method) or methods["ANY"])["methodIntegration"]
+    return integration
+
+
+def _sources(exchange: Exchange) -> list[str]:
+    """Return what API Gateway may call the source of an invocation: AWS does not say how it names ANY."""
+    path = exchange.context["resourcePath"]
+    return [f"{_api_arn(exchange)}/{exchange.stage}/{verb}{path}" for verb in (exchange.request.method, "ANY")]
+
+
+def _api_arn(exchange: Exchange) -> str:
+    return f"arn:aws:execute-api:{get_region()}:{get_account_id()}:{exchange.api_id}"
+
+
+def _may_invoke(target: str, *sources: str) -> bool:
+    return ":function:" not in target or function_policies.allows(target, "apigateway.amazonaws.com", *sources)
+
+
+def _domain(exchange: Exchange) -> Json:
+    return {"domainName": exchange.domain_name, "domainPrefix": exchange.domain_name.partition(".")[0]}

@@ -1,0 +1,91 @@
+"""Gateway responses of REST APIs: what API Gateway answers itself, in the words that the API gave it.
+
+Which response is in force, and its status, are the emulator's; its media type, and ``$context`` beyond the error, are
+put right here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack.core.responses import request_scope
+from ministack.services import apigateway_v1 as store
+
+from localaws.apigateway import context_variables
+from localaws.apigateway.exchange import Exchange, Failure, current
+from localaws.asgi import Answer
+
+type Json = dict[str, Any]
+
+_JSON = "application/json"
+
+
+def install() -> None:
+    """Take part in every error that the emulator answers as API Gateway; it has no registry for this."""
+    emulated = store._gateway_error_response
+
+    def respond(error: Any, request: Json) -> Answer:
+        exchange = current.get()
+        if exchange is None:
+            return emulated(error, request)  # type: ignore[no-any-return]
+        _note(exchange, error, request)
+        status, headers, body = emulated(error, request | {"request_id": exchange.request_id})
+        templates = _in_force(request, error.response_type).get("responseTemplates") or {_JSON: ""}
+        kind = _media_type(templates, exchange)
+        if kind != _JSON:
+            body = templates[kind].encode()
+        named = [name for name in headers if name.lower() == "content-type" and name != "Content-Type"]
+        if named:
+            headers.pop("Content-Type")
+        elif headers["Content-Type"] == _JSON:
+            headers["Content-Type"] = kind
+        rendered = context_variables.rendered(body.decode(), context_variables.of(exchange), absent=None)
+        return status, headers, rendered.encode()
+
+    store._gateway_error_response = respond
+
+
+def answer(exchange: Exchange, failure: Failure) -> Answer:
+    """Return the gateway response of ``failure``."""
+    scope = store.find_api_scope(exchange.api_id)
+    request = {
+        "api_id": exchange.api_id,
+        "stage_name": exchange.stage,
+        "stage": store.stages_for_api(exchange.api_id)[exchange.stage],
+        "headers": dict(exchange.request.headers),
+        "query_params": parse_qs(exchange.request.query, keep_blank_values=True),
+        "path_params": {},
+        "resource_path": exchange.context.get("resourcePath", ""),
+        "request_id": exchange.request_id,
+    }
+    error = store._GatewayError(failure.response_type, failure.message, failure.error_type)
+    with request_scope(*scope):
+        status, headers, body = store._gateway_error_response(error, request)
+        named = _in_force(request, failure.response_type).get("statusCode")
+    return (status if named else failure.status or status), headers, body
+
+
+def _note(exchange: Exchange, error: Any, request: Json) -> None:
+    exchange.error = {
+        "message": error.message,
+        "messageString": None if error.message is None else f'"{error.message}"',
+        "responseType": error.response_type,
+    }
+    exchange.context.setdefault("resourcePath", request.get("resource_path"))
+
+
+def _in_force(request: Json, response_type: str) -> Json:
+    api_id, stage = request["api_id"], request.get("stage") or {}
+    customized = store._deployed_gateway_responses.get(api_id, {}).get(stage.get("deploymentId"))
+    if customized is None:
+        customized = store._gateway_responses.get(api_id, {})
+    response: Json = store._gateway_response_for_type(customized, response_type)
+    return response
+
+
+def _media_type(templates: Json, exchange: Exchange) -> str:
+    accepted = ",".join(exchange.request.values("accept")).split(",")[0].partition(";")[0].strip().lower()
+    if accepted in templates:
+        return accepted
+    return _JSON if _JSON in templates else next(iter(templates))

@@ -1,0 +1,1 @@
+"""CloudWatch: metrics in log lines, and alarms."""

@@ -1,0 +1,1 @@
+"""Secrets Manager: values, versions, labels, late reads, and the rotation engine."""

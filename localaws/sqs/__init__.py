@@ -1,0 +1,1 @@
+"""SQS: how many messages a function gets at once."""
