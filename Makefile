@@ -45,7 +45,7 @@ lint-code: setup
 	@set -e; for function in functions/*/ examples/lambda/function/; do $(PYTHON) -m mypy $$function; done
 
 lint-templates: setup .venv-checkov/.synced
-	$(PYTHON) -m tests.template
+	$(PYTHON) -m tests.repository.template
 
 format: setup  ## Put the code into form
 	$(PYTHON) -m ruff check --fix --quiet .
@@ -64,7 +64,7 @@ bench-check: setup  ## Fail if an AWS call or a ratio has become worse than in d
 	@$(PYTHON) -m tests.benchmarks.check
 
 prove: setup .venv-checkov/.synced  ## Try to break the promise at full length, into build/prove/report.json
-	$(PYTHON) -m tests.prove
+	$(PYTHON) -m tests.proof
 
 deploy: build  ## Deploy to the AWS account at hand; PARAMETERS="DomainName=api.example.com HostedZoneId=Z..."
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)

@@ -33,9 +33,9 @@ APART = end_to_end(*DOCUMENTS, *WAITING, *COMMAND_LINE, *UNDER_LOAD)
 AT_ONCE = {
     "end to end, the truststore, the issuers and what watches": end_to_end(*WAITING),
     "end to end, the commands of the documents, and the package": end_to_end(*DOCUMENTS),
-    "unit": ["tests/unit", "--ignore=tests/unit/prove"],
+    "unit": ["tests/unit", "--ignore=tests/unit/proof"],
     "integration, the demo's page in a browser, and the quick forms of the proof": [
-        *("tests/integration", "tests/browser", "tests/unit/prove"),
+        *("tests/integration", "tests/e2e/browser", "tests/unit/proof"),
     ],
     "end to end, the command line": end_to_end(*COMMAND_LINE),
     "end to end, all else": [str(END_TO_END), *(f"--ignore={file}" for file in APART)],

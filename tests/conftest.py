@@ -14,8 +14,8 @@ from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.rotation import run
 from mtls_rotation.rotation.run import file_certificate
 from mtls_rotation.stack import bootstrap
-from tests.issued import remember
-from tests.key_material.watch import Watch
+from tests.kit.issued import remember
+from tests.proof.key_material.watch import Watch
 
 LAST = "test_every_certificate.py"
 

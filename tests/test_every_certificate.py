@@ -3,9 +3,9 @@
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import KeyAlgorithm
-from tests import builders
-from tests.conformance import lint, openssl_refusals
-from tests.issued import made_here, remember, remembered
+from tests.kit import builders
+from tests.kit.conformance import lint, openssl_refusals
+from tests.kit.issued import made_here, remember, remembered
 
 
 def test_openssl_at_its_strictest_and_pkilint_find_nothing_wrong_with_any_certificate_of_this_run() -> None:

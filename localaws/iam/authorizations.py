@@ -1,7 +1,7 @@
 """Which statement of which policy allowed what: a line of JSON for each kind of use, where somebody asks for it.
 
-The proof of least privilege reads the lines (``tests/least_privilege/``). What decides is the emulator's; here each
-statement is looked at alone, after the fact.
+The proof of least privilege reads the lines (``tests/proof/least_privilege/``). What decides is the emulator's; here
+each statement is looked at alone, after the fact.
 """
 
 from __future__ import annotations

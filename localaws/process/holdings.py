@@ -1,4 +1,4 @@
-"""All that the emulator holds, for whoever looks for what should not be there: `tests/key_material` looks for keys.
+"""All that the emulator holds, for who looks for what should not be there: `tests/proof/key_material` looks for keys.
 
 It goes through the emulator's modules and not through AWS's calls, so that no place is left out because nobody thought
 of it, and nothing because a call gives a part of it.

@@ -29,10 +29,10 @@ from rich.table import Table
 
 from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.request import Step
-from tests import builders
 from tests.benchmarks.figures import Results
-from tests.unit.prove.private_ca import authority
-from tests.unit.stack import CA, CLIENT, Clients, Stack
+from tests.kit import builders
+from tests.kit.stack import CA, CLIENT, Clients, Stack
+from tests.unit.proof.private_ca import authority
 
 # What all four steps may make, with the CA trusted already.
 LIMIT = 12

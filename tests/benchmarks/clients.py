@@ -42,11 +42,11 @@ from mtls_sidecar.metrics import ProxyMetrics
 from mtls_sidecar.proxy import Proxy
 from mtls_sidecar.sessions import Sessions
 from mtls_sidecar.settings import ProxySettings
-from tests import builders
 from tests.benchmarks.figures import Figure, Goal, Results, beside, in_turn
 from tests.e2e.conftest import Deployment, await_first_rotation
-from tests.load import run
-from tests.load.application import LIBRARIES
+from tests.kit import builders
+from tests.proof.load import run
+from tests.proof.load.application import LIBRARIES
 from tests.unit.client.secrets_manager import value_of
 
 SECRET = "bench/client"

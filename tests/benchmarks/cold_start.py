@@ -44,13 +44,13 @@ from demo import gateway as on_gateway
 from demo import sam
 from demo.gateway import architecture
 from localaws import LocalAws, sealed
-from tests import builders
 from tests.benchmarks.figures import Figure, Results, beside, in_turn
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
-from tests.template import layers
-from tests.template.layers import BUILT
-from tests.template.loading import LAYERS, RUNTIME
-from tests.upstream import upstream
+from tests.kit import builders
+from tests.kit.upstream import upstream
+from tests.repository.template import layers
+from tests.repository.template.layers import BUILT
+from tests.repository.template.loading import LAYERS, RUNTIME
 
 RUNS = 9
 # So many fewer where a start takes several times as long.

@@ -14,9 +14,9 @@ from demo import sam
 from localaws import LocalAws, sealed
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from tests import builders, fleet
 from tests.benchmarks.figures import Results
-from tests.fleet import BUCKET, STACK, Fleet
+from tests.kit import builders, fleet
+from tests.kit.fleet import BUCKET, STACK, Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = "api.fleet.example"

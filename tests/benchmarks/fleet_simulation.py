@@ -1,7 +1,7 @@
 """A whole fleet that falls due at one moment, played against AWS's quotas: how long, how many calls, what holds it up.
 
-Nothing is measured here, and no clock is looked at: it is computed, and comes out the same each time. What a step
-calls is counted by `tests.benchmarks.calls`, what a sync calls is bounded by `tests.fleet`, the functions' settings are
+Nothing is measured here, and no clock is looked at: it is computed, and comes out the same each time. What a step calls
+is counted by `tests.benchmarks.calls`, what a sync calls is bounded by `tests.kit.fleet`, the functions' settings are
 the template's, pauses and time-outs are those of the code, and the account is that of `tests.benchmarks.account`.
 
 Two scenarios. In the everyday one the domain runs what it needs. In the other, the fleet's certificates hang on a CA
@@ -56,9 +56,9 @@ from tests.benchmarks.account import (
     World,
 )
 from tests.benchmarks.figures import Results, beside
-from tests.documents import ROOT, costs
-from tests.documents.template import listed, resources
-from tests.fleet import Fleet
+from tests.kit.fleet import Fleet
+from tests.repository.documents import ROOT, costs
+from tests.repository.documents.template import listed, resources
 
 FLEETS = (100, 1_000, 10_000)
 # Where the simulation ends, if it has not before.

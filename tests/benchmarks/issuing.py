@@ -37,9 +37,9 @@ from mtls_rotation.pki import names
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.rotation.run import with_certificate
 from mtls_rotation.timing import Deadline
-from tests import builders
 from tests.benchmarks import table
 from tests.benchmarks.figures import Better, Figure, Results, beside, in_turn
+from tests.kit import builders
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretVersions

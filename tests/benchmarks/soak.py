@@ -46,9 +46,9 @@ from mtls_rotation.timing import Deadline, utc_now
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import TruststoreSync
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
-from tests.prove import application
-from tests.prove.application import Told
-from tests.prove.further import further
+from tests.proof import application
+from tests.proof.application import Told
+from tests.proof.further import further
 
 RESULTS = sam.ROOT / "build" / "bench" / "soak.json"
 ROTATIONS, CA_ROTATIONS = 500, 20

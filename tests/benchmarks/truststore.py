@@ -36,9 +36,9 @@ from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtls_rotation.pki.verification import Verifier
 from mtls_rotation.truststore import guards
 from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide, needed
-from tests import builders, fleet
 from tests.benchmarks import table
 from tests.benchmarks.figures import Results, beside, in_turn
+from tests.kit import builders, fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 ANCHORS, CERTIFICATES = (10, 100, 1000), (100, 1000, 10_000)

@@ -23,10 +23,10 @@ from demo.traffic import send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 from mtls_rotation.contract import layout
-from tests import builders
-from tests.conformance import Chain
-from tests.issued import remember_chain
-from tests.upstream import Upstream, upstream
+from tests.kit import builders
+from tests.kit.conformance import Chain
+from tests.kit.issued import remember_chain
+from tests.kit.upstream import Upstream, upstream
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-    from tests.prove.bad_network import Stack
+    from tests.proof.parts.bad_network import Stack
 
 DOMAIN = "api.e2e.example"
 ROUTES = "/e2e/routes"
@@ -206,7 +206,7 @@ def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="session")
 def shaky(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
     """A stack and an application that call AWS through a proxy which may spoil calls, requests under way."""
-    from tests.prove import bad_network
+    from tests.proof.parts import bad_network
 
     with bad_network.deployed(tmp_path_factory.mktemp("shaky"), "e2e-shaky", AnchorOverlapHours="1") as stack:
         yield stack

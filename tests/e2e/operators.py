@@ -13,7 +13,7 @@ from demo.certificates import Held, from_secret
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment
-from tests.mtlsctl import Mtlsctl
+from tests.kit.mtlsctl import Mtlsctl
 
 
 def without(deployment: Deployment, *actions: str) -> Mtlsctl:

@@ -11,8 +11,8 @@ import yaml
 
 from demo import sam
 from demo.gateway import architecture
-from tests.template import layers, loading
-from tests.template.layers import BUILT
+from tests.repository.template import layers, loading
+from tests.repository.template.layers import BUILT
 
 # Lambda refuses a function whose code and layers have more than 250 MiB together. These are about what there is.
 LIMITS_MB = {"RotationLayer": (29, 10), "ClientLayer": (21.5, 7.5)}

@@ -1,4 +1,4 @@
-"""A third of the calls to AWS fail, each in another way. `python -m tests.prove bad_network` tries every service."""
+"""A third of the calls to AWS fail, each in another way. `python -m tests.proof bad_network` tries every service."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from tests.prove import fault_proxy
-from tests.prove.bad_network import Stack, Trial
+from tests.proof import fault_proxy
+from tests.proof.parts.bad_network import Stack, Trial
 
 SERVICES = ("secretsmanager", "s3")
 SHARE, LASTS = 0.3, 5.0

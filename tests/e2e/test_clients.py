@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Deployment
-from tests.load.application import LIBRARIES
-from tests.load.run import Load, partner
+from tests.proof.load.application import LIBRARIES
+from tests.proof.load.run import Load, partner
 
 RATE, CHECK_EVERY = 20.0, 1.0
 # Seconds: a check and its jitter, and what a loaded machine adds.

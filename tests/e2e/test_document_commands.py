@@ -1,8 +1,8 @@
 """The commands of README.md and docs/, as they stand there: each document's in one shell, on a deployed stack.
 
-What stands for something of the reader's (BUCKET, NAME, ...) is replaced by what is here. `tests/documents/verdicts.py`
-says which commands are run, and what holds the others. Whatever they change is theirs: secrets, anchors and a domain
-name of their own.
+What stands for something of the reader's (BUCKET, NAME, ...) is replaced by what is here.
+`tests/repository/documents/verdicts.py` says which commands are run, and what holds the others. Whatever they change is
+theirs: secrets, anchors and a domain name of their own.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers.https import client_context
-from tests import builders
-from tests.documents import warm
-from tests.documents.commands import Command, commands, documents
-from tests.documents.verdicts import Run, verdict
 from tests.e2e.conftest import DOMAIN, Deployment
-from tests.upstream import Upstream
+from tests.kit import builders
+from tests.kit.upstream import Upstream
+from tests.repository.documents import warm
+from tests.repository.documents.commands import Command, commands, documents
+from tests.repository.documents.verdicts import Run, verdict
 
 LEGACY_DOMAIN = "legacy.e2e.example"
 LEGACY_CA = builders.root("Legacy CA")

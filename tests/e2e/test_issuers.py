@@ -16,9 +16,9 @@ from demo.traffic import Traffic
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 from mtls_rotation.pki import certificates as pki
-from tests import builders
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log, remember_what_was_issued
-from tests.unit.server import MutualTlsServer
+from tests.kit import builders
+from tests.kit.server import MutualTlsServer
 
 
 @pytest.fixture(scope="module")

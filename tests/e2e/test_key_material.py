@@ -15,11 +15,11 @@ import pytest
 from demo import sam
 from localaws import LocalAws, sealed
 from mtls_rotation.pki import certificates as pki
-from tests import builders
 from tests.e2e.conftest import Deployment
-from tests.key_material import local_aws
-from tests.key_material.hearing import Hearing, hearing
-from tests.key_material.scanner import Scanner
+from tests.kit import builders
+from tests.proof.key_material import local_aws
+from tests.proof.key_material.hearing import Hearing, hearing
+from tests.proof.key_material.scanner import Scanner
 
 KINDS = {"objects", "events", "logs", "metrics", "parameters", "templates", "functions", "environments", "files"}
 

@@ -13,7 +13,7 @@ from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment
 from tests.e2e.operators import documented_actions, exists, filed, gone_afterwards, held, with_only, without
-from tests.mtlsctl import Mtlsctl
+from tests.kit.mtlsctl import Mtlsctl
 
 BILLING = "e2e-gateway/billing"
 

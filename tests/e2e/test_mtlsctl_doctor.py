@@ -15,7 +15,7 @@ from demo.waiting import await_condition
 from mtlsctl.commands.doctor import QUESTIONS
 from tests.e2e.conftest import Deployment
 from tests.e2e.test_mtlsctl_status import rotation_switched_off
-from tests.mtlsctl import Mtlsctl
+from tests.kit.mtlsctl import Mtlsctl
 
 
 class Patient:

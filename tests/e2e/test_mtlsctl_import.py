@@ -14,7 +14,6 @@ from demo.waiting import await_condition
 from mtls_rotation.issuers.external.intake import SigningRequest
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers.https import client_context
-from tests import builders
 from tests.e2e.conftest import Deployment
 from tests.e2e.operators import (
     documented_actions,
@@ -26,7 +25,8 @@ from tests.e2e.operators import (
     without,
     written_out,
 )
-from tests.mtlsctl import Mtlsctl
+from tests.kit import builders
+from tests.kit.mtlsctl import Mtlsctl
 
 WAREHOUSE = "e2e-gateway/warehouse"
 PARTNER = "e2e-gateway/partner-api"

@@ -14,8 +14,8 @@ import pytest
 from demo.waiting import await_condition
 from tests.e2e.conftest import Deployment
 from tests.e2e.operators import documented_actions, gone_afterwards, held, with_only, without
-from tests.mtlsctl import Mtlsctl
-from tests.upstream import Received, Upstream
+from tests.kit.mtlsctl import Mtlsctl
+from tests.kit.upstream import Received, Upstream
 
 SECRET = "e2e-gateway/rotated"
 STEPS = ["createSecret", "setSecret", "testSecret", "finishSecret"]

@@ -9,7 +9,7 @@ import pytest
 
 from demo.waiting import await_condition
 from tests.e2e.conftest import Deployment
-from tests.mtlsctl import Mtlsctl
+from tests.kit.mtlsctl import Mtlsctl
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from demo import sam
 from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from tests import builders
 from tests.e2e.conftest import DOMAIN, Deployment
-from tests.mtlsctl import Mtlsctl
+from tests.kit import builders
+from tests.kit.mtlsctl import Mtlsctl
 
 BUNDLE = f"{layout.STATIC_ANCHORS}operators.pem"
 # So many that they are more than half of whatever else is trusted.

@@ -17,10 +17,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from demo.certificates import Authority
 from mtls_rotation.assembly import STACK_TAG
 from mtls_rotation.pki import certificates as pki
-from tests import builders
 from tests.e2e.conftest import Deployment
-from tests.mtlsctl import Mtlsctl
-from tests.upstream import Upstream, answer
+from tests.kit import builders
+from tests.kit.mtlsctl import Mtlsctl
+from tests.kit.upstream import Upstream, answer
 
 OWN = "e2e-gateway/verified"
 # By an alert, or as API Gateway does, which ends the connection without a word.

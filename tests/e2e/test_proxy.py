@@ -23,8 +23,8 @@ from botocore.credentials import Credentials
 from demo import sam
 from demo.waiting import await_condition
 from tests.e2e.conftest import Deployment
-from tests.nasty import NASTY_PATHS, ODD_PATHS
-from tests.upstream import Received, Upstream, answer
+from tests.kit.nasty import NASTY_PATHS, ODD_PATHS
+from tests.kit.upstream import Received, Upstream, answer
 
 BYTES = bytes(range(256))
 RATE, THREADS = 50.0, 6

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.benchmarks.soak import Soak, grow_old, judge
-from tests.prove.bad_network import Stack
+from tests.proof.parts.bad_network import Stack
 
 ROTATIONS, CA_ROTATIONS = 20, 1
 

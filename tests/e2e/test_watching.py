@@ -16,7 +16,7 @@ from demo import sam
 from demo.waiting import await_condition
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment
-from tests.metrics import NAMESPACE
+from tests.kit.metrics import NAMESPACE
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.conftest import Deployment
-from tests.wrong_hands import ATTACKS, Attack, Scene, attempt
+from tests.proof.wrong_hands import ATTACKS, Attack, Scene, attempt
 
 
 @pytest.fixture(scope="module")

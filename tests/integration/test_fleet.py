@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.fleet import DOMAIN, measure
-from tests.fleet import Fleet
+from tests.kit.fleet import Fleet
 
 SMALL = Fleet(clients=230, authorities=5, uploads=40)
 

@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from localaws import LocalAws
 from mtls_rotation.pki.certificates import CertifiedKey, serial
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.secrets_manager import value_of
 from tests.unit.examples.files import SECRET
 

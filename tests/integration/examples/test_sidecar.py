@@ -18,7 +18,7 @@ import pytest
 from localaws import sealed
 from tests.integration.examples.conftest import Account
 from tests.integration.localaws.support import wait_until
-from tests.serving import serving
+from tests.kit.serving import serving
 from tests.unit.examples.files import DEPLOYMENTS, EXAMPLES, SIDECAR, loaded
 from tests.unit.examples.partner import ORDERS, Partner
 

@@ -13,7 +13,7 @@ from mtls_rotation.targets.api import Deployed
 from mtls_rotation.truststore.plan import Anchor, Plan, Reason, Why
 from mtls_rotation.truststore.sync import Preview
 from mtlsctl.stack.survey import Domain, Filed, Survey, Surveyed
-from tests.builders import NOW, leaf, root
+from tests.kit.builders import NOW, leaf, root
 
 PUBLISHED = "v2"
 

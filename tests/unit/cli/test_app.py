@@ -10,7 +10,7 @@ import pytest
 
 from mtlsctl.commands.schema import schema_of
 from mtlsctl.frame.command import REPORTS, Choices
-from tests.mtlsctl import Mtlsctl
+from tests.kit.mtlsctl import Mtlsctl
 
 # Nothing listens there: a command that asks AWS ends at once.
 CLOSED = "http://127.0.0.1:9"

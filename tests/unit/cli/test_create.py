@@ -15,7 +15,7 @@ from mtlsctl.provisioning import options as wanted
 from mtlsctl.provisioning import schedule
 from mtlsctl.provisioning.options import Proof
 from mtlsctl.provisioning.planning import alarming, full_name, require_enabled
-from tests import builders
+from tests.kit import builders
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from mtlsctl.commands.doctor import QUESTIONS, ask
 from mtlsctl.findings import Question, attention
 from mtlsctl.report import Finding, Severity
 from mtlsctl.stack.survey import Survey
-from tests.builders import NOW
+from tests.kit.builders import NOW
 from tests.unit.cli.conftest import spoiled
 
 

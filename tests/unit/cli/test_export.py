@@ -18,7 +18,7 @@ from mtlsctl.files.private_file import check_writable, write
 from mtlsctl.frame.asking import confirm, passphrase
 from mtlsctl.frame.command import Choices, Desk
 from mtlsctl.stack.material import read
-from tests import builders
+from tests.kit import builders
 
 
 def test_the_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:

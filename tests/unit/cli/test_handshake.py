@@ -13,8 +13,8 @@ import pytest
 from mtls_rotation.contract.secret import Endpoint
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
 from mtlsctl.verification.probe import Encounter, Outcome, meet
-from tests import builders
-from tests.upstream import Upstream, answer, upstream
+from tests.kit import builders
+from tests.kit.upstream import Upstream, answer, upstream
 
 SERVERS_CA = builders.root("Server's CA")
 

@@ -17,8 +17,8 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
 from mtlsctl.provisioning import derived_request, identity
-from tests import builders
-from tests.builders import NOW, Foreign
+from tests.kit import builders
+from tests.kit.builders import NOW, Foreign
 
 CA = builders.root("Example Corp CA")
 LEAF = builders.leaf(CA, common_name="warehouse")

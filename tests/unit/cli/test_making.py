@@ -15,7 +15,7 @@ from mtls_rotation.timing import Deadline
 from mtlsctl.errors import AwsError, NameTakenError
 from mtlsctl.provisioning import secret as making
 from mtlsctl.provisioning.planning import Plan
-from tests import builders
+from tests.kit import builders
 
 OURS, THEIRS = "version-ours", "version-theirs"
 

@@ -15,7 +15,7 @@ from mtls_rotation.revocation.notices import Notice
 from mtlsctl.commands.revoke import consequences, not_rotated
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.revocation import Holder, notice_key, of_certificate, of_file, of_name, shared
-from tests import builders
+from tests.kit import builders
 
 GATEWAY = {"DomainName": "api.example.com", "RevocationTtlSeconds": "60"}
 

@@ -15,7 +15,7 @@ from mtls_rotation.truststore.plan import Anchor, LeftOut, Reason, Why
 from mtlsctl.commands.status import StatusReport, judge
 from mtlsctl.report import ExitStatus, Severity
 from mtlsctl.stack.survey import Filed, Survey
-from tests.builders import NOW, leaf, root
+from tests.kit.builders import NOW, leaf, root
 from tests.unit.cli.conftest import spoiled
 
 

@@ -19,9 +19,9 @@ from mtls_rotation.truststore.plan import LeftOut
 from mtlsctl.commands.status import judge
 from mtlsctl.stack.survey import Survey
 from mtlsctl.terminal import Terminal
-from tests import builders
-from tests.builders import NOW
-from tests.mtlsctl import Mtlsctl
+from tests.kit import builders
+from tests.kit.builders import NOW
+from tests.kit.mtlsctl import Mtlsctl
 from tests.unit.cli.conftest import spoiled
 from tests.unit.cli.test_app import ENVIRONMENT
 

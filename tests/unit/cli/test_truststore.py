@@ -18,8 +18,8 @@ from mtlsctl.commands.truststore.sync import what_remains
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.report import ExitStatus
 from mtlsctl.stack.survey import Domain, Survey
-from tests import builders
-from tests.builders import NOW
+from tests.kit import builders
+from tests.kit.builders import NOW
 
 PARTNER = builders.root("Partner").certificate
 KEY = fingerprint(PARTNER)

@@ -27,8 +27,8 @@ from mtlsctl.stack.material import Label, read
 from mtlsctl.stack.survey import Domain
 from mtlsctl.verification.checks import OUTSIDE, Evidence, Result
 from mtlsctl.verification.probe import Encounter, Outcome
-from tests import builders
-from tests.builders import NOW
+from tests.kit import builders
+from tests.kit.builders import NOW
 
 URL = "https://api.example.com/"
 ACCEPTED = Encounter(url=URL, outcome=Outcome.ANSWERED, http_status=200, tls_version="TLSv1.3", server_subject="CN=api")

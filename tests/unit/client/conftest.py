@@ -14,7 +14,7 @@ import pytest
 
 from mtls_client import ClientCertificate, SecretsManagerSource
 from mtls_rotation.pki.certificates import CertifiedKey, serial
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
 from tests.unit.client.server import PartnerApi, partner_api
 

@@ -16,7 +16,7 @@ from botocore.session import Session
 from botocore.validate import ParamValidator
 
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
-from tests.unit.fakes import refused
+from tests.kit.fakes import refused
 
 SECRET = "mtls/billing"
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from mtls_rotation.pki.certificates import serial, to_pem
-from tests.identity import server_context
-from tests.serving import serving
+from tests.kit.identity import server_context
+from tests.kit.serving import serving
 
 if TYPE_CHECKING:
     from mtls_rotation.pki.certificates import CertifiedKey

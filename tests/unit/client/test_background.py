@@ -18,7 +18,7 @@ import pytest
 from demo.waiting import await_condition
 from mtls_client import ClientCertificate, Credential, SecretsManagerSource, refresher
 from mtls_rotation.pki.certificates import CertifiedKey
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.conftest import AN_INTERVAL, INTERVAL, Clock, serial_of
 from tests.unit.client.secrets_manager import SecretsManager, throttled, value_of
 from tests.unit.client.server import PartnerApi

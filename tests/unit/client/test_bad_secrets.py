@@ -24,7 +24,7 @@ from mtls_client import (
     UnsupportedPlatformError,
 )
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.conftest import Clock, leaks
 from tests.unit.client.secrets_manager import SecretsManager, value_of
 

@@ -15,7 +15,7 @@ from botocore.exceptions import EndpointConnectionError
 from mtls_client import ClientCertificate, ExpiredCertificateError, InvalidSecretError, SecretUnavailableError
 from mtls_client.pools import Pools
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.conftest import AN_INTERVAL, INTERVAL, Clock, serial_of
 from tests.unit.client.secrets_manager import SecretsManager, throttled, value_of
 

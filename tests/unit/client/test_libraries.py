@@ -18,7 +18,7 @@ import pytest
 from demo.waiting import await_condition
 from mtls_client import ClientCertificate, ExpiredCertificateError, InvalidServerCaError
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.conftest import Clock, leaks, serial_of
 from tests.unit.client.libraries import FAILURES, POOLING, HttpClient, Library, opened
 from tests.unit.client.secrets_manager import SecretsManager, throttled, value_of

@@ -20,8 +20,8 @@ from mtls_client import (
     Source,
 )
 from mtls_rotation.pki.certificates import CertifiedKey
-from tests import builders
-from tests.serving import serving
+from tests.kit import builders
+from tests.kit.serving import serving
 from tests.unit.client.conftest import Clock, leaks, serial_of
 from tests.unit.client.secrets_manager import SECRET, value_of
 from tests.unit.client.server import PartnerApi

@@ -17,8 +17,8 @@ from watchdog.observers import Observer
 
 from mtls_client import ClientCertificate, UnsupportedPlatformError
 from mtls_rotation.pki.certificates import CertifiedKey
-from tests import builders
-from tests.serving import serving
+from tests.kit import builders
+from tests.kit.serving import serving
 from tests.unit.client.conftest import serial_of
 from tests.unit.client.secrets_manager import SecretsManager, value_of
 from tests.unit.client.server import PartnerApi

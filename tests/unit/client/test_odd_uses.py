@@ -24,7 +24,7 @@ import uvloop
 from demo.waiting import await_condition
 from mtls_client import ClientCertificate, Credential, SecretsManagerSource
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.conftest import serial_of
 from tests.unit.client.libraries import FAILURES, POOLING, Library, opened
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of

@@ -14,7 +14,7 @@ from moto import mock_aws
 import mtls_client
 from mtls_client import ClientCertificate, InvalidSecretError, MissingExtraError, SecretUnavailableError
 from mtls_rotation.pki.certificates import CertifiedKey
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.conftest import Clock, serial_of
 from tests.unit.client.secrets_manager import SECRET, value_of
 

@@ -13,8 +13,8 @@ from mtls_client.context_template import ContextTemplate
 from mtls_client.credential import parse
 from mtls_client.refusal import ALERTS, RefusedCertificateError, refusal_in
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
-from tests import builders
-from tests.identity import server_context
+from tests.kit import builders
+from tests.kit.identity import server_context
 from tests.unit.client.secrets_manager import SECRET, value_of
 
 VERSION = "0" * 32

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_client import ClientCertificate, SecretUnavailableError
 from mtls_client.identity import Identity
 from mtls_rotation.pki.certificates import CertifiedKey
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.conftest import AN_INTERVAL, Clock, leaks, serial_of
 from tests.unit.client.secrets_manager import SecretsManager, throttled, value_of
 from tests.unit.client.server import PartnerApi

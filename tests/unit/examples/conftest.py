@@ -12,8 +12,8 @@ import pytest
 from moto import mock_aws
 
 from mtls_rotation.pki.certificates import CertifiedKey
-from tests import builders
-from tests.serving import serving
+from tests.kit import builders
+from tests.kit.serving import serving
 from tests.unit.client.secrets_manager import value_of
 from tests.unit.examples.files import SECRET
 from tests.unit.examples.partner import HOST, Partner

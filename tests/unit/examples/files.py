@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 DOCUMENTS = sorted((ROOT / "docs" / "clients").glob("*.md"))
-SCHEMAS = ROOT / "tests" / "schemas"
+SCHEMAS = Path(__file__).parent / "schemas"
 MADE = {"__pycache__", ".aws-sam"}  # by running them
 FILES = sorted(path for path in EXAMPLES.rglob("*") if path.is_file() and not MADE & set(path.parts))
 

@@ -12,8 +12,8 @@ from typing import Any
 from cryptography import x509
 
 from mtls_rotation.pki.certificates import CertifiedKey, serial, to_pem
-from tests import builders
-from tests.identity import server_context
+from tests.kit import builders
+from tests.kit.identity import server_context
 
 HOST = "api.partner.example"
 ORDERS = {"orders": [{"id": 1}]}

@@ -16,7 +16,7 @@ import yaml
 
 import mtls_client
 from mtls_client import ClientCertificate
-from tests.documents.links import LINK
+from tests.repository.documents.links import LINK
 from tests.unit.examples.files import DOCUMENTS, FILES, ROOT, SECRET, blocks, named
 from tests.unit.examples.partner import ORDERS, Partner
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mtls_rotation.pki.certificates import CertifiedKey, from_pem, to_pem
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.secrets_manager import value_of
 from tests.unit.examples.files import DEPLOYMENTS, EXAMPLES, RESOURCES, SCHEMAS, SECRET, SIDECAR, Resource
 

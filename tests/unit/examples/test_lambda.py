@@ -13,7 +13,7 @@ import cfnlint  # type: ignore[import-untyped]
 import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
 import pytest
 
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.secrets_manager import value_of
 from tests.unit.examples.files import EXAMPLES, ROOT, SECRET, loaded, named
 from tests.unit.examples.partner import HOST, ORDERS, Partner

@@ -21,7 +21,7 @@ from mtls_sidecar.metrics import ProxyMetrics
 from mtls_sidecar.proxy import Proxy
 from mtls_sidecar.sessions import Sessions
 from mtls_sidecar.settings import ProxySettings
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
 from tests.unit.sidecar.upstream import Fields, Upstream, read_body, read_head, upstream
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from botocore.exceptions import ClientError
 
-from tests.serving import serving
+from tests.kit.serving import serving
 from tests.unit.client.secrets_manager import SecretsManager
 
 

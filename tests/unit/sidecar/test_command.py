@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, throttled, value_of
 from tests.unit.sidecar.conftest import serial_of, until
 from tests.unit.sidecar.endpoint import endpoint

@@ -26,7 +26,7 @@ from mtls_sidecar.metrics import FilesMetrics
 from mtls_sidecar.notify import Command, Notifier, Signal
 from mtls_sidecar.run import run_files
 from mtls_sidecar.settings import FilesSettings
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, throttled, value_of
 from tests.unit.sidecar.conftest import until
 from tests.unit.sidecar.test_atomic_directory import shm

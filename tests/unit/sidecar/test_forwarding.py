@@ -12,7 +12,7 @@ import pytest
 
 from mtls_client import ClientCertificate
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.secrets_manager import SecretsManager, value_of
 from tests.unit.sidecar.conftest import Proxying, Running, chunk, request, serial_of
 from tests.unit.sidecar.upstream import Head, Upstream, always, answer, read_body, read_chunk

@@ -15,7 +15,7 @@ import pytest
 
 from mtls_rotation.pki.certificates import CertifiedKey
 from mtls_sidecar.replay import KEPT
-from tests import builders
+from tests.kit import builders
 from tests.unit.client.secrets_manager import SecretsManager, value_of
 from tests.unit.client.server import partner_api
 from tests.unit.sidecar.conftest import Answer, Clock, Proxying, Running, chunk, request, serial_of, until

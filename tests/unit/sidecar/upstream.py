@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from mtls_rotation.pki.certificates import CertifiedKey, serial, to_pem
-from tests.identity import server_context
+from tests.kit.identity import server_context
 
 type Fields = list[tuple[str, str]]
 

@@ -1,0 +1,1 @@
+"""What tests are made with: certificates, stacks, servers, fakes. Holds no test."""

@@ -1,0 +1,51 @@
+"""Certificates that no CA should issue and that somebody has all the same, made by editing the DER of good ones."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from datetime import timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from mtls_rotation.pki import certificates as pki
+from tests.kit import builders
+
+
+def twice_extended() -> str:
+    """One that has an extension twice, which RFC 5280, section 4.2, forbids."""
+    made = builders.leaf(builders.root("Odd CA"), dns_names=["a.example"]).certificate
+    # The key identifiers' object identifiers differ in their last byte: 2.5.29.14 and 2.5.29.35.
+    return _pem(made.public_bytes(Encoding.DER).replace(bytes.fromhex("0603551d23"), bytes.fromhex("0603551d0e")))
+
+
+def of_version_4() -> str:
+    """One of a version that there is not."""
+    made = builders.leaf(builders.root("Odd CA")).certificate
+    return _pem(made.public_bytes(Encoding.DER).replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020103"), 1))
+
+
+def numbered(serial_number: int) -> str:
+    """One with a serial number that RFC 5280, section 4.1.2.2, forbids. By OpenSSL: our own library makes none."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj /CN=Odd"
+    extension = "basicConstraints=critical,CA:FALSE"
+    arguments = [*command.split(), "-addext", extension, "-set_serial", str(serial_number)]
+    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+
+
+def with_a_long_name() -> str:
+    """One whose subject has 50 organizational units of 60 characters each."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "x" * 60)] * 50)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(builders.NOW).not_valid_after(builders.NOW + timedelta(days=1))
+    return pki.to_pem(builder.sign(key, hashes.SHA256()))
+
+
+def _pem(der: bytes) -> str:
+    body = base64.encodebytes(der).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n"

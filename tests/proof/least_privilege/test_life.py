@@ -1,0 +1,18 @@
+"""Least privilege in a run of the tests: the whole life, as `make prove` plays it. Most of its minutes are waiting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from demo import sam
+from demo.gateway import architecture
+from tests.proof.least_privilege import scenario, usage
+from tests.proof.least_privilege.difference import lines
+
+
+def test_each_permission_is_used_in_the_life_of_a_stack_and_no_statement_is_there_twice(tmp_path: Path) -> None:
+    sam.build(architecture())
+    found = usage(scenario.run(tmp_path / "life"))
+
+    assert lines(found) == []
+    assert found.redundant == []

@@ -1,0 +1,1 @@
+"""The parts of `make prove`, a module each."""

@@ -1,0 +1,105 @@
+"""Bundles of certificates that operators and partners upload, and what becomes of each certificate in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_rotation.pki import bundles
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.targets import limits
+from mtls_rotation.truststore import announcements, guards, plan
+from mtls_sidecar import trust_bundle
+from mtls_sidecar.errors import SidecarError
+from tests.kit import builders, odd
+from tests.proof.readers import Reader, ca, client
+from tests.proof.readers.bombs import CERTIFICATES, PEM
+from tests.proof.readers.mutation import encoded, parsed
+
+KEY = "anchors/static/partner.pem"
+
+
+def readers() -> Iterator[Reader]:
+    """See `Reader`."""
+    yield Reader(
+        "bundles of CA certificates",
+        _uploaded,
+        [pem(), pem().decode().encode("utf-16"), b"\xef\xbb\xbf" + pem().replace(b"\n", b"\r\n"), *odd_certificates()],
+        (bundles, plan, limits, announcements, guards),
+        (),
+        {**PEM, **CERTIFICATES, "CAs of two names": of_two_names, "UTF-16": _utf_16},
+        largest=2 << 20,
+    )
+    yield Reader(
+        "files of CA certificates, in the sidecar",
+        lambda data: trust_bundle.checked(data.decode(errors="replace"), "the server's CA in /ca.pem"),
+        [pem(), *odd_certificates()],
+        (trust_bundle,),
+        (SidecarError,),
+        {**PEM, **CERTIFICATES},
+        largest=1 << 20,
+    )
+
+
+def _uploaded(data: bytes) -> None:
+    entries = bundles.parse(data)
+    found = bundles.from_blocks(bundles.blocks(entries))
+    assert found == entries
+    static = tuple(plan.StaticEntry(KEY, it, number) for number, it in enumerate(entries, 1))
+    nothing: frozenset[Any] = frozenset()
+    decided = plan.decide(plan.Observation(builders.NOW, nothing, nothing, (), static=static), plan.Settings())
+    rendered = bundles.render(decided.anchors)
+    assert bundles.fingerprints(rendered) == frozenset(decided.anchors)
+    assert rendered.isascii()
+    for statement in (*announcements.rejections(decided, "s3://b/t"), *announcements.expiring(decided, builders.NOW)):
+        assert len(str(statement.event.detail)) < 50_000, "an event that EventBridge does not take"
+    guards.largest_contributors(decided)
+
+
+@cache
+def pem() -> bytes:
+    """Two CAs and a leaf, with words between them."""
+    return f"# ours\n{pki.to_pem(ca().certificate)}\n{pki.to_pem(client().certificate, *_others())}".encode()
+
+
+def _others() -> list[x509.Certificate]:
+    return builders.authorities(3)
+
+
+@cache
+def odd_certificates() -> tuple[bytes, ...]:
+    """Certificates that no CA should issue."""
+    made = (odd.twice_extended(), odd.of_version_4(), odd.with_a_long_name(), odd.numbered(-5), odd.numbered(0))
+    unknown = builders.with_an_unknown_key(client().certificate)
+    return (*(it.encode() for it in made), as_pem(unknown))
+
+
+def as_pem(der: bytes) -> bytes:
+    """A certificate's DER as PEM, whatever it is."""
+    import base64
+
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+
+
+def of_two_names(size: int) -> bytes:
+    """As many CAs of one name that have signed themselves as CAs below them."""
+    above, below = builders.authorities(2)
+    count = max(1, size // 1600)
+    return b"".join(_numbered(it, number) for number in range(count) for it in (above, below))
+
+
+def _numbered(certificate: x509.Certificate, number: int) -> bytes:
+    tree = parsed(certificate.public_bytes(Encoding.DER))
+    assert tree is not None
+    tree = deepcopy(tree)
+    tree[1][0][1][1][1] = b"\1" + number.to_bytes(8)
+    return as_pem(encoded(tree))
+
+
+def _utf_16(size: int) -> bytes:
+    return ("\ufeff" + "-----BEGIN CERTIFICATE-----\n\ud7ff" * (size // 60)).encode("utf-16-le")

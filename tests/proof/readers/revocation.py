@@ -1,0 +1,201 @@
+"""What operators upload to revoke certificates, and the lists that are made of it and read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_rotation.aws.bucket import Stored
+from mtls_rotation.errors import MtlsRotationError, RevocationUnknownError, UnusableNoticeError
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.revocation import check, crl, notices, register, state
+from mtls_rotation.revocation.register import Register, Source
+from mtlsctl import revocation as command
+from tests.kit import builders
+from tests.proof.readers import Reader, ca, client
+from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, within
+from tests.proof.readers.pem import odd_certificates
+
+_WEEK = timedelta(days=7)
+_WHERE = "s3://certificates/revoked/\x1b[2J"
+
+
+def readers() -> Iterator[Reader]:
+    """See `Reader`."""
+    named = {"issuer": "CN=Example CA,O=Example", "serial_number": "5E:01", "reason": "keyCompromise"}
+    whole = {"certificate": pki.to_pem(client().certificate), "reason": "superseded"}
+    pems = {**PEM, **CERTIFICATES}
+    many = {f"in a list: {name}": _in_list(it) for name, it in members(named, "issuer").items()}
+    yield Reader(
+        "notices of revocation",
+        _notice,
+        [
+            *(json.dumps(it).encode() for it in (named, whole, [named, whole] * 3)),
+            pki.to_pem(client().certificate).encode(),
+            *odd_certificates(),
+        ],
+        (notices,),
+        (UnusableNoticeError,),
+        {
+            **JSON,
+            **pems,
+            **within(whole, "certificate", bombs=pems),
+            **members(named, "issuer"),
+            **members(named, "serial_number"),
+            **members(named, "reason"),
+            **many,
+            "many notices": lambda size: json.dumps([named] * (size // 80)).encode(),
+        },
+        largest=1 << 20,
+    )
+    text = _register().render()
+    document = json.loads(text)
+    bombs = {
+        **JSON,
+        **members(document, "revoked"),
+        **members(document, "sources"),
+        **members(document, "revoked", 0, "serial_number"),
+        **members(document, "revoked", 0, "issuer"),
+        **members(document, "revoked", 0, "revoked_at"),
+    }
+    yield Reader("the revocation list", _list, [text], (register, crl), (ValueError,), bombs, largest=1 << 20)
+    yield Reader(
+        "the revocation list, in the authorizer", _check, [text], (check,), (RevocationUnknownError,), bombs, 1 << 20
+    )
+    kept = state.Notes(_register(), {"crl/ab.crl": '"etag"'}, {"mtls/billing": "v1"}).render()
+    whole_notes = json.loads(kept)
+    yield Reader(
+        "the revocation's notes",
+        _notes,
+        [kept, state.Notes().render()],
+        (state, register),
+        (),
+        {
+            **JSON,
+            **members(whole_notes, "crls"),
+            **members(whole_notes, "given_up"),
+            **members(whole_notes, "announced", "revoked"),
+        },
+        largest=1 << 20,
+    )
+    yield Reader(
+        "CRLs",
+        _crl,
+        list(_crls()),
+        (crl,),
+        (),
+        {
+            "many entries": lambda size: _crl_of(size // 60),
+            "zeros": lambda size: b"\x30\x83" + size.to_bytes(3) + b"\0" * size,
+            "deep": lambda size: b"\x30\x80" * (size // 2),
+        },
+        largest=1 << 20,
+    )
+    yield Reader(
+        "issuers and serial numbers, in mtlsctl",
+        _of_name,
+        [b"CN=Example CA, O=Example\n5E:01", b"CN=a\\,b+OU=\\C3\\BC\nABCDEF0123"],
+        (command, notices),
+        (MtlsRotationError,),
+        {
+            "commas": lambda size: b"CN=a," * (size // 5) + b"CN=a\n1",
+            "blanks": lambda size: b"CN=a," + b" " * size + b"CN=b\n1",
+            "backslashes": lambda size: b"CN=" + b"\\" * size + b"\n1",
+            "pluses": lambda size: b"CN=a" + b"+OU=a" * (size // 5) + b"\n1",
+            "digits": lambda size: b"CN=a\n" + b"9" * size,
+            "colons": lambda size: b"CN=a\n" + b":" * size,
+        },
+        largest=1 << 18,
+    )
+
+
+def _in_list(bomb: Any) -> Any:
+    return lambda size: b"[" + bomb(size // 2) + b"," + bomb(size // 2) + b"]"
+
+
+def _notice(data: bytes) -> None:
+    read = notices.parse(data, _WHERE)
+    made = Register.of({"revoked/a": Source("etag", read)}, Register(), builders.NOW)
+    assert Register.parse(made.render()) == made
+    assert check.parse(made.render()) == set(made.revoked)
+    # What was taken can be put on a CRL.
+    crl.build(ca().certificate, ca().key, made.revoked.values(), None, builders.NOW, _WEEK)
+    for it in made.revoked.values():
+        assert 0 < int(it.certificate.serial_number, 16) < 1 << 159
+
+
+@cache
+def _register() -> Register:
+    held = CertificateId.of(client().certificate)
+    sources = {
+        "revoked/a.json": Source("e1", (notices.Notice(held, "keyCompromise"),)),
+        "revoked/b.json": Source("e2", (notices.Notice(CertificateId(held.issuer, "5e01")),), "refused: why"),
+    }
+    return Register.of(sources, Register(), builders.NOW)
+
+
+def _list(data: bytes) -> None:
+    before = Register.parse(data)
+    # As a run of revocation goes on with it.
+    after = Register.of(before.sources, before, builders.NOW)
+    assert Register.parse(after.render()) == after
+    list(register.added(after, before)), list(register.withdrawn(after, before))
+    assert all(isinstance(it, str) for it in before.refused.values())
+    revoked = after.by(pki.subject(ca().certificate))
+    crl.build(ca().certificate, ca().key, revoked, None, builders.NOW, _WEEK)
+    crl.is_due(ca().certificate, revoked, x509.load_der_x509_crl(_crl_of(1)), builders.NOW)
+    check.parse(after.render())
+
+
+def _notes(data: bytes) -> None:
+    read = state.Notes.parse(data)
+    assert read is None or state.Notes.parse(read.render()) == read
+
+
+def _check(data: bytes) -> None:
+    stored = Stored(data, "etag", "v1")
+    bucket = SimpleNamespace(name="certificates", newer=lambda *_: stored)
+    revoked = check.RevocationCheck(cast("Any", bucket), timedelta(seconds=60)).revoked()
+    assert all(it.issuer + it.serial_number for it in revoked)
+
+
+@cache
+def _crl_of(entries: int) -> bytes:
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca().certificate.subject)
+    builder = builder.last_update(builders.NOW).next_update(builders.NOW + _WEEK)
+    for number in range(entries):
+        entry = x509.RevokedCertificateBuilder().serial_number(number + 1).revocation_date(builders.NOW)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(ca().key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def _crls() -> Iterator[bytes]:
+    revoked = tuple(_register().revoked.values())
+    yield crl.build(ca().certificate, ca().key, revoked, None, builders.NOW, _WEEK)
+    yield _crl_of(3)
+    yield crl.build(ca().certificate, ca().key, (), None, builders.NOW, _WEEK)
+
+
+def _crl(data: bytes) -> None:
+    """As a run of revocation takes the CRL that is there."""
+    previous = crl.parse(data)
+    revoked = tuple(_register().revoked.values())
+    if crl.is_due(ca().certificate, revoked, previous, builders.NOW):
+        made = crl.build(ca().certificate, ca().key, revoked, previous, builders.NOW, _WEEK)
+        number = x509.load_der_x509_crl(made).extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        assert number < 1 << 159, "a number that no CRL may have (RFC 5280, section 5.2.3)"
+
+
+def _of_name(data: bytes) -> None:
+    issuer, _, serial = data.decode("utf-8", "surrogateescape").partition("\n")
+    target = command.of_name(issuer, serial, "unspecified")
+    command.notice_key(target, ())

@@ -1,0 +1,104 @@
+"""What lies in the bucket besides: the sync's notes, and the keys of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+from mtls_rotation import timing
+from mtls_rotation.contract import layout
+from mtls_rotation.pki import bundles
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.truststore import announcements, plan, state
+from mtls_rotation.truststore.rollout import Told
+from mtls_rotation.truststore.state import AnchorObject, Notes
+from tests.kit import builders
+from tests.proof.readers import Reader, ca, client
+from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, repeated, within
+
+
+def readers() -> Iterator[Reader]:
+    """See `Reader`."""
+    text = _sample().render()
+    document = json.loads(text)
+    where = ("objects", "anchors/static/a.pem", 1, 0)
+    yield Reader(
+        "the sync's notes",
+        _notes,
+        [text, Notes().render()],
+        (state, announcements, bundles),
+        (),
+        {
+            **JSON,
+            **within(document, *where, bombs={**PEM, **CERTIFICATES}),
+            **members(document, "said"),
+            **members(document, "told"),
+            **members(document, "unused_since"),
+            **members(document, "objects"),
+        },
+        largest=1 << 20,
+    )
+    issued = layout.IssuedKey("ab" * 32, "mtls/billing", "v-1", "5e01", not_after=builders.NOW)
+    authority = layout.IssuedKey("ab" * 32, "mtls/ca", "v-1", "ca", authority=True)
+    outside = layout.OutsideKey("mtls/billing", "v-1", "5e01", builders.NOW)
+    yield Reader(
+        "keys of objects",
+        _key,
+        [str(it).encode() for it in (issued, authority, outside)],
+        (layout, timing),
+        (),
+        {
+            name: repeated(part, b"issued/", b"/s/v.1.pem")
+            for name, part in {
+                "slashes": b"/",
+                "points": b".",
+                "ends": b".pem",
+                "marks": b".ca",
+                "digits": b"9",
+            }.items()
+        },
+    )
+
+
+def _sample() -> Notes:
+    fingerprint = pki.fingerprint(ca().certificate)
+    entries = (ca().certificate, client().certificate, bundles.Unreadable("no PEM certificate in it"))
+    return Notes(
+        unused_since={fingerprint: builders.NOW - timedelta(hours=1)},
+        said=frozenset({"Truststore Drift: 0123456789abcdef"}),
+        told={"api.example.com": Told("v1", builders.NOW)},
+        objects={"anchors/static/a.pem": AnchorObject('"etag"', entries)},
+    )
+
+
+def _notes(data: bytes) -> None:
+    """As a sync goes on with them."""
+    read = Notes.parse(data)
+    assert Notes.parse(read.render()) == read
+    static = tuple(
+        plan.StaticEntry(key, it, number)
+        for key, content in read.objects.items()
+        for number, it in enumerate(content.entries, 1)
+    )
+    deployed = {pki.fingerprint(ca().certificate): ca().certificate}
+    nothing: frozenset[tuple[str, str]] = frozenset()
+    seen = plan.Observation(
+        builders.NOW, nothing, nothing, (), static=static, deployed=deployed, unused_since=read.unused_since
+    )
+    decided = plan.decide(seen, plan.Settings())
+    events, said = announcements.to_say(
+        announcements.rejections(decided, "s3://b/t"), read.said, ["Truststore Anchor Rejected"]
+    )
+    Notes(decided.unused_since, said, read.told, read.objects).render()
+    assert all(it.version_id + it.at.strftime("%z") for it in read.told.values())
+    json.dumps([event.detail for event in events])
+
+
+def _key(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    for kind in (layout.IssuedKey, layout.OutsideKey):
+        read = kind.parse(text)
+        assert read is None or str(read) == text, f"{text!r} is read as {str(read)!r}"
+    moment = timing.from_compact(text.rpartition(".")[2])
+    assert moment is None or moment.tzinfo is not None

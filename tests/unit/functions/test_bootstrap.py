@@ -1,0 +1,339 @@
+"""The bootstrap: through its own handler with CloudFormation's payloads, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
+from typing import Any, cast
+
+import boto3
+import pytest
+
+from mtls_rotation.contract.layout import REVOCATION_LIST, TRUSTSTORE, crl_key
+from mtls_rotation.errors import DomainBusyError, InvalidSecretError, OutOfTimeError
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.revocation import crl
+from mtls_rotation.stack.bootstrap import SecretDefinition
+from mtls_rotation.stack.removal import Removal
+from mtls_rotation.timing import utc_now
+from tests.kit import builders
+from tests.kit.lambda_functions import Context, load, sample
+from tests.kit.serving import serving
+from tests.kit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
+
+
+class Cloudformation(ThreadingHTTPServer):
+    """Where CloudFormation waits for an answer."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Put)
+        self.answers: list[dict[str, Any]] = []
+        self.content_types: list[str | None] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/answer?X-Amz-Signature=0"
+
+
+class _Put(BaseHTTPRequestHandler):
+    def do_PUT(self) -> None:
+        server = cast("Cloudformation", self.server)
+        server.answers.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        server.content_types.append(self.headers["content-type"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the standard library
+        pass
+
+
+@pytest.fixture(scope="module")
+def _cloudformation() -> Iterator[Cloudformation]:
+    with serving(Cloudformation()) as server:
+        yield server
+
+
+@pytest.fixture
+def cloudformation(_cloudformation: Cloudformation) -> Cloudformation:
+    _cloudformation.answers.clear()
+    return _cloudformation
+
+
+@pytest.fixture
+def new(empty_stack: Stack) -> Stack:
+    """A stack as the template has made it when the custom resource's turn comes: secrets without a value."""
+    for name in (CA, CLIENT):
+        empty_stack.add_secret(name, None, rotates=False)
+    return empty_stack
+
+
+@pytest.fixture
+def app(new: Stack, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return load("bootstrap", monkeypatch)
+
+
+def run(app: ModuleType, new: Stack, server: Cloudformation, name: str, **properties: Any) -> dict[str, Any]:
+    """Send a sample payload; CloudFormation's answer. What follows goes by the clock that the function has."""
+    new.now = utc_now()
+    event = sample(name, new, ResponseURL=server.url)
+    event["ResourceProperties"] |= properties
+    app.handler(event, Context())
+    return server.answers[-1]
+
+
+def test_the_first_run_makes_all_that_the_stack_needs_to_go_on(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    answer = run(app, new, cloudformation, "bootstrap-create")
+
+    ca = new.certificate(new.at("AWSCURRENT", CA), CA)
+    anchor = pki.fingerprint(ca)
+    assert ca.subject.rfc4514_string() == "CN=mtls-rotation CA"
+    assert f"anchors/managed/{anchor}.pem" in new.objects()
+    assert new.published() == {anchor}
+    client = new.value(new.at("AWSCURRENT"))
+    assert client["request"]["common_name"] == "mtls-client"
+    assert client["issuer"] == {"type": "secretsmanager", "ca_secret": new.secrets.record(CA).arn}
+    assert "certificate" not in client
+    stored = new.bucket.read(TRUSTSTORE)
+    assert stored
+    assert (answer["Status"], answer["Data"]) == (
+        "SUCCESS",
+        {"TruststoreUri": f"s3://{BUCKET}/{TRUSTSTORE}", "TruststoreVersion": stored.version_id},
+    )
+
+
+def test_the_first_run_makes_the_lists_that_the_authorizer_and_servers_elsewhere_read(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(app, new, cloudformation, "bootstrap-create")
+
+    ca = new.certificate(new.at("AWSCURRENT", CA), CA)
+    assert json.loads(new.objects()[REVOCATION_LIST])["revoked"] == []
+    found = crl.parse(new.objects()[crl_key(pki.fingerprint(ca))])
+    assert found is not None
+    assert found.is_signature_valid(ca.public_key())  # type: ignore[arg-type]
+
+
+def test_the_answer_is_what_cloudformation_asks_for(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    event = sample("bootstrap-create")
+    created = run(app, new, cloudformation, "bootstrap-create")
+    updated = run(app, new, cloudformation, "bootstrap-update")
+
+    echoed = ("StackId", "RequestId", "LogicalResourceId")
+    assert [created[key] for key in echoed] == [event[key] for key in echoed]
+    assert created["PhysicalResourceId"] == updated["PhysicalResourceId"], "an update would be taken for a replacement"
+    assert set(cloudformation.content_types) <= {None, ""}
+
+
+def test_what_the_bootstrap_leaves_can_be_rotated(new: Stack, app: ModuleType, cloudformation: Cloudformation) -> None:
+    run(app, new, cloudformation, "bootstrap-create")
+    for secret in (CLIENT, CA):
+        new.secrets.enable_rotation(secret)
+        assert new.rotate(secret) == new.at("AWSCURRENT", secret)
+
+
+def test_a_repeat_of_the_same_request_changes_nothing(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    first = run(app, new, cloudformation, "bootstrap-create")
+    before, ca = new.snapshot(), new.labels(CA)
+
+    assert run(app, new, cloudformation, "bootstrap-create") == first
+    assert (new.snapshot(), new.labels(CA)) == (before, ca)
+    assert new.object_versions(TRUSTSTORE) == 1
+
+
+def test_an_update_of_the_definition_keeps_certificate_and_key(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(app, new, cloudformation, "bootstrap-create")
+    new.secrets.enable_rotation(CLIENT)
+    rotated = new.value(new.rotate())
+    ca = new.value(new.at("AWSCURRENT", CA), CA)
+    run(app, new, cloudformation, "bootstrap-update", CaValidityDays="365")
+
+    updated = new.value(new.at("AWSCURRENT"))
+    assert updated["request"] | {"organization": "Example Ltd", "validity_days": 14} == updated["request"]
+    assert updated["request"]["dns_names"] == ["billing.example.com"]
+    kept = ("certificate", "private_key", "anchor", "serial_number", "not_after")
+    assert [updated[key] for key in kept] == [rotated[key] for key in kept]
+    now = new.value(new.at("AWSCURRENT", CA), CA)
+    assert now["request"]["validity_days"] == 365
+    assert [now[key] for key in kept] == [ca[key] for key in kept]
+
+
+def test_what_the_operator_added_to_a_secret_survives_an_update(new: Stack) -> None:
+    own = builders.client_definition() | {"owner": "team"}
+    new.versions.put_current(CLIENT, "o" * 32, json.dumps(own))
+    definition = SecretDefinition(CLIENT, builders.client_definition(request={"common_name": "renamed"}))
+    new.bootstrap.run(SecretDefinition(CA, builders.ca_definition()), definition, "request-1", new.time.deadline())
+
+    value = new.value(new.at("AWSCURRENT"))
+    assert (value["owner"], value["request"]["common_name"]) == ("team", "renamed")
+
+
+@pytest.mark.parametrize("broken", ["ca", "client"])
+def test_a_bad_definition_writes_nothing_of_either_secret(new: Stack, broken: str) -> None:
+    ca, client = builders.ca_definition(), builders.client_definition()
+    (ca if broken == "ca" else client)["request"] = {"common_name": ""}
+    with pytest.raises(InvalidSecretError, match="the definition of secret"):
+        new.bootstrap.run(SecretDefinition(CA, ca), SecretDefinition(CLIENT, client), "r", new.time.deadline())
+
+    assert (new.labels(CA), new.labels(CLIENT), new.objects()) == ({}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("properties", "reason"),
+    [
+        ({"ClientCommonName": "c" * 65}, "at most 64 characters"),
+        ({"ClientValidityDays": "many"}, "ClientValidityDays: found 'many'; expected a whole number"),
+        ({"CaCommonName": ""}, "CaCommonName: found nothing"),
+        ({"ClientDnsNames": ["-bad-"]}, "a DNS name"),
+        ({"EndpointUrl": "https://a.example", "EndpointServerCa": "%%%"}, "a PEM file in base64"),
+        ({"EndpointUrl": "https://a.example", "EndpointServerCa": "eA=="}, "the PEM of one CA certificate"),
+        ({"AllowList": '{"routes": {"GET /": ["billing"]}}'}, "the template's parameter AllowList: found an unusable"),
+        ({"ProxyRoutes": '{"routes": {"a": {"upstream": "http://a.example"}}}'}, "parameter ProxyRoutes: found an"),
+        ({"ProxyRoutes": "eyJyb3V0ZXMiOiB7fX0="}, "parameter ProxyRoutes: found an unusable routes"),
+        ({"ProxyRoutes": "no base64!"}, "the base64 of one"),
+        ({"AllowListParameter": "/not/there"}, "parameter /not/there of Systems Manager: found"),
+    ],
+)
+def test_a_failure_is_answered_with_its_reason(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation, properties: dict[str, Any], reason: str
+) -> None:
+    answer = run(app, new, cloudformation, "bootstrap-create", **properties)
+
+    assert answer["Status"] == "FAILED"
+    assert reason in answer["Reason"]
+    assert Context().log_stream_name in answer["Reason"]
+    assert (new.labels(CA), new.labels(CLIENT), new.objects()) == ({}, {}, {})
+
+
+def test_delete_succeeds_and_touches_nothing(new: Stack, app: ModuleType, cloudformation: Cloudformation) -> None:
+    run(app, new, cloudformation, "bootstrap-create")
+    before = new.snapshot()
+    answer = run(app, new, cloudformation, "bootstrap-delete")
+
+    assert answer["Status"] == "SUCCESS"
+    assert new.snapshot() == before
+
+
+def test_a_document_of_systems_manager_is_looked_at_before_anything_is_made(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    ssm = boto3.client("ssm", region_name="us-east-1")
+    routes = {"routes": {"billing": {"upstream": "https://api.partner.example"}}}
+    ssm.put_parameter(Name="/mtls/routes", Type="String", Value="{}")
+    refused = run(app, new, cloudformation, "bootstrap-create", ProxyRoutesParameter="/mtls/routes")
+    assert refused["Status"] == "FAILED"
+    assert "parameter /mtls/routes of Systems Manager: found an unusable routes" in refused["Reason"]
+    assert new.objects() == {}
+
+    ssm.put_parameter(Name="/mtls/routes", Type="String", Value=json.dumps(routes), Overwrite=True)
+    answer = run(app, new, cloudformation, "bootstrap-create", ProxyRoutesParameter="/mtls/routes")
+    assert answer["Status"] == "SUCCESS"
+
+
+def test_delete_takes_the_data_with_it_where_that_was_asked_for(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(app, new, cloudformation, "bootstrap-create")
+    new.clients.s3.delete_object(Bucket=BUCKET, Key=TRUSTSTORE)
+    for _ in range(2):
+        answer = run(app, new, cloudformation, "bootstrap-delete", OnDelete="delete")
+        assert answer["Status"] == "SUCCESS", answer["Reason"]
+
+    assert new.clients.s3.list_buckets()["Buckets"] == []
+    for name in (CA, CLIENT):
+        assert "DeletedDate" in new.clients.secretsmanager.describe_secret(SecretId=name)
+
+
+def test_a_bucket_with_more_than_can_be_deleted_in_the_time_is_emptied_by_the_next_try(new: Stack) -> None:
+    for number in range(3):
+        new.clients.s3.put_object(Bucket=BUCKET, Key=f"revoked/{number}", Body=b"x")
+    removal = Removal(new.clients.s3, new.clients.secretsmanager, BUCKET)
+    with pytest.raises(OutOfTimeError, match="Delete the stack again"):
+        removal.run([CA], new.time.deadline(0.0))
+    assert new.objects()
+
+    removal.run([CA], new.time.deadline())
+    assert new.clients.s3.list_buckets()["Buckets"] == []
+
+
+def test_a_bucket_that_another_function_writes_to_meanwhile_is_emptied_again(
+    new: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = iter(["revocation/list.json", "crl/late.crl"])
+    delete_bucket = new.clients.s3.delete_bucket
+
+    def delete(**request: Any) -> Any:
+        if key := next(late, None):
+            new.clients.s3.put_object(Bucket=BUCKET, Key=key, Body=b"late")
+        return delete_bucket(**request)
+
+    monkeypatch.setattr(new.clients.s3, "delete_bucket", delete)
+    Removal(new.clients.s3, new.clients.secretsmanager, BUCKET).run([], new.time.deadline())
+
+    assert new.clients.s3.list_buckets()["Buckets"] == []
+
+
+def test_delete_succeeds_where_nothing_was_ever_made(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    answer = run(app, new, cloudformation, "bootstrap-delete", ClientValidityDays="many")
+    assert answer["Status"] == "SUCCESS"
+
+
+def test_an_update_returns_the_version_that_the_domain_runs(new: Stack) -> None:
+    definitions = (
+        SecretDefinition(CA, builders.ca_definition()),
+        SecretDefinition(CLIENT, builders.client_definition()),
+    )
+    first = new.bootstrap.run(*definitions, "request-1", new.time.deadline())
+    new.with_gateway()
+    partner = pki.to_pem(builders.foreign())
+    new.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())
+    new.reconcile()
+    running = new.gateway.domains[DOMAIN].version_id
+    second = new.bootstrap.run(*definitions, "request-2", new.time.deadline())
+
+    assert running != first.truststore_version
+    assert second.truststore_version == running
+
+
+def test_an_update_waits_for_a_domain_that_takes_no_update_just_now(new: Stack) -> None:
+    definitions = (
+        SecretDefinition(CA, builders.ca_definition()),
+        SecretDefinition(CLIENT, builders.client_definition()),
+    )
+    new.bootstrap.run(*definitions, "request-1", new.time.deadline())
+    new.with_gateway()
+    partner = pki.to_pem(builders.foreign())
+    new.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())
+    new.gateway.refuse_updates = "TooManyRequestsException"
+
+    def relent() -> None:
+        new.gateway.refuse_updates = None
+        new.gateway.settle()
+
+    new.time.meanwhile.append(relent)
+    result = new.bootstrap.run(*definitions, "request-2", new.time.deadline())
+    assert new.gateway.domains[DOMAIN].version_id == result.truststore_version
+    assert len(new.deployed()) == 2
+
+
+def test_an_update_that_has_no_time_left_to_wait_says_so_before_the_function_is_ended(new: Stack) -> None:
+    ca, client = builders.ca_definition(), builders.client_definition()
+    definitions = (SecretDefinition(CA, ca), SecretDefinition(CLIENT, client))
+    new.bootstrap.run(*definitions, "request-1", new.time.deadline())
+    new.with_gateway()
+    partner = pki.to_pem(builders.foreign())
+    new.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())
+    new.gateway.refuse_updates = "TooManyRequestsException"
+    began = new.time.now
+    with pytest.raises(DomainBusyError, match="no time left to wait until it takes an update"):
+        new.bootstrap.run(*definitions, "request-2", new.time.deadline(100.0))
+
+    assert new.time.now - began <= 100

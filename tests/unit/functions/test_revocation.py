@@ -1,0 +1,61 @@
+"""The revocation function, through its own handler with EventBridge's payloads."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mtls_rotation.errors import InvalidSettingsError
+from mtls_rotation.pki import certificates as pki
+from tests.kit import builders
+from tests.kit.lambda_functions import Context, load, sample
+from tests.kit.stack import BUCKET, Stack
+
+
+def counts(out: str) -> dict[str, float]:
+    """The metrics of the last run."""
+    found = [json.loads(line) for line in out.splitlines() if '"_aws"' in line]
+    return {name: value[0] for name, value in found[-1].items() if isinstance(value, list)}
+
+
+def test_an_upload_is_taken_in_and_counted(
+    stack: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = sample("revocation-notice")
+    app = load("revocation", monkeypatch)
+    app.handler(event, Context())
+    assert counts(capsys.readouterr().out) == {
+        "CertificatesRevoked": 0,
+        "RevocationsRefused": 0,
+        "RevocationListsPublished": 1,
+        "RevocationFailed": 0,
+    }
+
+    leaf = builders.leaf(ca).certificate
+    key = event["detail"]["object"]["key"]
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=key, Body=pki.to_pem(leaf).encode())
+    app.handler(event, Context())
+    assert counts(capsys.readouterr().out)["CertificatesRevoked"] == 1
+
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/bad", Body=b"oops")
+    app.handler(event, Context())
+    assert counts(capsys.readouterr().out)["RevocationsRefused"] == 1
+
+
+def test_what_cannot_be_done_is_counted_and_said(
+    stack: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stack.file(builders.root("Gone CA"), "gone", "0" * 32, authority=True)
+    app = load("revocation", monkeypatch)
+    app.handler(sample("revocation-schedule"), Context())
+    assert counts(capsys.readouterr().out)["RevocationFailed"] == 1
+    assert [it for it in caplog.records if "secret gone" in str(getattr(it, "problems", ""))]
+
+    fails = load("revocation", monkeypatch, CRL_VALIDITY_DAYS="0")
+    with pytest.raises(InvalidSettingsError, match="CRL_VALIDITY_DAYS"):
+        fails.handler(sample("revocation-schedule"), Context())
+    assert counts(capsys.readouterr().out) == {"RevocationFailed": 1}

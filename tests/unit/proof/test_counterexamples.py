@@ -1,0 +1,97 @@
+"""Histories that once broke a promise, each told plainly. `tests.proof.parts.histories` found them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from mtls_rotation.errors import TruststoreGuardError
+from mtls_rotation.pki import certificates as pki
+from tests.kit import builders
+from tests.kit.stack import CA, CLIENT, DOMAIN
+from tests.proof.world import SECOND_DOMAIN, World, endpoint_of
+
+DAY = 86400
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A stack with a CA and a client that holds a certificate."""
+    world = World.begun()
+    with endpoint_of(world):
+        yield world
+        world.abandon()
+
+
+def settle(world: World) -> None:
+    world.settle()
+    world.require_settled()
+
+
+@pytest.mark.parametrize("name", [CA, CLIENT])
+def test_a_rotation_that_stood_still_until_its_certificate_expired_does_not_stand_still_for_ever(
+    world: World, name: str
+) -> None:
+    """Secrets Manager goes on with the same token, which goes on giving the same certificate."""
+    world.operator(world.secrets.rotate_secret, SecretId=name)
+    (run,) = world.runs
+    world.go(world.start_step(run))
+    world.pass_seconds(12 * DAY)
+    settle(world)
+
+
+def test_what_is_new_does_not_wait_until_somebody_has_looked_at_what_would_go(world: World) -> None:
+    """A CA that was rotated some times in a row leaves as many anchors at once, more than a guard lets go unasked.
+
+    Every rotation to a new CA waited then, for as long as nobody came; so did every client that hangs on it.
+    """
+    for _ in range(5):
+        assert world.rotate_through(CA)
+    for _ in range(2):
+        assert world.rotate_through(CLIENT)
+    retired = len(world.deployed()) - 1
+    world.pass_seconds(7200)
+    world.deliver_all()  # they are noted as unused
+    world.pass_seconds(7200)
+    sync = world.start_sync()
+    world.go(sync)
+    assert isinstance(sync.failure, TruststoreGuardError)
+
+    assert world.rotate_through(CA)
+    assert len(world.deployed()) == retired + 2
+    assert world.rotate_through(CLIENT)
+    settle(world)
+
+
+def test_what_is_new_reaches_a_busy_domain_while_what_would_go_is_held_back(world: World) -> None:
+    """The run that publishes finds the domain updating; a later one, with nothing to publish, brings it on."""
+    for _ in range(5):
+        assert world.rotate_through(CA)
+    for _ in range(2):
+        assert world.rotate_through(CLIENT)
+    world.pass_seconds(7200)
+    world.deliver_all()
+    world.pass_seconds(7200)
+    world.gateway.domains[DOMAIN].status = "UPDATING"
+    world.settling[DOMAIN] = world.moment + timedelta(seconds=60)
+
+    assert world.rotate_through(CA)
+
+
+def test_the_thirty_seconds_count_from_when_the_update_was_taken(world: World) -> None:
+    """Not from when it was decided on: the calls in between take time, too. The world refuses one that is early."""
+    world.add_domains(SECOND_DOMAIN)
+    world.running[SECOND_DOMAIN] = list(world.running[DOMAIN])
+    pem = pki.to_pem(builders.foreign(not_before=world.moment - timedelta(days=1)))
+    world.upload("anchors/static/partner.pem", pem.encode())
+    quick = world.wire.tick
+    world.wire.tick = lambda: world.shared_time.tick(timedelta(seconds=1))
+    world.go(world.start_sync(world.queue))
+    world.wire.tick = quick
+    while len(world.gateway.updates) < 2:
+        world.pass_seconds(1)
+        world.go(world.start_sync(world.queue))
+
+    assert {name for name, _ in world.gateway.updates} == {DOMAIN, SECOND_DOMAIN}

@@ -1,0 +1,173 @@
+"""The revocation list as the authorizer asks it: never older than its time to live, and cheap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+
+from mtls_rotation.contract import layout
+from mtls_rotation.errors import RevocationUnknownError
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.revocation.check import Moment, RevocationCheck
+from tests.kit import builders
+from tests.kit.fakes import refused
+from tests.kit.stack import BUCKET, Stack
+
+TTL = 60.0
+
+
+@dataclass
+class Asked:
+    """A check on a clock that a test moves; S3 counts its calls and can be broken."""
+
+    stack: Stack
+    now: float = 1000.0
+    frozen: float = 0.0
+    broken: Exception | None = None
+    takes: float = 0.0
+    answers: list[bool] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        newer = self.stack.bucket.newer
+
+        def counted(key: str, known: Any) -> Any:
+            if self.broken:
+                self.answers.append(False)
+                raise self.broken
+            found = newer(key, known)
+            self.now += self.takes
+            self.answers.append(found is not known)
+            return found
+
+        self.stack.bucket.newer = counted  # type: ignore[method-assign]
+
+    def check(self, *, fail_open: bool = False, tries: int = 1) -> RevocationCheck:
+        return RevocationCheck(
+            self.stack.bucket,
+            timedelta(seconds=TTL),
+            fail_open=fail_open,
+            clock=self.clock,
+            tries=lambda: range(tries),
+        )
+
+    def clock(self) -> Moment:
+        """The monotonic clock does not count the seconds for which the environment was frozen."""
+        return Moment(self.now, 1_790_000_000 + self.now + self.frozen)
+
+
+@pytest.fixture
+def asked(stack: Stack) -> Asked:
+    stack.revocation.run()
+    return Asked(stack)
+
+
+def revoke(stack: Stack, ca: pki.CertifiedKey) -> CertificateId:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke(pki.serial(leaf), pki.to_pem(leaf))
+    return CertificateId.of(leaf)
+
+
+def test_a_revoked_certificate_is_known_within_the_time_to_live(asked: Asked, ca: pki.CertifiedKey) -> None:
+    check = asked.check()
+    assert check.revoked() == frozenset()
+    certificate = revoke(asked.stack, ca)
+    asked.now += TTL
+
+    assert check.revoked() == {certificate}
+
+
+def test_one_read_serves_half_the_time_to_live_and_an_unchanged_list_is_not_sent_again(asked: Asked) -> None:
+    check = asked.check()
+    for _ in range(100):
+        check.revoked()
+    assert asked.answers == [True]
+    asked.now += TTL / 2
+    for _ in range(100):
+        check.revoked()
+    assert asked.answers == [True, False]
+
+
+def test_while_s3_fails_the_list_serves_for_the_rest_of_its_time_and_then_nobody_is_let_in(
+    asked: Asked, ca: pki.CertifiedKey
+) -> None:
+    certificate = revoke(asked.stack, ca)
+    check = asked.check()
+    check.revoked()
+    asked.broken = ConnectTimeoutError(endpoint_url="https://s3")
+    asked.now += TTL
+    assert check.revoked() == {certificate}
+    asked.now += 0.1
+    with pytest.raises(RevocationUnknownError, match="MTLS-208"):
+        check.revoked()
+
+    asked.broken = None
+    asked.now += 1.0
+    assert check.revoked() == {certificate}
+
+
+def test_by_choice_the_last_list_serves_beyond_its_time(asked: Asked, ca: pki.CertifiedKey) -> None:
+    certificate = revoke(asked.stack, ca)
+    check = asked.check(fail_open=True)
+    check.revoked()
+    asked.broken = refused("SlowDown", "GetObject")
+    asked.now += 10 * TTL
+
+    assert check.revoked() == {certificate}
+
+
+def test_time_for_which_the_environment_was_frozen_counts(asked: Asked, ca: pki.CertifiedKey) -> None:
+    check = asked.check()
+    check.revoked()
+    certificate = revoke(asked.stack, ca)
+    asked.frozen += 600
+
+    assert check.revoked() == {certificate}
+
+
+def test_a_clock_that_was_set_back_makes_nothing_younger(asked: Asked, ca: pki.CertifiedKey) -> None:
+    check = asked.check()
+    check.revoked()
+    certificate = revoke(asked.stack, ca)
+    asked.frozen -= 600
+
+    assert check.revoked() == {certificate}
+
+
+def test_the_list_is_as_old_as_the_request_for_it(asked: Asked) -> None:
+    asked.takes = TTL
+    check = asked.check()
+    check.revoked()
+    asked.takes, asked.broken = 0.0, refused("SlowDown", "GetObject")
+    asked.now += 1
+
+    with pytest.raises(RevocationUnknownError):
+        check.revoked()
+
+
+def test_a_failing_s3_is_not_asked_for_each_request(asked: Asked) -> None:
+    asked.broken = refused("SlowDown", "GetObject")
+    check = asked.check()
+    for _ in range(50):
+        with pytest.raises(RevocationUnknownError):
+            check.revoked()
+    assert len(asked.answers) == 1
+    asked.now += 1.0
+    asked.broken = None
+    assert check.revoked() == frozenset()
+
+
+@pytest.mark.parametrize("body", [None, b"", b"[]", b'{"revoked": [{}]}', b"\xff"])
+def test_a_list_that_is_missing_or_broken_lets_nobody_in(asked: Asked, body: bytes | None) -> None:
+    s3 = asked.stack.clients.s3
+    if body is None:
+        s3.delete_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST)
+    else:
+        s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=body)
+
+    with pytest.raises(RevocationUnknownError):
+        asked.check().revoked()

@@ -1,0 +1,656 @@
+"""Revoking is one act: an upload, from which come the list, the CRLs and the rotation of what was revoked."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from mtls_rotation.contract import layout
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.pki.request import KeyAlgorithm
+from mtls_rotation.revocation import crl, notices
+from mtls_rotation.revocation.register import Register
+from mtls_rotation.rotation.request import Step
+from tests.kit import builders, odd
+from tests.kit.fakes import refused
+from tests.kit.stack import BUCKET, CA, CLIENT, Stack
+
+
+def register(stack: Stack) -> Register:
+    stored = stack.bucket.read(layout.REVOCATION_LIST)
+    assert stored
+    return Register.parse(stored.body)
+
+
+def published_crl(stack: Stack, ca: x509.Certificate) -> x509.CertificateRevocationList:
+    stored = stack.bucket.read(layout.crl_key(pki.fingerprint(ca)))
+    assert stored
+    found = crl.parse(stored.body)
+    assert found is not None
+    return found
+
+
+def crl_number(found: x509.CertificateRevocationList) -> int:
+    return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def notice(certificate: x509.Certificate, **more: str) -> str:
+    identity = CertificateId.of(certificate)
+    return json.dumps({"issuer": identity.issuer, "serial_number": identity.serial_number} | more)
+
+
+def test_before_anything_is_revoked_the_list_is_there_and_every_ca_has_its_crl(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    result = stack.revocation.run()
+
+    assert result.crls == (pki.fingerprint(ca.certificate),)
+    assert not result.problems
+    assert register(stack).revoked == {}
+    found = published_crl(stack, ca.certificate)
+    assert list(found) == []
+    assert found.is_signature_valid(ca.certificate.public_key())  # type: ignore[arg-type]
+    assert found.issuer == ca.certificate.subject
+
+
+def test_a_second_run_writes_nothing(stack: Stack, ca: pki.CertifiedKey) -> None:
+    stack.revocation.run()
+    stack.heard()
+    result = stack.revocation.run()
+
+    assert result.crls == ()
+    assert stack.object_versions(layout.REVOCATION_LIST) == 1
+    assert stack.object_versions(layout.crl_key(pki.fingerprint(ca.certificate))) == 1
+    assert stack.heard() == []
+
+
+def test_certificates_that_are_filed_under_an_old_key_too_are_revoked_once(stack: Stack, ca: pki.CertifiedKey) -> None:
+    token = stack.rotate()
+    stack.file_again_without_ends()
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(token)))
+
+    assert result.rotated == (CLIENT,)
+    assert result.crls == (pki.fingerprint(ca.certificate),)
+    assert not result.problems
+
+
+@pytest.mark.parametrize("form", ["pem", "json", "json with a certificate", "a list"])
+def test_an_uploaded_certificate_is_on_the_list_and_on_the_crl_and_its_secret_is_rotated(
+    stack: Stack, ca: pki.CertifiedKey, form: str
+) -> None:
+    token = stack.rotate()
+    leaf = stack.certificate(token)
+    bodies = {
+        "pem": f"This one was lost.\n{pki.to_pem(leaf)}",
+        "json": notice(leaf, reason="keyCompromise"),
+        "json with a certificate": json.dumps({"certificate": pki.to_pem(leaf), "reason": "superseded"}),
+        "a list": f"[{notice(leaf)}]",
+    }
+    result = stack.revoke("lost", bodies[form])
+
+    assert [it.certificate for it in result.added] == [CertificateId.of(leaf)]
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    entry = published_crl(stack, ca.certificate).get_revoked_certificate_by_serial_number(leaf.serial_number)
+    assert entry is not None
+    assert entry.revocation_date_utc == stack.moment.replace(microsecond=0)
+    assert result.rotated == (CLIENT,)
+    assert [name for name, _ in stack.secrets.rotations] == [CLIENT]
+    (event,) = stack.heard("Certificate Revoked")
+    assert event["detail"]["serial_number"] == pki.serial(leaf)
+
+
+def test_what_was_rotated_is_not_rotated_again(stack: Stack) -> None:
+    token = stack.rotate()
+    stack.revoke("lost.pem", pki.to_pem(stack.certificate(token)))
+    ((_, successor),) = stack.secrets.rotations
+    for step in Step:
+        stack.step(step, successor)
+
+    assert stack.revocation.run().rotated == ()
+    assert len(stack.secrets.rotations) == 1
+    assert stack.at("AWSPREVIOUS") == token
+
+
+def test_a_revoked_certificate_that_is_still_pending_never_becomes_current(stack: Stack) -> None:
+    first = stack.rotate()
+    pending = stack.begin()
+    stack.step(Step.CREATE, pending)
+    stack.revoke("leaked.pem", pki.to_pem(stack.certificate(pending)))
+
+    assert stack.at("AWSPENDING") != pending
+    assert stack.at("AWSCURRENT") == first
+    assert stack.secrets.rotations == [(CLIENT, stack.at("AWSPENDING"))]
+
+
+def test_a_rotation_that_is_under_way_goes_on_when_the_current_certificate_is_revoked(stack: Stack) -> None:
+    first = stack.rotate()
+    pending = stack.begin()
+    stack.step(Step.CREATE, pending)
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(first)))
+
+    assert result.rotated == (CLIENT,)
+    assert stack.secrets.rotations == [(CLIENT, pending)]
+
+
+def test_a_certificate_of_another_ca_with_the_same_serial_number_has_its_secret_left_alone(stack: Stack) -> None:
+    token = stack.rotate()
+    number = pki.serial(stack.certificate(token))
+    result = stack.revoke("elsewhere", json.dumps({"issuer": "CN=Elsewhere", "serial_number": number}))
+
+    assert len(result.added) == 1
+    assert result.rotated == ()
+
+
+def test_a_certificate_that_somebody_else_signed_is_found_too(empty_stack: Stack) -> None:
+    leaf = builders.leaf(builders.root("Partner CA"))
+    definition = builders.client_definition(issuer={"type": "external"})
+    version = empty_stack.add_secret(CLIENT, builders.issued_value(definition, leaf))
+    key = layout.OutsideKey(CLIENT, version, pki.serial(leaf.certificate))
+    empty_stack.bucket.put_once(str(key), pki.to_pem(leaf.certificate))
+    result = empty_stack.revoke("lost.pem", pki.to_pem(leaf.certificate))
+
+    assert result.rotated == (CLIENT,)
+
+
+def test_a_secret_that_cannot_be_rotated_is_a_problem_and_holds_up_no_other(stack: Stack, ca: pki.CertifiedKey) -> None:
+    token = stack.rotate()
+    other = builders.leaf(ca)
+    version = stack.add_secret("a/first", builders.issued_value(builders.client_definition(), other), rotates=False)
+    stack.file(other, "a/first", version)
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(token), other.certificate))
+
+    assert result.rotated == (CLIENT,)
+    (problem,) = result.problems
+    assert "a/first" in problem
+    assert "switched off" in problem
+
+
+def test_a_secret_that_was_deleted_is_no_problem(stack: Stack) -> None:
+    token = stack.rotate()
+    lost = pki.to_pem(stack.certificate(token))
+    stack.clients.secretsmanager.delete_secret(SecretId=CLIENT, RecoveryWindowInDays=7)
+    result = stack.revoke("lost.pem", lost)
+    assert not result.problems
+    assert result.rotated == ()
+
+    stack.clients.secretsmanager.delete_secret(SecretId=CLIENT, ForceDeleteWithoutRecovery=True)
+    assert not stack.revocation.run().problems
+
+
+def test_deleting_the_notice_withdraws_the_revocation(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("hold", notice(leaf, reason="certificateHold"))
+    stack.heard()
+    stack.clients.s3.delete_object(Bucket=BUCKET, Key="revoked/hold")
+    stack.revocation.run()
+
+    assert register(stack).revoked == {}
+    assert list(published_crl(stack, ca.certificate)) == []
+    (event,) = stack.heard("Revocation Withdrawn")
+    assert event["detail"]["serial_number"] == pki.serial(leaf)
+
+
+def test_one_keeps_the_date_of_its_revocation_when_others_come(stack: Stack, ca: pki.CertifiedKey) -> None:
+    first, second = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.revoke("first", pki.to_pem(first))
+    since = register(stack).revoked[CertificateId.of(first)].at
+    stack.pass_time(days=1)
+    stack.revoke("second", pki.to_pem(second))
+
+    dates = {it.serial_number: it.revocation_date_utc for it in published_crl(stack, ca.certificate)}
+    assert dates == {first.serial_number: since, second.serial_number: since + timedelta(days=1)}
+
+
+def test_the_crls_number_only_grows_and_its_reasons_are_told(stack: Stack, ca: pki.CertifiedKey) -> None:
+    numbers = []
+    for reason in ("keyCompromise", "unspecified", "superseded"):
+        leaf = builders.leaf(ca).certificate
+        stack.revoke(reason, notice(leaf, reason=reason))
+        found = published_crl(stack, ca.certificate)
+        numbers.append(crl_number(found))
+        entry = found.get_revoked_certificate_by_serial_number(leaf.serial_number)
+        assert entry
+        told = [it.value.reason.value for it in entry.extensions if isinstance(it.value, x509.CRLReason)]
+        assert told == ([] if reason == "unspecified" else [reason])
+    stack.clients.s3.delete_object(Bucket=BUCKET, Key=layout.crl_key(pki.fingerprint(ca.certificate)))
+    stack.pass_time(hours=1)
+    stack.revocation.run()
+    numbers.append(crl_number(published_crl(stack, ca.certificate)))
+
+    assert all(earlier < later for earlier, later in pairwise(numbers))
+
+
+def test_a_crl_is_renewed_when_half_of_its_time_has_gone(stack: Stack, ca: pki.CertifiedKey) -> None:
+    stack.revocation.run()
+    first = published_crl(stack, ca.certificate)
+    assert first.next_update_utc
+    assert first.next_update_utc == stack.moment.replace(microsecond=0) + timedelta(days=7)
+    stack.pass_time(days=3, hours=11)
+    assert stack.revocation.run().crls == ()
+    stack.pass_time(hours=2)
+    assert stack.revocation.run().crls == (pki.fingerprint(ca.certificate),)
+
+    second = published_crl(stack, ca.certificate)
+    assert second.next_update_utc
+    assert second.next_update_utc > first.next_update_utc
+    assert second.last_update_utc < first.next_update_utc
+
+
+def test_a_crl_that_somebody_else_put_there_is_replaced(stack: Stack, ca: pki.CertifiedKey) -> None:
+    impostor = builders.root("Test CA")
+    forged = crl.build(impostor.certificate, impostor.key, (), None, stack.moment, timedelta(days=7))
+    key = layout.crl_key(pki.fingerprint(ca.certificate))
+    for body in (forged, b"no CRL at all"):
+        stack.clients.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        assert stack.revocation.run().crls == (pki.fingerprint(ca.certificate),)
+        assert published_crl(stack, ca.certificate).is_signature_valid(ca.certificate.public_key())  # type: ignore[arg-type]
+
+
+def test_each_ca_of_one_name_lists_what_is_revoked_under_it(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.rotate(CA)
+    stack.revoke("lost", pki.to_pem(leaf))
+
+    after = stack.certificate(stack.at("AWSCURRENT", CA), CA)
+    assert after != ca.certificate
+    assert after.subject == ca.certificate.subject
+    for authority in (ca.certificate, after):
+        found = published_crl(stack, authority)
+        assert found.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+        assert [it.serial_number for it in found] == [leaf.serial_number]
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.EC_P384, KeyAlgorithm.RSA_2048])
+def test_a_crl_is_signed_with_the_digest_that_goes_with_the_key(algorithm: KeyAlgorithm) -> None:
+    ca = builders.root(algorithm=algorithm)
+    found = crl.parse(crl.build(ca.certificate, ca.key, (), None, builders.NOW, timedelta(days=7)))
+    assert found is not None
+    assert found.is_signature_valid(ca.certificate.public_key())  # type: ignore[arg-type]
+    assert found.signature_hash_algorithm
+    assert found.signature_hash_algorithm.name == ("sha384" if algorithm is KeyAlgorithm.EC_P384 else "sha256")
+
+
+def test_a_ca_whose_key_is_in_kms_signs_its_crl_there(empty_stack: Stack) -> None:
+    definition = builders.ca_definition(issuer={"type": "kms"})
+    empty_stack.add_secret(CA, definition)
+    version = empty_stack.rotate(CA)
+    result = empty_stack.revocation.run()
+
+    authority = empty_stack.certificate(version, CA)
+    assert result.crls == (pki.fingerprint(authority),)
+    assert published_crl(empty_stack, authority).is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+
+
+def test_a_ca_that_cannot_sign_is_a_problem_and_the_list_is_there_all_the_same(stack: Stack) -> None:
+    other = builders.root("Gone CA")
+    stack.file(other, "gone", "0" * 32, authority=True)
+    leaf = builders.leaf(other).certificate
+    result = stack.revoke("lost", pki.to_pem(leaf))
+
+    assert CertificateId.of(leaf) in register(stack).revoked
+    assert len(result.crls) == 1
+    (problem,) = result.problems
+    assert "secret gone" in problem
+
+
+def test_an_expired_ca_has_no_crl(empty_stack: Stack) -> None:
+    empty_stack.add_ca(builders.root(now=builders.NOW - timedelta(days=400), days=365))
+    result = empty_stack.revocation.run()
+
+    assert (result.crls, result.problems) == ((), ())
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "nothing": (b"", "no certificate"),
+    "a picture": (b"\x89PNG\xff\xfe", "no text"),
+    "a broken certificate": (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "cannot be read"),
+    "JSON cut off": (b'{"issuer": ', "JSON that cannot be read"),
+    "JSON too deep": (b"[" * 100_000, "JSON that cannot be read"),
+    "no issuer": (b'{"serial_number": "5e"}', "either"),
+    "an issuer that is no name": (b'{"issuer": "Example", "serial_number": "5e"}', "RFC 4514"),
+    "a serial number that is none": (b'{"issuer": "CN=Example", "serial_number": "xyz"}', "hex"),
+    "a serial number of zero": (b'{"issuer": "CN=Example", "serial_number": "00"}', "hex"),
+    "a serial number too long": (b'{"issuer": "CN=Example", "serial_number": "' + b"9" * 41 + b'"}', "40 digits"),
+    "a reason that is none": (b'{"issuer": "CN=Example", "serial_number": "5e", "reason": "lost"}', "keyCompromise"),
+    "an unknown member": (b'{"issuer": "CN=Example", "serial_number": "5e", "serial": "5e"}', "serial"),
+    "a list of texts": (b'["5e", "5f"]', "entry 1"),
+    "a SHA-1 fingerprint": (
+        b'{"issuer": "CN=Test CA", "serial_number": "' + b"ff" * 20 + b'"}',
+        "A fingerprint is none",
+    ),
+    "a certificate of version 4": (odd.of_version_4().encode(), "not a valid X509 version"),
+    "a certificate with the serial number 0": (odd.numbered(0).encode(), "no CRL can hold"),
+    "a certificate with a negative serial number": (odd.numbered(-5).encode(), "no CRL can hold"),
+}
+
+
+# The library warns of serial numbers that a later version will not read.
+tolerant = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+
+
+@tolerant
+@pytest.mark.parametrize(("body", "reason"), BAD.values(), ids=BAD)
+def test_an_upload_that_cannot_be_used_is_refused_once_by_name_and_revokes_nothing(
+    stack: Stack, body: bytes, reason: str
+) -> None:
+    result = stack.revoke("bad", body)
+
+    assert result.added == ()
+    (message,) = result.refused.values()
+    assert reason in message
+    assert message.startswith("MTLS-109 s3://certificates/revoked/bad")
+    (event,) = stack.heard("Revocation Refused")
+    assert event["detail"]["message"] == message
+    stack.revocation.run()
+    assert stack.heard("Revocation Refused") == []
+
+
+@tolerant
+@pytest.mark.parametrize("body", [it[0] for it in BAD.values()], ids=BAD)
+def test_an_upload_that_cannot_be_used_holds_up_no_other(stack: Stack, ca: pki.CertifiedKey, body: bytes) -> None:
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/a-bad-one", Body=body)
+    leaf = builders.leaf(ca).certificate
+    result = stack.revoke("good", pki.to_pem(leaf))
+
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert result.crls == (pki.fingerprint(ca.certificate),)
+    assert not result.problems
+
+
+def test_a_certificate_that_is_odd_but_has_a_name_and_a_number_is_revoked_like_any_other(stack: Stack) -> None:
+    pem = odd.twice_extended()
+    stack.revoke("odd", pem)
+    assert list(register(stack).revoked) == [CertificateId.of(x509.load_pem_x509_certificate(pem.encode()))]
+
+
+def test_an_upload_that_may_not_be_read_is_tried_again_and_holds_up_no_other(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    locked, leaf = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/locked", Body=pki.to_pem(locked).encode())
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/good", Body=pki.to_pem(leaf).encode())
+    run = stack.revocation
+    read = run._bucket.read
+
+    def denied(key: str, version_id: str | None = None) -> Any:
+        if key == "revoked/locked":
+            raise refused("AccessDenied", "GetObject")
+        return read(key, version_id)
+
+    run._bucket.read = denied  # type: ignore[method-assign]
+    result = run.run()
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert "AccessDenied" in result.refused["revoked/locked"]
+
+    run._bucket.read = read  # type: ignore[method-assign]
+    run.run()
+    assert set(register(stack).revoked) == {CertificateId.of(leaf), CertificateId.of(locked)}
+
+
+def test_a_folder_that_the_console_made_is_no_notice(stack: Stack) -> None:
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/", Body=b"")
+    assert stack.revocation.run().refused == {}
+
+
+def test_an_upload_that_is_too_large_is_not_read(stack: Stack) -> None:
+    result = stack.revoke("huge", b"x" * (notices.LARGEST_NOTICE + 1))
+    assert "16777217 bytes" in result.refused["revoked/huge"]
+
+
+def test_a_refusal_is_not_said_again_when_something_else_changes(stack: Stack, ca: pki.CertifiedKey) -> None:
+    stack.revoke("bad", b"oops")
+    stack.heard()
+    stack.revoke("good", pki.to_pem(builders.leaf(ca).certificate))
+
+    assert stack.heard("Revocation Refused") == []
+
+
+@pytest.mark.parametrize("issuer", ["O=Example,CN=Test CA", "CN=test ca", "CN=Other CA"])
+def test_a_name_that_no_trusted_ca_has_is_a_problem_once(stack: Stack, issuer: str) -> None:
+    result = stack.revoke("it", json.dumps({"issuer": issuer, "serial_number": "5e01"}))
+
+    (problem,) = result.problems
+    assert f"{CertificateId(issuer, '5e01')} was revoked, and no CA that is trusted here has that name" in problem
+    assert stack.revocation.run().problems == ()
+
+
+def test_a_name_that_a_partners_ca_in_the_truststore_has_is_none(stack: Stack) -> None:
+    partner = builders.root("Partner CA")
+    body = pki.to_pem(partner.certificate).encode()
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/partner.pem", Body=body)
+    stack.reconcile()
+
+    assert not stack.revoke("it", notice(builders.leaf(partner).certificate)).problems
+
+
+def test_one_secret_that_cannot_be_rotated_now_holds_up_no_other(stack: Stack, ca: pki.CertifiedKey) -> None:
+    token = stack.rotate()
+    other = builders.leaf(ca)
+    version = stack.add_secret("a/first", builders.issued_value(builders.client_definition(), other))
+    stack.file(other, "a/first", version)
+    stack.secrets.refuse_describe["a/first"] = "InternalServiceError"
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(token), other.certificate))
+
+    assert result.rotated == (CLIENT,)
+    assert ["a/first" in problem for problem in result.problems] == [True]
+
+
+def test_a_revoked_version_that_is_current_and_pending_at_once_is_rotated_and_stays_current(stack: Stack) -> None:
+    token = stack.rotate()
+    stack.secrets.record(CLIENT).versions[token]["version_stages"].append("AWSPENDING")
+    result = stack.revoke("lost.pem", pki.to_pem(stack.certificate(token)))
+
+    assert result.rotated == (CLIENT,)
+    assert stack.at("AWSCURRENT") == token
+
+
+def test_of_two_notices_for_one_certificate_the_reason_that_says_more_counts(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("a", notice(leaf, reason="keyCompromise"))
+    stack.revoke("b", pki.to_pem(leaf))
+    stack.revoke("c", notice(leaf, reason="superseded"))
+
+    assert register(stack).revoked[CertificateId.of(leaf)].reason == "keyCompromise"
+
+
+def test_a_second_run_with_a_reason_on_the_crl_writes_nothing(stack: Stack, ca: pki.CertifiedKey) -> None:
+    stack.revoke("it", notice(builders.leaf(ca).certificate, reason="keyCompromise"))
+    assert stack.revocation.run().crls == ()
+    assert stack.revoke("it", notice(builders.leaf(ca).certificate, reason="superseded")).crls
+
+
+def test_a_changed_reason_alone_makes_another_crl(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("it", notice(leaf))
+    assert stack.revoke("it", notice(leaf, reason="superseded")).crls == (pki.fingerprint(ca.certificate),)
+
+
+def test_a_notice_as_windows_writes_it_is_read(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("it", notice(leaf).encode("utf-8-sig"))
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+
+
+def test_a_server_whose_clock_is_behind_finds_the_crl_in_date_and_whose_it_is(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    stack.pass_time(days=1)
+    stack.revocation.run()
+    found = published_crl(stack, ca.certificate)
+    key_id = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.key_identifier
+
+    assert found.last_update_utc == stack.moment.replace(microsecond=0) - timedelta(minutes=5)
+    assert found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier == key_id
+    fresh = builders.root(now=stack.moment)
+    young = crl.parse(crl.build(fresh.certificate, fresh.key, (), None, stack.moment, timedelta(days=7)))
+    assert young is not None
+    assert young.last_update_utc >= fresh.certificate.not_valid_before_utc
+
+
+def test_a_hundred_notices_at_once_are_taken_in_by_one_run(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaves = [builders.leaf(ca).certificate for _ in range(100)]
+    for number, leaf in enumerate(leaves):
+        stack.clients.s3.put_object(Bucket=BUCKET, Key=f"revoked/{number}", Body=pki.to_pem(leaf).encode())
+    stack.revocation.run()
+
+    assert set(register(stack).revoked) == set(map(CertificateId.of, leaves))
+
+
+def test_a_ca_is_not_revoked_and_the_message_says_what_to_do(stack: Stack, ca: pki.CertifiedKey) -> None:
+    result = stack.revoke("ca.pem", pki.to_pem(builders.leaf(ca).certificate, ca.certificate))
+
+    assert result.added == ()
+    assert "Rotate the CA's secret" in str(result.refused)
+
+
+def test_a_private_key_among_the_uploads_is_called_out_and_goes_no_further(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca)
+    key = pki.key_to_pem(leaf.key)
+    result = stack.revoke("both.pem", pki.to_pem(leaf.certificate) + key)
+
+    assert "Delete the object" in result.refused["revoked/both.pem"]
+    secret = key.splitlines()[1].encode()
+    assert not [name for name, body in stack.objects().items() if secret in body and name != "revoked/both.pem"]
+
+
+def test_a_notice_that_is_overwritten_with_a_broken_one_does_not_let_the_revoked_back_in(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(leaf))
+    result = stack.revoke("lost", b"oops")
+
+    assert result.refused
+    assert CertificateId.of(leaf) in register(stack).revoked
+
+
+@pytest.mark.parametrize("written", ["5E:01:aB", "0x5e01ab", "005E01AB", " 5e 01 ab\n"])
+def test_a_serial_number_is_understood_as_tools_print_it(stack: Stack, written: str) -> None:
+    stack.revoke("it", json.dumps({"issuer": "CN=Elsewhere, O=Example", "serial_number": written}))
+
+    assert list(register(stack).revoked) == [CertificateId("CN=Elsewhere,O=Example", "5e01ab")]
+
+
+def test_an_issuers_name_may_hold_anything_that_a_name_may(stack: Stack) -> None:
+    odd = builders.root('Ümläut, "Quoted" + Plus\\Co #1')
+    leaf = builders.leaf(odd).certificate
+    stack.revoke("pem", pki.to_pem(leaf))
+    stack.revoke("json", notice(leaf))
+
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+
+
+@pytest.mark.parametrize("body", [b"oops", b"[]", b'{"sources": {"a": {}}, "revoked": []}'])
+def test_a_list_that_somebody_has_broken_is_made_anew_from_the_notices(
+    stack: Stack, ca: pki.CertifiedKey, body: bytes
+) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(leaf))
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=body)
+    stack.revocation.run()
+
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+
+
+def test_a_run_that_another_overtook_begins_afresh(stack: Stack, ca: pki.CertifiedKey) -> None:
+    mine, theirs = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/mine", Body=pki.to_pem(mine).encode())
+    run = stack.revocation
+    read = run._bucket.read
+    overtaken = iter([True])
+
+    def overtake(key: str, version_id: str | None = None) -> Any:
+        answer = read(key, version_id)
+        if key == layout.REVOCATION_LIST and next(overtaken, False):
+            stack.revoke("theirs", pki.to_pem(theirs))
+        return answer
+
+    run._bucket.read = overtake  # type: ignore[method-assign]
+    run.run()
+
+    assert set(register(stack).revoked) == {CertificateId.of(mine), CertificateId.of(theirs)}
+
+
+def test_a_run_that_has_fallen_behind_does_not_undo_the_crl_of_a_newer_one(stack: Stack, ca: pki.CertifiedKey) -> None:
+    mine, theirs = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/mine", Body=pki.to_pem(mine).encode())
+    run = stack.revocation
+    read = run._bucket.read
+    overtaken = iter([True])
+
+    def overtake(key: str, version_id: str | None = None) -> Any:
+        # The list is written by now; the other run ends before this one comes to the CRL.
+        if key.startswith("crl/") and next(overtaken, False):
+            stack.revoke("theirs", pki.to_pem(theirs))
+        return read(key, version_id)
+
+    run._bucket.read = overtake  # type: ignore[method-assign]
+    result = run.run()
+
+    listed = {it.serial_number for it in published_crl(stack, ca.certificate)}
+    assert listed == {mine.serial_number, theirs.serial_number}
+    assert CertificateId.of(mine) in {it.certificate for it in result.added}
+    assert not result.problems
+
+
+def test_two_runs_that_make_the_same_crl_at_once_end_with_the_newer_list_on_it(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    mine, theirs = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/mine", Body=pki.to_pem(mine).encode())
+    run = stack.revocation
+    newest = run._bucket.newest
+    overtaken = iter([True])
+
+    def overtake(key: str) -> Any:
+        found = newest(key)
+        if next(overtaken, False):  # between the look at the list and the write
+            stack.revoke("theirs", pki.to_pem(theirs))
+        return found
+
+    run._bucket.newest = overtake  # type: ignore[method-assign]
+    result = run.run()
+
+    listed = {it.serial_number for it in published_crl(stack, ca.certificate)}
+    assert listed == {mine.serial_number, theirs.serial_number}
+    assert not result.problems
+
+
+def test_the_list_comes_first_so_that_a_killed_run_has_kept_the_revoked_out(stack: Stack) -> None:
+    token = stack.rotate()
+    stack.revocation.run()
+
+    def killed(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    stack.secrets.before["describe_secret"] = [killed]
+    with pytest.raises(KeyboardInterrupt):
+        stack.revoke("lost", pki.to_pem(stack.certificate(token)))
+    assert register(stack).revoked
+
+    assert stack.revocation.run().rotated == (CLIENT,)
+
+
+def test_what_has_not_changed_is_not_read_again(stack: Stack, ca: pki.CertifiedKey) -> None:
+    for number in range(3):
+        stack.revoke(str(number), pki.to_pem(builders.leaf(ca).certificate))
+    read: list[str] = []
+    run = stack.revocation
+    original = run._bucket.read
+
+    def counting(key: str, version_id: str | None = None) -> Any:
+        read.append(key)
+        return original(key, version_id)
+
+    run._bucket.read = counting  # type: ignore[method-assign]
+    run.run()
+
+    assert not [key for key in read if key.startswith(layout.REVOKED)]
