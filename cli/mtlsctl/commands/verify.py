@@ -23,7 +23,7 @@ from mtlsctl.report import ExitStatus, Report
 from mtlsctl.stack.material import Label, read, stored_at
 from mtlsctl.verification.checks import Check, Result, examine
 from mtlsctl.verification.evidence import gather
-from mtlsctl.verification.probe import Encounter
+from mtlsctl.verification.probe import ProbeResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,7 +55,7 @@ class VerifyReport(Report):
     serial_number: str | None = None
     fingerprint_sha256: str | None = None
     not_after: datetime | None = None
-    endpoint: Encounter | None = None
+    endpoint: ProbeResult | None = None
     checks: list[Check]
 
     @property
@@ -124,7 +124,7 @@ def judge(seen: Evidence) -> VerifyReport:
         serial_number=serial(held.certificate),
         fingerprint_sha256=fingerprint(held.certificate),
         not_after=held.certificate.not_valid_after_utc,
-        endpoint=None if isinstance(seen.encounter, str) else seen.encounter,
+        endpoint=None if isinstance(seen.probed, str) else seen.probed,
         checks=examine(seen),
     )
 

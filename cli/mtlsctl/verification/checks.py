@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mtls_rotation.revocation.register import Register
     from mtlsctl.stack.material import Material
     from mtlsctl.stack.survey import Domain
-    from mtlsctl.verification.probe import Encounter
+    from mtlsctl.verification.probe import ProbeResult
 
 # Where a certificate is filed that no gateway of ours is to trust.
 OUTSIDE = ""
@@ -66,7 +66,7 @@ class Evidence:
         by_own_ca: whether a CA secret of the stack holds, or held, the CA that has signed the certificate.
         crl: of the CA that has signed the certificate; None if there is none.
         endpoint: where it is tried; None where there is nowhere to.
-        encounter: what came of that; in words, why it was not tried.
+        probed: what came of that; in words, why it was not tried.
     """
 
     now: datetime
@@ -79,7 +79,7 @@ class Evidence:
     by_own_ca: bool
     crl: x509.CertificateRevocationList | None
     endpoint: Endpoint | None
-    encounter: Encounter | str
+    probed: ProbeResult | str
 
     @property
     def is_authority(self) -> bool:
@@ -250,39 +250,39 @@ def _endpoint(seen: Evidence) -> Iterator[Check]:
     if seen.endpoint is None:
         return
     name = f"request to {seen.endpoint.url}"
-    if isinstance(seen.encounter, str):
-        yield Check(name=name, result=Result.UNKNOWN, reason=seen.encounter)
+    if isinstance(seen.probed, str):
+        yield Check(name=name, result=Result.UNKNOWN, reason=seen.probed)
         return
-    result, reason = _verdict(seen.encounter, seen.endpoint.expected_status)
-    met = " ".join(filter(None, [seen.encounter.server_subject, seen.encounter.tls_version]))
-    yield Check(name=name, result=result, reason=f"{reason} ({met})" if met else reason)
+    result, reason = _verdict(seen.probed, seen.endpoint.expected_status)
+    server = " ".join(filter(None, [seen.probed.server_subject, seen.probed.tls_version]))
+    yield Check(name=name, result=result, reason=f"{reason} ({server})" if server else reason)
 
 
-def _verdict(met: Encounter, expected: Iterable[int]) -> tuple[Result, str]:
-    match met.outcome:
-        case Outcome.ANSWERED if met.http_status in set(expected):
-            return Result.OK, f"accepted, HTTP status {met.http_status}"
-        case Outcome.ANSWERED if met.http_status in {401, 403}:
-            return Result.FAILED, f"HTTP status {met.http_status}: the handshake was accepted, the request was not"
+def _verdict(probed: ProbeResult, expected: Iterable[int]) -> tuple[Result, str]:
+    match probed.outcome:
+        case Outcome.ANSWERED if probed.http_status in set(expected):
+            return Result.OK, f"accepted, HTTP status {probed.http_status}"
+        case Outcome.ANSWERED if probed.http_status in {401, 403}:
+            return Result.FAILED, f"HTTP status {probed.http_status}: the handshake was accepted, the request was not"
         case Outcome.ANSWERED:
             wanted = " or ".join(map(str, expected))
             return (
                 Result.FAILED,
-                f"HTTP status {met.http_status}, where {wanted} was expected; the handshake was accepted",
+                f"HTTP status {probed.http_status}, where {wanted} was expected; the handshake was accepted",
             )
         case Outcome.REFUSED:
-            return Result.FAILED, f"the server refused the certificate: {met.what}"
+            return Result.FAILED, f"the server refused the certificate: {probed.what}"
         case Outcome.CLOSED:
             return (
                 Result.FAILED,
-                f"the server ended the connection, as one does that wants another certificate: {met.what}",
+                f"the server ended the connection, as one does that wants another certificate: {probed.what}",
             )
         case Outcome.UNTRUSTED:
-            return Result.FAILED, f"the server's own certificate is not trusted: {met.what}"
+            return Result.FAILED, f"the server's own certificate is not trusted: {probed.what}"
         case Outcome.UNREACHABLE:
-            return Result.UNKNOWN, f"the server cannot be reached: {met.what}"
+            return Result.UNKNOWN, f"the server cannot be reached: {probed.what}"
         case Outcome.BROKEN:
-            return Result.UNKNOWN, f"no answer that tells: {met.what}"
+            return Result.UNKNOWN, f"no answer that tells: {probed.what}"
 
 
 def _judged(name: str, wrong: list[str], fine: str) -> Check:

@@ -16,7 +16,7 @@ from mtls_rotation.timing import utc_now
 from mtlsctl.stack import authorities
 from mtlsctl.stack.survey import Surveyor
 from mtlsctl.verification.checks import OUTSIDE, Evidence
-from mtlsctl.verification.probe import meet
+from mtlsctl.verification.probe import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mtls_rotation.contract.secret import Endpoint
     from mtlsctl.stack.deployment import Deployment
     from mtlsctl.stack.material import Label, Material
-    from mtlsctl.verification.probe import Encounter
+    from mtlsctl.verification.probe import ProbeResult
 
 
 def gather(deployment: Deployment, material: Material, label: Label, endpoint: Endpoint | None) -> Evidence:
@@ -45,7 +45,7 @@ def gather(deployment: Deployment, material: Material, label: Label, endpoint: E
         by_own_ca=authorities.secret_of(bucket, fingerprint(material.issuing)) is not None,
         crl=crl.parse(stored.body) if stored else None,
         endpoint=endpoint,
-        encounter=_encounter(material, public_key, endpoint),
+        probed=_probed(material, public_key, endpoint),
     )
 
 
@@ -80,12 +80,12 @@ def _register(deployment: Deployment) -> Register | None:
         return None
 
 
-def _encounter(
+def _probed(
     material: Material, public_key: CertificatePublicKeyTypes | str, endpoint: Endpoint | None
-) -> Encounter | str:
+) -> ProbeResult | str:
     if endpoint is None or material.secret.private_key is None:
         return "there is nothing to present, or nowhere to"
     if public_key != material.certificate.public_key():
         return "not tried: the private key is not the certificate's"
     chain = to_pem(material.certificate, *material.chain)
-    return meet(endpoint, chain, material.secret.private_key.get_secret_value())
+    return probe(endpoint, chain, material.secret.private_key.get_secret_value())

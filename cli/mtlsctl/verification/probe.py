@@ -65,7 +65,7 @@ class Outcome(StrEnum):
     BROKEN = "broken"
 
 
-class Encounter(Model):
+class ProbeResult(Model):
     """A request to an endpoint.
 
     Attributes:
@@ -84,7 +84,7 @@ class Encounter(Model):
     server_not_after: datetime | None = None
 
 
-def meet(endpoint: Endpoint, certificate_chain: str, private_key: str) -> Encounter:
+def probe(endpoint: Endpoint, certificate_chain: str, private_key: str) -> ProbeResult:
     """Ask the endpoint for its URL with the client certificate, once, on a new connection. The key stays in memory.
 
     Args:
@@ -108,7 +108,7 @@ def meet(endpoint: Endpoint, certificate_chain: str, private_key: str) -> Encoun
         return _shake_hands(connection, context, url)
 
 
-def _shake_hands(connection: socket.socket, context: ssl.SSLContext, url: SplitResult) -> Encounter:
+def _shake_hands(connection: socket.socket, context: ssl.SSLContext, url: SplitResult) -> ProbeResult:
     try:
         secure = context.wrap_socket(connection, server_hostname=url.hostname)
     except ssl.SSLCertVerificationError as error:
@@ -149,8 +149,8 @@ def _hear_refusal(secure: ssl.SSLSocket) -> None:
     secure.settimeout(READ_TIMEOUT)
 
 
-def _ended(url: SplitResult, outcome: Outcome, what: str, seen: dict[str, Any] | None = None) -> Encounter:
-    return Encounter(url=url.geturl(), outcome=outcome, what=what, **(seen or {}))
+def _ended(url: SplitResult, outcome: Outcome, what: str, seen: dict[str, Any] | None = None) -> ProbeResult:
+    return ProbeResult(url=url.geturl(), outcome=outcome, what=what, **(seen or {}))
 
 
 def _outcome(error: Exception) -> Outcome:

@@ -26,12 +26,14 @@ from mtlsctl.report import ExitStatus
 from mtlsctl.stack.material import Label, read
 from mtlsctl.stack.survey import Domain
 from mtlsctl.verification.checks import OUTSIDE, Evidence, Result
-from mtlsctl.verification.probe import Encounter, Outcome
+from mtlsctl.verification.probe import Outcome, ProbeResult
 from tests.kit import builders
 from tests.kit.builders import NOW
 
 URL = "https://api.example.com/"
-ACCEPTED = Encounter(url=URL, outcome=Outcome.ANSWERED, http_status=200, tls_version="TLSv1.3", server_subject="CN=api")
+ACCEPTED = ProbeResult(
+    url=URL, outcome=Outcome.ANSWERED, http_status=200, tls_version="TLSv1.3", server_subject="CN=api"
+)
 
 
 def stored(value: str) -> SecretVersion:
@@ -54,7 +56,7 @@ def seen(authority: CertifiedKey, client: CertifiedKey, domain: Domain) -> Evide
         by_own_ca=True,
         crl=made,
         endpoint=Endpoint(url=URL),
-        encounter=ACCEPTED,
+        probed=ACCEPTED,
     )
 
 
@@ -144,7 +146,7 @@ def test_a_truststore_is_judged_by_what_the_domain_runs(seen: Evidence, domain: 
 
 
 @pytest.mark.parametrize(
-    ("encounter", "status", "words"),
+    ("probed", "status", "words"),
     [
         ({"outcome": Outcome.ANSWERED, "http_status": 403}, ExitStatus.ATTENTION, "HTTP status 403"),
         ({"outcome": Outcome.ANSWERED, "http_status": 500}, ExitStatus.ATTENTION, "where 200 was expected"),
@@ -156,9 +158,9 @@ def test_a_truststore_is_judged_by_what_the_domain_runs(seen: Evidence, domain: 
     ],
 )
 def test_how_a_request_ended_is_told_apart(
-    seen: Evidence, encounter: dict[str, Any], status: ExitStatus, words: str
+    seen: Evidence, probed: dict[str, Any], status: ExitStatus, words: str
 ) -> None:
-    report = judge(replace(seen, encounter=Encounter(url=URL, **encounter)))
+    report = judge(replace(seen, probed=ProbeResult(url=URL, **probed)))
 
     assert report.exit_status is status
     assert words in failed(report)[f"request to {URL}"]
@@ -188,7 +190,7 @@ def test_a_ca_is_neither_revoked_nor_tried_and_has_a_crl_once_it_is_current(
 ) -> None:
     material = read(stored(builders.issued_value(builders.ca_definition(), authority)))
     own = {fingerprint(authority.certificate): authority.certificate}
-    ca = replace(seen, material=material, filed=own, endpoint=None, encounter="", public_key=authority.key.public_key())
+    ca = replace(seen, material=material, filed=own, endpoint=None, probed="", public_key=authority.key.public_key())
 
     report = judge(ca)
     assert (report.exit_status, failed(report), len(report.checks)) == (ExitStatus.WELL, {}, 9)

@@ -12,7 +12,7 @@ import pytest
 
 from mtls_rotation.contract.secret import Endpoint
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
-from mtlsctl.verification.probe import Encounter, Outcome, meet
+from mtlsctl.verification.probe import Outcome, ProbeResult, probe
 from tests.kit import builders
 from tests.kit.upstream import Upstream, answer, upstream
 
@@ -26,9 +26,9 @@ def server(authority: CertifiedKey) -> Iterator[Upstream]:
         yield server
 
 
-def ask(url: str, client: CertifiedKey, server_ca: CertifiedKey | None = SERVERS_CA) -> Encounter:
+def ask(url: str, client: CertifiedKey, server_ca: CertifiedKey | None = SERVERS_CA) -> ProbeResult:
     trusted = to_pem(server_ca.certificate) if server_ca else None
-    return meet(Endpoint(url=url, server_ca=trusted), to_pem(client.certificate), key_to_pem(client.key))
+    return probe(Endpoint(url=url, server_ca=trusted), to_pem(client.certificate), key_to_pem(client.key))
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -38,10 +38,10 @@ def test_an_answer_tells_the_status_and_whom_it_came_from(
     server.tls, server.answering = version, answer("404 Not Found")
     server.trust(authority.certificate)
 
-    met = ask(f"{server.url}/a/b?c=d", client)
+    result = ask(f"{server.url}/a/b?c=d", client)
 
-    assert (met.outcome, met.http_status, met.server_subject) == (Outcome.ANSWERED, 404, "CN=server")
-    assert met.tls_version == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
+    assert (result.outcome, result.http_status, result.server_subject) == (Outcome.ANSWERED, 404, "CN=server")
+    assert result.tls_version == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
     (received,) = server.received
     assert (received.target, received.all("host")) == ("/a/b?c=d", [server.url.removeprefix("https://")])
 
@@ -51,17 +51,17 @@ def test_a_refusal_is_heard_whenever_it_comes(server: Upstream, client: Certifie
     server.tls = version
     server.trust()
 
-    met = ask(server.url, client)
+    result = ask(server.url, client)
 
-    assert (met.outcome, met.what) == (Outcome.REFUSED, "tlsv1 alert unknown ca")
+    assert (result.outcome, result.what) == (Outcome.REFUSED, "tlsv1 alert unknown ca")
 
 
 def test_a_strangers_server_is_never_shown_the_certificate(server: Upstream, client: CertifiedKey) -> None:
-    met = ask(server.url, client, builders.root("Another CA"))
+    result = ask(server.url, client, builders.root("Another CA"))
 
-    assert met.outcome is Outcome.UNTRUSTED
-    assert "unable to get local issuer certificate" in met.what
-    assert (met.server_subject, server.received) == ("CN=server", [])
+    assert result.outcome is Outcome.UNTRUSTED
+    assert "unable to get local issuer certificate" in result.what
+    assert (result.server_subject, server.received) == ("CN=server", [])
 
 
 def test_an_end_without_a_word_is_told_from_a_refusal(server: Upstream, client: CertifiedKey) -> None:
@@ -82,18 +82,18 @@ def test_a_closed_port_and_a_name_that_is_none_are_out_of_reach(client: Certifie
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    met = ask(f"https://127.0.0.1:{port}/", client)
+    result = ask(f"https://127.0.0.1:{port}/", client)
 
-    assert (met.outcome, met.what) == (Outcome.UNREACHABLE, "Connection refused")
+    assert (result.outcome, result.what) == (Outcome.UNREACHABLE, "Connection refused")
 
 
 def test_a_key_that_is_not_the_certificates_reaches_no_server(client: CertifiedKey) -> None:
     endpoint = Endpoint(url="https://127.0.0.1:9/")
 
-    met = meet(endpoint, to_pem(client.certificate), key_to_pem(builders.root().key))
+    result = probe(endpoint, to_pem(client.certificate), key_to_pem(builders.root().key))
 
-    assert met.outcome is Outcome.BROKEN
-    assert "PRIVATE KEY" not in met.what
+    assert result.outcome is Outcome.BROKEN
+    assert "PRIVATE KEY" not in result.what
 
 
 @contextmanager
