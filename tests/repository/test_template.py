@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,13 @@ ROOT = Path(__file__).parents[2]
 TEMPLATE: dict[str, Any] = json.loads(json.dumps(cfnlint.decode.cfn_yaml.load(str(ROOT / "template.yaml"))))
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 READS_VALUES = {"secretsmanager:getsecretvalue", "secretsmanager:batchgetsecretvalue"}
-IDENTITY_POLICIES = {"AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::IAM::Policy", "AWS::Serverless::Function"}
+IDENTITY_POLICIES = {
+    "AWS::IAM::ManagedPolicy",
+    "AWS::IAM::Policy",
+    "AWS::IAM::Role",
+    "AWS::IAM::RolePolicy",
+    "AWS::Serverless::Function",
+}
 
 
 def found(node: Any, key: str) -> Iterator[Any]:
@@ -36,10 +42,10 @@ def found(node: Any, key: str) -> Iterator[Any]:
             yield from found(value, key)
 
 
-def statements(resource: str) -> list[dict[str, Any]]:
+def statements(resource: str, resources: Mapping[str, Any] = RESOURCES) -> list[dict[str, Any]]:
     """The IAM statements of one resource, those under a condition included."""
     flat: list[dict[str, Any]] = []
-    for block in found(RESOURCES[resource], "Statement"):
+    for block in found(resources[resource], "Statement"):
         for entry in block if isinstance(block, list) else [block]:
             choices = entry["Fn::If"][1:] if "Fn::If" in entry else [entry]
             flat += [choice for choice in choices if "Effect" in choice]
@@ -50,23 +56,34 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def references(resource: str) -> set[str]:
-    """The resources that one names by Ref, GetAtt or Sub."""
-    names = {name for name in found(RESOURCES[resource], "Ref") if isinstance(name, str)}
-    names |= {listed(value)[0].split(".")[0] for value in found(RESOURCES[resource], "Fn::GetAtt")}
-    texts = json.dumps(list(found(RESOURCES[resource], "Fn::Sub")))
-    return {name for name in RESOURCES if name in names or f"${{{name}}}" in texts or f"${{{name}." in texts}
+def references(node: Any, resources: Mapping[str, Any]) -> set[str]:
+    """The resources that a part of the template names by Ref, GetAtt or Sub."""
+    names = {name for name in found(node, "Ref") if isinstance(name, str)}
+    names |= {listed(value)[0].split(".")[0] for value in found(node, "Fn::GetAtt")}
+    texts = json.dumps(list(found(node, "Fn::Sub")))
+    return {name for name in resources if name in names or f"${{{name}}}" in texts or f"${{{name}." in texts}
 
 
-def policies_of(function: str) -> list[dict[str, Any]]:
-    """What a function may do: its own statements and those of the roles and policies that it names."""
+def attached_to(role: str, resources: Mapping[str, Any]) -> set[str]:
+    """The policies that name a role themselves, by `Roles` or `RoleName`."""
+    policies = {name: it["Properties"] for name, it in resources.items() if it["Type"].startswith("AWS::IAM::")}
+    return {
+        name
+        for name, properties in policies.items()
+        if role in references([properties.get("Roles"), properties.get("RoleName")], resources)
+    }
+
+
+def policies_of(function: str, resources: Mapping[str, Any] = RESOURCES) -> list[dict[str, Any]]:
+    """What a function may do: its own statements, those of the roles and policies that it names, and of those that
+    name its role."""
     seen, waiting = set(), [function]
     while waiting:
         name = waiting.pop()
-        if name not in seen and RESOURCES[name]["Type"] in IDENTITY_POLICIES:
+        if name not in seen and resources[name]["Type"] in IDENTITY_POLICIES:
             seen.add(name)
-            waiting += references(name)
-    return [statement for name in sorted(seen) for statement in statements(name)]
+            waiting += references(resources[name], resources) | attached_to(name, resources)
+    return [statement for name in sorted(seen) for statement in statements(name, resources)]
 
 
 IDENTITY_STATEMENTS = [
@@ -115,6 +132,25 @@ def test_the_sync_cannot_read_a_secret_value() -> None:
     assert "secretsmanager:listsecrets" in actions, "the test looks at the wrong policies"
     assert not actions & READS_VALUES
     assert not [action for action in actions if "*" in action or action.startswith("kms:")]
+
+
+READ = {"Effect": "Allow", "Sid": "Planted", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "attachment"),
+    [
+        ("AWS::IAM::Policy", {"Roles": [{"Ref": "TruststoreSyncRole"}]}),
+        ("AWS::IAM::ManagedPolicy", {"Roles": [{"Ref": "TruststoreSyncRole"}]}),
+        ("AWS::IAM::ManagedPolicy", {"Roles": {"Fn::If": ["UsesKms", [{"Ref": "TruststoreSyncRole"}], []]}}),
+        ("AWS::IAM::RolePolicy", {"RoleName": {"Ref": "TruststoreSyncRole"}}),
+    ],
+)
+def test_a_policy_that_names_the_role_itself_counts_as_the_functions(kind: str, attachment: dict[str, Any]) -> None:
+    planted = {"Type": kind, "Properties": {**attachment, "PolicyDocument": {"Statement": [READ]}}}
+
+    assert READ in policies_of("TruststoreSyncFunction", {**RESOURCES, "Planted": planted})
+    assert READ not in policies_of("AuthorizerFunction", {**RESOURCES, "Planted": planted})
 
 
 def test_the_rotation_can_read_the_values_that_it_rotates() -> None:
@@ -251,7 +287,11 @@ def test_every_event_of_a_rule_has_a_sample_that_the_rule_matches() -> None:
 def test_the_intake_of_signed_certificates_hears_of_uploads_and_cannot_read_a_secret() -> None:
     sample = json.loads((ROOT / "events" / "signed-certificate.json").read_text())
     pattern = RESOURCES["SignedCertificateRule"]["Properties"]["EventPattern"]
-    actions = {a.lower() for statement in statements("SignedCertificateRole") for a in listed(statement["Action"])}
+    granted = [
+        *statements("SignedCertificateRole"),
+        *(it for name in attached_to("SignedCertificateRole", RESOURCES) for it in statements(name)),
+    ]
+    actions = {a.lower() for statement in granted for a in listed(statement["Action"])}
 
     assert RESOURCES["SignedCertificateFunction"]["Properties"]["Role"] == {
         "Fn::GetAtt": ["SignedCertificateRole", "Arn"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tests.repository.documents.template import listed, resources, roles
+from tests.repository.documents.template import POLICIES, listed, resources, roles
 
 INVOKE, SEND = "lambda:InvokeFunction", "sqs:SendMessage"
 _ANY = ".+"
@@ -56,8 +56,9 @@ def _of_role(role: str) -> Iterator[Grant]:
     documents = [(it["PolicyName"], it["PolicyDocument"]) for it in own.get("Policies", [])]
     named = [it["Ref"] for it in own.get("ManagedPolicyArns", []) if "Ref" in it]
     documents += [(name, resources()[name]["Properties"]["PolicyDocument"]) for name in named]
-    policies = [it["Properties"] for it in resources().values() if it["Type"] == "AWS::IAM::Policy"]
-    documents += [(it["PolicyName"], it["PolicyDocument"]) for it in policies if attached in it["Roles"]]
+    for name, it in resources().items():
+        if it["Type"] in POLICIES and attached in it["Properties"].get("Roles", []):
+            documents.append((it["Properties"].get("PolicyName", name), it["Properties"]["PolicyDocument"]))
     for policy, document in documents:
         for statement in statements(document):
             if statement["Effect"] == "Allow":

@@ -143,9 +143,9 @@ def _attached(name: str) -> list[Statement]:
 def _flat(entries: list[dict[str, Any]], when: str | None) -> Iterator[Statement]:
     for entry in entries:
         match entry:
-            case {"Fn::If": [condition, body, {"Ref": "AWS::NoValue"}]}:
+            case {"Fn::If": [condition, body, {"Ref": "AWS::NoValue"}]} if when is None:
                 yield Statement(condition, body)
             case {"Fn::If": _}:
-                raise AssertionError(f"a statement with two sides: {entry}")
+                raise AssertionError(f"a statement with two sides, or under two conditions: {entry}")
             case _:
                 yield Statement(when, entry)

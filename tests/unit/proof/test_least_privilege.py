@@ -17,7 +17,7 @@ from tests.proof.least_privilege.elsewhere import ELSEWHERE
 from tests.proof.least_privilege.granted import INVOKE, Grant, grants
 from tests.proof.least_privilege.report import KEPT, write
 from tests.repository.documents import ROOT
-from tests.repository.documents.template import resources
+from tests.repository.documents.template import resources, statements
 from tests.unit.proof.private_ca import issued_by_private_ca
 
 FILLED_IN = {
@@ -109,6 +109,18 @@ def test_what_is_granted_is_read_from_the_template_in_whole() -> None:
     assert {name for name in permissions if name not in {grant.sid for grant in grants()}} == set()
     assert found["SyncQueue"] == 4
     assert len(grants()) > 150
+
+
+@pytest.mark.parametrize("kind", ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"])
+def test_what_a_policy_grants_to_a_role_that_it_names_itself_is_read(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = {"Effect": "Allow", "Sid": "Planted", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}
+    properties = {"Roles": [{"Ref": "TruststoreSyncRole"}], "PolicyDocument": {"Statement": [read]}}
+    monkeypatch.setitem(resources(), "Planted", {"Type": kind, "Properties": properties})
+
+    assert [it.holder for it in grants.__wrapped__() if it.sid == "Planted"] == ["TruststoreSyncRole"]
+    assert "Planted" in [it.sid for it in statements("TruststoreSyncRole")]
 
 
 @pytest.mark.parametrize("grant", grants(), ids=str)
