@@ -17,8 +17,11 @@ def to_compact(moment: datetime) -> str:
 
 
 def from_compact(text: str) -> datetime | None:
-    """The moment that `to_compact` wrote; None if the text is none of its."""
-    if len(text) != len("20261225T101112Z") or text[8] != "T" or text[-1] != "Z" or text < "1970":
+    """The moment that `to_compact` wrote; None if the text is none of its.
+
+    The earliest is 1950, where the times of certificates begin (RFC 5280, 4.1.2.5).
+    """
+    if len(text) != len("20261225T101112Z") or text[8] != "T" or text[-1] != "Z" or text < "1950":
         return None
     if not (text.isascii() and text[:8].isdecimal() and text[9:15].isdecimal()):
         return None  # of the other forms that ISO 8601 has for a moment, none is ours

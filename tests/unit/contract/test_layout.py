@@ -4,7 +4,7 @@ import string
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtls_rotation.contract.layout import IssuedKey, OutsideKey
@@ -22,6 +22,8 @@ ENDS = st.none() | st.datetimes(datetime(1950, 1, 1), datetime(9999, 12, 31, 23,
 
 
 @given(NAMES, st.uuids(), HEX, st.booleans(), ENDS)
+@example("client", "v", "0", False, datetime(1950, 1, 1, tzinfo=UTC))
+@example("client", "v", "0", True, datetime(1969, 1, 1, tzinfo=UTC))
 def test_a_key_is_read_as_it_was_written(
     secret: str, version: object, serial: str, authority: bool, end: datetime | None
 ) -> None:

@@ -30,6 +30,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
 from moto import mock_aws
 
 from mtls_rotation.contract.secret import ManagedSecret
@@ -482,6 +484,17 @@ def test_a_key_in_the_environment_or_in_an_open_file_of_a_running_process_is_fou
     }
 
 
+def test_a_property_that_fails_while_the_run_is_watched_says_what_it_failed_with(heard: Hearing) -> None:
+    """Hypothesis traces what fails, by sys.monitoring, and warns where its place there is taken."""
+
+    @given(st.integers())
+    def fails(number: int) -> None:
+        raise ArithmeticError(number)
+
+    with pytest.raises(ArithmeticError):
+        fails()
+
+
 def test_a_key_in_a_file_is_found_at_the_end_and_before_it_is_deleted(heard: Hearing, tmp_path: Path) -> None:
     (tmp_path / "left").write_text(VALUE)
     scanner = Scanner()
@@ -537,7 +550,7 @@ def test_a_run_that_finds_a_key_fails_and_says_where(tmp_path: Path) -> None:
         "from tests.proof.key_material.watch import Watch\n"
         "def pytest_configure(config):\n    config.pluginmanager.register(Watch(), 'key material')\n"
     )
-    made = "from tests import builders\nfrom mtls_rotation.pki import certificates as pki\n"
+    made = "from tests.kit import builders\nfrom mtls_rotation.pki import certificates as pki\n"
     made += "KEY = pki.key_to_pem(builders.root().key)\n"
     made += "".join(f"def test_{name}(tmp_path):\n    {plant}\n" for name, plant in PLANTS.items())
     (tmp_path / "test_planted.py").write_text(made)
