@@ -10,6 +10,7 @@ from cryptography import x509
 
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtls_rotation.provers.https import client_context
 
@@ -39,9 +40,9 @@ class Authority:
     @classmethod
     def named(cls, name: str) -> "Authority":
         """A new CA."""
-        key = pki.generate_key(KeyAlgorithm.EC_P256)
+        key = profile.generate_key(KeyAlgorithm.EC_P256)
         request = CertificateRequest(common_name=name, validity_days=365)
-        return cls(key, pki.issue_root(request, key, datetime.now(UTC)))
+        return cls(key, profile.issue_root(request, key, datetime.now(UTC)))
 
     @classmethod
     def from_secret(cls, value: str) -> "Authority":
@@ -53,7 +54,7 @@ class Authority:
 
     def client(self, name: str, server_ca: str, *, issued_ago: timedelta = timedelta()) -> Held:
         """A client certificate of this CA that is valid for a day from `issued_ago`."""
-        key = pki.generate_key(KeyAlgorithm.EC_P256)
+        key = profile.generate_key(KeyAlgorithm.EC_P256)
         request = CertificateRequest(common_name=name, validity_days=1)
-        leaf = pki.issue_leaf(request, key.public_key(), self.certificate, self.key, datetime.now(UTC) - issued_ago)
+        leaf = profile.issue_leaf(request, key.public_key(), self.certificate, self.key, datetime.now(UTC) - issued_ago)
         return Held(pki.serial(leaf), client_context(pki.to_pem(leaf), pki.key_to_pem(key), server_ca))

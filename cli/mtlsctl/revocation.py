@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
-from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import UnusableNoticeError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificate_id import CertificateId

@@ -27,13 +27,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from rich.console import Console
 from rich.table import Table
 
-from mtls_rotation.aws.secret_versions import AWSCURRENT, SecretVersion
+from mtls_rotation.aws.secret_versions import SecretVersion
+from mtls_rotation.contract.labels import AWSCURRENT
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.issuers.api import Order
 from mtls_rotation.issuers.secretsmanager import SecretsManagerIssuer
 from mtls_rotation.issuers.self_signed import SelfSignedIssuer
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki import names
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.rotation.run import with_certificate
 from mtls_rotation.timing import Deadline
@@ -137,8 +138,8 @@ class Bench:
     def key_and_leaf(self) -> pki.CertifiedKey:
         """Issued with the CA and its key at hand, already read."""
         request = self.order.definition.request
-        key = pki.generate_key(request.key_algorithm)
-        leaf = pki.issue_leaf(request, key.public_key(), self.ca.certificate, self.ca.key, self.order.now)
+        key = profile.generate_key(request.key_algorithm)
+        leaf = profile.issue_leaf(request, key.public_key(), self.ca.certificate, self.ca.key, self.order.now)
         return pki.CertifiedKey(key=key, certificate=leaf, chain=(), anchor=self.ca.certificate)
 
     def value(self) -> str:
@@ -153,7 +154,7 @@ class Bench:
 
     def limit(self) -> None:
         """What no issuer can do without."""
-        _sign(pki.generate_key(self.algorithm))
+        _sign(profile.generate_key(self.algorithm))
 
     def reading_the_key(self) -> float:
         """Microseconds that the CA's key takes to be read; the library tries an RSA key's factors whether prime."""
@@ -165,8 +166,8 @@ class Bench:
 
         What is left is the library's: the key, its identifier, the subject, and a builder that encodes and signs.
         """
-        request, key = self.order.definition.request, pki.generate_key(self.algorithm).public_key()
-        leaf = pki.issue_leaf(request, key, self.ca.certificate, self.ca.key, self.order.now)
+        request, key = self.order.definition.request, profile.generate_key(self.algorithm).public_key()
+        leaf = profile.issue_leaf(request, key, self.ca.certificate, self.ca.key, self.order.now)
         bare = (
             x509.CertificateBuilder()
             .issuer_name(leaf.issuer)
@@ -180,9 +181,9 @@ class Bench:
         digest = pki.signature_digest(self.ca.key)
 
         def make() -> x509.Certificate:
-            key = pki.generate_key(self.algorithm).public_key()
+            key = profile.generate_key(self.algorithm).public_key()
             identifier = x509.SubjectKeyIdentifier.from_public_key(key)
-            named = bare.subject_name(names.subject(request)).public_key(key)
+            named = bare.subject_name(profile.subject(request)).public_key(key)
             return named.add_extension(identifier, critical=False).sign(self.ca.key, digest)
 
         return make
@@ -269,11 +270,11 @@ def _parts(bench: Bench) -> dict[str, float]:
     issued = bench.key_and_leaf()
     public = issued.key.public_key()
     parts: dict[str, Callable[[], Any]] = {
-        "key generation": lambda: pki.generate_key(bench.algorithm),
+        "key generation": lambda: profile.generate_key(bench.algorithm),
         "one signature": lambda: _sign(bench.ca.key),
         LIMIT: bench.limit,
         "subject key identifier": lambda: x509.SubjectKeyIdentifier.from_public_key(public),
-        "subject": lambda: names.subject(bench.order.definition.request),
+        "subject": lambda: profile.subject(bench.order.definition.request),
         READY: bench.ready(),
         "issued by a CA that has been read": bench.key_and_leaf,
         "PEM of key and certificate": lambda: (pki.key_to_pem(issued.key), pki.to_pem(issued.certificate)),

@@ -39,8 +39,9 @@ from demo import sam
 from demo.gateway import architecture
 from demo.waiting import await_condition
 from localaws import LocalAws
-from mtls_rotation.assembly import STACK_TAG, Assembly
+from mtls_rotation.assembly import Assembly
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki.certificates import fingerprint
 from mtls_rotation.timing import Deadline, utc_now
 from mtls_rotation.truststore.plan import Settings

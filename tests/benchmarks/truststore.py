@@ -30,11 +30,11 @@ from rich.console import Console
 from rich.table import Table
 
 from mtls_rotation.contract import layout
-from mtls_rotation.pki import bundles
+from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtls_rotation.pki.verification import Verifier
-from mtls_rotation.truststore import guards
+from mtls_rotation.truststore import guards, rendering
 from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide, needed
 from tests.benchmarks import table
 from tests.benchmarks.figures import Results, beside, in_turn
@@ -94,7 +94,7 @@ class Bench:
         roots = [builders.root(f"Fleet CA {number}") for number in range(anchors // 2)]
         uploads = [builders.root(f"Partner {number}") for number in range(anchors - len(roots))]
         fingerprints = [pki.fingerprint(it.certificate) for it in roots]
-        key = pki.generate_key(KeyAlgorithm.EC_P256).public_key()
+        key = profile.generate_key(KeyAlgorithm.EC_P256).public_key()
         clients, issuers = [], []
         issued = [
             Issued(anchor, f"fleet/ca/{number}", f"ca-{number}", pki.serial(it.certificate), LONG_AGO, authority=True)
@@ -103,7 +103,7 @@ class Bench:
         for number in range(certificates):
             ca, anchor = roots[number % len(roots)], fingerprints[number % len(roots)]
             request = CertificateRequest(common_name=f"client-{number}")
-            leaf = pki.issue_leaf(request, key, ca.certificate, ca.key, builders.NOW)
+            leaf = profile.issue_leaf(request, key, ca.certificate, ca.key, builders.NOW)
             clients.append(pki.to_pem(leaf).encode())
             issuers.append(ca.certificate)
             issued.append(Issued(anchor, f"fleet/client/{number}", f"client-{number}", pki.serial(leaf), LONG_AGO))
@@ -215,7 +215,7 @@ def _seconds(bench: Bench, *, checked: bool = True) -> dict[str, float]:
         made["plan"] = bench.plan(seen)
 
     def render() -> None:
-        made["body"] = bundles.render(made["plan"].anchors)
+        made["body"] = rendering.render(made["plan"].anchors)
 
     def guard() -> None:
         assert guards.stop(made["body"], made["plan"], seen, SETTINGS) is None

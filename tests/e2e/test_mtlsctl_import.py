@@ -13,6 +13,7 @@ from demo.certificates import Authority, Held
 from demo.waiting import await_condition
 from mtls_rotation.issuers.external.intake import SigningRequest
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.provers.https import client_context
 from tests.e2e.conftest import Deployment
 from tests.e2e.operators import (
@@ -238,7 +239,7 @@ def test_what_a_partner_signed_is_handed_in_and_nothing_else(
     mtlsctl: Mtlsctl, gateway: Deployment, unsigned: SigningRequest, tmp_path: Path
 ) -> None:
     now = datetime.now(UTC)
-    leaf = pki.issue_leaf(unsigned.request, unsigned.csr.public_key(), CORPORATE.certificate, CORPORATE.key, now)
+    leaf = profile.issue_leaf(unsigned.request, unsigned.csr.public_key(), CORPORATE.certificate, CORPORATE.key, now)
     answer, stranger, with_key = tmp_path / "answer.pem", tmp_path / "stranger.pem", tmp_path / "key.pem"
     answer.write_text(pki.to_pem(CORPORATE.certificate, leaf))
     stranger.write_text(pki.to_pem(builders.leaf(CORPORATE).certificate))

@@ -16,8 +16,8 @@ from cryptography import x509
 from demo import sam
 from demo.certificates import Authority, Held, from_secret
 from demo.waiting import await_condition
-from mtls_rotation.assembly import STACK_TAG
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers.https import client_context
 from tests.e2e.conftest import REVOCATION_TTL, Deployment

@@ -10,6 +10,7 @@ import pytest
 
 from demo import sam
 from demo.waiting import await_condition
+from mtls_rotation import timing
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import DOMAIN, Deployment
@@ -127,7 +128,7 @@ def let_the_overlap_pass(gateway: Deployment) -> None:
     """Have the sync remember that the anchors have been unused for long."""
     stored = gateway.s3.get_object(Bucket=gateway.bucket, Key=layout.SYNC_NOTES)
     notes = json.loads(stored["Body"].read())
-    notes["unused_since"] |= dict.fromkeys(FINGERPRINTS, pki.to_rfc3339(builders.NOW - timedelta(days=2)))
+    notes["unused_since"] |= dict.fromkeys(FINGERPRINTS, timing.to_rfc3339(builders.NOW - timedelta(days=2)))
     gateway.s3.put_object(Bucket=gateway.bucket, Key=layout.SYNC_NOTES, Body=json.dumps(notes).encode())
 
 

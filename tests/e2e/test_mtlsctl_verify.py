@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from demo.certificates import Authority
-from mtls_rotation.assembly import STACK_TAG
+from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment
 from tests.kit import builders

@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
 
+from mtls_rotation import timing
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -31,17 +33,17 @@ def root(
     algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256,
 ) -> pki.CertifiedKey:
     """A self-signed CA, made as the project makes one."""
-    key = pki.generate_key(algorithm)
+    key = profile.generate_key(algorithm)
     request = CertificateRequest(common_name=common_name, validity_days=days, key_algorithm=algorithm)
-    certificate = pki.issue_root(request, key, now)
+    certificate = profile.issue_root(request, key, now)
     return pki.CertifiedKey(key=key, certificate=certificate, chain=(), anchor=certificate)
 
 
 def leaf(ca: pki.CertifiedKey, *, now: datetime = NOW, **request: Any) -> pki.CertifiedKey:
     """A client certificate by that CA, made as the project makes one."""
     wanted = CertificateRequest(**{"common_name": "billing", "validity_days": 30} | request)
-    key = pki.generate_key(wanted.key_algorithm)
-    certificate = pki.issue_leaf(wanted, key.public_key(), ca.certificate, ca.key, now)
+    key = profile.generate_key(wanted.key_algorithm)
+    certificate = profile.issue_leaf(wanted, key.public_key(), ca.certificate, ca.key, now)
     return pki.CertifiedKey(key=key, certificate=certificate, chain=(), anchor=ca.certificate)
 
 
@@ -173,8 +175,8 @@ def issued_value(definition: dict[str, Any], issued: pki.CertifiedKey) -> str:
             "private_key": SecretStr(pki.key_to_pem(issued.key)),
             "serial_number": pki.serial(issued.certificate),
             "fingerprint_sha256": pki.fingerprint(issued.certificate),
-            "not_before": pki.to_rfc3339(issued.certificate.not_valid_before_utc),
-            "not_after": pki.to_rfc3339(issued.certificate.not_valid_after_utc),
+            "not_before": timing.to_rfc3339(issued.certificate.not_valid_before_utc),
+            "not_after": timing.to_rfc3339(issued.certificate.not_valid_after_utc),
         }
     )
     return secret.render()

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mtls_rotation.assembly import STACK_TAG
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import certificates as pki
 from tests.kit import builders
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from demo.waiting import await_condition
-from mtls_rotation.assembly import STACK_TAG
+from mtls_rotation.contract.tags import STACK_TAG
 from tests.e2e.conftest import Deployment
 
 # Seconds until a secret has been rotated for the first time: a CA's rotation waits for API Gateway.

@@ -36,10 +36,11 @@ from unittest.mock import patch
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
-from mtls_rotation.aws.secret_versions import SecretVersions, end_of_issuing
+from mtls_rotation.aws.secret_versions import SecretVersions
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.labels import end_of_issuing
 from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError
-from mtls_rotation.pki import bundles
+from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import refusals
@@ -658,8 +659,8 @@ class World(Stack):
             common_name=f"Partner CA {number}", issuer=top, signer=top_key, not_after=self.moment + _LONG
         ).make()
         request = CertificateRequest(**note["request"]).model_copy(update={"validity_days": days})
-        public = csr.public_key() if well else pki.generate_key(request.key_algorithm).public_key()
-        leaf = pki.issue_leaf(request, cast("Any", public), ca, cast("Any", ca_key), self.moment)
+        public = csr.public_key() if well else profile.generate_key(request.key_algorithm).public_key()
+        leaf = profile.issue_leaf(request, cast("Any", public), ca, cast("Any", ca_key), self.moment)
         self.upload(f"{layout.SIGNED}{number}.pem", pki.to_pem(leaf, ca, top).encode())
 
     def _is_unfinished(self, name: str) -> bool:

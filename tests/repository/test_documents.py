@@ -15,6 +15,7 @@ from botocore import xform_name
 from botocore.session import Session
 
 from mtls_rotation.aws import bus
+from mtls_rotation.contract import events
 from mtls_rotation.gateway.authorizer.caller import Caller
 from mtls_rotation.gateway.authorizer.decision import NO_CERTIFICATE, NOT_ALLOWED, REVOKED, UNREADABLE
 from mtls_rotation.gateway.proxy.routes import Route
@@ -83,7 +84,7 @@ def test_what_a_backend_is_told_is_explained(ca: CertifiedKey) -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_every_event_is_listed_for_operators_own_rules(event: str) -> None:
-    assert f"| `{event}` |" in OPERATIONS or event == bus.TRUSTSTORE_SYNC_REQUESTED
+    assert f"| `{event}` |" in OPERATIONS or event == events.TRUSTSTORE_SYNC_REQUESTED
 
 
 @pytest.mark.parametrize("service", METRICS)

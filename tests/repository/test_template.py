@@ -14,8 +14,7 @@ from typing import Any
 import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
 import pytest
 
-from mtls_rotation.aws import bus
-from mtls_rotation.contract import layout
+from mtls_rotation.contract import events, layout
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE: dict[str, Any] = json.loads(json.dumps(cfnlint.decode.cfn_yaml.load(str(ROOT / "template.yaml"))))
@@ -447,18 +446,18 @@ def test_what_conditions_change_in_an_api_is_deployed() -> None:
 
 
 def test_revocation_hears_of_uploads_of_new_cas_and_of_the_hour() -> None:
-    events = {name: it["Properties"] for name, it in RESOURCES["RevocationFunction"]["Properties"]["Events"].items()}
+    sources = {name: it["Properties"] for name, it in RESOURCES["RevocationFunction"]["Properties"]["Events"].items()}
     sample = json.loads((ROOT / "events" / "revocation-notice.json").read_text())
-    uploads, new_ca = events["Notice"]["Pattern"], events["NewCa"]["Pattern"]
+    uploads, new_ca = sources["Notice"]["Pattern"], sources["NewCa"]["Pattern"]
 
     assert sample["detail-type"] in uploads["detail-type"]
     assert "Object Deleted" in uploads["detail-type"]
     assert sample["detail"]["object"]["key"].startswith(uploads["detail"]["object"]["key"][0]["prefix"])
     assert new_ca == {
-        "source": [bus.SOURCE],
-        "detail-type": [bus.CLIENT_CERTIFICATE_ROTATED],
+        "source": [events.SOURCE],
+        "detail-type": [events.CLIENT_CERTIFICATE_ROTATED],
         "detail": {"kind": ["ca"]},
     }
-    assert events["Hourly"]["Schedule"] == "rate(1 hour)"
-    assert events["ListDeleted"]["Pattern"]["detail-type"] == ["Object Deleted"]
-    assert events["ListDeleted"]["Pattern"]["detail"]["object"]["key"] == [layout.REVOCATION_LIST]
+    assert sources["Hourly"]["Schedule"] == "rate(1 hour)"
+    assert sources["ListDeleted"]["Pattern"]["detail-type"] == ["Object Deleted"]
+    assert sources["ListDeleted"]["Pattern"]["detail"]["object"]["key"] == [layout.REVOCATION_LIST]

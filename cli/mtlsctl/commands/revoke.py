@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, override
 import typer
 from rich.text import Text
 
-from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import SupersededError
 from mtls_rotation.revocation.notices import Reason
 from mtlsctl.errors import InvalidInputError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mtls_rotation.assembly import STACK_TAG
+from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.timing import utc_now
 from mtlsctl.findings import LATELY, Patient, Question, attention, unknown
 

@@ -17,7 +17,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 from mtls_rotation.errors import NotYetVisibleError, RotationNotEnabledError
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.timing import Deadline, utc_now

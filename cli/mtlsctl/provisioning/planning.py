@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mtls_rotation.assembly import STACK_TAG
 from mtls_rotation.contract.secret import AcmPcaIssuerReference, ManagedSecret
+from mtls_rotation.contract.tags import KIND_TAG, PROXY_TAG, STACK_TAG
 from mtls_rotation.errors import UnusableIssuerError
 from mtls_rotation.issuers.api import Order
 from mtls_rotation.issuers.ca_secret import require_within
-from mtls_rotation.pki.certificates import BACKDATE
+from mtls_rotation.pki.profile import BACKDATE
 from mtls_rotation.timing import Deadline, utc_now
 from mtlsctl.errors import InvalidInputError, NameTakenError
 from mtlsctl.provisioning import schedule
 from mtlsctl.stack import authorities
-from mtlsctl.stack.survey import KIND_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from mtlsctl.provisioning.options import Document, Kind
     from mtlsctl.stack.deployment import Deployment
 
-PROXY_TAG = "mtls-rotation:proxy"
 _NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 # A name that ends like an ARN is taken for one: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
 _LIKE_AN_ARN = re.compile(r".*-[A-Za-z0-9]{6}")

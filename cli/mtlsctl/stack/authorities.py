@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.aws.secret_versions import AWSCURRENT, end_of_issuing
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.labels import AWSCURRENT, end_of_issuing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, override
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mtls_rotation.assembly import STACK_TAG, Assembly
+from mtls_rotation.assembly import Assembly
+from mtls_rotation.contract.tags import STACK_TAG
 from mtlsctl.errors import DENIALS, InvalidInputError, StackNotFoundError, UnknownSecretError
 
 if TYPE_CHECKING:

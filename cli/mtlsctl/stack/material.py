@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING, AWSPREVIOUS
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.pki import bundles
 from mtlsctl.errors import NoCertificateError

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.assembly import STACK_TAG
-from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
+from mtls_rotation.contract.tags import KIND_TAG, STACK_TAG
 from mtls_rotation.errors import UnusableDomainError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.verification import Verifier
@@ -36,7 +36,6 @@ type _Key = layout.IssuedKey | layout.OutsideKey
 # (secret name, version id) → the keys under which its certificate is filed, as they are and as they read.
 type _Filed = Mapping[tuple[str, str], Sequence[tuple[str, _Key]]]
 
-KIND_TAG = "mtls-rotation:kind"
 # Calls at once. Secrets Manager takes thousands of DescribeSecret a second; this is what one machine has in flight.
 _AT_ONCE = 16
 

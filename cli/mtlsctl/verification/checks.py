@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mtls_rotation.pki.certificate_id import CertificateId
-from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, subject, to_rfc3339
+from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, subject
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.targets.limits import refusal
+from mtls_rotation.timing import to_rfc3339
 from mtlsctl.report import Model
 from mtlsctl.show import moment
 from mtlsctl.stack.material import Label

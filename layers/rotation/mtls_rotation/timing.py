@@ -82,3 +82,8 @@ class Deadline:
                 return
             self.sleep(pause)
             count, pause = count + 1, min(pause * 2, longest)
+
+
+def to_rfc3339(moment: datetime) -> str:
+    """A moment as RFC 3339 in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -33,6 +33,7 @@ from localaws import LocalAws, sealed
 from localaws.iam.authorizations import DIRECTORY
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.kit import builders
@@ -282,7 +283,7 @@ def a_partner_signs_by_hand(life: Life) -> None:
     (key,) = [it for it in life.keys(layout.REQUESTED) if it.endswith(".csr")]
     request = x509.load_pem_x509_csr(life.get(key))
     wanted = CertificateRequest(common_name="billing", validity_days=30)
-    signed = pki.issue_leaf(wanted, request.public_key(), ca.certificate, ca.key, builders.NOW)
+    signed = profile.issue_leaf(wanted, request.public_key(), ca.certificate, ca.key, builders.NOW)
     life.put(f"{layout.SIGNED}nobody.pem", pki.to_pem(builders.leaf(ca).certificate, ca.certificate))
     life.put(f"{layout.SIGNED}answer.pem", pki.to_pem(signed, ca.certificate))
     await_condition(lambda: "certificate" in gateway.value(secret), "the certificate", _LONG)

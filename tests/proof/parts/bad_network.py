@@ -23,7 +23,7 @@ from demo import gateway as on_gateway
 from demo import sam
 from demo.waiting import await_condition
 from localaws import LocalAws, RotationRun
-from mtls_rotation.aws.kms import VERSION_TAG
+from mtls_rotation.contract.tags import VERSION_TAG
 from mtls_rotation.targets.api_gateway import UPDATE_INTERVAL
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.proof import Outcome, application, fault_proxy

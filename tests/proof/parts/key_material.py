@@ -32,6 +32,7 @@ from demo.waiting import await_condition
 from localaws import LocalAws, sealed
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
 from tests.e2e.conftest import Deployment, await_first_rotation
 from tests.kit import builders
@@ -307,7 +308,7 @@ def somebody_else_signs(life: Life) -> None:
     now = datetime.now(UTC)
     for number, public in enumerate((ec.generate_private_key(ec.SECP256R1()).public_key(), wanted.public_key())):
         request = CertificateRequest(common_name="billing", validity_days=30)
-        leaf = pki.issue_leaf(request, public, authority.certificate, authority.key, now)
+        leaf = profile.issue_leaf(request, public, authority.certificate, authority.key, now)
         text = pki.to_pem(leaf, authority.certificate)
         gateway.s3.put_object(Bucket=gateway.bucket, Key=f"{layout.SIGNED}{number}.pem", Body=text.encode())
     await_condition(lambda: not requests(), "the signature is taken", WAIT)

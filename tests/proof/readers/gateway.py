@@ -14,7 +14,7 @@ from mtls_rotation.gateway import document, live_document
 from mtls_rotation.gateway.authorizer import allow_list, caller, decision
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.authorizer.caller import Caller
-from mtls_rotation.gateway.proxy import forwarding, headers, paths, routes
+from mtls_rotation.gateway.proxy import fields, forwarding, headers, paths, routes
 from mtls_rotation.gateway.proxy.forwarding import Forwarding, Incoming
 from mtls_rotation.gateway.proxy.problems import NoAnswerError
 from mtls_rotation.gateway.proxy.routes import RouteTable
@@ -235,9 +235,9 @@ def _send(request: Incoming) -> None:
     for key, value in headers.outgoing(
         request.headers, policy, client=request.client, host=request.host, forwarded=True
     ):
-        assert headers.is_name(key), key
-        assert headers.is_value(value), value
-        assert key.lower() not in headers.HOP_BY_HOP, key
+        assert fields.is_name(key), key
+        assert fields.is_value(value), value
+        assert key.lower() not in fields.HOP_BY_HOP, key
 
 
 def _sent() -> dict[str, Any]:
@@ -300,9 +300,9 @@ def _ways(sent: dict[str, Any]) -> Bombs:
 
 
 def _answer(data: bytes) -> None:
-    fields = [it.partition(": ")[::2] for it in data.decode("latin-1").split("\r\n")]
+    received = [it.partition(": ")[::2] for it in data.decode("latin-1").split("\r\n")]
     policy = RouteTable.parse(json.dumps(_table()), "t").routes["billing"].response_headers
     for has_body in (True, False):
-        for name, values in headers.incoming(fields, policy, has_body=has_body).items():
-            assert name.lower() not in headers.HOP_BY_HOP
-            assert all(map(headers.is_value, values)), values
+        for name, values in headers.incoming(received, policy, has_body=has_body).items():
+            assert name.lower() not in fields.HOP_BY_HOP
+            assert all(map(fields.is_value, values)), values

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.targets import limits
-from mtls_rotation.truststore import announcements, guards, plan
+from mtls_rotation.truststore import announcements, guards, plan, rendering
 from mtls_sidecar import trust_bundle
 from mtls_sidecar.errors import SidecarError
 from tests.kit import builders, odd
@@ -53,7 +53,7 @@ def _uploaded(data: bytes) -> None:
     static = tuple(plan.StaticEntry(KEY, it, number) for number, it in enumerate(entries, 1))
     nothing: frozenset[Any] = frozenset()
     decided = plan.decide(plan.Observation(builders.NOW, nothing, nothing, (), static=static), plan.Settings())
-    rendered = bundles.render(decided.anchors)
+    rendered = rendering.render(decided.anchors)
     assert bundles.fingerprints(rendered) == frozenset(decided.anchors)
     assert rendered.isascii()
     for statement in (*announcements.rejections(decided, "s3://b/t"), *announcements.expiring(decided, builders.NOW)):

@@ -19,7 +19,7 @@ from mtls_rotation.contract import secret
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import MtlsRotationError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki import names, request
+from mtls_rotation.pki import names, profile, request
 from mtlsctl.stack import material
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
@@ -125,9 +125,9 @@ def _managed(data: bytes) -> None:
     read = ManagedSecret.parse(text(data), "secret mtls/billing")
     # What is read can be written, and is the same when it is read again.
     assert ManagedSecret.parse(read.render(), "again") == read
-    names.subject(read.request)
-    names.alternative_names(read.request)
-    names.extended_key_usages(read.request)
+    profile.subject(read.request)
+    profile.alternative_names(read.request)
+    profile.extended_key_usages(read.request)
 
 
 def _material(data: bytes) -> None:

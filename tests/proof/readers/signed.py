@@ -22,7 +22,7 @@ from mtls_rotation.contract import layout
 from mtls_rotation.errors import MtlsRotationError
 from mtls_rotation.issuers.external import intake as signed_certificates
 from mtls_rotation.issuers.external.intake import Intake, SigningRequest
-from mtls_rotation.pki import bundles, conformity, verification
+from mtls_rotation.pki import bundles, conformity, profile, verification
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
 from mtlsctl.commands.importing import signed as import_signed
@@ -81,13 +81,13 @@ def _key() -> ec.EllipticCurvePrivateKey:
 def request() -> SigningRequest:
     """What was asked for."""
     wanted = CertificateRequest(common_name="billing", validity_days=30, dns_names=("billing.example",))
-    csr = pki.signing_request(wanted, _key())
+    csr = profile.signing_request(wanted, _key())
     return SigningRequest("arn:aws:secret", "mtls/billing", wanted, pki.to_pem(ca().certificate), csr)
 
 
 @cache
 def _fitting() -> x509.Certificate:
-    return pki.issue_leaf(request().request, _key().public_key(), ca().certificate, ca().key, builders.NOW)
+    return profile.issue_leaf(request().request, _key().public_key(), ca().certificate, ca().key, builders.NOW)
 
 
 @cache

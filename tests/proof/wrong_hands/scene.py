@@ -16,9 +16,10 @@ from cryptography import x509
 
 from demo import sam
 from demo.waiting import await_condition
-from mtls_rotation.aws.bus import SIGNED_CERTIFICATE_REJECTED
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.events import SIGNED_CERTIFICATE_REJECTED
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
 from tests.kit import builders
 
@@ -227,7 +228,7 @@ class Waiting:
     def signed(self, ca: pki.CertifiedKey, **changes: Any) -> x509.Certificate:
         """What a CA makes of it, with parts of the request changed."""
         request = self.request.model_copy(update=changes)
-        return pki.issue_leaf(request, self.csr.public_key(), ca.certificate, ca.key, builders.NOW)
+        return profile.issue_leaf(request, self.csr.public_key(), ca.certificate, ca.key, builders.NOW)
 
 
 def attempt(scene: Scene, attack: Callable[[Scene], None]) -> str | None:

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.rotation.request import Step
 from mtlsctl.following.log import Line, Result
 from mtlsctl.following.rotation import LATE, SETTLED, Outcome, Sight, View, outcome, results

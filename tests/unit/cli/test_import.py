@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
 from mtlsctl.provisioning import derived_request, identity
@@ -120,8 +121,8 @@ def test_a_ca_that_did_not_come_with_it_is_taken_from_those_that_are_known() -> 
 
 
 def test_a_certificate_that_signs_itself_is_its_own_anchor() -> None:
-    key = pki.generate_key(KeyAlgorithm.EC_P256)
-    leaf = pki.issue_self_signed_leaf(REQUEST, key, NOW)
+    key = profile.generate_key(KeyAlgorithm.EC_P256)
+    leaf = profile.issue_self_signed_leaf(REQUEST, key, NOW)
     issued = identity.certified(identity.Identity((leaf,), ""), key, (), "")
 
     assert (issued.chain, issued.anchor) == ((), leaf)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, to_pem
 from mtls_rotation.targets.limits import over_long_chains, refusal
+from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.plan import Anchor, Reason, Why
 from tests.kit import builders
 from tests.kit.builders import NOW
@@ -37,9 +38,9 @@ def anchors(*certificates: x509.Certificate) -> dict[str, Anchor]:
 
 
 def test_one_set_has_one_rendering_whatever_the_order_and_however_often() -> None:
-    rendered = bundles.render(anchors(ONE, TWO, THREE, TWO, ONE))
+    rendered = rendering.render(anchors(ONE, TWO, THREE, TWO, ONE))
 
-    assert bundles.render(anchors(THREE, ONE, TWO)) == rendered
+    assert rendering.render(anchors(THREE, ONE, TWO)) == rendered
     order = [fingerprint(entry) for entry in bundles.parse(rendered) if isinstance(entry, x509.Certificate)]
     assert order == sorted({fingerprint(certificate) for certificate in (ONE, TWO, THREE)})
 
@@ -81,7 +82,7 @@ def test_a_private_key_beside_a_certificate_never_reaches_the_truststore() -> No
     entries = bundles.parse((key + to_pem(ONE)).encode())
 
     assert entries == [ONE]
-    assert b"PRIVATE" not in bundles.render(anchors(ONE))
+    assert b"PRIVATE" not in rendering.render(anchors(ONE))
 
 
 def test_a_block_without_an_end_swallows_no_certificate_after_it() -> None:
@@ -111,7 +112,7 @@ def test_a_comment_over_each_certificate_says_whose_why_and_until_when() -> None
     used = Reason(Why.IN_USE, tuple(f"stack/{number}" for number in range(10)))
     until = ONE.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    assert bundles.render({fingerprint(ONE): Anchor(ONE, (uploaded, used))}).decode() == (
+    assert rendering.render({fingerprint(ONE): Anchor(ONE, (uploaded, used))}).decode() == (
         "# subject: CN=One\n"
         "# why: uploaded in anchors/static/a.pem, anchors/static/b.pem;"
         " in use by stack/0, stack/1, stack/2 and 7 more\n"
@@ -122,7 +123,7 @@ def test_a_comment_over_each_certificate_says_whose_why_and_until_when() -> None
 @pytest.mark.parametrize("name", ["a\n-----BEGIN CERTIFICATE-----", "a\r\nb", "\u202eb\x00", "Zoë", "----------"])
 def test_no_comment_can_be_taken_for_a_certificate(name: str) -> None:
     nasty = builders.foreign(common_name=name)
-    body = bundles.render({"a": Anchor(nasty, (Reason(Why.UPLOADED, (f"anchors/static/{name}",)),))})
+    body = rendering.render({"a": Anchor(nasty, (Reason(Why.UPLOADED, (f"anchors/static/{name}",)),))})
 
     assert bundles.parse(body) == [nasty]
     assert body.isascii()
@@ -134,7 +135,7 @@ def test_a_subject_as_long_as_a_book_is_cut_short() -> None:
     long = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"{number:060}") for number in range(1000)])
     certificate = builders.foreign(subject=long)
 
-    assert len(bundles.render(anchors(certificate))) - len(to_pem(certificate)) < 500
+    assert len(rendering.render(anchors(certificate))) - len(to_pem(certificate)) < 500
 
 
 @settings(max_examples=200)

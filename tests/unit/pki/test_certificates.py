@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import KeyAlgorithm
 from tests.kit import builders
 
@@ -150,7 +151,7 @@ def test_a_leaf_never_outlives_its_issuer_and_is_never_older() -> None:
 
 @pytest.mark.parametrize("algorithm", [KeyAlgorithm.EC_P256, KeyAlgorithm.RSA_2048])
 def test_a_key_survives_being_written_and_read(algorithm: KeyAlgorithm) -> None:
-    key = pki.generate_key(algorithm)
+    key = profile.generate_key(algorithm)
     text = pki.key_to_pem(key)
 
     assert text.startswith("-----BEGIN PRIVATE KEY-----")

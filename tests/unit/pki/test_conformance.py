@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from tests.kit import builders
 from tests.kit.conformance import Chain, lint, openssl_refusals
@@ -28,7 +29,7 @@ NAMES: dict[str, Any] = {
 
 @pytest.fixture(scope="module", params=list(KeyAlgorithm))
 def key(request: pytest.FixtureRequest) -> pki.SigningKey:
-    return pki.generate_key(request.param)
+    return profile.generate_key(request.param)
 
 
 @pytest.mark.parametrize("names", [{}, NAMES], ids=["plain", "every field"])
@@ -37,10 +38,10 @@ def test_every_kind_of_certificate_lints_clean_and_verifies_strictly(
 ) -> None:
     authority_names = {name: names[name] for name in ("organization", "country") if names}
     authority = CertificateRequest(common_name="Test CA", validity_days=365, **authority_names)
-    root = pki.issue_root(authority, key, builders.NOW)
+    root = profile.issue_root(authority, key, builders.NOW)
     request = CertificateRequest(common_name="Łódź" if names else "billing", validity_hours=12, **names)
-    leaf = pki.issue_leaf(request, key.public_key(), root, key, builders.NOW)
-    pinned = pki.issue_self_signed_leaf(request, key, builders.NOW)
+    leaf = profile.issue_leaf(request, key.public_key(), root, key, builders.NOW)
+    pinned = profile.issue_self_signed_leaf(request, key, builders.NOW)
 
     assert [lint(it) for it in (root, leaf, pinned)] == [[], [], []]
     assert openssl_refusals([Chain(root, (), root), Chain(leaf, (), root), Chain(pinned, (), pinned)]) == []

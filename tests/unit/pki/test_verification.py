@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, Verifier, refusals
 from tests.kit import builders
@@ -63,8 +64,8 @@ def test_where_nothing_is_trusted_every_certificate_is_refused(ca: pki.Certified
 def test_one_verifier_judges_many_certificates_each_by_itself(ca: pki.CertifiedKey) -> None:
     expired = builders.leaf(ca, validity_hours=1, validity_days=None)
     unknown, trusted = builders.leaf(builders.root("Other")), builders.leaf(ca)
-    key = pki.generate_key(KeyAlgorithm.EC_P256)
-    pinned = pki.issue_self_signed_leaf(CertificateRequest(common_name="pinned"), key, NOW)
+    key = profile.generate_key(KeyAlgorithm.EC_P256)
+    pinned = profile.issue_self_signed_leaf(CertificateRequest(common_name="pinned"), key, NOW)
     verifier = Verifier((it for it in (ca.certificate, pinned)), NOW + timedelta(hours=2))
 
     for _ in range(2):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation.aws.secret_versions import end_of_issuing, issues_until
+from mtls_rotation.contract.labels import end_of_issuing, issues_until
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import AuthorityRotatingError, OutOfTimeError, ValidityBeyondIssuerError
 from mtls_rotation.issuers.api import Authority

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from cryptography import x509
 
+from mtls_rotation import timing
 from mtls_rotation.contract import layout
 from mtls_rotation.errors import (
     InvalidSecretError,
@@ -47,8 +48,8 @@ def test_the_value_tells_of_its_certificate_and_keeps_what_the_operator_wrote(st
     }
     assert value["serial_number"] == f"{leaf.serial_number:x}"
     assert value["fingerprint_sha256"] == pki.fingerprint(leaf)
-    assert value["not_before"] == pki.to_rfc3339(leaf.not_valid_before_utc)
-    assert value["not_after"] == pki.to_rfc3339(leaf.not_valid_after_utc)
+    assert value["not_before"] == timing.to_rfc3339(leaf.not_valid_before_utc)
+    assert value["not_after"] == timing.to_rfc3339(leaf.not_valid_after_utc)
     assert pki.key_from_pem(value["private_key"]).public_key() == leaf.public_key()
 
 

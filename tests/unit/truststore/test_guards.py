@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
-from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint
+from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.guards import Guard, stop
 from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide
 from tests.kit import builders
@@ -46,7 +46,7 @@ def found(seen: Observation, settings: Settings | None = None, *, force: bool = 
     """What stops the publish of what is decided."""
     limits = settings or Settings()
     plan = decide(seen, limits)
-    stopped = stop(bundles.render(plan.anchors), plan, seen, limits, force=force)
+    stopped = stop(rendering.render(plan.anchors), plan, seen, limits, force=force)
     return stopped.guard if stopped else None
 
 
@@ -92,7 +92,7 @@ def test_a_truststore_that_would_refuse_a_certificate_in_use_is_never_let_throug
         edited = seen.live - {("client-2", "v")} | {("client-2", "edited")}
         seen = replace(seen, live=edited, in_place=edited)
     wrong = dropping(ROOTS[2], decide(seen, Settings()))
-    stopped = stop(bundles.render(wrong.anchors), wrong, seen, Settings(), force=force)
+    stopped = stop(rendering.render(wrong.anchors), wrong, seen, Settings(), force=force)
 
     assert stopped
     assert stopped.guard is Guard.REFUSES_A_CLIENT
@@ -108,7 +108,7 @@ def dropping(certificate: x509.Certificate, plan: Plan) -> Plan:
 def test_the_bytes_are_looked_at_and_not_the_plan_that_they_were_made_from() -> None:
     seen = clients_of(*ROOTS[:3], deployed=tuple(ROOTS[:3]))
     plan = decide(seen, Settings())
-    stopped = stop(bundles.render(dropping(ROOTS[1], plan).anchors), plan, seen, Settings())
+    stopped = stop(rendering.render(dropping(ROOTS[1], plan).anchors), plan, seen, Settings())
 
     assert stopped
     assert stopped.guard is Guard.REFUSES_A_CLIENT
@@ -129,7 +129,7 @@ def test_above_the_quota_it_is_stopped_early_and_the_largest_contributors_are_na
     )
     seen = replace(clients_of(ROOTS[0]), static=static)
     plan = decide(seen, Settings())
-    stopped = stop(bundles.render(plan.anchors), plan, seen, Settings(most_anchors=6), force=True)
+    stopped = stop(rendering.render(plan.anchors), plan, seen, Settings(most_anchors=6), force=True)
 
     assert stopped
     assert stopped.guard is Guard.TOO_LARGE

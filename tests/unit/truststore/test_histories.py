@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals
+from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.guards import Guard, stop
 from mtls_rotation.truststore.plan import Issued, Observation, Settings, StaticEntry, decide, obsolete
 from tests.kit import builders
@@ -277,7 +278,7 @@ class History(RuleBasedStateMachine):
     def _sync(self, named: Iterable[str], lags: dict[str, int], *, busy: bool) -> None:
         seen = self._observe(named, lags)
         plan = decide(seen, self.options)
-        body = bundles.render(plan.anchors)
+        body = rendering.render(plan.anchors)
         if stopped := stop(body, plan, seen, self.options):
             assert stopped.guard is Guard.DROPS_TOO_MANY, f"the decision itself is at fault: {stopped.found}"
             return

@@ -10,8 +10,8 @@ import typer
 from rich.json import JSON
 from rich.text import Text
 
-from mtls_rotation.aws.bus import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.pki.request import CertificateRequest

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, override
 import typer
 from rich.text import Text
 
-from mtls_rotation.aws.bus import TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.truststore.lines import AnchorLine, StopLine, changed_lines, short, version_of
 from mtlsctl.commands.truststore.plan import judge as plan_of

@@ -19,6 +19,7 @@ from mtls_rotation.aws.bucket import CertificateBucket
 from mtls_rotation.aws.bus import EventBus
 from mtls_rotation.aws.queue import SyncQueue
 from mtls_rotation.aws.secret_versions import SecretVersions
+from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.targets.api_gateway import GatewayDomain
 from mtls_rotation.timing import utc_now
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from mtls_rotation.stack.removal import Removal
     from mtls_rotation.truststore.sync import TruststoreSync
 
-STACK_TAG = "mtls-rotation:stack"
 
 # How functions call AWS. boto3's own time-outs are 60 s each, five times over: one connection that went dead would eat
 # a function's whole time. What AWS is asked for here takes it a fraction of a second, so that 5 s of silence mean that

@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from itertools import batched
 from typing import TYPE_CHECKING
+
+from mtls_rotation.contract.events import SOURCE, Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mypy_boto3_events import EventBridgeClient
 
-SOURCE = "mtls-rotation"
-TRUSTSTORE_SYNC_REQUESTED = "Truststore Sync Requested"
-TRUSTSTORE_PUBLISHED = "Truststore Published"
-TRUSTSTORE_ANCHOR_REJECTED = "Truststore Anchor Rejected"
-TRUSTSTORE_ANCHOR_EXPIRING = "Truststore Anchor Expiring"
-TRUSTSTORE_PUBLISH_STOPPED = "Truststore Publish Stopped"
-TRUSTSTORE_DRIFT = "Truststore Drift"
-TRUSTSTORE_WARNING = "Truststore Warning"
-CLIENT_CERTIFICATE_ROTATED = "Client Certificate Rotated"
-ROTATION_FAILED = "Rotation Failed"
-CERTIFICATE_AUTHORITY_EXPIRING = "Certificate Authority Expiring"
-CERTIFICATE_SIGNING_REQUESTED = "Certificate Signing Requested"
-SIGNED_CERTIFICATE_ACCEPTED = "Signed Certificate Accepted"
-SIGNED_CERTIFICATE_REJECTED = "Signed Certificate Rejected"
-CERTIFICATE_REVOKED = "Certificate Revoked"
-REVOCATION_WITHDRAWN = "Revocation Withdrawn"
-REVOCATION_REFUSED = "Revocation Refused"
-REVOCATION_LIST_PUBLISHED = "Revocation List Published"
-
 
 # PutEvents takes ten entries in a call.
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 _AT_ONCE = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something to say.
-
-    Attributes:
-        resources: ARNs that it is about.
-    """
-
-    detail_type: str
-    detail: dict[str, object]
-    resources: tuple[str, ...] = ()
 
 
 class EventBus:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 
+from mtls_rotation.contract.tags import SECRET_TAG, VERSION_TAG
 from mtls_rotation.errors import UnusableIssuerError
 from mtls_rotation.pki.request import KeyAlgorithm
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
 
-# Which version of which CA secret a key was made for.
-VERSION_TAG = "mtls-rotation:version"
-SECRET_TAG = "mtls-rotation:secret"  # noqa: S105 - the name of a tag
 # KMS waits this long before it deletes a key for good, and can undo it until then.
 DELETION_WINDOW_DAYS = 7
 

@@ -12,43 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import NotYetVisibleError
-from mtls_rotation.timing import from_compact, to_compact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
     from mtls_rotation.timing import Deadline
-
-AWSCURRENT = "AWSCURRENT"
-AWSPENDING = "AWSPENDING"
-AWSPREVIOUS = "AWSPREVIOUS"
-# A client may hold what is at one of these.
-HELD_LABELS = frozenset({AWSCURRENT, AWSPENDING, AWSPREVIOUS})
-# Our own labels: the version that keeps a key and its signing request, and the CA that issues while its successor is
-# only announced. The latter carries the end of the notice, so that whoever reads labels alone can tell when it is over.
-SIGNING_REQUEST = "MTLS-CSR"
-_ISSUES_UNTIL = "MTLS-ISSUES-UNTIL-"
-
-
-def issues_until(end: datetime) -> str:
-    """The label of the CA version that issues until `end`."""
-    return f"{_ISSUES_UNTIL}{to_compact(end)}"
-
-
-def end_of_issuing(label: str) -> datetime | None:
-    """The moment in a label that `issues_until` made; None if it is another label."""
-    return from_compact(label.removeprefix(_ISSUES_UNTIL)) if label.startswith(_ISSUES_UNTIL) else None
-
-
-def secret_name(secret_id: str) -> str:
-    """The name in a secret's ARN, whose last six characters and hyphen are Secrets Manager's; a name as it is."""
-    if not secret_id.startswith("arn:"):
-        return secret_id
-    return secret_id.split(":", 6)[-1].rpartition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)

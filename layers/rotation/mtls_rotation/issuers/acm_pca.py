@@ -19,15 +19,9 @@ from mtls_rotation.errors import (
     UnusableIssuerError,
 )
 from mtls_rotation.issuers.ca_secret import require_within
-from mtls_rotation.pki.certificates import (
-    BACKDATE,
-    CertifiedKey,
-    from_pem,
-    generate_key,
-    public_key_fingerprint,
-    signing_request,
-)
+from mtls_rotation.pki.certificates import CertifiedKey, from_pem, public_key_fingerprint
 from mtls_rotation.pki.conformity import breaches
+from mtls_rotation.pki.profile import BACKDATE, generate_key, signing_request
 from mtls_rotation.pki.verification import order_chain, refusals
 
 if TYPE_CHECKING:

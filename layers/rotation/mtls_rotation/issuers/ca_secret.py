@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.aws.secret_versions import issues_until
+from mtls_rotation.contract.labels import issues_until
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidSecretError, UnusableIssuerError, ValidityBeyondIssuerError
 from mtls_rotation.issuers.api import Authority
-from mtls_rotation.pki.certificates import CertifiedKey, from_pem, generate_key, issue_leaf, subject
+from mtls_rotation.pki.certificates import CertifiedKey, from_pem, subject
+from mtls_rotation.pki.profile import generate_key, issue_leaf
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretVersions

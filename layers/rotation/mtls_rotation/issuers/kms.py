@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from mtls_rotation.errors import UnusableIssuerError
 from mtls_rotation.issuers.ca_secret import CaSecret, require_within
-from mtls_rotation.pki.certificates import CertifiedKey, issue_root
+from mtls_rotation.pki.certificates import CertifiedKey
+from mtls_rotation.pki.profile import issue_root
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.kms import SigningKeys

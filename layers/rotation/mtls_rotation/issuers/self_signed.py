@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mtls_rotation.errors import UnusableIssuerError
-from mtls_rotation.pki.certificates import (
-    CertifiedKey,
-    generate_key,
-    issue_root,
-    issue_self_signed_leaf,
-    key_from_pem,
-)
+from mtls_rotation.pki.certificates import CertifiedKey, key_from_pem
+from mtls_rotation.pki.profile import generate_key, issue_root, issue_self_signed_leaf
 
 if TYPE_CHECKING:
     from mtls_rotation.contract.secret import ManagedSecret

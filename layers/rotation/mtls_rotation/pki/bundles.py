@@ -2,16 +2,12 @@
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.pki.certificates import fingerprint, short_subject, to_pem, to_rfc3339
-
-if TYPE_CHECKING:
-    from mtls_rotation.truststore.plan import Anchor
+from mtls_rotation.pki.certificates import fingerprint, to_pem
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END CERTIFICATE-----"
@@ -53,23 +49,9 @@ def by_fingerprint(entries: Iterable[x509.Certificate | Unreadable]) -> dict[str
     return {fingerprint(entry): entry for entry in entries if isinstance(entry, x509.Certificate)}
 
 
-def render(anchors: Mapping[str, "Anchor"]) -> bytes:
-    """The truststore: in the order of the fingerprints, a comment over each certificate. One plan has one rendering."""
-    return "\n".join(f"{_comment(anchors[key])}{to_pem(anchors[key].certificate)}" for key in sorted(anchors)).encode()
-
-
 def fingerprints(text: bytes) -> frozenset[str]:
     """The SHA-256 fingerprints of the certificates in a bundle."""
     return frozenset(certificates(text))
-
-
-def _comment(anchor: "Anchor") -> str:
-    lines = {
-        "subject": short_subject(anchor.certificate),
-        "why": "; ".join(map(str, anchor.reasons)),
-        "until": to_rfc3339(anchor.certificate.not_valid_after_utc),
-    }
-    return "".join(f"# {name}: {printable(text)}\n" for name, text in lines.items())
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA224
 
-from mtls_rotation.pki import names
+from mtls_rotation.pki import names, profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def _is_version_3(_: CertificateRequest, certificate: x509.Certificate) -> str |
 
 def _has_the_subject(request: CertificateRequest, certificate: x509.Certificate) -> str | None:
     has = {(attribute.oid, attribute.value) for attribute in certificate.subject}
-    missing = [it for it in names.subject(request) if (it.oid, it.value) not in has]
+    missing = [it for it in profile.subject(request) if (it.oid, it.value) not in has]
     if not missing:
         return None
     wanted = ", ".join(it.rfc4514_string() for it in missing)
@@ -55,7 +55,7 @@ def _has_the_subject(request: CertificateRequest, certificate: x509.Certificate)
 def _has_the_names(request: CertificateRequest, certificate: x509.Certificate) -> str | None:
     extension = _extension(certificate, x509.SubjectAlternativeName)
     has = set(extension or ())
-    missing = [str(it.value) for it in names.alternative_names(request) if it not in has]
+    missing = [str(it.value) for it in profile.alternative_names(request) if it not in has]
     return f"its subject alternative names lack {', '.join(missing)}" if missing else None
 
 
@@ -73,7 +73,7 @@ def _has_the_usages(request: CertificateRequest, certificate: x509.Certificate) 
     extension = _extension(certificate, x509.ExtendedKeyUsage)
     has = set(extension or ())
     known = {oid: name for name, oid in names.EXTENDED_KEY_USAGES.items()}
-    missing = [known.get(it, it.dotted_string) for it in names.extended_key_usages(request) if it not in has]
+    missing = [known.get(it, it.dotted_string) for it in profile.extended_key_usages(request) if it not in has]
     return f"its extended key usage lacks {', '.join(missing)}" if missing else None
 
 

@@ -5,16 +5,11 @@ Text in ASCII comes out as it went in; the rest is encoded as RFC 5280, section 
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-if TYPE_CHECKING:
-    from mtls_rotation.pki.request import CertificateRequest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _DNS_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _EMAIL_LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
@@ -131,31 +126,3 @@ def extended_key_usage(text: str) -> x509.ObjectIdentifier:
     if usage == ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE:
         raise ValueError("usages by name: anyExtendedKeyUsage would make the certificate good for everything")
     return usage
-
-
-def subject(request: CertificateRequest) -> x509.Name:
-    """The subject, the widest attribute first. countryName is a PrintableString, the rest UTF8String."""
-    attributes = (
-        (NameOID.COUNTRY_NAME, request.country),
-        (NameOID.STATE_OR_PROVINCE_NAME, request.state),
-        (NameOID.LOCALITY_NAME, request.locality),
-        (NameOID.ORGANIZATION_NAME, request.organization),
-        (NameOID.ORGANIZATIONAL_UNIT_NAME, request.organizational_unit),
-        (NameOID.COMMON_NAME, request.common_name),
-    )
-    return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes if value is not None])
-
-
-def alternative_names(request: CertificateRequest) -> list[x509.GeneralName]:
-    """The subject alternative names."""
-    names: list[x509.GeneralName] = [x509.DNSName(dns_name(name)) for name in request.dns_names]
-    names += [x509.UniformResourceIdentifier(uri(text)) for text in request.uris]
-    names += [x509.RFC822Name(email(address)) for address in request.emails]
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in request.ip_addresses]
-    return names
-
-
-def extended_key_usages(request: CertificateRequest) -> list[x509.ObjectIdentifier]:
-    """clientAuth, and what is asked for besides."""
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *map(extended_key_usage, request.extended_key_usages)]
-    return list(dict.fromkeys(usages))

@@ -9,7 +9,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_rotation.pki.certificates import BACKDATE, signature_digest
+from mtls_rotation.pki.certificates import signature_digest
+from mtls_rotation.pki.profile import BACKDATE
 from mtls_rotation.revocation.register import Revoked
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
 
 from mtls_rotation.pki.certificate_id import CertificateId, identified
-from mtls_rotation.pki.certificates import to_rfc3339
 from mtls_rotation.revocation.notices import Notice, Reason
-from mtls_rotation.timing import from_rfc3339
+from mtls_rotation.timing import from_rfc3339, to_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

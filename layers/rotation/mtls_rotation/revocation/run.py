@@ -15,23 +15,25 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
-from mtls_rotation.aws.bus import (
+from mtls_rotation.aws.secret_versions import RotationStart
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.events import (
     CERTIFICATE_REVOKED,
     REVOCATION_LIST_PUBLISHED,
     REVOCATION_REFUSED,
     REVOCATION_WITHDRAWN,
     Event,
 )
-from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING, RotationStart
-from mtls_rotation.contract import layout
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import SupersededError, UnusableIssuerError, UnusableNoticeError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificate_id import CertificateId
-from mtls_rotation.pki.certificates import fingerprint, key_from_pem, subject, to_rfc3339
+from mtls_rotation.pki.certificates import fingerprint, key_from_pem, subject
 from mtls_rotation.revocation import crl, notices
 from mtls_rotation.revocation.register import Register, Revoked, Source, added, withdrawn
 from mtls_rotation.revocation.state import Notebook
+from mtls_rotation.timing import to_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

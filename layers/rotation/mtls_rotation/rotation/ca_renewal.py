@@ -6,10 +6,12 @@ import logging
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from mtls_rotation.aws.bus import CERTIFICATE_AUTHORITY_EXPIRING
-from mtls_rotation.aws.secret_versions import AWSCURRENT, AWSPENDING, RotationStart
+from mtls_rotation.aws.secret_versions import RotationStart
+from mtls_rotation.contract.events import CERTIFICATE_AUTHORITY_EXPIRING
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import AuthorityRotatingError
-from mtls_rotation.pki.certificates import subject, to_rfc3339
+from mtls_rotation.pki.certificates import subject
+from mtls_rotation.timing import to_rfc3339
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

@@ -16,18 +16,12 @@ from zlib import crc32
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
-from mtls_rotation.aws.bus import CLIENT_CERTIFICATE_ROTATED, ROTATION_FAILED, TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation import timing
 from mtls_rotation.aws.retries import throttled
-from mtls_rotation.aws.secret_versions import (
-    AWSCURRENT,
-    AWSPENDING,
-    AWSPREVIOUS,
-    SecretVersion,
-    end_of_issuing,
-    issues_until,
-    secret_name,
-)
+from mtls_rotation.aws.secret_versions import SecretVersion
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.events import CLIENT_CERTIFICATE_ROTATED, ROTATION_FAILED, TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS, end_of_issuing, issues_until, secret_name
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import (
     HandshakeFailedError,
@@ -45,7 +39,7 @@ from mtls_rotation.errors import (
     code_of,
 )
 from mtls_rotation.issuers.api import Concluding, Discarding, HasAuthority, Order, Signer
-from mtls_rotation.pki import bundles
+from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import refusals, signed_by
@@ -234,7 +228,7 @@ class Rotation:
                 "version": request.version_id,
                 "serial": pki.serial(issued.certificate),
                 "issuer": pki.subject(issued.anchor),
-                "not_after": pki.to_rfc3339(issued.certificate.not_valid_after_utc),
+                "not_after": timing.to_rfc3339(issued.certificate.not_valid_after_utc),
             },
         )
         return SecretVersion(description.arn, description.name, request.version_id, frozenset({AWSPENDING}), value)
@@ -361,10 +355,10 @@ class Rotation:
             )
         ca_key = issuer.signing_key(ca, f"secret {name}")
         request = CertificateRequest(common_name=f"probe of {name}"[:64], validity_hours=24)
-        key = pki.generate_key(request.key_algorithm)
+        key = profile.generate_key(request.key_algorithm)
         # Dated a day back where the CA itself has less than a day left.
         now = min(self._clock(), chain[0].not_valid_after_utc - timedelta(days=1))
-        return (pki.issue_leaf(request, key.public_key(), chain[0], ca_key, now), *chain[1:]), key
+        return (profile.issue_leaf(request, key.public_key(), chain[0], ca_key, now), *chain[1:]), key
 
     # finishSecret -----------------------------------------------------------------------------------------------------
 
@@ -506,10 +500,10 @@ def with_certificate(definition: ManagedSecret, issued: pki.CertifiedKey, now: d
             "key_id": key_id,
             "serial_number": pki.serial(leaf),
             "fingerprint_sha256": pki.fingerprint(leaf),
-            "not_before": pki.to_rfc3339(leaf.not_valid_before_utc),
-            "not_after": pki.to_rfc3339(leaf.not_valid_after_utc),
+            "not_before": timing.to_rfc3339(leaf.not_valid_before_utc),
+            "not_after": timing.to_rfc3339(leaf.not_valid_after_utc),
             # A first CA has none before it that could go on issuing.
-            "use_from": pki.to_rfc3339(now + definition.notice) if definition.notice and definition.issued else None,
+            "use_from": timing.to_rfc3339(now + definition.notice) if definition.notice and definition.issued else None,
         }
     )
 

@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mtls_rotation.aws.secret_versions import secret_name
+from mtls_rotation.contract.labels import secret_name
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import DomainBusyError
 from mtls_rotation.issuers.api import Order

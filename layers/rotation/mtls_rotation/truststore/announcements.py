@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mtls_rotation.aws.bus import (
+from mtls_rotation.contract.events import (
     TRUSTSTORE_ANCHOR_EXPIRING,
     TRUSTSTORE_ANCHOR_REJECTED,
     TRUSTSTORE_DRIFT,
@@ -15,8 +15,9 @@ from mtls_rotation.aws.bus import (
     TRUSTSTORE_WARNING,
     Event,
 )
-from mtls_rotation.pki.certificates import short_subject, to_rfc3339
+from mtls_rotation.pki.certificates import short_subject
 from mtls_rotation.targets.api import Deployed, Truststore
+from mtls_rotation.timing import to_rfc3339
 from mtls_rotation.truststore.guards import Stop, largest_contributors
 from mtls_rotation.truststore.plan import Plan
 

@@ -15,8 +15,7 @@ from typing import Any
 from cryptography import x509
 
 from mtls_rotation.pki import bundles
-from mtls_rotation.pki.certificates import to_rfc3339
-from mtls_rotation.timing import from_rfc3339
+from mtls_rotation.timing import from_rfc3339, to_rfc3339
 from mtls_rotation.truststore.rollout import Told
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mtls_rotation.aws.bus import (
+from mtls_rotation.aws.secret_versions import SecretDescription
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.events import (
     TRUSTSTORE_ANCHOR_EXPIRING,
     TRUSTSTORE_ANCHOR_REJECTED,
     TRUSTSTORE_DRIFT,
@@ -18,19 +20,11 @@ from mtls_rotation.aws.bus import (
     TRUSTSTORE_WARNING,
     Event,
 )
-from mtls_rotation.aws.secret_versions import (
-    AWSCURRENT,
-    AWSPENDING,
-    HELD_LABELS,
-    SecretDescription,
-    end_of_issuing,
-    secret_name,
-)
-from mtls_rotation.contract import layout
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, HELD_LABELS, end_of_issuing, secret_name
 from mtls_rotation.errors import DomainBusyError, SupersededError, TruststoreGuardError, UnusableDomainError
 from mtls_rotation.pki import bundles
 from mtls_rotation.targets.api import Deployed, Truststore
-from mtls_rotation.truststore import announcements, guards
+from mtls_rotation.truststore import announcements, guards, rendering
 from mtls_rotation.truststore.expiry import Expiry, measure
 from mtls_rotation.truststore.plan import (
     Issued,
@@ -186,7 +180,7 @@ class TruststoreSync:
         """Look and decide as a run would, and change nothing."""
         looked = self._look(frozenset())
         plan = decide(looked.seen, self._settings)
-        stop = guards.stop(bundles.render(plan.anchors), plan, looked.seen, self._settings, force=force)
+        stop = guards.stop(rendering.render(plan.anchors), plan, looked.seen, self._settings, force=force)
         version_id = looked.published.version_id if looked.published else ""
         return Preview(plan, stop, version_id, looked.seen.deployed)
 
@@ -197,7 +191,7 @@ class TruststoreSync:
             # A stack whose clients are all known elsewhere: there is no gateway, and nothing for one to trust.
             self._forget(looked)
             return SyncResult(plan, expiry=measure(looked.seen, plan, looked.current, looked.outside))
-        body = bundles.render(plan.anchors)
+        body = rendering.render(plan.anchors)
         stop = guards.stop(body, plan, looked.seen, self._settings, force=force)
         held_back: guards.Stop | None = None
         said = []
@@ -205,7 +199,7 @@ class TruststoreSync:
             # What is new need not wait until somebody has looked at what would go: a rotation may wait for it.
             held_back, said = stop, [announcements.stopped(stop, plan, self._bucket.truststore_uri)]
             plan = without_removals(plan, looked.seen)
-            body = bundles.render(plan.anchors)
+            body = rendering.render(plan.anchors)
             stop = guards.stop(body, plan, looked.seen, self._settings)
         if stop:
             self._give_up(stop, plan, looked)

@@ -6,6 +6,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
+from mtls_rotation.gateway.proxy.fields import GATEWAYS_OWN, HOP_BY_HOP, is_name, is_value
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,22 +15,6 @@ if TYPE_CHECKING:
 
 type Headers = list[tuple[str, str]]
 
-# RFC 9110, section 7.6.1, and what is in use beside it. They are for one connection.
-HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-# What is said of the request by whoever sends it on: the length of the body, whom it is for, and by which way it came.
-GATEWAYS_OWN = frozenset({"host", "content-length", "expect", "forwarded", "via"})
 # How a proxy names itself in `Via` (RFC 9110, section 7.6.3).
 PSEUDONYM = "mtls-rotation"
 # API Gateway's own, and the signature by which it knew the caller: they are no business of the upstream.
@@ -39,8 +25,6 @@ _FORWARDED_FOR = frozenset({"x-forwarded-for", "x-forwarded-port", "x-forwarded-
 _OVERRIDES = frozenset(
     {"x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"}
 )
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # RFC 7239, section 4, and RFC 9110, section 7.6.3, without comments. Each quantifier gives nothing back, so that a
 # line is read once whatever is in it.
 _PAIR = r'[!#$%&\'*+\-.^_`|~0-9A-Za-z]++=(?:[!#$%&\'*+\-.^_`|~0-9A-Za-z]++|"(?:[^"\\\x00-\x1f]|\\[\x20-\x7e])*+")'
@@ -56,16 +40,6 @@ _NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?")
 
 class UnusableHeaderError(ValueError):
     """A header that is not passed on. The message may be shown to the caller."""
-
-
-def is_name(text: str) -> bool:
-    """Whether a text is a header's name: a token (RFC 9110, section 5.1)."""
-    return bool(_NAME.fullmatch(text))
-
-
-def is_value(text: str) -> bool:
-    """Whether a text is a header's value: no line breaks, no other control characters (RFC 9110, section 5.5)."""
-    return bool(_VALUE.fullmatch(text))
 
 
 def outgoing(

@@ -13,7 +13,7 @@ from cryptography import x509
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mtls_rotation.gateway.document import OperatorsDocument
-from mtls_rotation.gateway.proxy.headers import GATEWAYS_OWN, HOP_BY_HOP, is_name, is_value
+from mtls_rotation.gateway.proxy.fields import GATEWAYS_OWN, HOP_BY_HOP, is_name, is_value
 from mtls_rotation.gateway.proxy.paths import is_plain
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

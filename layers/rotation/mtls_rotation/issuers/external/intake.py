@@ -15,13 +15,13 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
-from mtls_rotation.aws.bus import (
+from mtls_rotation.aws.secret_versions import RotationStart
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.events import (
     CERTIFICATE_SIGNING_REQUESTED,
     SIGNED_CERTIFICATE_ACCEPTED,
     SIGNED_CERTIFICATE_REJECTED,
 )
-from mtls_rotation.aws.secret_versions import RotationStart
-from mtls_rotation.contract import layout
 from mtls_rotation.errors import MtlsRotationError, UnfitCertificateError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import (

@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from pydantic import SecretStr
 
-from mtls_rotation.aws.secret_versions import SIGNING_REQUEST
+from mtls_rotation.contract.labels import SIGNING_REQUEST
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import WaitingForCertificateError
 from mtls_rotation.issuers.external.intake import SigningRequest, SigningRequests
-from mtls_rotation.pki.certificates import (
-    CertifiedKey,
-    from_pem,
-    generate_key,
-    key_from_pem,
-    key_to_pem,
-    signing_request,
-)
+from mtls_rotation.pki.certificates import CertifiedKey, from_pem, key_from_pem, key_to_pem
+from mtls_rotation.pki.profile import generate_key, signing_request
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.bucket import CertificateBucket
