@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 class ExitStatus(IntEnum):
     """What a command ends with."""
 
-    WELL = 0
+    OK = 0
     ATTENTION = 1
     UNKNOWN = 2
+
+    @property
+    def word(self) -> str:
+        """What JSON says for it."""
+        return "well" if self is ExitStatus.OK else self.name.lower()
 
 
 class Severity(StrEnum):
@@ -66,7 +71,7 @@ class Report(Model, ABC):
     @property
     def status(self) -> str:
         """In a word: "well", "attention" or "unknown", as the exit status says in a number (0, 1, 2)."""
-        return self.exit_status.name.lower()
+        return self.exit_status.word
 
     @property
     @abstractmethod
@@ -83,4 +88,4 @@ def worst(findings: Iterable[Finding]) -> ExitStatus:
     severities = {finding.severity for finding in findings}
     if Severity.ATTENTION in severities:
         return ExitStatus.ATTENTION
-    return ExitStatus.UNKNOWN if severities else ExitStatus.WELL
+    return ExitStatus.UNKNOWN if severities else ExitStatus.OK

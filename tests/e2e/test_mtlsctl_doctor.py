@@ -12,13 +12,13 @@ import pytest
 
 from demo import sam
 from demo.waiting import await_condition
-from mtlsctl.commands.doctor import QUESTIONS
+from mtlsctl.commands.doctor import CHECKS
 from tests.e2e.conftest import Deployment
 from tests.e2e.test_mtlsctl_status import rotation_switched_off
 from tests.kit.mtlsctl import Mtlsctl
 
 
-class Patient:
+class DoctorContext:
     """What the ailments below are done to."""
 
     def __init__(self, gateway: Deployment) -> None:
@@ -34,34 +34,34 @@ class Patient:
 
 
 @pytest.fixture(scope="module")
-def patient(gateway: Deployment) -> Patient:
+def context(gateway: Deployment) -> DoctorContext:
     """The stack once the alarm that misses a first sync has heard of one."""
-    patient = Patient(gateway)
-    alarms, name = patient.client("cloudwatch"), patient.resources["SyncMissingAlarm"]
+    context = DoctorContext(gateway)
+    alarms, name = context.client("cloudwatch"), context.resources["SyncMissingAlarm"]
     await_condition(
         lambda: alarms.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"] == "OK", "a sync", 60.0
     )
-    return patient
+    return context
 
 
 @pytest.fixture(scope="module")
-def mtlsctl(patient: Patient) -> Mtlsctl:
-    return Mtlsctl(patient.gateway.environment, patient.gateway.stack.name)
+def mtlsctl(context: DoctorContext) -> Mtlsctl:
+    return Mtlsctl(context.gateway.environment, context.gateway.stack.name)
 
 
 @pytest.fixture(scope="module")
-def subscriber(patient: Patient) -> Iterator[None]:
+def subscriber(context: DoctorContext) -> Iterator[None]:
     """Somebody who is told when an alarm rings."""
-    queue = patient.client("sqs").create_queue(QueueName="doctor")["QueueUrl"]
-    arn = patient.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
-    sns, topic = patient.client("sns"), patient.gateway.stack.outputs["Alarms"]
+    queue = context.client("sqs").create_queue(QueueName="doctor")["QueueUrl"]
+    arn = context.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    sns, topic = context.client("sns"), context.gateway.stack.outputs["Alarms"]
     subscribed = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["QueueArn"], ReturnSubscriptionArn=True)
     yield
     sns.unsubscribe(SubscriptionArn=subscribed["SubscriptionArn"])
-    patient.client("sqs").delete_queue(QueueUrl=queue)
+    context.client("sqs").delete_queue(QueueUrl=queue)
 
 
-def test_a_topic_without_subscribers_needs_attention(mtlsctl: Mtlsctl, patient: Patient) -> None:
+def test_a_topic_without_subscribers_needs_attention(mtlsctl: Mtlsctl, context: DoctorContext) -> None:
     status, document = mtlsctl.json("doctor")
 
     assert status == 1
@@ -80,15 +80,15 @@ def test_nothing_is_found_where_nothing_is_wrong(mtlsctl: Mtlsctl) -> None:
 
 
 # (what is broken, how, what the finding says)
-type Ailment = tuple[str, Callable[[Patient], Any], str]
+type Ailment = tuple[str, Callable[[DoctorContext], Any], str]
 
 
 @contextmanager
-def _default_endpoint(patient: Patient) -> Iterator[None]:
+def _default_endpoint(context: DoctorContext) -> Iterator[None]:
     def disable(value: str) -> None:
         operation = {"op": "replace", "path": "/disableExecuteApiEndpoint", "value": value}
-        patient.client("apigateway").update_rest_api(
-            restApiId=patient.resources["GatewayApi"], patchOperations=[operation]
+        context.client("apigateway").update_rest_api(
+            restApiId=context.resources["GatewayApi"], patchOperations=[operation]
         )
 
     disable("false")
@@ -97,25 +97,25 @@ def _default_endpoint(patient: Patient) -> Iterator[None]:
 
 
 @contextmanager
-def _dead_letter(patient: Patient) -> Iterator[None]:
-    queue = patient.resources["SyncDeadLetters"]
-    patient.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
+def _dead_letter(context: DoctorContext) -> Iterator[None]:
+    queue = context.resources["SyncDeadLetters"]
+    context.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
     yield
-    patient.client("sqs").purge_queue(QueueUrl=queue)
+    context.client("sqs").purge_queue(QueueUrl=queue)
 
 
 @contextmanager
-def _disabled_rule(patient: Patient) -> Iterator[None]:
-    patient.client("events").disable_rule(Name=patient.resources["StaticAnchorsRule"])
+def _disabled_rule(context: DoctorContext) -> Iterator[None]:
+    context.client("events").disable_rule(Name=context.resources["StaticAnchorsRule"])
     yield
-    patient.client("events").enable_rule(Name=patient.resources["StaticAnchorsRule"])
+    context.client("events").enable_rule(Name=context.resources["StaticAnchorsRule"])
 
 
 @contextmanager
-def _silent_bucket(patient: Patient) -> Iterator[None]:
+def _silent_bucket(context: DoctorContext) -> Iterator[None]:
     def notify(configuration: dict[str, Any]) -> None:
-        patient.client("s3").put_bucket_notification_configuration(
-            Bucket=patient.gateway.bucket, NotificationConfiguration=configuration
+        context.client("s3").put_bucket_notification_configuration(
+            Bucket=context.gateway.bucket, NotificationConfiguration=configuration
         )
 
     notify({})
@@ -124,9 +124,9 @@ def _silent_bucket(patient: Patient) -> Iterator[None]:
 
 
 @contextmanager
-def _denying_role(patient: Patient) -> Iterator[None]:
+def _denying_role(context: DoctorContext) -> Iterator[None]:
     denial = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*"}
-    role, iam = patient.resources["TruststoreSyncRole"], patient.client("iam")
+    role, iam = context.resources["TruststoreSyncRole"], context.client("iam")
     document = json.dumps({"Version": "2012-10-17", "Statement": [denial]})
     iam.put_role_policy(RoleName=role, PolicyName="boundary", PolicyDocument=document)
     yield
@@ -134,8 +134,8 @@ def _denying_role(patient: Patient) -> Iterator[None]:
 
 
 @contextmanager
-def _uninvited(patient: Patient) -> Iterator[None]:
-    functions, name = patient.client("lambda"), patient.resources["RotateFunction"]
+def _uninvited(context: DoctorContext) -> Iterator[None]:
+    functions, name = context.client("lambda"), context.resources["RotateFunction"]
     (statement,) = json.loads(functions.get_policy(FunctionName=name)["Policy"])["Statement"]
     functions.remove_permission(FunctionName=name, StatementId=statement["Sid"])
     yield
@@ -149,18 +149,18 @@ def _uninvited(patient: Patient) -> Iterator[None]:
 
 
 @contextmanager
-def _held_back(patient: Patient) -> Iterator[None]:
-    functions, name = patient.client("lambda"), patient.resources["RevocationFunction"]
+def _held_back(context: DoctorContext) -> Iterator[None]:
+    functions, name = context.client("lambda"), context.resources["RevocationFunction"]
     functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     yield
     functions.delete_function_concurrency(FunctionName=name)
 
 
 @contextmanager
-def _ringing(patient: Patient) -> Iterator[None]:
+def _ringing(context: DoctorContext) -> Iterator[None]:
     def ring(state: str) -> None:
-        name = patient.resources["RevocationRefusedAlarm"]
-        patient.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test")
+        name = context.resources["RevocationRefusedAlarm"]
+        context.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test")
 
     ring("ALARM")
     yield
@@ -168,25 +168,25 @@ def _ringing(patient: Patient) -> Iterator[None]:
 
 
 @contextmanager
-def _muted(patient: Patient) -> Iterator[None]:
-    alarms, names = patient.client("cloudwatch"), [patient.resources["RevocationFailedAlarm"]]
+def _muted(context: DoctorContext) -> Iterator[None]:
+    alarms, names = context.client("cloudwatch"), [context.resources["RevocationFailedAlarm"]]
     alarms.disable_alarm_actions(AlarmNames=names)
     yield
     alarms.enable_alarm_actions(AlarmNames=names)
 
 
 @contextmanager
-def _untagged_ca(patient: Patient) -> Iterator[None]:
-    secrets, ca = patient.gateway.secrets, patient.gateway.ca
+def _untagged_ca(context: DoctorContext) -> Iterator[None]:
+    secrets, ca = context.gateway.secrets, context.gateway.ca
     secrets.untag_resource(SecretId=ca, TagKeys=["mtls-rotation:kind"])
     yield
     secrets.tag_resource(SecretId=ca, Tags=[{"Key": "mtls-rotation:kind", "Value": "ca"}])
 
 
 @contextmanager
-def _complaint(patient: Patient) -> Iterator[None]:
+def _complaint(context: DoctorContext) -> Iterator[None]:
     """What the revocation function would log if it were denied a call and throttled."""
-    logs, group = patient.client("logs"), patient.resources["RevocationLogs"]
+    logs, group = context.client("logs"), context.resources["RevocationLogs"]
     denied = "AccessDeniedException: ... is not authorized to perform: s3:PutObject on resource ..."
     lines = [{"level": "ERROR", "message": denied}, {"level": "ERROR", "message": "ThrottlingException: Rate exceeded"}]
     logs.create_log_stream(logGroupName=group, logStreamName="doctor")
@@ -196,8 +196,8 @@ def _complaint(patient: Patient) -> Iterator[None]:
     logs.delete_log_stream(logGroupName=group, logStreamName="doctor")
 
 
-AILMENTS: tuple[tuple[Callable[[Patient], Any], str], ...] = (
-    (lambda patient: rotation_switched_off(patient.gateway), "its rotation is switched off"),
+AILMENTS: tuple[tuple[Callable[[DoctorContext], Any], str], ...] = (
+    (lambda context: rotation_switched_off(context.gateway), "its rotation is switched off"),
     (_default_endpoint, "its default endpoint (execute-api) is on"),
     (_dead_letter, "1 requests to sync were given up"),
     (_disabled_rule, "it is DISABLED"),
@@ -214,10 +214,10 @@ AILMENTS: tuple[tuple[Callable[[Patient], Any], str], ...] = (
 
 
 @pytest.mark.usefixtures("subscriber")
-def test_every_ailment_is_found_and_each_has_a_remedy(mtlsctl: Mtlsctl, patient: Patient) -> None:
+def test_every_ailment_is_found_and_each_has_a_remedy(mtlsctl: Mtlsctl, context: DoctorContext) -> None:
     with ExitStack() as broken:
         for ailment in dict.fromkeys(ailment for ailment, _ in AILMENTS):
-            broken.enter_context(ailment(patient))
+            broken.enter_context(ailment(context))
         status, document = mtlsctl.json("doctor")
         table = mtlsctl("doctor")
 
@@ -230,10 +230,10 @@ def test_every_ailment_is_found_and_each_has_a_remedy(mtlsctl: Mtlsctl, patient:
         assert f"{finding['subject']}: {finding['what']}" in table.out
 
 
-def test_what_the_credentials_may_not_see_could_not_be_told(mtlsctl: Mtlsctl, patient: Patient) -> None:
+def test_what_the_credentials_may_not_see_could_not_be_told(mtlsctl: Mtlsctl, context: DoctorContext) -> None:
     allowed = ["cloudformation:*", "lambda:Get*", "secretsmanager:Describe*", "sts:*"]
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": "*"}]}
-    stranger = onlooker(mtlsctl, patient, "stranger", policy)
+    stranger = onlooker(mtlsctl, context, "stranger", policy)
     status, answers = stranger.json("doctor")
 
     assert status == 2
@@ -247,26 +247,26 @@ def test_what_the_credentials_may_not_see_could_not_be_told(mtlsctl: Mtlsctl, pa
 
 
 @pytest.mark.usefixtures("subscriber")
-def test_the_documented_policy_is_all_that_status_and_doctor_need(mtlsctl: Mtlsctl, patient: Patient) -> None:
+def test_the_documented_policy_is_all_that_status_and_doctor_need(mtlsctl: Mtlsctl, context: DoctorContext) -> None:
     document = (sam.ROOT / "docs" / "mtlsctl.md").read_text().partition("```json\n")[2].partition("```")[0]
-    account = patient.client("sts").get_caller_identity()["Account"]
-    names = {"STACK": mtlsctl.stack, "BUCKET": patient.gateway.bucket, "REGION": "us-east-1", "ACCOUNT": account}
+    account = context.client("sts").get_caller_identity()["Account"]
+    names = {"STACK": mtlsctl.stack, "BUCKET": context.gateway.bucket, "REGION": "us-east-1", "ACCOUNT": account}
     for name, value in names.items():
         document = document.replace(name, value)
     actions = {action for it in json.loads(document)["Statement"] for action in listed(it["Action"])}
 
-    as_operator = onlooker(mtlsctl, patient, "operator", json.loads(document))
+    as_operator = onlooker(mtlsctl, context, "operator", json.loads(document))
 
     assert as_operator("status").exit_code == 0
     assert as_operator("doctor").exit_code == 0
-    # What every command needs, to find the stack and its settings, and what the questions name.
+    # What every command needs, to find the stack and its settings, and what the checks name.
     base = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources", "lambda:GetFunctionConfiguration"}
-    assert actions == base.union(*(question.needs for question in QUESTIONS))
+    assert actions == base.union(*(check.needs for check in CHECKS))
 
 
-def onlooker(mtlsctl: Mtlsctl, patient: Patient, name: str, policy: dict[str, Any]) -> Mtlsctl:
+def onlooker(mtlsctl: Mtlsctl, context: DoctorContext, name: str, policy: dict[str, Any]) -> Mtlsctl:
     """The command line of somebody who may do what the policy says."""
-    iam = patient.client("iam")
+    iam = context.client("iam")
     iam.create_user(UserName=name)
     iam.put_user_policy(UserName=name, PolicyName="look", PolicyDocument=json.dumps(policy))
     key = iam.create_access_key(UserName=name)["AccessKey"]

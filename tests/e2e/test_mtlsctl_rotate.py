@@ -88,9 +88,9 @@ def test_a_step_that_failed_is_named_with_its_cause_and_taken_up_again(mtlsctl: 
 
 
 def test_whoever_may_not_read_the_log_is_told_the_end_by_the_labels(mtlsctl: Mtlsctl, gateway: Deployment) -> None:
-    blind = without(gateway, "logs:FilterLogEvents")
+    log_unreadable = without(gateway, "logs:FilterLogEvents")
 
-    status, document = blind.json("rotate", "rotated", "--wait")
+    status, document = log_unreadable.json("rotate", "rotated", "--wait")
 
     assert (status, document["outcome"]) == (0, "done")
     assert document["log_unreadable"].startswith("AWS.AccessDenied")

@@ -11,9 +11,21 @@ from rich.text import Text
 
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
 from mtlsctl.files import documents
-from mtlsctl.frame.command import Desk, command
-from mtlsctl.provisioning import options as wanted
-from mtlsctl.provisioning.options import AlternativeNames, CaKey, Proof, Signing, Subject, Upkeep, given
+from mtlsctl.frame.command import CommandContext, command
+from mtlsctl.provisioning.options import (
+    AlternativeNames,
+    CaKey,
+    Kind,
+    Proof,
+    Signing,
+    Subject,
+    Upkeep,
+    endpoint_of,
+    given,
+    request_of,
+    require_kind,
+    require_no_certificate,
+)
 from mtlsctl.provisioning.planning import Plan, Planner
 from mtlsctl.provisioning.secret import make
 from mtlsctl.report import ExitStatus, Report
@@ -67,7 +79,7 @@ class CreationReport(Report):
     @property
     @override
     def exit_status(self) -> ExitStatus:
-        return self.rotation.exit_status if self.rotation else ExitStatus.WELL
+        return self.rotation.exit_status if self.rotation else ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -96,7 +108,7 @@ def plan_lines(
 
 
 def client(
-    desk: Desk,
+    context: CommandContext,
     name: Name,
     subject: Subject,
     alternatives: AlternativeNames,
@@ -113,25 +125,25 @@ def client(
     All is checked before anything is made. Exit status: 0 it is made (with --wait: and has its certificate), 1 its
     first rotation failed or waits for a signature, 2 it could not be made, or the rotation had not ended in time.
     """
-    with desk.doing("checking"):
-        planner = Planner(desk.deployment)
+    with context.doing("checking"):
+        planner = Planner(context.deployment)
         document = _document(from_file, "client")
         options = given(subject) | given(alternatives)
         validity = int(planner.parameters["ClientValidityDays"])
         definition = document | {
-            "request": wanted.request(name, options, document.get("request"), validity),
+            "request": request_of(name, options, document.get("request"), validity),
             "issuer": planner.issuer(given(signing), document.get("issuer")),
         }
-        if endpoint := wanted.endpoint(proof, document.get("endpoint")):
+        if endpoint := endpoint_of(proof, document.get("endpoint")):
             definition["endpoint"] = endpoint
         if signing.trusted_by_gateway is not None:
             definition["trusted_by_gateway"] = signing.trusted_by_gateway
         plan = planner.plan("client", name, definition, given(upkeep), proxy=proxy)
-    return _carry_out(desk, plan, dry_run=upkeep.dry_run, wait=wait, timeout=timeout)
+    return _carry_out(context, plan, dry_run=upkeep.dry_run, wait=wait, timeout=timeout)
 
 
 def ca(
-    desk: Desk,
+    context: CommandContext,
     name: Name,
     subject: Subject,
     proof: Proof,
@@ -151,41 +163,41 @@ def ca(
 
     All is checked before anything is made. Exit status: as for a client.
     """
-    with desk.doing("checking"):
-        planner = Planner(desk.deployment)
+    with context.doing("checking"):
+        planner = Planner(context.deployment)
         document = _document(from_file, "ca")
         definition = document | {
             "kind": "ca",
-            "request": wanted.request(
+            "request": request_of(
                 name, given(subject), document.get("request"), int(planner.parameters["CaValidityDays"])
             ),
             "issuer": planner.ca_issuer(issuer, document.get("issuer")),
         }
-        if endpoint := wanted.endpoint(proof, document.get("endpoint")):
+        if endpoint := endpoint_of(proof, document.get("endpoint")):
             definition["endpoint"] = endpoint
         if notice_days is not None:
             definition["notice_days"] = notice_days
         plan = planner.plan("ca", name, definition, given(upkeep), proxy=False)
-    return _carry_out(desk, plan, dry_run=upkeep.dry_run, wait=wait, timeout=timeout)
+    return _carry_out(context, plan, dry_run=upkeep.dry_run, wait=wait, timeout=timeout)
 
 
-def _document(path: str | None, kind: wanted.Kind) -> dict[str, Any]:
+def _document(path: str | None, kind: Kind) -> dict[str, Any]:
     """What the file of --from says, if one is named."""
     if path is None:
         return {}
     document = documents.definition(path)
-    wanted.require_no_certificate(document)
-    wanted.require_kind(document, kind)
+    require_no_certificate(document)
+    require_kind(document, kind)
     return document
 
 
-def _carry_out(desk: Desk, plan: Plan, *, dry_run: bool, wait: bool, timeout: float) -> CreationReport:
-    function = desk.deployment.outputs["RotateFunction"]
+def _carry_out(context: CommandContext, plan: Plan, *, dry_run: bool, wait: bool, timeout: float) -> CreationReport:
+    function = context.deployment.outputs["RotateFunction"]
     started = None
     if not dry_run:
-        with desk.doing("making"):
+        with context.doing("making"):
             value = plan.secret.render()
-            started = make(desk.deployment, plan, value, str(uuid.uuid4()), immediately=True, function=function)
+            started = make(context.deployment, plan, value, str(uuid.uuid4()), immediately=True, function=function)
     return CreationReport(
         secret=plan.name,
         arn=started.arn if started else None,
@@ -196,7 +208,7 @@ def _carry_out(desk: Desk, plan: Plan, *, dry_run: bool, wait: bool, timeout: fl
         rotation_function=function,
         encryption_key=plan.key_id,
         notes=list(plan.notes),
-        rotation=followed(desk, started, wait=wait, timeout=timeout) if started else None,
+        rotation=followed(context, started, wait=wait, timeout=timeout) if started else None,
     )
 
 

@@ -10,7 +10,7 @@ from rich.markdown import Markdown
 
 from mtlsctl import runbook
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Model, Report
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ExplainReport(Report):
     @property
     @override
     def exit_status(self) -> ExitStatus:
-        return ExitStatus.WELL
+        return ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -42,14 +42,14 @@ class ExplainReport(Report):
 
 
 def explain(
-    desk: Desk,
+    context: CommandContext,
     topic: Annotated[
         str,
         typer.Argument(help="A code such as MTLS-202, an alarm's name, or a word such as 'stuck'.", metavar="TOPIC"),
     ],
 ) -> ExplainReport:
     """Show what the runbook says of an error's code, an alarm or a subject. Asks no AWS."""
-    del desk
+    del context
     everything = runbook.sections()
     found = runbook.about(topic, everything)
     if not found:

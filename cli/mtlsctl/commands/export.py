@@ -16,7 +16,7 @@ from mtls_rotation.pki.certificates import fingerprint, key_from_pem, key_to_pem
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.files.private_file import check_writable, write
 from mtlsctl.frame.asking import confirm, passphrase
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.stack.material import Label, Material, read, stored_at
 
@@ -68,7 +68,7 @@ class ExportReport(Report):
     @property
     @override
     def exit_status(self) -> ExitStatus:
-        return ExitStatus.WELL
+        return ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -81,7 +81,7 @@ class ExportReport(Report):
 
 
 def export(
-    desk: Desk,
+    context: CommandContext,
     secret: Annotated[str, typer.Argument(help="Name or ARN; the stack's name in front may be left out.")],
     form: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.PEM,
     out: Annotated[str, typer.Option(metavar="FILE", help="Where to; - is standard output.")] = _STDOUT,
@@ -103,22 +103,22 @@ def export(
 
     Exit status: 0 written, 2 not written.
     """
-    _refuse_what_does_not_go(desk, form, out, without_key=without_key, passphrase_env=passphrase_env)
+    _refuse_what_does_not_go(context, form, out, without_key=without_key, passphrase_env=passphrase_env)
     if out != _STDOUT:
         check_writable(Path(out), overwrite=overwrite)
-    with desk.doing("looking"):
-        material = _material(desk, secret, label)
+    with context.doing("looking"):
+        material = _material(context, secret, label)
     if not without_key:
         _refuse_without_key(material)
-        desk.progress.print(Text(_WARNING, style="bold yellow"))
-        confirm(desk, f"Write the private key of {material.name} to {_place(out)}?", yes=yes)
+        context.progress.print(Text(_WARNING, style="bold yellow"))
+        confirm(context, f"Write the private key of {material.name} to {_place(out)}?", yes=yes)
     chain = to_pem(material.certificate, *material.chain)
     if without_key:
         content = chain.encode()
     elif form is Format.PEM:
         content = f"{chain}{_key(material)}".encode()
     else:
-        content = as_pkcs12(material, passphrase(desk, passphrase_env))
+        content = as_pkcs12(material, passphrase(context, passphrase_env))
     _write(out, content, overwrite=overwrite)
     return ExportReport(
         secret=material.name,
@@ -147,8 +147,8 @@ def as_pkcs12(material: Material, phrase: bytes) -> bytes:
     )
 
 
-def _material(desk: Desk, secret: str, label: Label) -> Material:
-    stored = stored_at(desk.deployment, secret, label)
+def _material(context: CommandContext, secret: str, label: Label) -> Material:
+    stored = stored_at(context.deployment, secret, label)
     try:
         return read(stored)
     except ValueError as error:
@@ -206,14 +206,14 @@ def _refuse_without_key(material: Material) -> None:
 
 
 def _refuse_what_does_not_go(
-    desk: Desk, form: Format, out: str, *, without_key: bool, passphrase_env: str | None
+    context: CommandContext, form: Format, out: str, *, without_key: bool, passphrase_env: str | None
 ) -> None:
     """What the options say that cannot be done together. Nothing has been read by then."""
     if form is Format.PKCS12 and without_key:
         found, expected = "--format pkcs12 with --without-key", "PEM: PKCS#12 is for a key with its certificate"
     elif form is Format.PEM and passphrase_env is not None:
         found, expected = "--format pem with --passphrase-env", "PKCS#12: the key in PEM is not encrypted"
-    elif out == _STDOUT and desk.as_json:
+    elif out == _STDOUT and context.as_json:
         found, expected = "--json with --out -", "a file: standard output takes one of the two"
     elif out == _STDOUT and form is Format.PKCS12 and sys.stdout.isatty():
         found, expected = "--format pkcs12 to a terminal", "a file or a pipe: it is no text"

@@ -13,7 +13,7 @@ from mtls_rotation.errors import SupersededError
 from mtls_rotation.revocation.notices import Reason
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.frame.asking import confirm
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.waiting import await_end
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.revocation import Files, notice_key, of_file, of_name, register, shared
@@ -97,7 +97,7 @@ class RevokeReport(Report):
 
 
 def revoke(
-    desk: Desk,
+    context: CommandContext,
     secret: Annotated[str | None, typer.Argument(help="Name or ARN of the secret that holds it.")] = None,
     label: Annotated[Label, typer.Option(help="Which version of the secret.")] = Label.CURRENT,
     certificate: Annotated[Path | None, typer.Option(help="A file with it, PEM or DER.")] = None,
@@ -117,12 +117,12 @@ def revoke(
     Exit status: 0 done, 1 a secret that holds it is not rotated by itself, 2 it could not be done or took too long.
     """
     named = _named(secret, certificate, issuer, serial, reason)
-    with desk.doing("looking"):
-        files = Files(desk.deployment)
+    with context.doing("looking"):
+        files = Files(context.deployment)
         target = files.of_secret(named, label, reason) if isinstance(named, str) else named
     if undo:
-        return _release(desk, files, target, wait=wait, timeout=timeout, yes=yes)
-    return _revoke(desk, files, target, wait=wait, timeout=timeout, yes=yes)
+        return _release(context, files, target, wait=wait, timeout=timeout, yes=yes)
+    return _revoke(context, files, target, wait=wait, timeout=timeout, yes=yes)
 
 
 def consequences(target: Target, holders: Sequence[Holder], parameters: Mapping[str, str]) -> Iterator[str]:
@@ -172,33 +172,37 @@ def _named(
     )
 
 
-def _revoke(desk: Desk, files: Files, target: Target, *, wait: bool, timeout: float, yes: bool) -> RevokeReport:
-    with desk.doing("looking"):
+def _revoke(
+    context: CommandContext, files: Files, target: Target, *, wait: bool, timeout: float, yes: bool
+) -> RevokeReport:
+    with context.doing("looking"):
         if not files.knows_issuer_of(target.certificate):
-            raise _stranger(target)
+            raise _unknown_issuer(target)
         holders = files.holders(target.certificate)
         found = files.notices_of(target.certificate)
     key = notice_key(target, holders)
     if not found:
-        for line in consequences(target, holders, desk.deployment.parameters):
-            desk.progress.print(Text(f"· {line}"))
-        confirm(desk, f"Revoke {target.subject or target.certificate}?", yes=yes)
-        _upload(desk.deployment, key, target)
+        for line in consequences(target, holders, context.deployment.parameters):
+            context.progress.print(Text(f"· {line}"))
+        confirm(context, f"Revoke {target.subject or target.certificate}?", yes=yes)
+        _upload(context.deployment, key, target)
     if wait:
-        _await_revoked(desk, target, [it for it in holders if it.rotates], timeout)
+        _await_revoked(context, target, [it for it in holders if it.rotates], timeout)
     return RevokeReport(
         **_described(target),
         revoked=True,
         changed=not found,
-        notices=_uris(desk.deployment, found or [key]),
+        notices=_uris(context.deployment, found or [key]),
         held_by=[_held(it) for it in holders],
         completed=True if wait else None,
         findings=not_rotated(holders),
     )
 
 
-def _release(desk: Desk, files: Files, target: Target, *, wait: bool, timeout: float, yes: bool) -> RevokeReport:
-    with desk.doing("looking"):
+def _release(
+    context: CommandContext, files: Files, target: Target, *, wait: bool, timeout: float, yes: bool
+) -> RevokeReport:
+    with context.doing("looking"):
         found = files.notices_of(target.certificate)
     listed = target.certificate in files.register().revoked
     if not found and not listed:
@@ -210,23 +214,23 @@ def _release(desk: Desk, files: Files, target: Target, *, wait: bool, timeout: f
         )
     if key := shared(found.items()):
         raise InvalidInputError(
-            where=f"s3://{desk.deployment.assembly.bucket.name}/{key}",
+            where=f"s3://{context.deployment.assembly.bucket.name}/{key}",
             found="a notice that revokes other certificates as well",
             expected="one that can be deleted for this certificate alone",
             remedy="Nothing was changed. Upload it again without this certificate.",
         )
     if found:
         whom = target.subject or str(target.certificate)
-        confirm(desk, f"Let {whom} in again, by deleting {' and '.join(found)}?", yes=yes)
+        confirm(context, f"Let {whom} in again, by deleting {' and '.join(found)}?", yes=yes)
         for notice in found:
-            desk.deployment.assembly.bucket.delete(notice)
+            context.deployment.assembly.bucket.delete(notice)
     if wait:
-        _await_released(desk, target, timeout)
+        _await_released(context, target, timeout)
     return RevokeReport(
         **_described(target),
         revoked=False,
         changed=bool(found),
-        notices=_uris(desk.deployment, found),
+        notices=_uris(context.deployment, found),
         held_by=[],
         completed=True if wait else None,
         findings=[],
@@ -246,8 +250,8 @@ def _upload(deployment: Deployment, key: str, target: Target) -> None:
         ) from None
 
 
-def _await_revoked(desk: Desk, target: Target, holders: Sequence[Holder], seconds: float) -> None:
-    deployment = desk.deployment
+def _await_revoked(context: CommandContext, target: Target, holders: Sequence[Holder], seconds: float) -> None:
+    deployment = context.deployment
 
     def what_is_left() -> str:
         if target.certificate not in register(deployment.assembly.bucket).revoked:
@@ -255,7 +259,7 @@ def _await_revoked(desk: Desk, target: Target, holders: Sequence[Holder], second
         waiting = [it.secret for it in holders if not _has_rotated(deployment, it)]
         return f"{', '.join(waiting)} has not rotated yet" if waiting else ""
 
-    with desk.doing("waiting"):
+    with context.doing("waiting"):
         await_end(
             what_is_left,
             seconds,
@@ -265,9 +269,9 @@ def _await_revoked(desk: Desk, target: Target, holders: Sequence[Holder], second
         )
 
 
-def _await_released(desk: Desk, target: Target, seconds: float) -> None:
-    bucket = desk.deployment.assembly.bucket
-    with desk.doing("waiting"):
+def _await_released(context: CommandContext, target: Target, seconds: float) -> None:
+    bucket = context.deployment.assembly.bucket
+    with context.doing("waiting"):
         await_end(
             lambda: "it is still on the revocation list" if target.certificate in register(bucket).revoked else "",
             seconds,
@@ -316,7 +320,7 @@ def _not_rotated(holder: Holder) -> Finding:
     )
 
 
-def _stranger(target: Target) -> InvalidInputError:
+def _unknown_issuer(target: Target) -> InvalidInputError:
     return InvalidInputError(
         where="--issuer",
         found=repr(target.certificate.issuer),

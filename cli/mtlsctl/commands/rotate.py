@@ -12,7 +12,7 @@ from rich.text import Text
 from mtls_rotation.contract.layout import SIGNED
 from mtlsctl.following.log import Line, Result
 from mtlsctl.following.rotation import STYLES, Follower, Outcome, Sight, Started, results, start
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.completion import SecretArgument
 from mtlsctl.report import ExitStatus, Model, Report
 from mtlsctl.show import line
@@ -81,7 +81,7 @@ class RotationReport(Report):
     @property
     @override
     def exit_status(self) -> ExitStatus:
-        return ExitStatus.WELL if self.outcome in {Outcome.STARTED, Outcome.DONE} else ExitStatus.ATTENTION
+        return ExitStatus.OK if self.outcome in {Outcome.STARTED, Outcome.DONE} else ExitStatus.ATTENTION
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -125,7 +125,7 @@ class RotationReport(Report):
 
 
 def rotate(
-    desk: Desk,
+    context: CommandContext,
     secret: SecretArgument,
     wait: Wait = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
@@ -135,28 +135,30 @@ def rotate(
     Exit status: 0 it has begun, or with --wait has ended well; 1 it failed, or waits for a signature; 2 it could not be
     started, or had not ended in time.
     """
-    with desk.doing("starting"):
-        description = desk.deployment.secret(secret)
-        started = start(desk.deployment, description)
-    report = followed(desk, started, wait=wait, timeout=timeout)
+    with context.doing("starting"):
+        description = context.deployment.secret(secret)
+        started = start(context.deployment, description)
+    report = followed(context, started, wait=wait, timeout=timeout)
     if started.taken_up and report.outcome is Outcome.CANCELLED:
         # It was the trial that Secrets Manager makes when rotation is switched on; or somebody cancelled it.
-        report = followed(desk, start(desk.deployment, description), wait=wait, timeout=timeout)
+        report = followed(context, start(context.deployment, description), wait=wait, timeout=timeout)
     return report
 
 
-def followed(desk: Desk, started: Started, *, wait: bool, timeout: float, until_signed: bool = False) -> RotationReport:
+def followed(
+    context: CommandContext, started: Started, *, wait: bool, timeout: float, until_signed: bool = False
+) -> RotationReport:
     """The report of a rotation that has begun; of its end, if that is to be waited for.
 
     Raises:
         StillUnderWayError: it had not ended in time.
     """
     if not wait:
-        return _report(started, Sight(), Outcome.STARTED, desk)
-    return _report(started, *Follower(desk).follow(started, timeout, until_signed=until_signed), desk)
+        return _report(started, Sight(), Outcome.STARTED, context)
+    return _report(started, *Follower(context).follow(started, timeout, until_signed=until_signed), context)
 
 
-def _report(started: Started, sight: Sight, end: Outcome, desk: Desk) -> RotationReport:
+def _report(started: Started, sight: Sight, end: Outcome, context: CommandContext) -> RotationReport:
     steps = (
         []
         if end is Outcome.STARTED
@@ -165,7 +167,7 @@ def _report(started: Started, sight: Sight, end: Outcome, desk: Desk) -> Rotatio
             for step, result in results(sight, end).items()
         ]
     )
-    bucket = f"s3://{desk.deployment.outputs['BucketName']}"
+    bucket = f"s3://{context.deployment.outputs['BucketName']}"
     unsigned = end is Outcome.UNSIGNED
     key = sight.ended.request_key if sight.ended else None
     return RotationReport(
@@ -178,7 +180,7 @@ def _report(started: Started, sight: Sight, end: Outcome, desk: Desk) -> Rotatio
         failure=_failure(sight.ended) if sight.ended and end is Outcome.FAILED else None,
         request_uri=f"{bucket}/{key}" if unsigned and key else None,
         answer_uri=f"{bucket}/{SIGNED}" if unsigned else None,
-        log_unreadable=sight.blind,
+        log_unreadable=sight.log_unreadable,
     )
 
 

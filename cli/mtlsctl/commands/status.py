@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtls_rotation.truststore.expiry import lasts
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.show import day, days, moment, shown
 from mtlsctl.stack.survey import Survey, Surveyor
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from rich.console import RenderableType
 
-    from mtlsctl.stack.survey import Domain, Surveyed
+    from mtlsctl.stack.survey import Domain, SecretState
 
 # A certificate needs attention this long before its end, or in the last quarter of its life if that is shorter.
 SOON = timedelta(days=7)
@@ -188,13 +188,13 @@ class StatusReport(Report):
         return table
 
 
-def status(desk: Desk) -> StatusReport:
+def status(context: CommandContext) -> StatusReport:
     """Show every secret, CA, anchor and domain of the stack, and what needs attention.
 
     Exit status: 0 all well, 1 something needs attention, 2 it could not be told.
     """
-    with desk.doing("looking"):
-        return judge(Surveyor(desk.deployment).survey(), desk.deployment.name, desk.deployment.region)
+    with context.doing("looking"):
+        return judge(Surveyor(context.deployment).survey(), context.deployment.name, context.deployment.region)
 
 
 def judge(survey: Survey, stack: str, region: str) -> StatusReport:
@@ -227,7 +227,7 @@ def judge(survey: Survey, stack: str, region: str) -> StatusReport:
     )
 
 
-def _secret(it: Surveyed, survey: Survey) -> SecretStatus:
+def _secret(it: SecretState, survey: Survey) -> SecretStatus:
     certificate = it.current.certificate if it.current else None
     return SecretStatus(
         name=it.name,
@@ -258,7 +258,7 @@ def _domain(it: Domain, survey: Survey) -> DomainStatus:
     )
 
 
-def acceptances(it: Surveyed, domains: Iterable[Domain], now: datetime) -> Iterator[Acceptance]:
+def acceptances(it: SecretState, domains: Iterable[Domain], now: datetime) -> Iterator[Acceptance]:
     """What each domain makes of a secret's certificate, by verifying it against the truststore that the domain runs."""
     if it.current is None or not it.current.anchors:
         return
@@ -276,7 +276,7 @@ def acceptances(it: Surveyed, domains: Iterable[Domain], now: datetime) -> Itera
             yield Acceptance(domain=domain.name, accepted=not reasons, reason="; ".join(reasons))
 
 
-def about_secret(it: Surveyed, survey: Survey) -> Iterator[Finding]:
+def about_secret(it: SecretState, survey: Survey) -> Iterator[Finding]:
     """What is wrong with a secret, its rotation and its certificate. Pure."""
 
     def attention(what: str, remedy: str, runbook: str = "") -> Finding:

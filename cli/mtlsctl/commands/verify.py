@@ -18,7 +18,7 @@ from mtls_rotation.contract.secret import Endpoint
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.stack.material import Label, read, stored_at
 from mtlsctl.verification.checks import Check, Result, examine
@@ -64,7 +64,7 @@ class VerifyReport(Report):
         results = {it.result for it in self.checks}
         if Result.FAILED in results:
             return ExitStatus.ATTENTION
-        return ExitStatus.UNKNOWN if Result.UNKNOWN in results else ExitStatus.WELL
+        return ExitStatus.UNKNOWN if Result.UNKNOWN in results else ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -76,7 +76,7 @@ class VerifyReport(Report):
             table.add_row(Text(*_MARKS[it.result]), Text(it.name), Text(it.reason, overflow="fold"))
         yield table
         words = {
-            ExitStatus.WELL: "Every check is ok.",
+            ExitStatus.OK: "Every check is ok.",
             ExitStatus.ATTENTION: "Something is wrong.",
             ExitStatus.UNKNOWN: "Nothing is wrong as far as it can be told.",
         }
@@ -84,7 +84,7 @@ class VerifyReport(Report):
 
 
 def verify(
-    desk: Desk,
+    context: CommandContext,
     secret: Annotated[str, typer.Argument(help="Name or ARN; the stack's name in front may be left out.")],
     endpoint: Annotated[
         str | None, typer.Option(help="URL to present the certificate to. Default: the secret's own, or the gateway.")
@@ -101,14 +101,14 @@ def verify(
     Exit status: 0 every check is ok, 1 one failed, 2 something could not be told and nothing failed.
     """
     asked_for = _asked_for(endpoint, server_ca)
-    with desk.doing("looking"):
-        stored = stored_at(desk.deployment, secret, label)
+    with context.doing("looking"):
+        stored = stored_at(context.deployment, secret, label)
         try:
             material = read(stored)
         except (InvalidSecretError, ValueError) as error:
             return _unreadable(stored, label, error)
-        where = choose_endpoint(material.secret, asked_for, desk.deployment.outputs)
-        return judge(gather(desk.deployment, material, label, where))
+        where = choose_endpoint(material.secret, asked_for, context.deployment.outputs)
+        return judge(gather(context.deployment, material, label, where))
 
 
 def judge(seen: Evidence) -> VerifyReport:

@@ -1,6 +1,6 @@
-"""What `mtlsctl doctor` asks: everything that is known to go wrong, one question a function, by part of the stack.
+"""What `mtlsctl doctor` checks: everything that is known to go wrong, one function each, by part of the stack.
 
-A question looks at one thing through the patient, and yields a finding for each thing that is wrong. It says which AWS
+A check looks at one thing through the context, and yields a finding for each thing that is wrong. It says which AWS
 actions it needs, so that whoever lacks one is told which.
 """
 
@@ -28,7 +28,7 @@ _LINES, _PAGES = 1000, 50
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DoctorCheck:
     """One thing to look at.
 
     Attributes:
@@ -38,11 +38,11 @@ class Question:
 
     name: str
     needs: tuple[str, ...]
-    ask: Callable[[Patient], Iterable[Finding]]
+    find: Callable[[DoctorContext], Iterable[Finding]]
 
 
-class Patient:
-    """A deployment, with what several questions look at kept."""
+class DoctorContext:
+    """A deployment, with what several checks look at kept."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment

@@ -1,4 +1,4 @@
-"""Questions about how it runs: the stack, its functions and what they may do, alarms, queues, clocks, keys."""
+"""Checks of how it runs: the stack, its functions and what they may do, alarms, queues, clocks, keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.timing import utc_now
-from mtlsctl.findings import LATELY, Patient, Question, attention, unknown
+from mtlsctl.findings import LATELY, DoctorCheck, DoctorContext, attention, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,17 +28,17 @@ _DENIED = re.compile(
 _THROTTLED = re.compile(r"Throttling\w*|TooManyRequests\w*|Rate exceeded|SlowDown")
 
 
-def _stack_is_settled(patient: Patient) -> Iterator[Finding]:
-    state = patient.deployment.state
+def _stack_is_settled(context: DoctorContext) -> Iterator[Finding]:
+    state = context.deployment.state
     if state.endswith("_IN_PROGRESS"):
-        yield unknown(f"stack {patient.deployment.name}", f"it is {state}", "Ask again when that is over.")
+        yield unknown(f"stack {context.deployment.name}", f"it is {state}", "Ask again when that is over.")
     elif state not in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}:
-        yield attention(f"stack {patient.deployment.name}", f"it is {state}", "Read its events, and deploy again.")
+        yield attention(f"stack {context.deployment.name}", f"it is {state}", "Read its events, and deploy again.")
 
 
-def _functions_are_ready(patient: Patient) -> Iterator[Finding]:
-    functions = patient.client("lambda")
-    for logical_id, name in patient.functions.items():
+def _functions_are_ready(context: DoctorContext) -> Iterator[Finding]:
+    functions = context.client("lambda")
+    for logical_id, name in context.functions.items():
         try:
             settings = functions.get_function_configuration(FunctionName=name)
         except functions.exceptions.ResourceNotFoundException:
@@ -57,10 +57,10 @@ def _functions_are_ready(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _secrets_manager_may_rotate(patient: Patient) -> Iterator[Finding]:
-    functions = patient.client("lambda")
+def _secrets_manager_may_rotate(context: DoctorContext) -> Iterator[Finding]:
+    functions = context.client("lambda")
     try:
-        policy = json.loads(functions.get_policy(FunctionName=patient.functions["RotateFunction"])["Policy"])
+        policy = json.loads(functions.get_policy(FunctionName=context.functions["RotateFunction"])["Policy"])
     except functions.exceptions.ResourceNotFoundException:
         policy = {"Statement": []}
     invokers = {
@@ -75,16 +75,16 @@ def _secrets_manager_may_rotate(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _roles_allow_the_work(patient: Patient) -> Iterator[Finding]:
+def _roles_allow_the_work(context: DoctorContext) -> Iterator[Finding]:
     """By IAM's own simulator, what each role must be allowed: a boundary or a changed policy shows here."""
-    iam = patient.client("iam")
+    iam = context.client("iam")
     tag = {
         "ContextKeyName": f"aws:ResourceTag/{STACK_TAG}",
-        "ContextKeyValues": [patient.deployment.name],
+        "ContextKeyValues": [context.deployment.name],
         "ContextKeyType": "string",
     }
-    for role, actions, resource in _duties(patient):
-        name = patient.physical(role)
+    for role, actions, resource in _duties(context):
+        name = context.physical(role)
         if name is None:
             continue
         arn = iam.get_role(RoleName=name)["Role"]["Arn"]
@@ -100,8 +100,8 @@ def _roles_allow_the_work(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _duties(patient: Patient) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    outputs = patient.deployment.outputs
+def _duties(context: DoctorContext) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    outputs = context.deployment.outputs
     bucket = f"arn:{_partition(outputs['RotateFunction'])}:s3:::{outputs['BucketName']}"
     yield (
         "RotateRole",
@@ -118,8 +118,8 @@ def _duties(patient: Patient) -> Iterator[tuple[str, tuple[str, ...], str]]:
     yield "TruststoreSyncRole", ("s3:ListBucket",), bucket
     if "CaSecret" in outputs:
         yield "RotateRole", ("secretsmanager:GetSecretValue",), outputs["CaSecret"]
-    if domain := patient.physical("GatewayDomain"):
-        region, partition = patient.deployment.region, _partition(outputs["RotateFunction"])
+    if domain := context.physical("GatewayDomain"):
+        region, partition = context.deployment.region, _partition(outputs["RotateFunction"])
         yield (
             "TruststoreSyncRole",
             ("apigateway:GET", "apigateway:PATCH"),
@@ -127,18 +127,18 @@ def _duties(patient: Patient) -> Iterator[tuple[str, tuple[str, ...], str]]:
         )
 
 
-def _nothing_was_denied(patient: Patient) -> Iterator[Finding]:
+def _nothing_was_denied(context: DoctorContext) -> Iterator[Finding]:
     yield from _mentioned(
-        patient, _DENIED, "was denied", "Compare the function's role with the template's, or deploy the stack again."
+        context, _DENIED, "was denied", "Compare the function's role with the template's, or deploy the stack again."
     )
 
 
-def _nothing_was_throttled(patient: Patient) -> Iterator[Finding]:
+def _nothing_was_throttled(context: DoctorContext) -> Iterator[Finding]:
     yield from _mentioned(
-        patient, _THROTTLED, "was throttled", "By itself, if it is seldom; otherwise ask AWS for a higher quota."
+        context, _THROTTLED, "was throttled", "By itself, if it is seldom; otherwise ask AWS for a higher quota."
     )
-    metrics, now = patient.client("cloudwatch"), utc_now()
-    for logical_id, name in patient.functions.items():
+    metrics, now = context.client("cloudwatch"), utc_now()
+    for logical_id, name in context.functions.items():
         points = metrics.get_metric_statistics(
             Namespace="AWS/Lambda",
             MetricName="Throttles",
@@ -157,8 +157,8 @@ def _nothing_was_throttled(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _mentioned(patient: Patient, pattern: re.Pattern[str], verb: str, remedy: str) -> Iterator[Finding]:
-    for function, lines in patient.complaints.items():
+def _mentioned(context: DoctorContext, pattern: re.Pattern[str], verb: str, remedy: str) -> Iterator[Finding]:
+    for function, lines in context.complaints.items():
         found: dict[str, int] = {}
         for line in lines:
             if match := pattern.search(f"{line.get('exception', '')} {line.get('message', '')}"):
@@ -168,11 +168,11 @@ def _mentioned(patient: Patient, pattern: re.Pattern[str], verb: str, remedy: st
             yield attention(function, f"{what} {verb}, {count} times in the last day", remedy)
 
 
-def _somebody_is_told(patient: Patient) -> Iterator[Finding]:
-    topic = patient.deployment.outputs.get("Alarms")
+def _somebody_is_told(context: DoctorContext) -> Iterator[Finding]:
+    topic = context.deployment.outputs.get("Alarms")
     if not topic:
         return
-    subscriptions = patient.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    subscriptions = context.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     if not any(it["SubscriptionArn"].startswith("arn:") for it in subscriptions):
         waiting = f"; {len(subscriptions)} wait to be confirmed" if subscriptions else ""
         yield attention(
@@ -182,9 +182,9 @@ def _somebody_is_told(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _no_alarm_rings(patient: Patient) -> Iterator[Finding]:
-    names = [name for it, name in patient.deployment.resources.items() if it.endswith("Alarm") and name]
-    metrics = patient.client("cloudwatch")
+def _no_alarm_rings(context: DoctorContext) -> Iterator[Finding]:
+    names = [name for it, name in context.deployment.resources.items() if it.endswith("Alarm") and name]
+    metrics = context.client("cloudwatch")
     for start in range(0, len(names), 100):
         for alarm in metrics.describe_alarms(AlarmNames=names[start : start + 100])["MetricAlarms"]:
             if alarm["StateValue"] == "ALARM":
@@ -198,10 +198,10 @@ def _no_alarm_rings(patient: Patient) -> Iterator[Finding]:
                 )
 
 
-def _no_letter_is_dead(patient: Patient) -> Iterator[Finding]:
-    queues = {it: url for it, url in patient.deployment.resources.items() if it.endswith("DeadLetters") and url}
+def _no_letter_is_dead(context: DoctorContext) -> Iterator[Finding]:
+    queues = {it: url for it, url in context.deployment.resources.items() if it.endswith("DeadLetters") and url}
     for logical_id, url in queues.items():
-        attributes = patient.client("sqs").get_queue_attributes(
+        attributes = context.client("sqs").get_queue_attributes(
             QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
         )["Attributes"]
         if count := int(attributes["ApproximateNumberOfMessages"]):
@@ -213,9 +213,9 @@ def _no_letter_is_dead(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _clocks_agree(patient: Patient) -> Iterator[Finding]:
+def _clocks_agree(context: DoctorContext) -> Iterator[Finding]:
     try:
-        answer = patient.client("sts").get_caller_identity()
+        answer = context.client("sts").get_caller_identity()
     except ClientError as error:
         answer = error.response
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
@@ -231,9 +231,9 @@ def _clocks_agree(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _key_can_be_used(patient: Patient) -> Iterator[Finding]:
-    key = patient.physical("Key")
-    if key and (state := patient.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"]) != "Enabled":
+def _key_can_be_used(context: DoctorContext) -> Iterator[Finding]:
+    key = context.physical("Key")
+    if key and (state := context.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"]) != "Enabled":
         verb = "cancel-key-deletion" if state == "PendingDeletion" else "enable-key"
         yield attention(f"KMS key {key}", f"it is {state}; no secret can be read", f"aws kms {verb} --key-id {key}")
 
@@ -246,24 +246,24 @@ def _partition(arn: str) -> str:
     return arn.split(":", 2)[1]
 
 
-QUESTIONS = (
-    Question("the stack is settled", ("cloudformation:DescribeStacks",), _stack_is_settled),
-    Question(
+CHECKS = (
+    DoctorCheck("the stack is settled", ("cloudformation:DescribeStacks",), _stack_is_settled),
+    DoctorCheck(
         "every function is ready",
         ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency"),
         _functions_are_ready,
     ),
-    Question("Secrets Manager may invoke the rotation", ("lambda:GetPolicy",), _secrets_manager_may_rotate),
-    Question("the roles allow the work", ("iam:GetRole", "iam:SimulatePrincipalPolicy"), _roles_allow_the_work),
-    Question("no call was denied in the last day", ("logs:FilterLogEvents",), _nothing_was_denied),
-    Question(
+    DoctorCheck("Secrets Manager may invoke the rotation", ("lambda:GetPolicy",), _secrets_manager_may_rotate),
+    DoctorCheck("the roles allow the work", ("iam:GetRole", "iam:SimulatePrincipalPolicy"), _roles_allow_the_work),
+    DoctorCheck("no call was denied in the last day", ("logs:FilterLogEvents",), _nothing_was_denied),
+    DoctorCheck(
         "nothing was throttled in the last day",
         ("logs:FilterLogEvents", "cloudwatch:GetMetricStatistics"),
         _nothing_was_throttled,
     ),
-    Question("somebody is told when an alarm rings", ("sns:ListSubscriptionsByTopic",), _somebody_is_told),
-    Question("no alarm rings", ("cloudwatch:DescribeAlarms",), _no_alarm_rings),
-    Question("no request to sync was given up", ("sqs:GetQueueAttributes",), _no_letter_is_dead),
-    Question("this machine's clock agrees with AWS's", ("sts:GetCallerIdentity",), _clocks_agree),
-    Question("the secrets' key can be used", ("kms:DescribeKey",), _key_can_be_used),
+    DoctorCheck("somebody is told when an alarm rings", ("sns:ListSubscriptionsByTopic",), _somebody_is_told),
+    DoctorCheck("no alarm rings", ("cloudwatch:DescribeAlarms",), _no_alarm_rings),
+    DoctorCheck("no request to sync was given up", ("sqs:GetQueueAttributes",), _no_letter_is_dead),
+    DoctorCheck("this machine's clock agrees with AWS's", ("sts:GetCallerIdentity",), _clocks_agree),
+    DoctorCheck("the secrets' key can be used", ("kms:DescribeKey",), _key_can_be_used),
 )

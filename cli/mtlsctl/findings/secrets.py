@@ -1,11 +1,11 @@
-"""Questions about secrets and their rotation."""
+"""Checks of secrets and their rotation."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mtlsctl.commands.status import STUCK, about_secret, attention_before_end
-from mtlsctl.findings import Patient, Question, attention
+from mtlsctl.findings import DoctorCheck, DoctorContext, attention
 from mtlsctl.show import moment
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ SURVEY = (
 )
 
 
-def _rotation_is_on(patient: Patient) -> Iterator[Finding]:
-    function = patient.deployment.outputs["RotateFunction"]
-    for secret in patient.survey.secrets:
+def _rotation_is_on(context: DoctorContext) -> Iterator[Finding]:
+    function = context.deployment.outputs["RotateFunction"]
+    for secret in context.survey.secrets:
         if secret.deleted:
             continue
         command = (
@@ -39,11 +39,11 @@ def _rotation_is_on(patient: Patient) -> Iterator[Finding]:
             yield attention(secret.name, f"it is rotated by {secret.function or 'nothing'}", command)
 
 
-def _none_is_stuck(patient: Patient) -> Iterator[Finding]:
-    for secret in patient.survey.secrets:
+def _none_is_stuck(context: DoctorContext) -> Iterator[Finding]:
+    for secret in context.survey.secrets:
         if secret.unsigned:
             continue  # it waits for somebody else's signature: to begin afresh would not help
-        if secret.pending_since and patient.survey.now - secret.pending_since > STUCK:
+        if secret.pending_since and context.survey.now - secret.pending_since > STUCK:
             pending = next(version for version, labels in secret.stages.items() if "AWSPENDING" in labels)
             yield attention(
                 secret.name,
@@ -55,15 +55,15 @@ def _none_is_stuck(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _certificates_last(patient: Patient) -> Iterator[Finding]:
+def _certificates_last(context: DoctorContext) -> Iterator[Finding]:
     """Expiry, and whatever else `status` finds wrong with a secret that no other question here is about."""
     asked_elsewhere = {"MTLS-105", "A rotation is stuck", "The truststore does not follow"}
-    for secret in patient.survey.secrets:
-        yield from (it for it in about_secret(secret, patient.survey) if it.runbook not in asked_elsewhere)
+    for secret in context.survey.secrets:
+        yield from (it for it in about_secret(secret, context.survey) if it.runbook not in asked_elsewhere)
 
 
-def _schedules_fit(patient: Patient) -> Iterator[Finding]:
-    for secret in patient.survey.secrets:
+def _schedules_fit(context: DoctorContext) -> Iterator[Finding]:
+    for secret in context.survey.secrets:
         if secret.current is None or secret.next_rotation is None:
             continue
         certificate = secret.current.certificate
@@ -76,8 +76,8 @@ def _schedules_fit(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _cas_are_tagged(patient: Patient) -> Iterator[Finding]:
-    for secret in patient.survey.secrets:
+def _cas_are_tagged(context: DoctorContext) -> Iterator[Finding]:
+    for secret in context.survey.secrets:
         if secret.kind == "ca" and not secret.tagged_as_ca:
             yield attention(
                 secret.name,
@@ -87,9 +87,9 @@ def _cas_are_tagged(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _no_step_failed(patient: Patient) -> Iterator[Finding]:
-    last = {line.get("secret", "?"): line for line in patient.complaints.get("RotateFunction", [])}
-    names = {secret.arn: secret for secret in patient.survey.secrets}
+def _no_step_failed(context: DoctorContext) -> Iterator[Finding]:
+    last = {line.get("secret", "?"): line for line in context.complaints.get("RotateFunction", [])}
+    names = {secret.arn: secret for secret in context.survey.secrets}
     for arn, line in last.items():
         if (secret := names.get(arn)) and line.get("version") in secret.stages:
             labels = secret.stages[line["version"]]
@@ -105,11 +105,11 @@ def _no_step_failed(patient: Patient) -> Iterator[Finding]:
         )
 
 
-QUESTIONS = (
-    Question("rotation is switched on, by the stack's function", SURVEY, _rotation_is_on),
-    Question("no rotation is stuck", SURVEY, _none_is_stuck),
-    Question("no rotation failed in the last day", (*SURVEY, "logs:FilterLogEvents"), _no_step_failed),
-    Question("every certificate is there and lasts", SURVEY, _certificates_last),
-    Question("every certificate outlives its next rotation", SURVEY, _schedules_fit),
-    Question("every CA is tagged as one", SURVEY, _cas_are_tagged),
+CHECKS = (
+    DoctorCheck("rotation is switched on, by the stack's function", SURVEY, _rotation_is_on),
+    DoctorCheck("no rotation is stuck", SURVEY, _none_is_stuck),
+    DoctorCheck("no rotation failed in the last day", (*SURVEY, "logs:FilterLogEvents"), _no_step_failed),
+    DoctorCheck("every certificate is there and lasts", SURVEY, _certificates_last),
+    DoctorCheck("every certificate outlives its next rotation", SURVEY, _schedules_fit),
+    DoctorCheck("every CA is tagged as one", SURVEY, _cas_are_tagged),
 )

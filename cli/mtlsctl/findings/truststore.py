@@ -1,11 +1,11 @@
-"""Questions about the truststore, the domains that run it, and what leads to a sync."""
+"""Checks of the truststore, the domains that run it, and what leads to a sync."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mtlsctl.commands.status import about_domain, about_secret, about_truststore
-from mtlsctl.findings import Patient, Question, attention
+from mtlsctl.findings import DoctorCheck, DoctorContext, attention
 from mtlsctl.findings.secrets import SURVEY
 
 if TYPE_CHECKING:
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 _RULES = ("SyncRequestedRule", "LabelUpdatedRule", "StaticAnchorsRule", "DailyRule")
 
 
-def _domains_follow(patient: Patient) -> Iterator[Finding]:
-    for domain in patient.survey.domains:
-        yield from about_domain(domain, patient.survey)
+def _domains_follow(context: DoctorContext) -> Iterator[Finding]:
+    for domain in context.survey.domains:
+        yield from about_domain(domain, context.survey)
 
 
-def _clients_are_accepted(patient: Patient) -> Iterator[Finding]:
-    for secret in patient.survey.secrets:
-        for finding in about_secret(secret, patient.survey):
+def _clients_are_accepted(context: DoctorContext) -> Iterator[Finding]:
+    for secret in context.survey.secrets:
+        for finding in about_secret(secret, context.survey):
             if finding.runbook == "The truststore does not follow":
                 yield finding
 
 
-def _anchors_are_well(patient: Patient) -> Iterator[Finding]:
-    yield from about_truststore(patient.survey)
+def _anchors_are_well(context: DoctorContext) -> Iterator[Finding]:
+    yield from about_truststore(context.survey)
 
 
-def _default_endpoint_is_off(patient: Patient) -> Iterator[Finding]:
-    api = patient.physical("GatewayApi")
-    if api and not patient.client("apigateway").get_rest_api(restApiId=api).get("disableExecuteApiEndpoint"):
+def _default_endpoint_is_off(context: DoctorContext) -> Iterator[Finding]:
+    api = context.physical("GatewayApi")
+    if api and not context.client("apigateway").get_rest_api(restApiId=api).get("disableExecuteApiEndpoint"):
         yield attention(
             f"REST API {api}",
             "its default endpoint (execute-api) is on: whoever calls that is asked for no certificate",
@@ -43,12 +43,12 @@ def _default_endpoint_is_off(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _events_reach_the_sync(patient: Patient) -> Iterator[Finding]:
-    events = patient.client("events")
-    queue = patient.client("sqs").get_queue_attributes(
-        QueueUrl=patient.physical("SyncQueue"), AttributeNames=["QueueArn"]
+def _events_reach_the_sync(context: DoctorContext) -> Iterator[Finding]:
+    events = context.client("events")
+    queue = context.client("sqs").get_queue_attributes(
+        QueueUrl=context.physical("SyncQueue"), AttributeNames=["QueueArn"]
     )["Attributes"]["QueueArn"]
-    for rule in filter(None, map(patient.physical, _RULES)):
+    for rule in filter(None, map(context.physical, _RULES)):
         name = rule.rpartition("|")[2]
         try:
             state = events.describe_rule(Name=name)["State"]
@@ -60,8 +60,8 @@ def _events_reach_the_sync(patient: Patient) -> Iterator[Finding]:
         targets = events.list_targets_by_rule(Rule=name)["Targets"]
         if queue not in {target["Arn"] for target in targets}:
             yield attention(f"rule {name}", "it does not lead to the sync's queue", "Deploy the stack again.")
-    mappings = patient.client("lambda").list_event_source_mappings(
-        FunctionName=patient.functions["TruststoreSyncFunction"]
+    mappings = context.client("lambda").list_event_source_mappings(
+        FunctionName=context.functions["TruststoreSyncFunction"]
     )["EventSourceMappings"]
     if not any(it["EventSourceArn"] == queue and it["State"] in {"Enabled", "Enabling", "Updating"} for it in mappings):
         mapping = next((it["UUID"] for it in mappings if it["EventSourceArn"] == queue), None)
@@ -73,8 +73,8 @@ def _events_reach_the_sync(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _bucket_tells_of_changes(patient: Patient) -> Iterator[Finding]:
-    bucket, s3 = patient.deployment.outputs["BucketName"], patient.client("s3")
+def _bucket_tells_of_changes(context: DoctorContext) -> Iterator[Finding]:
+    bucket, s3 = context.deployment.outputs["BucketName"], context.client("s3")
     if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
         yield attention(
             f"bucket {bucket}",
@@ -93,17 +93,17 @@ def _bucket_tells_of_changes(patient: Patient) -> Iterator[Finding]:
         yield attention(f"bucket {bucket}", "public access to it is not blocked", "Deploy the stack again.")
 
 
-QUESTIONS = (
-    Question("every domain runs the published truststore, without warnings", SURVEY, _domains_follow),
-    Question("every domain accepts every current certificate", SURVEY, _clients_are_accepted),
-    Question("every anchor lasts, and everything uploaded is trusted", SURVEY, _anchors_are_well),
-    Question("the gateway can be reached by its domain name only", ("apigateway:GET",), _default_endpoint_is_off),
-    Question(
+CHECKS = (
+    DoctorCheck("every domain runs the published truststore, without warnings", SURVEY, _domains_follow),
+    DoctorCheck("every domain accepts every current certificate", SURVEY, _clients_are_accepted),
+    DoctorCheck("every anchor lasts, and everything uploaded is trusted", SURVEY, _anchors_are_well),
+    DoctorCheck("the gateway can be reached by its domain name only", ("apigateway:GET",), _default_endpoint_is_off),
+    DoctorCheck(
         "events reach the sync",
         ("events:DescribeRule", "events:ListTargetsByRule", "lambda:ListEventSourceMappings", "sqs:GetQueueAttributes"),
         _events_reach_the_sync,
     ),
-    Question(
+    DoctorCheck(
         "the bucket keeps versions, tells of changes, and is private",
         ("s3:GetBucketVersioning", "s3:GetBucketNotification", "s3:GetBucketPublicAccessBlock"),
         _bucket_tells_of_changes,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtls_rotation.aws.secret_versions import SecretDescription
-    from mtlsctl.frame.command import Desk
+    from mtlsctl.frame.command import CommandContext
     from mtlsctl.stack.deployment import Deployment
 
 # A log line may come this much later than what it tells of; a label, this much later than the call that moved it.
@@ -91,13 +91,13 @@ class Sight:
         labels: those of the rotation's version.
         unsigned: whether some version keeps a signing request.
         lines: how each step ended, as far as the log tells.
-        blind: why the log cannot be read; empty if it can.
+        log_unreadable: why the log cannot be read; empty if it can.
     """
 
     labels: frozenset[str] = frozenset()
     unsigned: bool = False
     lines: Mapping[Step, Line] = field(default_factory=dict)
-    blind: str = ""
+    log_unreadable: str = ""
 
     @property
     def ended(self) -> Line | None:
@@ -126,9 +126,9 @@ def outcome(sight: Sight, *, seen_pending: bool, quiet: float) -> Outcome | None
     if seen_pending and not sight.labels & {AWSPENDING, AWSCURRENT} and quiet > SETTLED:
         return Outcome.CANCELLED
     late = quiet > LATE
-    if sight.promoted and (late or sight.blind):
+    if sight.promoted and (late or sight.log_unreadable):
         return Outcome.DONE
-    return Outcome.UNSIGNED if sight.blind and sight.unsigned and late else None
+    return Outcome.UNSIGNED if sight.log_unreadable and sight.unsigned and late else None
 
 
 def results(sight: Sight, end: Outcome | None) -> dict[Step, Result]:
@@ -143,7 +143,7 @@ def results(sight: Sight, end: Outcome | None) -> dict[Step, Result]:
             found[step] = sight.lines[step].result
         elif position < reached:
             found[step] = Result.DONE
-        elif sight.blind:
+        elif sight.log_unreadable:
             found[step] = Result.UNKNOWN
         else:
             found[step] = Result.RUNNING if position == reached + 1 and end is None else Result.WAITING
@@ -211,10 +211,10 @@ class RotationLog:
 class Follower:
     """Watches a rotation by its labels and by the function's log."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._versions = desk.deployment.assembly.versions
-        self._log = RotationLog(desk.deployment)
+    def __init__(self, context: CommandContext) -> None:
+        self._context = context
+        self._versions = context.deployment.assembly.versions
+        self._log = RotationLog(context.deployment)
 
     def follow(self, rotation: Started, timeout: float, *, until_signed: bool = False) -> tuple[Sight, Outcome]:
         """Watch until it has ended, and show how it is getting on.
@@ -229,12 +229,14 @@ class Follower:
         """
         view = View(rotation.name)
         sight, seen_pending, moved_at = Sight(), False, time.monotonic()
-        with Live(view, console=self._desk.progress, transient=True, auto_refresh=self._desk.progress.is_terminal):
+        with Live(
+            view, console=self._context.progress, transient=True, auto_refresh=self._context.progress.is_terminal
+        ):
             for _ in Deadline.within(timeout).attempts(longest=1.0):
-                sight = self._look(rotation, sight.blind)
+                sight = self._look(rotation, sight.log_unreadable)
                 moving = AWSPENDING in sight.labels
                 seen_pending |= moving
-                if moving and not sight.blind:
+                if moving and not sight.log_unreadable:
                     moved_at = time.monotonic()
                 end = outcome(sight, seen_pending=seen_pending, quiet=time.monotonic() - moved_at)
                 if end is Outcome.UNSIGNED and until_signed:
@@ -249,7 +251,7 @@ class Follower:
             remedy=f"It goes on by itself. `mtlsctl rotate {rotation.name} --wait` takes it up again.",
         )
 
-    def _look(self, rotation: Started, blind: str) -> Sight:
+    def _look(self, rotation: Started, log_unreadable: str) -> Sight:
         try:
             stages = self._versions.describe(rotation.arn).stages
         except ClientError as error:
@@ -257,18 +259,18 @@ class Follower:
                 raise
             stages = {}  # it was just made, and cannot be seen yet
         lines: Sequence[Line] = ()
-        if not blind:
+        if not log_unreadable:
             try:
                 messages = self._log.about(rotation.version_id, rotation.since)
                 lines = log.read((it for it in messages if it not in rotation.told), rotation.version_id)
             except ClientError as error:
-                blind = _blindness(error)
+                log_unreadable = _why_unreadable(error)
         labels = stages.get(rotation.version_id, frozenset())
         unsigned = any(SIGNING_REQUEST in it for it in stages.values())
-        return Sight(labels, unsigned, log.latest(lines), blind)
+        return Sight(labels, unsigned, log.latest(lines), log_unreadable)
 
 
-def _blindness(error: ClientError) -> str:
+def _why_unreadable(error: ClientError) -> str:
     """Why the log cannot be read, if that will not change; empty where it is only not there yet, or asked too often."""
     code = error.response["Error"]["Code"]
     if code in {"ResourceNotFoundException", "ThrottlingException"}:

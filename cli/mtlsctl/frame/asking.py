@@ -10,14 +10,14 @@ import typer
 from mtlsctl.errors import InvalidInputError, NotConfirmedError
 
 if TYPE_CHECKING:
-    from mtlsctl.frame.command import Desk
+    from mtlsctl.frame.command import CommandContext
 
 
-def confirm(desk: Desk, question: str, *, yes: bool) -> None:
+def confirm(context: CommandContext, question: str, *, yes: bool) -> None:
     """Go on if the operator says so.
 
     Args:
-        desk: says whether there is somebody to ask.
+        context: says whether there is somebody to ask.
         question: with what follows if the answer is yes.
         yes: whether it was answered beforehand, by `--yes`.
 
@@ -27,7 +27,7 @@ def confirm(desk: Desk, question: str, *, yes: bool) -> None:
     if yes:
         return
     expected = f'a yes to "{question}"'
-    if not desk.interactive:
+    if not context.interactive:
         raise NotConfirmedError(
             where="confirmation",
             found="nobody to ask: standard input is no terminal, or --json was given",
@@ -38,7 +38,7 @@ def confirm(desk: Desk, question: str, *, yes: bool) -> None:
         raise NotConfirmedError(where="confirmation", found="no", expected=expected, remedy="Nothing was done.")
 
 
-def passphrase(desk: Desk, variable: str | None) -> bytes:
+def passphrase(context: CommandContext, variable: str | None) -> bytes:
     """A new passphrase, from an environment variable or from the operator, who types it twice.
 
     Raises:
@@ -55,7 +55,7 @@ def passphrase(desk: Desk, variable: str | None) -> bytes:
             expected="the name of a variable that holds the passphrase",
             remedy="Nothing was written. Set it for this command alone, such as from a password manager.",
         )
-    if not desk.interactive:
+    if not context.interactive:
         raise InvalidInputError(
             where="--format pkcs12",
             found="nobody to ask for a passphrase: standard input is no terminal, or --json was given",
@@ -66,13 +66,13 @@ def passphrase(desk: Desk, variable: str | None) -> bytes:
     return typed.encode()
 
 
-def passphrase_of(desk: Desk, what: str) -> str:
+def passphrase_of(context: CommandContext, what: str) -> str:
     """The passphrase of something that is there already.
 
     Raises:
         InvalidInputError: there is nobody to ask.
     """
-    if not desk.interactive:
+    if not context.interactive:
         raise InvalidInputError(
             where=f"the {what}",
             found="an encrypted one, and nobody to ask: standard input is no terminal, or --json was given",

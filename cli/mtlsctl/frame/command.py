@@ -55,7 +55,7 @@ class Choices:
         return replace(before, **given)
 
 
-class Desk:
+class CommandContext:
     """What a command works with: the deployment, and where it tells how it is getting on.
 
     Attributes:
@@ -82,8 +82,8 @@ class Desk:
 REPORTS: dict[str, type[Report]] = {}
 
 
-def command[**P](app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Desk, P], Report]], None]:
-    """Register a function as a command. It gets a desk and its own options, and returns a report.
+def command[**P](app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[CommandContext, P], Report]], None]:
+    """Register a function as a command. It gets a context and its own options, and returns a report.
 
     Options that several commands share are the fields of a dataclass; a parameter of that type gets one, filled in.
 
@@ -92,7 +92,7 @@ def command[**P](app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[
         name: the command's.
     """
 
-    def register(function: Callable[Concatenate[Desk, P], Report]) -> None:
+    def register(function: Callable[Concatenate[CommandContext, P], Report]) -> None:
         signature = inspect.signature(function, eval_str=True)
         own = list(signature.parameters.values())[1:]
         group = app.info.name
@@ -116,15 +116,15 @@ def before_the_command(context: typer.Context, **values: Any) -> None:
     context.obj = _given(values).over(context.obj or Choices())
 
 
-def _carry_out(work: Callable[[Desk], Report], choices: Choices) -> int:
-    desk = Desk(choices)
+def _carry_out(work: Callable[[CommandContext], Report], choices: Choices) -> int:
+    context = CommandContext(choices)
     try:
-        report = work(desk)
+        report = work(context)
     except MtlsRotationError as error:
-        return refuse(error, desk.as_json)
+        return refuse(error, context.as_json)
     except (ClientError, BotoCoreError) as error:
-        return refuse(from_aws(error), desk.as_json)
-    if desk.as_json:
+        return refuse(from_aws(error), context.as_json)
+    if context.as_json:
         print(report.model_dump_json(indent=2, ensure_ascii=True))
     else:
         out = Terminal()
@@ -137,7 +137,7 @@ def refuse(error: MtlsRotationError, as_json: bool = False) -> int:
     """Say why a command cannot do what it was asked for, and what to do. The exit status."""
     members = {name: without_keys(getattr(error, name)) for name in ("code", "where", "found", "expected", "remedy")}
     if as_json:
-        print(json.dumps({"status": ExitStatus.UNKNOWN.name.lower(), "error": members}, indent=2))
+        print(json.dumps({"status": ExitStatus.UNKNOWN.word, "error": members}, indent=2))
     else:
         out = Terminal(stderr=True)
         out.print(f"[bold red]{error.code}[/]", end=" ")

@@ -34,14 +34,14 @@ _LISTS: dict[type[x509.GeneralName], str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class DerivedRequest:
     """A request, and what of the certificate it cannot ask for."""
 
     request: dict[str, Any]
     lost: tuple[str, ...]
 
 
-def of(certificate: x509.Certificate) -> Likeness:
+def of(certificate: x509.Certificate) -> DerivedRequest:
     """The request for a certificate like this one."""
     request: dict[str, Any] = {}
     lost = []
@@ -55,7 +55,7 @@ def of(certificate: x509.Certificate) -> Likeness:
                 request[member] = value
         else:
             request.setdefault(member, []).append(value)
-    return Likeness(request | {"key_algorithm": _key(certificate)} | _validity(certificate), tuple(lost))
+    return DerivedRequest(request | {"key_algorithm": _key(certificate)} | _validity(certificate), tuple(lost))
 
 
 def _said(certificate: x509.Certificate) -> Iterator[tuple[str | None, Any, str]]:

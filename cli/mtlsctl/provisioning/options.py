@@ -138,7 +138,7 @@ def given(bundle: Any) -> Document:
     return {it.name: value for it in fields(bundle) if (value := getattr(bundle, it.name)) not in (None, [])}
 
 
-def endpoint(proof: Proof, before: Mapping[str, Any] | None = None) -> Document:
+def endpoint_of(proof: Proof, before: Mapping[str, Any] | None = None) -> Document:
     """The secret's `endpoint`, as a file has it and options change it; empty where there is none.
 
     Raises:
@@ -161,7 +161,7 @@ def endpoint(proof: Proof, before: Mapping[str, Any] | None = None) -> Document:
     return made
 
 
-def request(
+def request_of(
     name: str, options: Mapping[str, Any], before: Mapping[str, Any] | None, validity_days: int | None
 ) -> Document:
     """The secret's `request`: the options, before them the file's, and before these what is assumed."""

@@ -53,7 +53,7 @@ class Filed:
 
 
 @dataclass(frozen=True, slots=True)
-class Surveyed:
+class SecretState:
     """A secret and what is filed for it.
 
     Attributes:
@@ -113,7 +113,7 @@ class Survey:
     """
 
     now: datetime
-    secrets: tuple[Surveyed, ...]
+    secrets: tuple[SecretState, ...]
     domains: tuple[Domain, ...]
     preview: Preview
     unpublished_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -191,7 +191,7 @@ class Surveyor:
                     found.setdefault((key.secret, key.version_id), []).append((entry.key, key))
         return found
 
-    def _secret(self, arn: str, filed: _Filed) -> Surveyed | None:
+    def _secret(self, arn: str, filed: _Filed) -> SecretState | None:
         try:
             answer = self._secrets.describe_secret(SecretId=arn)
         except self._secrets.exceptions.ResourceNotFoundException:
@@ -201,7 +201,7 @@ class Surveyor:
         tags = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
         keys = filed.get((answer["Name"], current or ""), [])
         authority = any(isinstance(key, layout.IssuedKey) and key.authority for _, key in keys)
-        return Surveyed(
+        return SecretState(
             arn=answer["ARN"],
             name=answer["Name"],
             kind="ca" if authority or tags.get(KIND_TAG) == "ca" else "client",

@@ -211,10 +211,10 @@ def _definition(data: bytes) -> None:
     options.require_no_certificate(document)
     options.require_kind(document, "client")
     made = document | {
-        "request": options.request("mtls/billing", {}, document.get("request"), 30),
+        "request": options.request_of("mtls/billing", {}, document.get("request"), 30),
         "issuer": document.get("issuer", {}),
     }
-    if endpoint := options.endpoint(options.Proof(), document.get("endpoint")):
+    if endpoint := options.endpoint_of(options.Proof(), document.get("endpoint")):
         made["endpoint"] = endpoint
     ManagedSecret.parse(json.dumps(made), "--from")
 
@@ -224,10 +224,10 @@ def _identity(data: bytes) -> None:
     held = identity.read(documents.text(str(_file(data)), "--from"), "--from")
     key = identity.private_key(held.key, lambda: "x", "--from")
     issued = identity.certified(held, key, [ca().certificate], "--from")
-    alike = derived_request.of(issued.certificate)
-    import_client._require_usable(issued, alike, "--from")
+    derived = derived_request.of(issued.certificate)
+    import_client._require_usable(issued, derived, "--from")
     try:
-        CertificateRequest.model_validate({"common_name": "-"} | alike.request)
+        CertificateRequest.model_validate({"common_name": "-"} | derived.request)
     except ValidationError as error:
         raise AssertionError("a likeness that cannot be asked for") from error
     assert issued.key.public_key() == issued.certificate.public_key()

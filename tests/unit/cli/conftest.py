@@ -12,7 +12,7 @@ from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
 from mtls_rotation.targets.api import Deployed
 from mtls_rotation.truststore.plan import Anchor, Plan, Reason, Why
 from mtls_rotation.truststore.sync import Preview
-from mtlsctl.stack.survey import Domain, Filed, Survey, Surveyed
+from mtlsctl.stack.survey import Domain, Filed, SecretState, Survey
 from tests.kit.builders import NOW, leaf, root
 
 PUBLISHED = "v2"
@@ -29,9 +29,9 @@ def client(authority: CertifiedKey) -> CertifiedKey:
 
 
 @pytest.fixture
-def surveyed(client: CertifiedKey) -> Surveyed:
+def surveyed(client: CertifiedKey) -> SecretState:
     """A client secret that is well."""
-    return Surveyed(
+    return SecretState(
         arn="arn:aws:secretsmanager:us-east-1:000000000000:secret:s/client-abcdef",
         name="s/client",
         kind="client",
@@ -56,7 +56,7 @@ def domain(authority: CertifiedKey) -> Domain:
 
 
 @pytest.fixture
-def survey(surveyed: Surveyed, domain: Domain, authority: CertifiedKey) -> Survey:
+def survey(surveyed: SecretState, domain: Domain, authority: CertifiedKey) -> Survey:
     """A stack that is well."""
     key = fingerprint(authority.certificate)
     plan = Plan(

@@ -11,9 +11,8 @@ import pytest
 from mtls_rotation.contract.secret import ManagedSecret
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.files import documents
-from mtlsctl.provisioning import options as wanted
 from mtlsctl.provisioning import schedule
-from mtlsctl.provisioning.options import Proof
+from mtlsctl.provisioning.options import Proof, endpoint_of, request_of, require_kind, require_no_certificate
 from mtlsctl.provisioning.planning import alarming, full_name, require_enabled
 from tests.kit import builders
 
@@ -85,21 +84,21 @@ def test_a_name_that_secrets_manager_would_not_take_is_refused(name: str) -> Non
 def test_an_option_counts_for_more_than_a_file_and_a_file_for_more_than_the_stack(
     options: dict[str, Any], before: dict[str, Any] | None, expected: dict[str, Any]
 ) -> None:
-    assert wanted.request("team/billing", options, before, 30) == expected
+    assert request_of("team/billing", options, before, 30) == expected
 
 
 def test_the_endpoint_is_the_files_with_the_options_over_it(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("PEM")
     before = {"url": "https://a.example/", "expected_status": [200]}
 
-    assert wanted.endpoint(Proof()) == {}
-    assert wanted.endpoint(Proof(expected_status=[204], server_ca=str(tmp_path / "ca.pem")), before) == {
+    assert endpoint_of(Proof()) == {}
+    assert endpoint_of(Proof(expected_status=[204], server_ca=str(tmp_path / "ca.pem")), before) == {
         "url": "https://a.example/",
         "expected_status": [204],
         "server_ca": "PEM",
     }
     with pytest.raises(InvalidInputError, match="--prove-at"):
-        wanted.endpoint(Proof(expected_status=[204]))
+        endpoint_of(Proof(expected_status=[204]))
 
 
 def test_a_country_is_no_truth_value_in_yaml(tmp_path: Path) -> None:
@@ -123,13 +122,13 @@ def test_a_file_that_holds_no_definition_is_refused_and_not_quoted(content: str,
 
 def test_a_definition_with_a_certificate_is_for_import() -> None:
     with pytest.raises(InvalidInputError, match="mtlsctl import client"):
-        wanted.require_no_certificate({"request": {}, "private_key": "secret"})
+        require_no_certificate({"request": {}, "private_key": "secret"})
 
 
 def test_a_definition_of_another_kind_is_refused() -> None:
-    wanted.require_kind({}, "client")
+    require_kind({}, "client")
     with pytest.raises(InvalidInputError, match="mtlsctl create ca"):
-        wanted.require_kind({"kind": "ca"}, "client")
+        require_kind({"kind": "ca"}, "client")
 
 
 OFF = {"ClientIssuer": "secretsmanager", "KmsIssuer": "disabled", "ExternalIssuer": "disabled", "PrivateCaArn": ""}

@@ -1,4 +1,4 @@
-"""Questions of `mtlsctl doctor` whose answers no deployed stack can be brought to give in time."""
+"""Checks of `mtlsctl doctor` whose answers no deployed stack can be brought to give in time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from mtls_rotation.errors import UnusableDomainError
 from mtls_rotation.timing import utc_now
 from mtlsctl import findings as examination
-from mtlsctl.commands.doctor import QUESTIONS, ask
-from mtlsctl.findings import Question, attention
+from mtlsctl.commands.doctor import CHECKS, run
+from mtlsctl.findings import DoctorCheck, attention
 from mtlsctl.report import Finding, Severity
 from mtlsctl.stack.survey import Survey
 from tests.kit.builders import NOW
 from tests.unit.cli.conftest import spoiled
 
 
-class Patient:
+class PartialContext:
     """A deployment of which only what is named can be looked at."""
 
     def __init__(self, survey: Survey | None = None, **clients: Any) -> None:
@@ -35,68 +35,68 @@ class Patient:
         return self._clients[service]
 
 
-def asked(name: str, patient: Patient) -> list[Finding]:
-    (question,) = [it for it in QUESTIONS if it.name == name]
-    return ask(question, patient)  # type: ignore[arg-type]
+def asked(name: str, context: PartialContext) -> list[Finding]:
+    (check,) = [it for it in CHECKS if it.name == name]
+    return run(check, context)  # type: ignore[arg-type]
 
 
 def test_a_rotation_that_is_stuck_is_found_with_the_way_to_begin_afresh(survey: Survey) -> None:
     stages = {"v-1": frozenset({"AWSCURRENT"}), "v-2": frozenset({"AWSPENDING"})}
     stuck = spoiled(survey, pending_since=NOW - timedelta(hours=3), stages=stages)
 
-    (finding,) = asked("no rotation is stuck", Patient(stuck))
+    (finding,) = asked("no rotation is stuck", PartialContext(stuck))
 
     assert finding.what.startswith("its version v-2 has been at AWSPENDING since")
     assert "--remove-from-version-id v-2" in finding.remedy
-    assert asked("no rotation is stuck", Patient(survey)) == []
+    assert asked("no rotation is stuck", PartialContext(survey)) == []
 
 
 def test_a_schedule_that_comes_after_the_end_is_found(survey: Survey) -> None:
     late = spoiled(survey, next_rotation=NOW + timedelta(days=29))
 
-    (finding,) = asked("every certificate outlives its next rotation", Patient(late))
+    (finding,) = asked("every certificate outlives its next rotation", PartialContext(late))
 
     assert finding.subject == "s/client"
-    assert asked("every certificate outlives its next rotation", Patient(survey)) == []
+    assert asked("every certificate outlives its next rotation", PartialContext(survey)) == []
 
 
 @pytest.mark.parametrize(("version", "found"), [("v-current", 0), ("v-previous", 0), ("v-pending", 1), ("v-gone", 1)])
 def test_a_failed_step_is_told_unless_its_version_came_through(survey: Survey, version: str, found: int) -> None:
     stages = {**survey.secrets[0].stages, "v-pending": frozenset({"AWSPENDING"})}
-    patient = Patient(replace(survey, secrets=(replace(survey.secrets[0], stages=stages),)))
+    context = PartialContext(replace(survey, secrets=(replace(survey.secrets[0], stages=stages),)))
     line = {"secret": survey.secrets[0].arn, "version": version, "step": "testSecret", "exception": "a\nMTLS-203 no"}
-    patient.complaints = {"RotateFunction": [line]}
+    context.complaints = {"RotateFunction": [line]}
 
-    findings = asked("no rotation failed in the last day", patient)
+    findings = asked("no rotation failed in the last day", context)
 
     assert [it.what for it in findings] == ["testSecret failed: MTLS-203 no"] * found
 
 
 @pytest.mark.parametrize(("after", "found"), [(timedelta(hours=1), 0), (timedelta(hours=-1), 1)])
 def test_a_failure_that_a_rotation_has_followed_is_over(survey: Survey, after: timedelta, found: int) -> None:
-    patient = Patient(spoiled(survey, last_rotated=NOW + after))
+    context = PartialContext(spoiled(survey, last_rotated=NOW + after))
     line = {"secret": survey.secrets[0].arn, "version": "v-gone", "message": "MTLS-203 no", "at": NOW}
-    patient.complaints = {"RotateFunction": [line]}
+    context.complaints = {"RotateFunction": [line]}
 
-    assert len(asked("no rotation failed in the last day", patient)) == found
+    assert len(asked("no rotation failed in the last day", context)) == found
 
 
 def test_what_waits_for_a_signature_is_not_stuck(survey: Survey) -> None:
     stages = {"v-1": frozenset({"AWSCURRENT"}), "v-2": frozenset({"AWSPENDING"}), "v-3": frozenset({"MTLS-CSR"})}
     waiting = spoiled(survey, pending_since=NOW - timedelta(hours=3), stages=stages, unsigned=True)
 
-    assert asked("no rotation is stuck", Patient(waiting)) == []
-    (finding,) = asked("every certificate is there and lasts", Patient(waiting))
+    assert asked("no rotation is stuck", PartialContext(waiting)) == []
+    (finding,) = asked("every certificate is there and lasts", PartialContext(waiting))
     assert finding.runbook == "MTLS-207"
 
 
 def test_a_ca_without_its_tag_and_a_secret_that_another_function_rotates_are_found(survey: Survey) -> None:
     tags, function = "every CA is tagged as one", "rotation is switched on, by the stack's function"
 
-    def found(question: str, **changes: Any) -> list[str]:
-        patient: Any = Patient(spoiled(survey, **changes))
-        patient.deployment = SimpleNamespace(outputs={"RotateFunction": survey.secrets[0].function})
-        return [it.what for it in asked(question, patient)]
+    def found(check: str, **changes: Any) -> list[str]:
+        context: Any = PartialContext(spoiled(survey, **changes))
+        context.deployment = SimpleNamespace(outputs={"RotateFunction": survey.secrets[0].function})
+        return [it.what for it in asked(check, context)]
 
     assert found(tags) == found(tags, kind="ca", tagged_as_ca=True) == found(function) == []
     assert found(tags, kind="ca")[0].startswith("it holds a CA and lacks the tag")
@@ -120,7 +120,7 @@ def test_an_error_is_found_behind_pages_that_hold_nothing() -> None:
     resources = {"RotateFunction": "rotate", "RotateLogs": "/aws/lambda/rotate"}
     deployment: Any = SimpleNamespace(resources=resources, session=SimpleNamespace(client=lambda _: Logs()))
 
-    complaints = examination.Patient(deployment).complaints
+    complaints = examination.DoctorContext(deployment).complaints
 
     assert complaints == {"RotateFunction": [{"level": "ERROR", "message": "step failed", "at": NOW}]}
 
@@ -132,11 +132,11 @@ def test_an_error_is_found_behind_pages_that_hold_nothing() -> None:
         UnusableDomainError(where="domain x", found="no mutual TLS", expected="y", remedy="Deploy."),
     ],
 )
-def test_a_service_that_cannot_be_reached_leaves_the_other_questions_alone(failure: Exception) -> None:
+def test_a_service_that_cannot_be_reached_leaves_the_other_checks_alone(failure: Exception) -> None:
     def look(_: object) -> list[Finding]:
         raise failure
 
-    (finding,) = ask(Question("somebody is told", ("sns:x",), look), Patient())  # type: ignore[arg-type]
+    (finding,) = run(DoctorCheck("somebody is told", ("sns:x",), look), PartialContext())  # type: ignore[arg-type]
 
     assert finding.severity is Severity.UNKNOWN
 
@@ -155,21 +155,21 @@ class Sts:
     ("behind", "word"), [(timedelta(minutes=5), "ahead of"), (timedelta(minutes=-5), "behind"), (timedelta(0), None)]
 )
 def test_a_clock_that_is_off_is_found(behind: timedelta, word: str | None) -> None:
-    findings = asked("this machine's clock agrees with AWS's", Patient(sts=Sts(behind)))
+    findings = asked("this machine's clock agrees with AWS's", PartialContext(sts=Sts(behind)))
 
     assert [it.what for it in findings if word and word in it.what] == [it.what for it in findings]
     assert bool(findings) == bool(word)
 
 
 def test_a_denied_look_names_what_it_takes_and_other_answers_are_told() -> None:
-    def refused(code: str) -> Question:
+    def refused(code: str) -> DoctorCheck:
         def look(_: object) -> list[Finding]:
             raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeKey")
 
-        return Question("the key can be used", ("kms:DescribeKey",), look)
+        return DoctorCheck("the key can be used", ("kms:DescribeKey",), look)
 
-    denied = ask(refused("AccessDeniedException"), Patient())  # type: ignore[arg-type]
-    failed = ask(refused("InternalFailure"), Patient())  # type: ignore[arg-type]
+    denied = run(refused("AccessDeniedException"), PartialContext())  # type: ignore[arg-type]
+    failed = run(refused("InternalFailure"), PartialContext())  # type: ignore[arg-type]
 
     assert [(it.severity, it.remedy) for it in denied] == [(Severity.UNKNOWN, "It takes kms:DescribeKey.")]
     assert [(it.severity, it.what) for it in failed] == [
@@ -177,7 +177,7 @@ def test_a_denied_look_names_what_it_takes_and_other_answers_are_told() -> None:
     ]
 
 
-def test_every_question_says_what_it_needs_and_no_two_are_alike() -> None:
-    assert all(question.needs for question in QUESTIONS)
-    assert len({question.name for question in QUESTIONS}) == len(QUESTIONS)
+def test_every_check_says_what_it_needs_and_no_two_are_alike() -> None:
+    assert all(check.needs for check in CHECKS)
+    assert len({check.name for check in CHECKS}) == len(CHECKS)
     assert attention("a", "b", "c").severity is Severity.ATTENTION

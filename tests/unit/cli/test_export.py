@@ -16,7 +16,7 @@ from mtlsctl.commands.export import as_pkcs12
 from mtlsctl.errors import FileNotWrittenError, InvalidInputError, NameTakenError, NotConfirmedError
 from mtlsctl.files.private_file import check_writable, write
 from mtlsctl.frame.asking import confirm, passphrase
-from mtlsctl.frame.command import Choices, Desk
+from mtlsctl.frame.command import Choices, CommandContext
 from mtlsctl.stack.material import read
 from tests.kit import builders
 
@@ -85,19 +85,19 @@ def test_pkcs12_holds_the_key_and_the_whole_chain(client: CertifiedKey) -> None:
 
 
 @pytest.fixture
-def nobody() -> Desk:
-    """A desk at which nobody sits."""
-    return Desk(Choices(as_json=True))
+def nobody() -> CommandContext:
+    """A context at which nobody sits."""
+    return CommandContext(Choices(as_json=True))
 
 
-def test_nobody_is_asked_where_the_answer_was_given(nobody: Desk) -> None:
+def test_nobody_is_asked_where_the_answer_was_given(nobody: CommandContext) -> None:
     confirm(nobody, "Really?", yes=True)
     with pytest.raises(NotConfirmedError, match="give --yes"):
         confirm(nobody, "Really?", yes=False)
 
 
 def test_a_passphrase_comes_from_the_environment_where_nobody_can_be_asked(
-    nobody: Desk, monkeypatch: pytest.MonkeyPatch
+    nobody: CommandContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIVEN", "correct horse")
     monkeypatch.setenv("EMPTY", "")
@@ -110,6 +110,6 @@ def test_a_passphrase_comes_from_the_environment_where_nobody_can_be_asked(
 
 def test_a_passphrase_in_place_of_a_variables_name_is_not_repeated() -> None:
     with pytest.raises(InvalidInputError) as refused:
-        passphrase(Desk(Choices()), "correct horse battery")
+        passphrase(CommandContext(Choices()), "correct horse battery")
 
     assert "horse" not in str(refused.value)

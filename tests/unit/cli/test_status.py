@@ -30,7 +30,7 @@ def whats(report: StatusReport) -> list[str]:
 def test_what_is_well_is_well(survey: Survey) -> None:
     report = judged(survey)
 
-    assert (report.exit_status, report.findings) == (ExitStatus.WELL, [])
+    assert (report.exit_status, report.findings) == (ExitStatus.OK, [])
     assert [it.accepted for it in report.secrets[0].accepted] == [True]
 
 
@@ -62,7 +62,7 @@ def test_what_is_not_well_with_a_secret_needs_attention(survey: Survey, changes:
     ],
 )
 def test_what_takes_its_time_is_well(survey: Survey, changes: dict[str, object]) -> None:
-    assert judged(spoiled(survey, **changes)).exit_status is ExitStatus.WELL
+    assert judged(spoiled(survey, **changes)).exit_status is ExitStatus.OK
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_guard_needs_no_attention_where_there_is_no_gateway(survey: Survey) ->
     stop = Stop(Guard.DROPS_TOO_MANY, "60% less", "force it")
     report = judged(replace(survey, domains=(), preview=replace(survey.preview, stop=stop)))
 
-    assert report.exit_status is ExitStatus.WELL
+    assert report.exit_status is ExitStatus.OK
 
 
 def test_a_domain_whose_truststore_cannot_be_had_is_not_guessed_about(survey: Survey) -> None:

@@ -51,9 +51,9 @@ def running(survey: Survey, **changes: object) -> Domain:
 
 
 def test_what_is_at_rest_has_nothing_to_do(survey: Survey) -> None:
-    assert differ(survey.domains, survey.preview, NOW).exit_status is ExitStatus.WELL
+    assert differ(survey.domains, survey.preview, NOW).exit_status is ExitStatus.OK
     assert plan_of(survey.domains, survey.preview, NOW).updates == []
-    assert show_of(survey.domains, survey.preview.plan, NOW).exit_status is ExitStatus.WELL
+    assert show_of(survey.domains, survey.preview.plan, NOW).exit_status is ExitStatus.OK
     assert what_remains(survey.preview, survey.domains) == ""
 
 

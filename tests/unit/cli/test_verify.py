@@ -68,7 +68,7 @@ def failed(report: VerifyReport) -> dict[str, str]:
 def test_what_does_its_work_passes_every_check(seen: Evidence) -> None:
     report = judge(seen)
 
-    assert (report.exit_status, failed(report)) == (ExitStatus.WELL, {})
+    assert (report.exit_status, failed(report)) == (ExitStatus.OK, {})
     assert len(report.checks) == 11
 
 
@@ -114,7 +114,7 @@ def test_a_ca_that_is_none_of_the_stacks_owes_no_crl(seen: Evidence) -> None:
     """As after an import: the secret names who signs the next certificate."""
     imported = replace(seen, by_own_ca=False, crl=None)
 
-    assert (judge(imported).exit_status, failed(judge(imported))) == (ExitStatus.WELL, {})
+    assert (judge(imported).exit_status, failed(judge(imported))) == (ExitStatus.OK, {})
 
 
 def test_a_revoked_certificate_is_found_on_the_list_and_a_crl_that_lacks_it_is_behind(
@@ -193,7 +193,7 @@ def test_a_ca_is_neither_revoked_nor_tried_and_has_a_crl_once_it_is_current(
     ca = replace(seen, material=material, filed=own, endpoint=None, probed="", public_key=authority.key.public_key())
 
     report = judge(ca)
-    assert (report.exit_status, failed(report), len(report.checks)) == (ExitStatus.WELL, {}, 9)
+    assert (report.exit_status, failed(report), len(report.checks)) == (ExitStatus.OK, {}, 9)
     assert judge(replace(ca, crl=None)).exit_status is ExitStatus.ATTENTION
     assert judge(replace(ca, crl=None, label=Label.PENDING)).exit_status is ExitStatus.UNKNOWN
 

@@ -23,11 +23,19 @@ from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wa
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.files import documents
 from mtlsctl.frame.asking import passphrase_of
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.waiting import await_end
 from mtlsctl.provisioning import derived_request, identity, schedule
-from mtlsctl.provisioning import options as wanted
-from mtlsctl.provisioning.options import AlternativeNames, Proof, Signing, Subject, Upkeep, given
+from mtlsctl.provisioning.options import (
+    AlternativeNames,
+    Proof,
+    Signing,
+    Subject,
+    Upkeep,
+    endpoint_of,
+    given,
+    request_of,
+)
 from mtlsctl.provisioning.planning import Plan, Planner
 from mtlsctl.provisioning.secret import make, undone_on_failure
 from mtlsctl.report import ExitStatus, Report
@@ -108,7 +116,7 @@ class ImportReport(Report):
     @property
     @override
     def exit_status(self) -> ExitStatus:
-        return self.rotation.exit_status if self.rotation else ExitStatus.WELL
+        return self.rotation.exit_status if self.rotation else ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -131,7 +139,7 @@ class ImportReport(Report):
 
 
 def client(
-    desk: Desk,
+    context: CommandContext,
     name: Name,
     source: Source,
     subject: Subject,
@@ -156,32 +164,32 @@ def client(
     different. All is checked before anything is made. Exit status: 0 it is taken in (with --rotate-now --wait: and
     rotated), 1 that rotation failed or waits for a signature, 2 it could not be taken in, or not in time.
     """
-    held, where = _identity(desk, source)
-    key = identity.private_key(held.key, lambda: passphrase_of(desk, "private key"), where)
-    with desk.doing("checking"):
-        deployment = desk.deployment
+    held, where = _identity(context, source)
+    key = identity.private_key(held.key, lambda: passphrase_of(context, "private key"), where)
+    with context.doing("checking"):
+        deployment = context.deployment
         issued = identity.certified(held, key, _trusted(deployment), where)
-        alike = derived_request.of(issued.certificate)
-        if alike.lost and not drop_unsupported:
-            raise _lossy(where, alike.lost)
-        _require_usable(issued, alike, where)
-        plan = _plan(deployment, issued, alike, name, (subject, alternatives, signing, proof, upkeep), proxy=proxy)
+        derived = derived_request.of(issued.certificate)
+        if derived.lost and not drop_unsupported:
+            raise _lossy(where, derived.lost)
+        _require_usable(issued, derived, where)
+        plan = _plan(deployment, issued, derived, name, (subject, alternatives, signing, proof, upkeep), proxy=proxy)
         if not rotate_now:
             _require_time_to_rotate(plan, issued)
     rotation = None
     arn = None
     trusted_by: dict[str, bool] = {}
     if not upkeep.dry_run:
-        started, trusted_by = _take_in(desk, plan, issued, immediately=rotate_now, timeout=timeout)
+        started, trusted_by = _take_in(context, plan, issued, immediately=rotate_now, timeout=timeout)
         arn = started.arn
-        rotation = followed(desk, started, wait=wait, timeout=timeout) if rotate_now else None
+        rotation = followed(context, started, wait=wait, timeout=timeout) if rotate_now else None
     return ImportReport(
         secret=plan.name,
         arn=arn,
         made=arn is not None,
         certificate=described(issued),
         definition=plan.definition,
-        lost=list(alike.lost),
+        lost=list(derived.lost),
         tags=dict(plan.tags),
         schedule=plan.schedule,
         rotation_function=deployment.outputs["RotateFunction"],
@@ -192,7 +200,7 @@ def client(
     )
 
 
-def _identity(desk: Desk, source: Source) -> tuple[identity.Identity, str]:
+def _identity(context: CommandContext, source: Source) -> tuple[identity.Identity, str]:
     """What was named, and what to call it."""
     apart = source.certificate or source.private_key or source.chain
     if sum(map(bool, (apart, source.from_file, source.from_secret))) != 1 or bool(source.certificate) != bool(
@@ -208,7 +216,7 @@ def _identity(desk: Desk, source: Source) -> tuple[identity.Identity, str]:
         return identity.read(documents.text(source.from_file, "--from"), "--from"), "--from"
     if source.from_secret:
         where = f"--from-secret {source.from_secret}"
-        return identity.read(_value(desk.deployment, source.from_secret), where), where
+        return identity.read(_value(context.deployment, source.from_secret), where), where
     texts = (
         documents.text(source.certificate or "", "--certificate"),
         documents.text(source.private_key or "", "--private-key"),
@@ -235,9 +243,9 @@ def _trusted(deployment: Deployment) -> Iterable[Any]:
     return bundles.certificates(stored.body).values() if stored else ()
 
 
-def _require_usable(issued: CertifiedKey, alike: derived_request.Likeness, where: str) -> None:
-    named = CertificateRequest.model_validate({"common_name": "-"} | alike.request)
-    if "common_name" not in alike.request:
+def _require_usable(issued: CertifiedKey, derived: derived_request.DerivedRequest, where: str) -> None:
+    named = CertificateRequest.model_validate({"common_name": "-"} | derived.request)
+    if "common_name" not in derived.request:
         named = named.model_copy(update={"common_name": None})
     identity.require_usable(issued, named, utc_now(), where)
 
@@ -245,7 +253,7 @@ def _require_usable(issued: CertifiedKey, alike: derived_request.Likeness, where
 def _plan(
     deployment: Deployment,
     issued: CertifiedKey,
-    alike: derived_request.Likeness,
+    derived: derived_request.DerivedRequest,
     name: str,
     options: tuple[Subject, AlternativeNames, Signing, Proof, Upkeep],
     *,
@@ -256,10 +264,10 @@ def _plan(
     chosen = given(signing)
     before = None if chosen.keys() & {"issuer", "ca_secret", "private_ca_arn"} else _issuer_of(deployment, issued)
     definition: dict[str, Any] = {
-        "request": wanted.request(name, given(subject) | given(alternatives), alike.request, None),
+        "request": request_of(name, given(subject) | given(alternatives), derived.request, None),
         "issuer": planner.issuer(chosen, before),
     }
-    if endpoint := wanted.endpoint(proof):
+    if endpoint := endpoint_of(proof):
         definition["endpoint"] = endpoint
     if signing.trusted_by_gateway is not None:
         definition["trusted_by_gateway"] = signing.trusted_by_gateway
@@ -305,7 +313,7 @@ def _require_time_to_rotate(plan: Plan, issued: CertifiedKey) -> None:
 
 
 def _take_in(
-    desk: Desk, plan: Plan, issued: CertifiedKey, *, immediately: bool, timeout: float
+    context: CommandContext, plan: Plan, issued: CertifiedKey, *, immediately: bool, timeout: float
 ) -> tuple[Started, dict[str, bool]]:
     """File the certificate, have the gateway trust it, and then make the secret: all of it, or nothing.
 
@@ -316,7 +324,7 @@ def _take_in(
     """
     version_id = str(uuid.uuid4())
     secret = with_certificate(plan.secret, issued, utc_now())
-    deployment = desk.deployment
+    deployment = context.deployment
     bucket = deployment.assembly.bucket
 
     def take_out() -> None:
@@ -327,16 +335,16 @@ def _take_in(
 
     by_hand = f"aws s3 rm s3://{bucket.name}/ --recursive --exclude '*' --include '*/{version_id}.*'"
     with undone_on_failure(take_out, by_hand):
-        with desk.doing("filing"):
+        with context.doing("filing"):
             file_certificate(bucket, secret, plan.name, version_id)
-        trusted_by = _trust(desk, issued, plan.name, timeout) if plan.secret.gateway_trusts else {}
-        with desk.doing("making"):
+        trusted_by = _trust(context, issued, plan.name, timeout) if plan.secret.gateway_trusts else {}
+        with context.doing("making"):
             function = deployment.outputs["RotateFunction"]
             started = make(deployment, plan, secret.render(), version_id, immediately=immediately, function=function)
     return started, trusted_by
 
 
-def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float) -> dict[str, bool]:
+def _trust(context: CommandContext, issued: CertifiedKey, name: str, timeout: float) -> dict[str, bool]:
     """Have the gateway trust the certificate's CAs, and wait until it does. By domain, that it does.
 
     The sync counts what was filed lately as in use, whether there is a secret that holds it or not.
@@ -344,7 +352,7 @@ def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float) -> dict[
     Raises:
         StillUnderWayError: it did not within `timeout` seconds.
     """
-    assembly = desk.deployment.assembly
+    assembly = context.deployment.assembly
     anchors = frozenset(map(fingerprint, (*issued.chain, issued.anchor)))
     trusting: dict[str, bool] = {}
 
@@ -359,7 +367,7 @@ def _trust(desk: Desk, issued: CertifiedKey, name: str, timeout: float) -> dict[
 
     if what_is_left():
         assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, {"secret_name": name, "anchors": sorted(anchors)})
-        with desk.doing("waiting for the gateway to trust it"):
+        with context.doing("waiting for the gateway to trust it"):
             await_end(
                 what_is_left,
                 timeout,

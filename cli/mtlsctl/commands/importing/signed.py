@@ -17,7 +17,7 @@ from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wa
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.files import documents
 from mtlsctl.following.rotation import pending_rotation, require_rotating
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.completion import secret_names
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.show import line
@@ -48,7 +48,7 @@ class SignedReport(Report):
     @property
     @override
     def exit_status(self) -> ExitStatus:
-        return self.rotation.exit_status if self.rotation else ExitStatus.WELL
+        return self.rotation.exit_status if self.rotation else ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -63,7 +63,7 @@ class SignedReport(Report):
 
 
 def signed(
-    desk: Desk,
+    context: CommandContext,
     file: Annotated[
         str,
         typer.Argument(
@@ -87,20 +87,20 @@ def signed(
     Exit status: 0 it is handed in (with --wait: and in use), 1 the rotation failed, 2 it is not what was asked for, or
     the rotation had not ended in time.
     """
-    with desk.doing("checking"):
+    with context.doing("checking"):
         found = _signed_certificates(file)
-        request = _request(desk.deployment, found, file, secret)
+        request = _request(context.deployment, found, file, secret)
         fitting = request.fit(found, utc_now())
-        description = desk.deployment.assembly.versions.describe(request.arn)
-        require_rotating(desk.deployment, description)
-    with desk.doing("handing in"):
-        bucket = desk.deployment.assembly.bucket
+        description = context.deployment.assembly.versions.describe(request.arn)
+        require_rotating(context.deployment, description)
+    with context.doing("handing in"):
+        bucket = context.deployment.assembly.bucket
         key = f"{layout.SIGNED}{request.name.replace('/', '-')}.{fingerprint(fitting.certificate)[:16]}.pem"
         bucket.replace(key, to_pem(fitting.certificate, *fitting.chain, fitting.anchor).encode(), bucket.read(key))
     rotation = None
     if wait:
         rotation = followed(
-            desk, pending_rotation(desk.deployment, description), wait=True, timeout=timeout, until_signed=True
+            context, pending_rotation(context.deployment, description), wait=True, timeout=timeout, until_signed=True
         )
     return SignedReport(
         secret=request.name,

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, changed_lines, short, version_of
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Model, Report
 from mtlsctl.stack.survey import Surveyor
 
@@ -74,7 +74,7 @@ class DiffReport(Report):
     def exit_status(self) -> ExitStatus:
         if any(it.differs for it in self.differences):
             return ExitStatus.ATTENTION
-        return ExitStatus.UNKNOWN if any(it.unknown for it in self.differences) else ExitStatus.WELL
+        return ExitStatus.UNKNOWN if any(it.unknown for it in self.differences) else ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -82,14 +82,14 @@ class DiffReport(Report):
             yield from it.render()
 
 
-def diff(desk: Desk) -> DiffReport:
+def diff(context: CommandContext) -> DiffReport:
     """Show how what runs, what is published and what should be differ.
 
     Exit status: 0 all the same, 1 something differs, 2 it could not be told.
     """
-    with desk.doing("looking"):
-        preview = desk.deployment.assembly.sync.preview()
-        return judge(Surveyor(desk.deployment).domains(), preview, utc_now())
+    with context.doing("looking"):
+        preview = context.deployment.assembly.sync.preview()
+        return judge(Surveyor(context.deployment).domains(), preview, utc_now())
 
 
 def judge(domains: Iterable[Domain], preview: Preview, now: datetime) -> DiffReport:

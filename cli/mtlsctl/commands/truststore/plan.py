@@ -19,7 +19,7 @@ from mtlsctl.commands.truststore.lines import (
     short,
     version_of,
 )
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Model, Report
 from mtlsctl.stack.survey import Surveyor
 
@@ -75,7 +75,7 @@ class PlanReport(Report):
     @property
     @override
     def exit_status(self) -> ExitStatus:
-        return ExitStatus.ATTENTION if self.stop else ExitStatus.WELL
+        return ExitStatus.ATTENTION if self.stop else ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -101,16 +101,16 @@ class PlanReport(Report):
 
 
 def plan(
-    desk: Desk,
+    context: CommandContext,
     force: Annotated[bool, typer.Option("--force", help="As a forced sync would do.", show_default=False)] = False,
 ) -> PlanReport:
     """Show what a sync would do now and why, what is left out, and which guard would stop it. It changes nothing.
 
     Exit status: 0 it would go through, 1 a guard would stop it, 2 it could not be told.
     """
-    with desk.doing("looking"):
-        preview = desk.deployment.assembly.sync.preview(force=force)
-        return judge(Surveyor(desk.deployment).domains(), preview, utc_now())
+    with context.doing("looking"):
+        preview = context.deployment.assembly.sync.preview(force=force)
+        return judge(Surveyor(context.deployment).domains(), preview, utc_now())
 
 
 def judge(domains: Iterable[Domain], preview: Preview, now: datetime) -> PlanReport:

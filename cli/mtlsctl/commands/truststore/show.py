@@ -10,7 +10,7 @@ from rich.text import Text
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, anchors_table, short, version_of
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.show import shown
 from mtlsctl.stack.survey import Surveyor
@@ -63,7 +63,7 @@ class ShowReport(Report):
 
 
 def show(
-    desk: Desk,
+    context: CommandContext,
     domain: Annotated[str | None, typer.Option(help="One of the stack's domain names. Default: all.")] = None,
 ) -> ShowReport:
     """Show the certificates that each domain trusts now, and why each is there.
@@ -72,9 +72,9 @@ def show(
 
     Exit status: 0 all well, 1 something needs attention, 2 it could not be told.
     """
-    with desk.doing("looking"):
-        domains = chosen(Surveyor(desk.deployment).domains(), domain)
-        return judge(domains, desk.deployment.assembly.sync.preview().plan, utc_now())
+    with context.doing("looking"):
+        domains = chosen(Surveyor(context.deployment).domains(), domain)
+        return judge(domains, context.deployment.assembly.sync.preview().plan, utc_now())
 
 
 def chosen(domains: Sequence[Domain], name: str | None) -> list[Domain]:

@@ -12,7 +12,7 @@ from mtls_rotation.timing import utc_now
 from mtlsctl.commands.truststore.lines import AnchorLine, StopLine, changed_lines, short, version_of
 from mtlsctl.commands.truststore.plan import judge as plan_of
 from mtlsctl.frame.asking import confirm
-from mtlsctl.frame.command import Desk
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.waiting import await_end
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.stack.survey import Surveyor
@@ -53,7 +53,7 @@ class SyncReport(Report):
     @property
     @override
     def exit_status(self) -> ExitStatus:
-        return ExitStatus.ATTENTION if self.stop else ExitStatus.WELL
+        return ExitStatus.ATTENTION if self.stop else ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -68,7 +68,7 @@ class SyncReport(Report):
 
 
 def sync(
-    desk: Desk,
+    context: CommandContext,
     force: Annotated[
         bool, typer.Option("--force", help="Publish even what drops many anchors at once.", show_default=False)
     ] = False,
@@ -85,16 +85,16 @@ def sync(
 
     Exit status: 0 it was asked for (with --wait: done), 1 a guard stops it, 2 it could not be done or took too long.
     """
-    with desk.doing("looking"):
-        seen = _look(desk, force=force)
+    with context.doing("looking"):
+        seen = _look(context, force=force)
     if seen.stop is None:
         if force:
-            _confirm(desk, seen, yes=yes)
-        detail = {"stack": desk.deployment.name, **({"force": True} if force else {})}
-        desk.deployment.assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, detail)
+            _confirm(context, seen, yes=yes)
+        detail = {"stack": context.deployment.name, **({"force": True} if force else {})}
+        context.deployment.assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, detail)
     stop, version = seen.stop, seen.published_version
     if stop is None and wait:
-        stop, version = _await(desk, timeout, force=force)
+        stop, version = _await(context, timeout, force=force)
     return SyncReport(
         requested=seen.stop is None,
         forced=force and seen.stop is None,
@@ -106,32 +106,32 @@ def sync(
     )
 
 
-def _look(desk: Desk, *, force: bool) -> PlanReport:
-    preview = desk.deployment.assembly.sync.preview(force=force)
-    return plan_of(Surveyor(desk.deployment).domains(), preview, utc_now())
+def _look(context: CommandContext, *, force: bool) -> PlanReport:
+    preview = context.deployment.assembly.sync.preview(force=force)
+    return plan_of(Surveyor(context.deployment).domains(), preview, utc_now())
 
 
-def _confirm(desk: Desk, seen: PlanReport, *, yes: bool) -> None:
+def _confirm(context: CommandContext, seen: PlanReport, *, yes: bool) -> None:
     for line in changed_lines(seen.added, seen.removed):
-        desk.progress.print(line)
+        context.progress.print(line)
     lost = f"drops {len(seen.removed)} anchors" if seen.removed else "drops no anchor now"
-    confirm(desk, f"A forced sync {lost}. Clients that hang on what is dropped are refused then. Go on?", yes=yes)
+    confirm(context, f"A forced sync {lost}. Clients that hang on what is dropped are refused then. Go on?", yes=yes)
 
 
-def _await(desk: Desk, seconds: float, *, force: bool) -> tuple[StopLine | None, str | None]:
+def _await(context: CommandContext, seconds: float, *, force: bool) -> tuple[StopLine | None, str | None]:
     """Wait until every domain runs what should be. The guard that has stopped it, and the version that is published."""
-    deployment, told, last = desk.deployment, "", None
+    deployment, told, last = context.deployment, "", None
 
     def what_is_left() -> str:
         nonlocal told, last
         last = deployment.assembly.sync.preview(force=force)
         left = "" if last.stop else what_remains(last, Surveyor(deployment).domains())
         if left and left != told:
-            desk.progress.print(Text(f"… {left}", style="dim"))
+            context.progress.print(Text(f"… {left}", style="dim"))
         told = left
         return left
 
-    with desk.doing("waiting"):
+    with context.doing("waiting"):
         await_end(
             what_is_left,
             seconds,
