@@ -57,8 +57,8 @@ from tests.benchmarks.account import (
 )
 from tests.benchmarks.figures import Results, beside
 from tests.kit.fleet import Fleet
+from tests.kit.template import listed, resources
 from tests.repository.documents import ROOT, costs
-from tests.repository.documents.template import listed, resources
 
 FLEETS = (100, 1_000, 10_000)
 # Where the simulation ends, if it has not before.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tests.repository.documents.template import holds, resources, template
+from tests.kit.template import holds, resources, template
 
 NO_VALUE = object()
 PSEUDO = {

@@ -7,26 +7,19 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
 import pytest
 
 from mtls_rotation.contract import events, layout
+from tests.kit.template import listed, policies, resources, role_of, roles, statements, template
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE: dict[str, Any] = json.loads(json.dumps(cfnlint.decode.cfn_yaml.load(str(ROOT / "template.yaml"))))
-RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+TEMPLATE = template()
+RESOURCES = resources()
 READS_VALUES = {"secretsmanager:getsecretvalue", "secretsmanager:batchgetsecretvalue"}
-IDENTITY_POLICIES = {
-    "AWS::IAM::ManagedPolicy",
-    "AWS::IAM::Policy",
-    "AWS::IAM::Role",
-    "AWS::IAM::RolePolicy",
-    "AWS::Serverless::Function",
-}
 
 
 def found(node: Any, key: str) -> Iterator[Any]:
@@ -41,57 +34,17 @@ def found(node: Any, key: str) -> Iterator[Any]:
             yield from found(value, key)
 
 
-def statements(resource: str, resources: Mapping[str, Any] = RESOURCES) -> list[dict[str, Any]]:
-    """The IAM statements of one resource, those under a condition included."""
-    flat: list[dict[str, Any]] = []
-    for block in found(resources[resource], "Statement"):
-        for entry in block if isinstance(block, list) else [block]:
-            choices = entry["Fn::If"][1:] if "Fn::If" in entry else [entry]
-            flat += [choice for choice in choices if "Effect" in choice]
-    return flat
+def policies_of(function: str) -> list[dict[str, Any]]:
+    """What a function may do."""
+    return [it.body for it in statements(role_of(function))]
 
 
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def actions_of(function: str) -> set[str]:
+    """The same, without where; in lower case, as IAM compares them."""
+    return {action.lower() for it in statements(role_of(function)) for action in it.actions}
 
 
-def references(node: Any, resources: Mapping[str, Any]) -> set[str]:
-    """The resources that a part of the template names by Ref, GetAtt or Sub."""
-    names = {name for name in found(node, "Ref") if isinstance(name, str)}
-    names |= {listed(value)[0].split(".")[0] for value in found(node, "Fn::GetAtt")}
-    texts = json.dumps(list(found(node, "Fn::Sub")))
-    return {name for name in resources if name in names or f"${{{name}}}" in texts or f"${{{name}." in texts}
-
-
-def attached_to(role: str, resources: Mapping[str, Any]) -> set[str]:
-    """The policies that name a role themselves, by `Roles` or `RoleName`."""
-    policies = {name: it["Properties"] for name, it in resources.items() if it["Type"].startswith("AWS::IAM::")}
-    return {
-        name
-        for name, properties in policies.items()
-        if role in references([properties.get("Roles"), properties.get("RoleName")], resources)
-    }
-
-
-def policies_of(function: str, resources: Mapping[str, Any] = RESOURCES) -> list[dict[str, Any]]:
-    """What a function may do: its own statements, those of the roles and policies that it names, and of those that
-    name its role."""
-    seen, waiting = set(), [function]
-    while waiting:
-        name = waiting.pop()
-        if name not in seen and resources[name]["Type"] in IDENTITY_POLICIES:
-            seen.add(name)
-            waiting += references(resources[name], resources) | attached_to(name, resources)
-    return [statement for name in sorted(seen) for statement in statements(name, resources)]
-
-
-IDENTITY_STATEMENTS = [
-    pytest.param(statement, id=f"{name}-{statement.get('Sid')}")
-    for name, resource in RESOURCES.items()
-    if resource["Type"] in IDENTITY_POLICIES
-    for statement in statements(name)
-    if "Principal" not in statement
-]
+IDENTITY_STATEMENTS = [pytest.param(it.body, id=f"{role}-{it.sid}") for role in roles() for it in statements(role)]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +79,7 @@ def test_every_functions_code_is_where_the_template_says(name: str) -> None:
 
 
 def test_the_sync_cannot_read_a_secret_value() -> None:
-    actions = {a.lower() for statement in policies_of("TruststoreSyncFunction") for a in listed(statement["Action"])}
+    actions = actions_of("TruststoreSyncFunction")
 
     assert "secretsmanager:listsecrets" in actions, "the test looks at the wrong policies"
     assert not actions & READS_VALUES
@@ -136,25 +89,57 @@ def test_the_sync_cannot_read_a_secret_value() -> None:
 READ = {"Effect": "Allow", "Sid": "Planted", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}
 
 
+def planted(kind: str, **properties: Any) -> dict[str, Any]:
+    return {"Type": kind, "Properties": {**properties, "PolicyDocument": {"Statement": [READ]}}}
+
+
+@pytest.mark.parametrize("kind", ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"])
+def test_a_policy_that_names_the_role_itself_counts_as_the_functions(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RESOURCES, "Planted", planted(kind, Roles=[{"Ref": "TruststoreSyncRole"}]))
+
+    assert READ in policies_of("TruststoreSyncFunction")
+    assert READ not in policies_of("AuthorizerFunction")
+
+
 @pytest.mark.parametrize(
-    ("kind", "attachment"),
+    "resource",
     [
-        ("AWS::IAM::Policy", {"Roles": [{"Ref": "TruststoreSyncRole"}]}),
-        ("AWS::IAM::ManagedPolicy", {"Roles": [{"Ref": "TruststoreSyncRole"}]}),
-        ("AWS::IAM::ManagedPolicy", {"Roles": {"Fn::If": ["UsesKms", [{"Ref": "TruststoreSyncRole"}], []]}}),
-        ("AWS::IAM::RolePolicy", {"RoleName": {"Ref": "TruststoreSyncRole"}}),
+        planted("AWS::IAM::RolePolicy", RoleName={"Ref": "TruststoreSyncRole"}),
+        planted("AWS::IAM::Policy", Roles={"Fn::If": ["UsesKms", [{"Ref": "TruststoreSyncRole"}], []]}),
+        planted("AWS::IAM::Policy", Roles=[{"Fn::If": ["UsesKms", {"Ref": "TruststoreSyncRole"}, "other"]}]),
     ],
 )
-def test_a_policy_that_names_the_role_itself_counts_as_the_functions(kind: str, attachment: dict[str, Any]) -> None:
-    planted = {"Type": kind, "Properties": {**attachment, "PolicyDocument": {"Statement": [READ]}}}
+def test_a_way_to_attach_a_policy_that_the_tests_do_not_know_is_not_passed_over(
+    resource: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RESOURCES, "Planted", resource)
 
-    assert READ in policies_of("TruststoreSyncFunction", {**RESOURCES, "Planted": planted})
-    assert READ not in policies_of("AuthorizerFunction", {**RESOURCES, "Planted": planted})
+    with pytest.raises(AssertionError):
+        policies_of("TruststoreSyncFunction")
+
+
+@pytest.mark.parametrize("way", [{"Policies": [READ]}, {"Role": "arn:aws:iam::123456789012:role/other"}])
+def test_a_function_that_gets_its_permissions_in_another_way_is_not_passed_over(
+    way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = RESOURCES["TruststoreSyncFunction"]
+    changed = {**function, "Properties": {**function["Properties"], **way}}
+    monkeypatch.setitem(RESOURCES, "TruststoreSyncFunction", changed)
+
+    with pytest.raises(AssertionError):
+        policies_of("TruststoreSyncFunction")
+
+
+def test_every_policy_belongs_to_a_role() -> None:
+    given = {it.policy for role in roles() for it in statements(role)}
+
+    assert {RESOURCES[name]["Properties"].get("PolicyName", name) for name in policies()} <= given
 
 
 def test_the_rotation_can_read_the_values_that_it_rotates() -> None:
-    actions = {a.lower() for statement in policies_of("RotateFunction") for a in listed(statement["Action"])}
-    assert "secretsmanager:getsecretvalue" in actions
+    assert "secretsmanager:getsecretvalue" in actions_of("RotateFunction")
 
 
 @pytest.mark.parametrize("statement", IDENTITY_STATEMENTS)
@@ -286,15 +271,8 @@ def test_every_event_of_a_rule_has_a_sample_that_the_rule_matches() -> None:
 def test_the_intake_of_signed_certificates_hears_of_uploads_and_cannot_read_a_secret() -> None:
     sample = json.loads((ROOT / "events" / "signed-certificate.json").read_text())
     pattern = RESOURCES["SignedCertificateRule"]["Properties"]["EventPattern"]
-    granted = [
-        *statements("SignedCertificateRole"),
-        *(it for name in attached_to("SignedCertificateRole", RESOURCES) for it in statements(name)),
-    ]
-    actions = {a.lower() for statement in granted for a in listed(statement["Action"])}
+    actions = actions_of("SignedCertificateFunction")
 
-    assert RESOURCES["SignedCertificateFunction"]["Properties"]["Role"] == {
-        "Fn::GetAtt": ["SignedCertificateRole", "Arn"]
-    }
     assert "s3:getobject" in actions
     assert sample["detail-type"] in pattern["detail-type"]
     assert sample["detail"]["object"]["key"].startswith(pattern["detail"]["object"]["key"][0]["prefix"])
@@ -314,7 +292,7 @@ def test_the_document_on_issuers_lists_the_permissions_that_the_template_gives_f
         if entry[0] == CONDITION_OF.get(issuer) and isinstance(entry[1], dict) and "Action" in entry[1]:
             given |= set(listed(entry[1]["Action"]))
     if issuer == "secretsmanager":
-        given = {action for statement in statements("StartRotations") for action in listed(statement["Action"])}
+        given = {a for it in statements("RotateRole") if it.policy == "start-rotations" for a in it.actions}
 
     assert told == given
 
@@ -353,10 +331,13 @@ def test_a_truststore_that_a_domain_may_run_is_never_expired_by_the_bucket() -> 
 
 
 def test_further_domains_are_told_of_by_their_arns_and_nothing_wider() -> None:
-    named = {"SyncPolicy": "MoveFurtherDomainsToAnotherTruststore", "RotateRole": "SeeWhichTruststoreFurtherDomainsRun"}
-    for resource, sid in named.items():
-        (statement,) = [it for it in statements(resource) if it.get("Sid") == sid]
-        assert statement["Resource"] == {"Ref": "FurtherDomains"}
+    named = {
+        "TruststoreSyncRole": "MoveFurtherDomainsToAnotherTruststore",
+        "RotateRole": "SeeWhichTruststoreFurtherDomainsRun",
+    }
+    for role, sid in named.items():
+        (statement,) = [it for it in statements(role) if it.sid == sid]
+        assert statement.body["Resource"] == {"Ref": "FurtherDomains"}
 
 
 def test_the_authorizer_may_read_the_revocation_list_and_nothing_that_is_secret() -> None:
@@ -364,7 +345,7 @@ def test_the_authorizer_may_read_the_revocation_list_and_nothing_that_is_secret(
         (action, json.dumps(statement["Resource"]))
         for statement in policies_of("AuthorizerFunction")
         for action in listed(statement["Action"])
-        if not action.startswith(("logs:", "xray:")) and action != "sts:AssumeRole"
+        if not action.startswith(("logs:", "xray:"))
     }
     assert allowed == {
         ("s3:GetObject", json.dumps({"Fn::Sub": "${Bucket.Arn}/revocation/list.json"})),
@@ -378,17 +359,14 @@ def test_the_authorizer_may_read_the_revocation_list_and_nothing_that_is_secret(
 
 
 @pytest.mark.parametrize(
-    ("policies", "tag", "value"),
+    ("function", "tag", "value"),
     [
-        (("RevocationRole", "RevocationPolicy"), "aws:ResourceTag/mtls-rotation:kind", "ca"),
-        (("MtlsProxyRole",), "aws:ResourceTag/mtls-rotation:proxy", "allowed"),
+        ("RevocationFunction", "aws:ResourceTag/mtls-rotation:kind", "ca"),
+        ("MtlsProxyFunction", "aws:ResourceTag/mtls-rotation:proxy", "allowed"),
     ],
 )
-def test_a_function_reads_the_values_of_secrets_that_are_marked_for_it(
-    policies: tuple[str, ...], tag: str, value: str
-) -> None:
-    granted = [statement for policy in policies for statement in statements(policy)]
-    reading = [it for it in granted if READS_VALUES & {a.lower() for a in listed(it["Action"])}]
+def test_a_function_reads_the_values_of_secrets_that_are_marked_for_it(function: str, tag: str, value: str) -> None:
+    reading = [it for it in policies_of(function) if READS_VALUES & {a.lower() for a in listed(it["Action"])}]
 
     assert [it["Condition"]["StringEquals"][tag] for it in reading] == [value]
     marked = "CaSecret" if value == "ca" else "ClientSecret"

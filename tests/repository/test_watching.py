@@ -21,7 +21,7 @@ from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.metrics import METRICS, NAMESPACE
 from tests.kit.rendering import rendered, there
 from tests.kit.stack import BUCKET, CLIENT, DOMAIN, NAME, Clients, Stack
-from tests.repository.documents.template import template
+from tests.kit.template import template
 from tests.unit.issuers.test_issuers import answer, csr_of, wait
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.kit.template import resources, roles
 from tests.proof.least_privilege.elsewhere import ELSEWHERE
 from tests.proof.least_privilege.granted import INVOKE, Grant, grants
-from tests.repository.documents.template import resources, roles
 
 REMEDY = "use it in tests/proof/least_privilege/scenario.py, or take it out of template.yaml"
 

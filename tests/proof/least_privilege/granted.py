@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tests.repository.documents.template import POLICIES, listed, resources, roles
+from tests.kit.template import NO_VALUE, listed, resources, roles, statements
 
 INVOKE, SEND = "lambda:InvokeFunction", "sqs:SendMessage"
 _ANY = ".+"
@@ -52,25 +52,11 @@ def grants() -> tuple[Grant, ...]:
 
 
 def _of_role(role: str) -> Iterator[Grant]:
-    own, attached = resources()[role]["Properties"], {"Ref": role}
-    documents = [(it["PolicyName"], it["PolicyDocument"]) for it in own.get("Policies", [])]
-    named = [it["Ref"] for it in own.get("ManagedPolicyArns", []) if "Ref" in it]
-    documents += [(name, resources()[name]["Properties"]["PolicyDocument"]) for name in named]
-    for name, it in resources().items():
-        if it["Type"] in POLICIES and attached in it["Properties"].get("Roles", []):
-            documents.append((it["Properties"].get("PolicyName", name), it["Properties"]["PolicyDocument"]))
-    for policy, document in documents:
-        for statement in statements(document):
-            if statement["Effect"] == "Allow":
-                for action in listed(statement["Action"]):
-                    for place in places(statement["Resource"]):
-                        yield Grant(role, policy, statement["Sid"], action, shown(place), deployed(place))
-
-
-def statements(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The statements of a policy, those under a condition included."""
-    for entry in document["Statement"]:
-        yield from (it for it in (entry["Fn::If"][1:] if "Fn::If" in entry else [entry]) if "Effect" in it)
+    for it in statements(role):
+        if it.body["Effect"] == "Allow":
+            for action in it.actions:
+                for place in places(it.body["Resource"]):
+                    yield Grant(role, it.policy, it.sid, action, shown(place), deployed(place))
 
 
 def places(node: Any) -> Iterator[Any]:
@@ -78,7 +64,7 @@ def places(node: Any) -> Iterator[Any]:
     for it in listed(node):
         if isinstance(it, dict) and "Fn::If" in it:
             yield from places(it["Fn::If"][1:])
-        elif it != {"Ref": "AWS::NoValue"}:
+        elif it != NO_VALUE:
             yield it
 
 
@@ -108,7 +94,7 @@ def _queues_and_topics() -> Iterator[Grant]:
     for it in resources().values():
         if it["Type"] not in {"AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"}:
             continue
-        for statement in statements(it["Properties"]["PolicyDocument"]):
+        for statement in it["Properties"]["PolicyDocument"]["Statement"]:
             if statement["Effect"] == "Allow":
                 place = shown(statement["Resource"])[2:-1].partition(".")[0]
                 service, action = statement["Principal"]["Service"], statement["Action"]

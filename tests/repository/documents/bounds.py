@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.repository.documents.template import template
+from tests.kit.template import template
 
 
 def table() -> str:

@@ -19,7 +19,7 @@ from mtls_rotation.rotation.request import Step
 from tests.benchmarks import calls
 from tests.kit.fleet import Fleet
 from tests.kit.metrics import METRICS, OF_A_SERVICE, OF_A_STEP
-from tests.repository.documents.template import holds, resources, template
+from tests.kit.template import holds, resources, template
 
 FLEETS = (1, 10, 100, 1_000)
 GATEWAY = {"DomainName": "api.example.com", "HostedZoneId": "Z0123456789ABCDEFGHIJ"}

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.repository.documents.template import (
+from tests.kit.template import (
     Statement,
     listed,
     parameters_of,
-    policies_of_aws,
     resources,
     roles,
     statements,
-    taker,
     template,
 )
 
@@ -53,9 +51,9 @@ def table() -> str:
     for role in roles():
         of_role = resources()[role].get("Condition")
         conditions |= {it.when for it in statements(role)} | {of_role}
-        parts += [f"`{role}`, for {taker(role)}{f', if `{of_role}`' if of_role else ''}:", ""]
+        parts += [f"`{role}`, for {_taker(role)}{f', if `{of_role}`' if of_role else ''}:", ""]
         parts += ["| statement | actions | on | if |", "| --- | --- | --- | --- |"]
-        parts += [f"| AWS's policy `{name}` | | | |" for name in policies_of_aws(role)]
+        parts += [f"| AWS's policy `{name}` | | | |" for name in _policies_of_aws(role)]
         parts += [_row(statement, of_role) for statement in statements(role)]
         parts += [""]
     parts += [
@@ -68,6 +66,18 @@ def table() -> str:
         if condition in conditions:
             parts += [f"| `{condition}` | {', '.join(f'`{it}`' for it in parameters_of(condition))} |"]
     return "\n".join([*parts, ""])
+
+
+def _taker(role: str) -> str:
+    """The service whose programs have a role."""
+    (statement,) = resources()[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    return str(statement["Principal"]["Service"])
+
+
+def _policies_of_aws(role: str) -> list[str]:
+    """The names of the policies of AWS's own that a role has."""
+    entries = resources()[role]["Properties"].get("ManagedPolicyArns", [])
+    return [entry["Fn::Sub"].rpartition("/")[2] for entry in entries if "Fn::Sub" in entry]
 
 
 def _row(statement: Statement, of_role: str | None) -> str:

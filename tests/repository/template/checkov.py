@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from demo import sam
-from tests.repository.template.cloudformation import TEMPLATES, decided, load, origin, without_metadata, written_out
+from tests.kit.template import load
+from tests.repository.template.cloudformation import TEMPLATES, decided, origin, without_metadata, written_out
 
 CHECKOV = sam.ROOT / ".venv-checkov" / "bin" / "checkov"
 # A reason is a sentence: "not needed" is none.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import boto3
-import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
 
 from demo import sam
+from tests.kit.template import NO_VALUE, TEMPLATE
 
-TEMPLATE = sam.ROOT / "template.yaml"
 # Every template that is shipped; the examples' are copied by others.
 TEMPLATES = (
     TEMPLATE,
@@ -24,13 +21,6 @@ TEMPLATES = (
 )
 # It tells its own developers about metrics and feature toggles.
 logging.getLogger("samtranslator").addHandler(logging.NullHandler())
-NO_VALUE = {"Ref": "AWS::NoValue"}
-
-
-def load(path: Path) -> dict[str, Any]:
-    """A template as plain values, its short forms (`!Ref`) written out."""
-    read: dict[str, Any] = json.loads(json.dumps(cfnlint.decode.cfn_yaml.load(str(path))))
-    return read
 
 
 def decided(template: dict[str, Any], answer: bool) -> dict[str, Any]:

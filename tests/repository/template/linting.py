@@ -12,7 +12,8 @@ from pathlib import Path
 from cfnlint.core import get_rules  # type: ignore[import-untyped]
 
 from demo import sam
-from tests.repository.template.cloudformation import TEMPLATES, load
+from tests.kit.template import load
+from tests.repository.template.cloudformation import TEMPLATES
 
 LEVELS = ("E", "W", "I")
 # One region for each partition that the template could be deployed in, and the one that most read of. All at once take

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cfnlint  # type: ignore[import-untyped]
-import cfnlint.decode.cfn_yaml  # type: ignore[import-untyped]
 import pytest
 
 from tests.kit import builders
+from tests.kit.template import load, resources, template
 from tests.unit.client.secrets_manager import value_of
 from tests.unit.examples.files import EXAMPLES, ROOT, SECRET, loaded, named
 from tests.unit.examples.partner import HOST, ORDERS, Partner
 
 TEMPLATES = [EXAMPLES / "lambda" / "template.yaml", EXAMPLES / "eks-sidecar" / "pod-identity.yaml"]
-
-
-def template(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(cfnlint.decode.cfn_yaml.load(str(path))))
-    return found
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=named)
@@ -35,14 +29,14 @@ def test_the_template_has_no_fault(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=named)
 def test_every_parameter_says_what_it_is_for_and_is_checked(path: Path) -> None:
-    for name, parameter in template(path)["Parameters"].items():
+    for name, parameter in load(path)["Parameters"].items():
         assert parameter["Description"].endswith("."), name
         assert "AllowedValues" in parameter or {"AllowedPattern", "ConstraintDescription"} <= set(parameter), name
 
 
 def statements(path: Path) -> dict[str, dict[str, Any]]:
     """What the role of a template may do, by Sid, that under a condition included."""
-    (policy,) = template(path)["Resources"]["Role"]["Properties"]["Policies"]
+    (policy,) = load(path)["Resources"]["Role"]["Properties"]["Policies"]
     found = [entry["Fn::If"][1] if "Fn::If" in entry else entry for entry in policy["PolicyDocument"]["Statement"]]
     return {entry["Sid"]: entry for entry in found}
 
@@ -65,8 +59,8 @@ def test_the_role_may_do_what_the_policies_beside_it_say(path: Path) -> None:
 
 
 def test_the_layer_is_the_client_as_the_stack_builds_it() -> None:
-    example = template(EXAMPLES / "lambda" / "template.yaml")["Resources"]["ClientLayer"]
-    stack = template(ROOT / "template.yaml")["Resources"]["ClientLayer"]
+    example = load(EXAMPLES / "lambda" / "template.yaml")["Resources"]["ClientLayer"]
+    stack = resources()["ClientLayer"]
     code = EXAMPLES / "lambda" / example["Properties"]["ContentUri"]
 
     assert example["Metadata"] == stack["Metadata"]
@@ -75,10 +69,10 @@ def test_the_layer_is_the_client_as_the_stack_builds_it() -> None:
 
 
 def test_the_function_runs_on_what_its_layer_is_built_for() -> None:
-    resources = template(EXAMPLES / "lambda" / "template.yaml")["Resources"]
+    resources = load(EXAMPLES / "lambda" / "template.yaml")["Resources"]
     function, layer = resources["OrdersFunction"]["Properties"], resources["ClientLayer"]["Properties"]
 
-    assert layer["CompatibleRuntimes"] == [template(ROOT / "template.yaml")["Globals"]["Function"]["Runtime"]]
+    assert layer["CompatibleRuntimes"] == [template()["Globals"]["Function"]["Runtime"]]
     assert function["Runtime"] in layer["CompatibleRuntimes"]
     assert function["Architectures"] == layer["CompatibleArchitectures"]
     assert function["Handler"] == "app.handler"

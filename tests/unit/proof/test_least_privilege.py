@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from tests.kit.stack import Stack
+from tests.kit.template import resources, statements
 from tests.proof.least_privilege import Usage, difference, usage
 from tests.proof.least_privilege.elsewhere import ELSEWHERE
 from tests.proof.least_privilege.granted import INVOKE, Grant, grants
 from tests.proof.least_privilege.report import KEPT, write
 from tests.repository.documents import ROOT
-from tests.repository.documents.template import resources, statements
 from tests.unit.proof.private_ca import issued_by_private_ca
 
 FILLED_IN = {

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from demo import sam
+from tests.kit.template import load, resources, template
 from tests.repository.template import checkov, pins
 from tests.repository.template.checkov import Finding, Suppression, judge, suppressions
 from tests.repository.template.cloudformation import (
-    TEMPLATE,
     TEMPLATES,
     decided,
-    load,
     origin,
     without_metadata,
     written_out,
@@ -72,10 +71,9 @@ def test_nothing_is_suppressed_but_at_a_resource() -> None:
 
 @pytest.mark.parametrize("answer", [True, False])
 def test_both_decisions_of_every_condition_hold_every_resource(answer: bool) -> None:
-    template = load(TEMPLATE)
-    made = written_out(without_metadata(decided(template, answer)))
+    made = written_out(without_metadata(decided(template(), answer)))
 
-    assert {origin(name, template["Resources"]) for name in made["Resources"]} == set(template["Resources"])
+    assert {origin(name, resources()) for name in made["Resources"]} == set(resources())
     assert "Fn::If" not in json.dumps(made)
     assert "checkov" not in json.dumps(made)
     traced = made["Resources"]["GatewayApiliveStage"]["Properties"]["TracingEnabled"]
@@ -187,8 +185,8 @@ def test_the_lock_says_which_packages_the_layers_are_made_of() -> None:
 
 # What the reasons lean on ---------------------------------------------------------------------------------------------
 
-RESOURCES = load(TEMPLATE)["Resources"]
-REASONS = suppressions("template.yaml", load(TEMPLATE))
+RESOURCES = resources()
+REASONS = suppressions("template.yaml", template())
 
 
 def of_type(kind: str) -> dict[str, dict[str, Any]]:
@@ -231,8 +229,7 @@ def test_an_error_of_any_function_that_is_not_tried_again_rings() -> None:
 
 @pytest.mark.parametrize("suppression", REASONS, ids=lambda it: f"{it.finding.resource}-{it.finding.check}")
 def test_a_reason_names_only_what_is_in_the_template(suppression: Suppression) -> None:
-    template = load(TEMPLATE)
-    known = {*template["Resources"], *template["Parameters"], "SqsManagedSseEnabled"}
+    known = {*resources(), *template()["Parameters"], "SqsManagedSseEnabled"}
     services = {"CloudWatch", "CloudFormation", "EventBridge"}
     named = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", suppression.reason)) - services
     assert named <= known
