@@ -41,6 +41,7 @@ from localaws.secretsmanager.consistency import DelayedReads
 from localaws.secretsmanager.rotation import RotationEngine
 from localaws.settings import LiveSettings, Settings
 from localaws.sqs import batching
+from localaws.workers import layers
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -77,6 +78,7 @@ class Server:
         gateway_responses.install()
         actions.install()
         policy_simulator.install()
+        layers.install()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application: the control surface, the closed doors, and else the emulator."""
