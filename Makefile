@@ -111,8 +111,9 @@ clean:  ## Remove what was built; the environments stay
 	@touch $@
 
 .venv/.synced: pyproject.toml uv.lock cli/pyproject.toml client/pyproject.toml layers/rotation/pyproject.toml sidecar/pyproject.toml .python-version | $(filter .tools/bin/uv,$(UV))
-	$(UV) sync --frozen --quiet
-	UV_PROJECT_ENVIRONMENT=.venv-sam $(UV) sync --frozen --quiet --only-group sam
+	# Compiled here, once: a program that starts would else compile what it imports, each time where it may not keep it.
+	$(UV) sync --frozen --quiet --compile-bytecode
+	UV_PROJECT_ENVIRONMENT=.venv-sam $(UV) sync --frozen --quiet --compile-bytecode --only-group sam
 	@touch $@
 
 .venv-checkov/.synced: tools/checkov.txt .python-version | $(filter .tools/bin/uv,$(UV))
