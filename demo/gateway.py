@@ -3,10 +3,13 @@
 import base64
 import os
 import platform
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from demo import sam
 from localaws import LocalAws, sealed
+
+type Deploying = Callable[[str, Mapping[str, str], Mapping[str, str]], sam.Stack]
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,14 @@ class Gateway:
     server_ca: str
 
 
-def deploy(aws: LocalAws, name: str, domain: str, **parameters: str) -> Gateway:
+def deploy(aws: LocalAws, name: str, domain: str, deploying: Deploying = sam.deploy, /, **parameters: str) -> Gateway:
     """Deploy what `sam.build` built, with a gateway and a hosted zone for it.
 
     Args:
         aws: where to.
         name: the stack's name.
         domain: the gateway's domain name.
+        deploying: what deploys.
         parameters: further parameters of the template.
     """
     environment = sealed(os.environ, aws.environment())
@@ -47,7 +51,7 @@ def deploy(aws: LocalAws, name: str, domain: str, **parameters: str) -> Gateway:
         "EndpointServerCa": base64.b64encode(server_ca.encode()).decode(),
         **parameters,
     }
-    stack = sam.deploy(name, parameters, environment)
+    stack = deploying(name, parameters, environment)
     return Gateway(stack, domain, environment, parameters, url, server_ca)
 
 

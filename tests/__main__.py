@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from demo import sam
-from demo.gateway import architecture
+from tests.kit import change_sets
 
 # What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. Those
 # that wait for most of their time (API Gateway takes an update of a domain every 30 seconds) run beside those that
@@ -46,7 +46,7 @@ LAST = "tests/test_every_certificate.py"
 
 def main() -> int:
     """Run all, show each as a whole when it has ended, and fail if one fails."""
-    sam.build(architecture())
+    change_sets.build()
     failed = False
     for runs in (AT_ONCE, AFTERWARDS):
         with ThreadPoolExecutor(len(runs)) as pool:

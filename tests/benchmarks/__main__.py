@@ -18,10 +18,10 @@ from typing import Any
 from rich.console import Console
 
 from demo import sam
-from demo.gateway import architecture
 from tests.benchmarks import calls, clients, cold_start, fleet, fleet_simulation, issuing, rotation, table, truststore
 from tests.benchmarks.check import KEPT, RESULTS
 from tests.benchmarks.figures import Results, compare
+from tests.kit import change_sets
 
 BENCHMARKS: dict[str, Callable[[], Results]] = {
     "cold_start": cold_start.measure,
@@ -43,7 +43,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    sam.build(architecture())
+    change_sets.build()
     results, console, seconds = Results(), Console(), {}
     for name in arguments.names or BENCHMARKS:
         began = time.monotonic()

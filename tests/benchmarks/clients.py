@@ -44,7 +44,7 @@ from mtls_sidecar.sessions import Sessions
 from mtls_sidecar.settings import ProxySettings
 from tests.benchmarks.figures import Figure, Goal, Results, beside, in_turn
 from tests.e2e.conftest import Deployment, await_first_rotation
-from tests.kit import builders
+from tests.kit import builders, change_sets
 from tests.proof.load import run
 from tests.proof.load.application import LIBRARIES
 from tests.unit.client.secrets_manager import value_of
@@ -325,7 +325,7 @@ def reload() -> dict[str, float]:
 
 def under_load() -> dict[str, dict[str, Any]]:
     """Library → what came of its requests through rotations of a deployed stack."""
-    sam.build(architecture())
+    change_sets.build()
     outcomes: dict[str, dict[str, Any]] = {}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -333,7 +333,7 @@ def under_load() -> dict[str, dict[str, Any]]:
         run.partner(Path(folder)) as partner,
     ):
         environment = sealed(os.environ, aws.environment())
-        stack = sam.deploy("bench-clients", {"Architecture": architecture()}, environment)
+        stack = change_sets.deploy("bench-clients", {"Architecture": architecture()}, environment)
         deployment = await_first_rotation(Deployment(aws, stack, environment))
         for library in LIBRARIES:
             load = run.Load(deployment, partner, [library], RATE, CHECK_EVERY, Path(folder))

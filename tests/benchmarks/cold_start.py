@@ -40,13 +40,11 @@ from uuid import uuid4
 from rich.console import Console
 from rich.table import Table
 
-from demo import gateway as on_gateway
 from demo import sam
-from demo.gateway import architecture
 from localaws import LocalAws, sealed
 from tests.benchmarks.figures import Figure, Results, beside, in_turn
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
-from tests.kit import builders
+from tests.kit import builders, change_sets
 from tests.kit.upstream import upstream
 from tests.repository.template import layers
 from tests.repository.template.layers import BUILT
@@ -271,7 +269,7 @@ def functions(folder: Path) -> Iterator[dict[str, Function]]:
         session.client("ssm").put_parameter(
             Name=ROUTES, Type="String", Value=json.dumps({"routes": {"billing": route}})
         )
-        made = on_gateway.deploy(aws, "cold", DOMAIN, ProxyRoutesParameter=ROUTES)
+        made = change_sets.deploy_gateway(aws, "cold", DOMAIN, ProxyRoutesParameter=ROUTES)
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         deployment.await_rest(deployment.client)
         partner.trust(*deployment.published())
@@ -414,7 +412,7 @@ def rows(results: Results) -> Table:
 
 
 if __name__ == "__main__":
-    sam.build(architecture())
+    change_sets.build()
     measured = measure()
     Console().print(rows(measured))
     for figure in measured.figures:

@@ -16,12 +16,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from demo import gateway as on_gateway
 from localaws import LocalAws
 from mtls_rotation.rotation.request import Step
 from tests.benchmarks.calls import as_the_template
 from tests.benchmarks.figures import Results, beside
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
+from tests.kit import change_sets
 
 RUNS, WITHIN = 12, 60.0
 OTHER = "bench/template"
@@ -33,7 +33,7 @@ def measure() -> Results:
         tempfile.TemporaryDirectory() as folder,
         LocalAws.start(log_path=Path(folder) / "local-aws.log", enforce_iam=True) as aws,
     ):
-        made = on_gateway.deploy(aws, "bench-rotation", DOMAIN)
+        made = change_sets.deploy_gateway(aws, "bench-rotation", DOMAIN)
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         deployment.await_rest(deployment.client)
         deployment.secrets.create_secret(Name=OTHER, SecretString="a value")

@@ -34,9 +34,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from demo import gateway as on_gateway
 from demo import sam
-from demo.gateway import architecture
 from demo.waiting import await_condition
 from localaws import LocalAws
 from mtls_rotation.assembly import Assembly
@@ -47,6 +45,7 @@ from mtls_rotation.timing import Deadline, utc_now
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import TruststoreSync
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
+from tests.kit import change_sets
 from tests.proof import application
 from tests.proof.application import Told
 from tests.proof.further import further
@@ -475,7 +474,7 @@ def measure(rotations: int = ROTATIONS, ca_rotations: int = CA_ROTATIONS) -> tup
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         aws = held.enter_context(LocalAws.start(log_path=folder / "local-aws.log", enforce_iam=True))
-        made = on_gateway.deploy(aws, "soak", DOMAIN, AnchorOverlapHours=f"{overlap / timedelta(hours=1):g}")
+        made = change_sets.deploy_gateway(aws, "soak", DOMAIN, AnchorOverlapHours=f"{overlap / timedelta(hours=1):g}")
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         deployment.await_rest(deployment.ca)
         clients = further(deployment, CAS, CLIENTS_OF_A_CA)
@@ -501,7 +500,7 @@ def measure(rotations: int = ROTATIONS, ca_rotations: int = CA_ROTATIONS) -> tup
 
 def main() -> None:
     """Soak, write what was measured, and say whether anything grew."""
-    sam.build(architecture())
+    change_sets.build()
     results, failures = measure()
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results | {"failures": failures, "notes": NOTES}, indent=2) + "\n")

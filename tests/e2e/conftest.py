@@ -23,7 +23,7 @@ from demo.traffic import send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 from mtls_rotation.contract import layout
-from tests.kit import builders
+from tests.kit import builders, change_sets
 from tests.kit.conformance import Chain
 from tests.kit.issued import remember_chain
 from tests.kit.upstream import Upstream, upstream
@@ -87,9 +87,9 @@ class Deployment:
     def url(self) -> str:
         return f"https://localhost:{self.aws.front_door.port}/"
 
-    def update(self, **parameters: str) -> None:
+    def update(self, deploying: on_gateway.Deploying = change_sets.deploy, /, **parameters: str) -> None:
         """Deploy again with parameters changed."""
-        self.stack = sam.deploy(self.stack.name, self.parameters | parameters, self.environment)
+        self.stack = deploying(self.stack.name, self.parameters | parameters, self.environment)
 
     def delete(self) -> None:
         """Delete the stack, and wait until it is gone."""
@@ -156,7 +156,7 @@ class Deployment:
 
 @pytest.fixture(scope="session")
 def built() -> None:
-    sam.build(architecture())
+    change_sets.build()
 
 
 @pytest.fixture(scope="session")
@@ -175,7 +175,7 @@ def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFac
         sam.session(sealed(os.environ, aws.environment())).client("ssm").put_parameter(
             Name=ROUTES, Type="String", Value=json.dumps({"routes": {"billing": route}})
         )
-        made = on_gateway.deploy(
+        made = change_sets.deploy_gateway(
             aws,
             "e2e-gateway",
             DOMAIN,
@@ -192,12 +192,12 @@ def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The stack as `sam deploy` gives it with no parameter set, on a Secrets Manager whose reads lag."""
+    """The stack as it is with no parameter set, on a Secrets Manager whose reads lag."""
     lags: dict[str, Any] = {"consistency_lag": timedelta(seconds=1), "list_lag": timedelta(minutes=5)}
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **lags) as aws:
         environment = sealed(os.environ, aws.environment())
         parameters = {"Architecture": architecture()}
-        stack = sam.deploy("e2e-plain", parameters, environment)
+        stack = change_sets.deploy("e2e-plain", parameters, environment)
         deployment = await_first_rotation(Deployment(aws, stack, environment, parameters))
         yield deployment
         remember_what_was_issued(deployment)
@@ -232,12 +232,12 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def await_first_rotation(deployment: Deployment) -> Deployment:
-    await_condition(
-        lambda: (
-            "certificate" in deployment.value(deployment.client)
-            and "AWSPENDING" not in deployment.labels(deployment.client)
-        ),
-        "the first rotation",
-        60.0,
-    )
+    def is_over() -> bool:
+        try:
+            value = deployment.value(deployment.client)
+        except deployment.secrets.exceptions.ResourceNotFoundException:
+            return False  # reads may lag behind the deployment
+        return "certificate" in value and "AWSPENDING" not in deployment.labels(deployment.client)
+
+    await_condition(is_over, "the first rotation", 60.0)
     return deployment

@@ -8,6 +8,7 @@ from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import Deployment, await_first_rotation
+from tests.kit import change_sets
 
 
 def test_with_no_parameter_the_stack_has_a_certificate_and_no_gateway(end_to_end: Deployment) -> None:
@@ -56,7 +57,7 @@ def test_the_secrets_may_be_encrypted_with_a_key_of_the_stacks_own_and_outlive_t
         "OperationKeyArn": operation_key,
         "AccessLogBucket": "access-logs-of-ours",
     }
-    stack = sam.deploy("e2e-key", parameters, end_to_end.environment)
+    stack = change_sets.deploy("e2e-key", parameters, end_to_end.environment)
     encrypted = await_first_rotation(Deployment(end_to_end.aws, stack, end_to_end.environment, parameters))
     described = encrypted.secrets.describe_secret(SecretId=encrypted.client)
     assert ":key/" in described["KmsKeyId"]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from demo import gateway as on_gateway
 from demo import sam
 from demo.gateway import architecture
 from demo.traffic import Traffic
@@ -17,7 +16,7 @@ from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log, remember_what_was_issued
-from tests.kit import builders
+from tests.kit import builders, change_sets
 from tests.kit.server import MutualTlsServer
 
 
@@ -30,7 +29,7 @@ def aws(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
 @pytest.fixture(scope="module")
 def kms_gateway(aws: LocalAws) -> Iterator[Deployment]:
     """A stack with a gateway, whose CA has its key in KMS."""
-    made = on_gateway.deploy(aws, "e2e-kms", DOMAIN, ClientIssuer="kms")
+    made = change_sets.deploy_gateway(aws, "e2e-kms", DOMAIN, ClientIssuer="kms")
     deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
     yield deployment
     remember_what_was_issued(deployment)
@@ -75,7 +74,7 @@ def test_no_request_fails_while_a_certificate_that_is_its_own_anchor_is_rotated(
 ) -> None:
     # Every rotation here is an update of the domain, and waits its turn.
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True) as aws:
-        made = on_gateway.deploy(aws, "e2e-pinned", DOMAIN, ClientIssuer="self-signed")
+        made = change_sets.deploy_gateway(aws, "e2e-pinned", DOMAIN, ClientIssuer="self-signed")
         pinned = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         traffic = Traffic(pinned.secrets, pinned.client, pinned.url, aws.front_door.server_ca_pem)
         traffic.start()
@@ -114,7 +113,7 @@ def test_a_partner_signs_our_request_by_hand_and_the_rotation_goes_on(
         "EndpointUrl": partner.url,
         "EndpointServerCa": base64.b64encode(partner.ca.encode()).decode(),
     }
-    stack = sam.deploy("e2e-external", parameters, environment)
+    stack = change_sets.deploy("e2e-external", parameters, environment)
     deployed = Deployment(aws, stack, environment, parameters)
     assert "CaSecret" not in stack.outputs
 

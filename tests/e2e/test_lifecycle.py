@@ -74,6 +74,7 @@ def test_an_update_takes_parts_away_and_adds_others_and_never_sets_the_truststor
     )["Summary"]["ARN"]
     routes = json.dumps({"routes": {"billing": {"upstream": "https://127.0.0.1:1", "connect_timeout": 1}}})
     life.update(
+        sam.deploy,
         Authorizer="disabled",
         ProxyRoutes=base64.b64encode(routes.encode()).decode(),
         ProxyCallers="mtls",
@@ -99,7 +100,7 @@ def test_a_table_that_cannot_be_used_fails_the_update_in_words_and_changes_nothi
     before = life.deployed_truststore()
     broken = base64.b64encode(b'{"routes": {"billing": {"upstream": "http://plain.example"}}}').decode()
     with pytest.raises(sam.SamError):
-        sam.deploy(life.stack.name, life.parameters | {"OnDelete": "delete", "ProxyRoutes": broken}, life.environment)
+        life.update(OnDelete="delete", ProxyRoutes=broken)
 
     events = client(life, "cloudformation").describe_stack_events(StackName=life.stack.name)["StackEvents"]
     reasons = [str(it.get("ResourceStatusReason")) for it in events if it["LogicalResourceId"] == "Bootstrap"]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo import gateway as on_gateway
 from demo import sam
 from demo.certificates import Authority
 from demo.waiting import await_condition
@@ -21,7 +20,7 @@ from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log, remember_what_was_issued
 from tests.integration.localaws.support import Certificate, RefusedError, fetch
-from tests.kit import builders
+from tests.kit import builders, change_sets
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
@@ -64,7 +63,7 @@ class Heard:
 def gateway(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A stack with a gateway, at API Gateway's real rate of one update in 30 seconds."""
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True) as aws:
-        made = on_gateway.deploy(aws, "e2e-truststore", DOMAIN)
+        made = change_sets.deploy_gateway(aws, "e2e-truststore", DOMAIN)
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         yield deployment
         remember_what_was_issued(deployment)

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from demo import sam
-from demo.gateway import architecture
+from tests.kit import change_sets
 from tests.proof import Outcome
 from tests.proof.least_privilege.report import KEPT as USED
 
@@ -54,7 +54,7 @@ def main() -> int:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     if arguments.alone:
         return alone(*arguments.parts)
-    sam.build(architecture())
+    change_sets.build()
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     held = held_before() if arguments.rest else {}
     wanted = [part for part in PARTS if part not in held and (not arguments.parts or part in arguments.parts)]

@@ -25,7 +25,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from cryptography import x509
 
-from demo import gateway as on_gateway
 from demo import sam
 from demo.certificates import Held
 from demo.waiting import await_condition, await_rotation
@@ -36,7 +35,7 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
-from tests.kit import builders
+from tests.kit import builders, change_sets
 from tests.kit.upstream import Upstream, upstream
 
 STACK, FURTHER = "least", "orders.e2e.example"
@@ -173,7 +172,7 @@ def born(aws: LocalAws, partner: Upstream) -> Life:
     parameters.put_parameter(Name=ROUTES, Type="String", Value=json.dumps(routes))
     allowed = {"routes": {"* /**": ["*"]}, "otherwise": "deny"}
     parameters.put_parameter(Name=ALLOW_LIST, Type="String", Value=json.dumps(allowed))
-    made = on_gateway.deploy(
+    made = change_sets.deploy_gateway(
         aws,
         STACK,
         DOMAIN,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demo import sam
-from demo.gateway import architecture
+from tests.kit import change_sets
 from tests.proof.least_privilege import scenario, usage
 from tests.proof.least_privilege.difference import lines
 
 
 def test_each_permission_is_used_in_the_life_of_a_stack_and_no_statement_is_there_twice(tmp_path: Path) -> None:
-    sam.build(architecture())
+    change_sets.build()
     found = usage(scenario.run(tmp_path / "life"))
 
     assert lines(found) == []

@@ -19,13 +19,13 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from demo import gateway as on_gateway
 from demo import sam
 from demo.waiting import await_condition
 from localaws import LocalAws, RotationRun
 from mtls_rotation.contract.tags import VERSION_TAG
 from mtls_rotation.targets.api_gateway import UPDATE_INTERVAL
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
+from tests.kit import change_sets
 from tests.proof import Outcome, application, fault_proxy
 from tests.proof.application import Application, Told
 from tests.proof.fault_proxy import KINDS, RESET, FaultProxy, spread, surely
@@ -106,7 +106,7 @@ def deployed(folder: Path, name: str, rate: float = RATE, **parameters: str) -> 
             sam.session(aws.environment()).client("ssm").put_parameter(
                 Name=ALLOW_LIST, Type="String", Value='{"routes": {"GET /": ["*"]}, "otherwise": "deny"}'
             )
-        made = on_gateway.deploy(aws, name, DOMAIN, **parameters)
+        made = change_sets.deploy_gateway(aws, name, DOMAIN, **parameters)
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         deployment.await_rest(deployment.ca)
         server_ca = folder / "server-ca.pem"

@@ -25,7 +25,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from demo import gateway as on_gateway
 from demo import sam
 from demo.certificates import Authority
 from demo.waiting import await_condition
@@ -35,7 +34,7 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
 from tests.e2e.conftest import Deployment, await_first_rotation
-from tests.kit import builders
+from tests.kit import builders, change_sets
 from tests.kit.mtlsctl import Mtlsctl
 from tests.kit.upstream import Upstream, upstream
 from tests.proof import Outcome
@@ -188,7 +187,7 @@ def born(aws: LocalAws, partner: Upstream, heard: Hearing, folder: Path) -> Life
     }
     client = sam.session(sealed(os.environ, aws.environment())).client("ssm")
     client.put_parameter(Name=ROUTES, Type="String", Value=json.dumps({"routes": routes}))
-    made = on_gateway.deploy(
+    made = change_sets.deploy_gateway(
         aws,
         NAME,
         DOMAIN,

@@ -7,11 +7,10 @@ import os
 import shutil
 from collections import Counter
 
-from demo import gateway as on_gateway
 from demo import sam
 from localaws import LocalAws, sealed
 from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
-from tests.kit import builders
+from tests.kit import builders, change_sets
 from tests.kit.upstream import upstream
 from tests.proof import Outcome
 from tests.proof.wrong_hands import ATTACKS, Scene, attempt
@@ -32,7 +31,7 @@ def run() -> Outcome:
         routes = json.dumps({"routes": {"billing": {"upstream": partner.url, "server_ca": partner.ca}}})
         parameters = sam.session(sealed(os.environ, aws.environment())).client("ssm")
         parameters.put_parameter(Name=ROUTES, Type="String", Value=routes)
-        made = on_gateway.deploy(
+        made = change_sets.deploy_gateway(
             aws, "wrong-hands", DOMAIN, ProxyRoutesParameter=ROUTES, ProxyCallers="both", ExternalIssuer="enabled"
         )
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
