@@ -140,9 +140,9 @@ def _report_expiry(expiry: Expiry) -> None:
     for name, kind in least.items():
         if kind:
             metrics.add_metric(name=name, unit=MetricUnit.NoUnit, value=kind[0].days)
-    for secret in expiry.soonest_secrets(assembly.expiry_series):
+    for secret in expiry.soonest_secrets(assembly.settings.expiry_series):
         measure("DaysToExpiry", secret.days, MetricUnit.NoUnit, stack=assembly.stack, secret=secret.name)
-    for anchor in expiry.anchors[: assembly.expiry_series]:
+    for anchor in expiry.anchors[: assembly.settings.expiry_series]:
         measure("DaysToExpiry", anchor.days, MetricUnit.NoUnit, stack=assembly.stack, anchor=anchor.name)
 
 

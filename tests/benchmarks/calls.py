@@ -31,7 +31,7 @@ from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.request import Step
 from tests.benchmarks.figures import Results
 from tests.kit import builders
-from tests.kit.stack import CA, CLIENT, Clients, Stack
+from tests.kit.stack import CA, CLIENT, Mocked, Stack
 from tests.unit.proof.private_ca import authority
 
 # What all four steps may make, with the CA trusted already.
@@ -153,7 +153,7 @@ def _stack() -> Iterator[tuple[Stack, Counter[str]]]:
     names = ("secretsmanager", "s3", "events", "sqs", "kms", "acm_pca")
     clients = {name: session.client(name.replace("_", "-")) for name in names}  # type: ignore[call-overload]
     with mock_aws():
-        stack = Stack(Clients(**clients))
+        stack = Stack(Mocked(**clients))
         stack.create()
         for name, client in clients.items():
             client.meta.events.register("before-call", _recorder(made, name))

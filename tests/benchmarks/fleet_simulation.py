@@ -27,7 +27,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from mtls_rotation import assembly
+from mtls_rotation.aws import clients
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.rotation.run import CROWDED, MOST_CROWDED
 from mtls_rotation.targets.api_gateway import UPDATE_INTERVAL
@@ -118,8 +118,8 @@ def functions() -> Functions:
         window=source["MaximumBatchingWindowInSeconds"],
         events=frozenset(_queued()),
         again=int(_constant("truststore_sync", "SOON")),
-        attempts=int(vars(assembly._CALLS)["retries"]["total_max_attempts"]),
-        patience=int(vars(assembly._PATIENTLY)["retries"]["total_max_attempts"]),
+        attempts=int(vars(clients.CALLS)["retries"]["total_max_attempts"]),
+        patience=int(vars(clients.PATIENT_CALLS)["retries"]["total_max_attempts"]),
     )
 
 

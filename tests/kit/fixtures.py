@@ -11,17 +11,17 @@ from moto import mock_aws
 from mtls_rotation.pki.certificates import CertifiedKey
 from tests.kit import builders
 from tests.kit.server import MutualTlsServer
-from tests.kit.stack import CLIENT, Clients, Stack
+from tests.kit.stack import CLIENT, Mocked, Stack
 
 
 @pytest.fixture(scope="session")
-def clients() -> Clients:
+def clients() -> Mocked:
     session = boto3.Session("unit", "test", region_name="us-east-1")
-    return Clients(*(session.client(name) for name in ("secretsmanager", "s3", "events", "sqs", "kms", "acm-pca")))
+    return Mocked(*(session.client(name) for name in ("secretsmanager", "s3", "events", "sqs", "kms", "acm-pca")))
 
 
 @pytest.fixture
-def empty_stack(clients: Clients) -> Iterator[Stack]:
+def empty_stack(clients: Mocked) -> Iterator[Stack]:
     """A stack with its bucket and nothing in it."""
     with mock_aws():
         stack = Stack(clients)

@@ -6,14 +6,15 @@ import json
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from cryptography import x509
 
 from mtls_rotation.aws.bucket import CertificateBucket
 from mtls_rotation.aws.bus import EventBus
-from mtls_rotation.aws.kms import SigningKeys
+from mtls_rotation.aws.clients import Clients
 from mtls_rotation.aws.secret_versions import SecretVersions
+from mtls_rotation.aws.services import Services
 from mtls_rotation.contract.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
 from mtls_rotation.issuers.external.intake import Intake
 from mtls_rotation.issuers.registry import Issuers
@@ -39,7 +40,7 @@ CA, CLIENT = f"{NAME}/ca", f"{NAME}/client"
 
 
 @dataclass
-class Clients:
+class Mocked:
     """boto3's clients, made once: making them takes longer than most tests."""
 
     secretsmanager: Any
@@ -50,6 +51,15 @@ class Clients:
     acm_pca: Any
 
 
+@dataclass(frozen=True)
+class Names:
+    """What is called how in a stack of the tests."""
+
+    stack: str = NAME
+    bucket: str = BUCKET
+    event_bus: str = "default"
+
+
 @dataclass
 class Stack:
     """One stack. `with_gateway` gives it a domain name.
@@ -58,7 +68,7 @@ class Stack:
         memory: of the execution environment that stays warm and runs every step; None: each step has one of its own.
     """
 
-    clients: Clients
+    clients: Mocked
     time: FakeTime = field(default_factory=FakeTime)
     now: datetime = builders.NOW
     settings: Settings = field(default_factory=Settings)
@@ -69,10 +79,39 @@ class Stack:
         self.gateway = ApiGateway(lambda it: self.bucket.read(TRUSTSTORE, it) is not None, lambda: self.moment)
         self.kms = Kms(self.clients.kms)
         self.private_ca: Any = PrivateCa(self.clients.acm_pca, lambda: self.moment)
-        self.bucket = CertificateBucket(self.clients.s3, BUCKET)
-        self.versions = SecretVersions(cast("Any", self.secrets))
-        self.bus = EventBus(self.clients.events, "default")
+        self.services = Services(Clients(self.client), Names(), lambda: self.moment)
         self._domains: tuple[GatewayDomain, ...] = ()
+
+    def client(self, service: str, **_: Any) -> Any:
+        """A client of AWS as the engine gets it: moto's, or a stand-in where moto lacks something."""
+        match service:
+            case "secretsmanager":
+                return self.secrets
+            case "apigateway":
+                return self.gateway
+            case "kms":
+                return self.kms
+            case "resourcegroupstaggingapi":
+                return KeyTags(self.clients.kms)
+            case "acm-pca":
+                return self.private_ca
+            case _:
+                return getattr(self.clients, service)
+
+    @property
+    def versions(self) -> SecretVersions:
+        """Secrets Manager."""
+        return self.services.versions
+
+    @property
+    def bucket(self) -> CertificateBucket:
+        """The bucket."""
+        return self.services.bucket
+
+    @property
+    def bus(self) -> EventBus:
+        """The event bus."""
+        return self.services.bus
 
     # making it --------------------------------------------------------------------------------------------------------
 
@@ -98,8 +137,7 @@ class Stack:
 
     def domain(self, name: str) -> GatewayDomain:
         """A domain name of the fake gateway, as the functions see it."""
-        client = cast("Any", self.gateway)
-        return GatewayDomain(client, name, lambda: client)
+        return GatewayDomain(self.services.clients, name)
 
     def add_domains(self, *names: str) -> tuple[str, ...]:
         """Further domain names, running what the first does."""
@@ -144,45 +182,18 @@ class Stack:
     def rotation(self) -> Rotation:
         """The four steps, in a fresh execution environment, or in the warm one, if there is one."""
         return Rotation(
-            versions=self.versions,
-            bucket=self.bucket,
-            bus=self.bus,
-            domains=self._domains,
-            issuers=self.issuers,
-            clock=lambda: self.moment,
-            memory=self.memory or Memory(),
+            self.services, domains=self._domains, issuers=Issuers(self.services), memory=self.memory or Memory()
         )
-
-    @property
-    def issuers(self) -> Issuers:
-        """The issuers, on moto's KMS and Private CA."""
-        return Issuers(
-            self.versions,
-            self.bucket,
-            self.bus,
-            self._signing_keys,
-            lambda: self.private_ca,
-        )
-
-    def _signing_keys(self) -> SigningKeys:
-        return SigningKeys(cast("Any", self.kms), cast("Any", KeyTags(self.clients.kms)), (TAG, NAME))
 
     @property
     def intake(self) -> Intake:
         """What takes in certificates that somebody else signed."""
-        return Intake(versions=self.versions, bucket=self.bucket, bus=self.bus, clock=lambda: self.moment)
+        return Intake(self.services)
 
     @property
     def revocation(self) -> Revocation:
         """What makes the revocation list, the CRLs, and the rotations of what was revoked."""
-        return Revocation(
-            versions=self.versions,
-            bucket=self.bucket,
-            bus=self.bus,
-            signing_keys=self._signing_keys,
-            crl_validity=timedelta(days=7),
-            clock=lambda: self.moment,
-        )
+        return Revocation(self.services, crl_validity=timedelta(days=7))
 
     def revoke(self, name: str, body: str | bytes) -> RevocationResult:
         """Upload a notice, and have it taken in."""
@@ -193,27 +204,12 @@ class Stack:
     @property
     def sync(self) -> TruststoreSync:
         """The reconcile."""
-        return TruststoreSync(
-            versions=self.versions,
-            bucket=self.bucket,
-            bus=self.bus,
-            targets=self._domains,
-            tag=(TAG, NAME),
-            settings=self.settings,
-            clock=lambda: self.moment,
-        )
+        return TruststoreSync(self.services, targets=self._domains, settings=self.settings)
 
     @property
     def bootstrap(self) -> Bootstrap:
         """The custom resource's work."""
-        return Bootstrap(
-            versions=self.versions,
-            bucket=self.bucket,
-            sync=self.sync,
-            issuers=self.issuers,
-            revocation=self.revocation,
-            clock=lambda: self.moment,
-        )
+        return Bootstrap(self.services, sync=self.sync, issuers=Issuers(self.services), revocation=self.revocation)
 
     @property
     def moment(self) -> datetime:

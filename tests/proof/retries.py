@@ -17,7 +17,7 @@ from mtls_rotation.errors import WaitingForCertificateError
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.stack.bootstrap import SecretDefinition
 from mtls_rotation.truststore.sync import SyncResult
-from tests.kit.stack import CLIENT, Clients
+from tests.kit.stack import CLIENT, Mocked
 from tests.proof.monitor import Monitor
 from tests.proof.quick_aws import S3, Events, Wire
 from tests.proof.wire import Call, Killed, Listener, WiredStack
@@ -79,7 +79,7 @@ class World:
         private_ca: the ARN of the CA in AWS Private CA, if there is one.
     """
 
-    def __init__(self, clients: Clients, here: Callable[[Kill], bool]) -> None:
+    def __init__(self, clients: Mocked, here: Callable[[Kill], bool]) -> None:
         # The bucket and the bus in memory, as the greater part of the calls go there.
         wire = Wire(lambda: None)
         quick = replace(clients, s3=S3(wire, lambda: self.stack.moment), events=Events(wire))

@@ -12,19 +12,13 @@ from dataclasses import dataclass
 from threading import RLock, current_thread, main_thread
 from typing import Any, cast
 
-from mtls_rotation.aws.bucket import CertificateBucket
-from mtls_rotation.aws.bus import EventBus
-from mtls_rotation.aws.kms import SigningKeys
-from mtls_rotation.aws.secret_versions import SecretVersions
 from mtls_rotation.issuers.external.intake import Intake
-from mtls_rotation.issuers.registry import Issuers
 from mtls_rotation.revocation.run import Revocation
 from mtls_rotation.rotation.run import Rotation
 from mtls_rotation.stack.bootstrap import Bootstrap
-from mtls_rotation.targets.api_gateway import GatewayDomain
 from mtls_rotation.truststore.sync import TruststoreSync
-from tests.kit.fakes import FakeTime, KeyTags
-from tests.kit.stack import BUCKET, NAME, TAG, Stack
+from tests.kit.fakes import FakeTime
+from tests.kit.stack import Stack
 
 
 class Killed(BaseException):
@@ -226,22 +220,10 @@ class WiredStack(Stack):
         time.wire = self.wire
         self.time = time
         super().__post_init__()
-        self.versions = SecretVersions(cast("Any", self.wire.tap("secretsmanager", self.secrets)))
-        self.bucket = CertificateBucket(self.wire.tap("s3", self.clients.s3), BUCKET)
-        self.bus = EventBus(self.wire.tap("events", self.clients.events), "default")
 
-    def domain(self, name: str) -> GatewayDomain:
-        client = cast("Any", self.wire.tap("apigateway", self.gateway))
-        return GatewayDomain(client, name, lambda: client)
-
-    def _signing_keys(self) -> SigningKeys:
-        kms, tagging = self.wire.tap("kms", self.kms), self.wire.tap("tagging", KeyTags(self.clients.kms))
-        return SigningKeys(cast("Any", kms), cast("Any", tagging), (TAG, NAME))
-
-    @property
-    def issuers(self) -> Issuers:
-        private_ca = self.wire.tap("acm-pca", self.private_ca)
-        return Issuers(self.versions, self.bucket, self.bus, self._signing_keys, lambda: private_ca)
+    def client(self, service: str, **more: Any) -> Any:
+        named = "tagging" if service == "resourcegroupstaggingapi" else service
+        return self.wire.tap(named, super().client(service, **more))
 
     @property
     def rotation(self) -> Rotation:

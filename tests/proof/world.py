@@ -36,7 +36,6 @@ from unittest.mock import patch
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
-from mtls_rotation.aws.secret_versions import SecretVersions
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import end_of_issuing
 from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError
@@ -48,7 +47,6 @@ from mtls_rotation.rotation import run as rotation
 from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.request import RotationRequest, Step
 from mtls_rotation.stack.bootstrap import SecretDefinition
-from mtls_rotation.targets.api_gateway import GatewayDomain
 from mtls_rotation.targets.limits import refusal
 from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore.plan import Settings
@@ -56,7 +54,7 @@ from mtls_rotation.truststore.request import SyncRequest
 from mtls_rotation.truststore.sync import SyncResult
 from tests.kit import builders
 from tests.kit.fakes import ApiGateway, KilledError
-from tests.kit.stack import CA, CLIENT, NAME, Clients, Stack
+from tests.kit.stack import CA, CLIENT, NAME, Mocked, Stack
 from tests.proof import monitor
 from tests.proof.monitor import Held
 from tests.proof.processes import Process, SharedTime
@@ -156,7 +154,7 @@ class World(Stack):
         self._accepted: dict[tuple[str, str], datetime] = {}
         self._anchors: dict[str, tuple[x509.Certificate, ...]] = {}
         unused = cast("Any", None)
-        clients = Clients(self.quick_secrets, self.s3, events, unused, unused, unused)
+        clients = Mocked(self.quick_secrets, self.s3, events, unused, unused, unused)
         settings = Settings(overlap=OVERLAP, index_kept=timedelta(days=2))
         self.shared_time = SharedTime(passed=self._time_passed)
         super().__init__(clients, self.shared_time, settings=settings)
@@ -172,12 +170,10 @@ class World(Stack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.secrets: Any = self.quick_secrets
-        self.versions = SecretVersions(cast("Any", self.secrets))
         self.gateway = ApiGateway(lambda it: self.s3.version(layout.TRUSTSTORE, it) is not None, lambda: self.moment)
 
-    def domain(self, name: str) -> GatewayDomain:
-        client = cast("Any", Gateway(self.wire, self.gateway))
-        return GatewayDomain(client, name, lambda: client)
+    def client(self, service: str, **more: Any) -> Any:
+        return Gateway(self.wire, self.gateway) if service == "apigateway" else super().client(service, **more)
 
     def new_token(self) -> str:
         self._tokens += 1

@@ -20,7 +20,7 @@ from tests.kit import builders
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.metrics import METRICS, NAMESPACE
 from tests.kit.rendering import rendered, there
-from tests.kit.stack import BUCKET, CLIENT, DOMAIN, NAME, Clients, Stack
+from tests.kit.stack import BUCKET, CLIENT, DOMAIN, NAME, Mocked, Stack
 from tests.kit.template import template
 from tests.unit.issuers.test_issuers import answer, csr_of, wait
 
@@ -138,7 +138,7 @@ RUNS: dict[str, Callable[[Stack, pytest.MonkeyPatch], None]] = {
 
 
 @pytest.fixture(scope="module")
-def emitted(clients: Clients) -> dict[str, set[Series]]:
+def emitted(clients: Mocked) -> dict[str, set[Series]]:
     """What each function has written in runs that end well, fail and wait, by the function's name."""
     found = {}
     for service, run in RUNS.items():

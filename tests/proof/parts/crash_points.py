@@ -27,7 +27,7 @@ import boto3
 from moto import mock_aws
 
 from mtls_rotation.revocation import run as revocation
-from tests.kit.stack import Clients
+from tests.kit.stack import Mocked
 from tests.proof import Outcome
 from tests.proof.endings import ending, orphans, problems
 from tests.proof.retries import Kill, World
@@ -260,10 +260,10 @@ def _difference(expected: Any, found: Any) -> str:
 
 
 @cache
-def clients() -> Clients:
+def clients() -> Mocked:
     """boto3's clients, which moto answers."""
     session = boto3.Session("unit", "test", region_name="us-east-1")
-    return Clients(*(session.client(name) for name in ("secretsmanager", "s3", "events", "sqs", "kms", "acm-pca")))
+    return Mocked(*(session.client(name) for name in ("secretsmanager", "s3", "events", "sqs", "kms", "acm-pca")))
 
 
 if __name__ == "__main__":

@@ -183,10 +183,8 @@ def _take_in(body: bytes, note: bytes | None = None) -> None:
     bucket = Bucket({_UPLOADED: body, request().note: request().render().encode() if note is None else note})
     bus = Bus()
     versions = SimpleNamespace(rotate=lambda _: RotationStart.STARTED)
-    intake = Intake(
-        versions=cast("Any", versions), bucket=cast("Any", bucket), bus=cast("Any", bus), clock=lambda: builders.NOW
-    )
-    outcome = intake.run(_UPLOADED)
+    services = SimpleNamespace(versions=versions, bucket=bucket, bus=bus, clock=lambda: builders.NOW)
+    outcome = Intake(cast("Any", services)).run(_UPLOADED)
     if outcome.refusal:
         # What is announced is to be as fit to be shown as what is raised.
         raise _AnnouncedError(outcome.refusal)

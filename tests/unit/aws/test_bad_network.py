@@ -6,30 +6,36 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ReadTimeoutError
 
 from mtls_client import SecretsManagerSource
-from mtls_rotation.assembly import _PATIENTLY, Assembly
+from mtls_rotation.assembly import Assembly
 from mtls_rotation.aws.bucket import CertificateBucket
+from mtls_rotation.aws.clients import PATIENT_CALLS, SINGLE_CALLS, Clients
+from mtls_rotation.aws.kms import SigningKeys
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.secret import AcmPcaIssuerReference
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
 from mtls_rotation.gateway.live_document import from_parameter
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.revocation.check import Moment, RevocationCheck
 from mtls_rotation.rotation.request import Step
+from mtls_rotation.targets.api import Deployed, Truststore
 from mtls_rotation.targets.api_gateway import GatewayDomain
 from tests.kit import builders
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.serving import serving
-from tests.kit.stack import BUCKET, DOMAIN, Stack
+from tests.kit.stack import BUCKET, DOMAIN, NAME, Stack
 from tests.repository.test_template import RESOURCES
 
+CA_ARN = "arn:aws:acm-pca:us-east-1:123456789012:certificate-authority/11111111-2222-4333-8444-555555555555"
 SETTINGS = {
     "BUCKET_NAME": "b",
     "EVENT_BUS_NAME": "default",
@@ -68,9 +74,9 @@ def made_clients(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     monkeypatch.setattr(session, "client", noted)
     assembly = Assembly(SETTINGS, session)
     _ = assembly.rotation, assembly.sync, assembly.intake, assembly.revocation, assembly.queue, assembly.removal
-    assembly.issuers._signing_keys()._makes()
-    assembly.issuers._private_ca()
-    assembly.domains[0]._updates()
+    _ = assembly.services.signing_keys, assembly.domains
+    certificate_authority = AcmPcaIssuerReference(type="acm-pca", certificate_authority_arn=CA_ARN)
+    assembly.issuers.of(cast("Any", SimpleNamespace(issuer=certificate_authority)))
     return made
 
 
@@ -82,7 +88,7 @@ def test_one_call_that_hangs_does_not_eat_the_time_of_the_function_that_makes_it
 
     assert {name for name, _ in made} >= {"secretsmanager", "s3", "events", "sqs", "apigateway", "kms", "acm-pca"}
     for name, config in made:
-        patient = config.retries == vars(_PATIENTLY)["retries"]
+        patient = config.retries == vars(PATIENT_CALLS)["retries"]
         assert longest(config) < (PATIENT_FUNCTIONS["RotateFunction"] / 3 if patient else shortest), name
 
 
@@ -91,18 +97,27 @@ def test_only_a_rotation_asks_secrets_manager_for_longer(monkeypatch: pytest.Mon
     assert patient == ["secretsmanager"]
 
 
-@pytest.mark.parametrize("service", ["apigateway", "kms"])
-def test_what_must_not_be_done_twice_is_not_tried_again_by_the_sdk(
-    service: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempts = [config.retries["total_max_attempts"] for name, config in made_clients(monkeypatch) if name == service]
+def test_what_must_not_be_done_twice_is_not_tried_again_by_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts: dict[str, int] = {}
+    answers = {"GetResources": {"ResourceTagMappingList": []}, "CreateKey": {"KeyMetadata": {"Arn": "key"}}}
 
-    assert sorted(attempts)[0] == 1
-    assert sorted(attempts)[-1] > 1, "what may be done twice is"
+    def answered(client: BaseClient, operation: str, _: Any) -> Any:
+        attempts[operation] = vars(client.meta.config)["retries"]["total_max_attempts"]
+        return answers.get(operation, {})
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", answered)
+    assembly = Assembly(SETTINGS, boto3.Session("test", "test", region_name="us-east-1"))
+    key = assembly.services.signing_keys.make(KeyAlgorithm.EC_P256, "stack/ca", "version")
+    assembly.services.signing_keys.discard(key)
+    (domain,) = assembly.domains
+    domain.deploy(Deployed(domain.name, "s3://b/truststore.pem", "old"), Truststore("s3://b/truststore.pem", "new"))
+
+    assert attempts.pop("CreateKey") == attempts.pop("UpdateDomainName") == 1
+    assert attempts.keys() == {"GetResources", "ScheduleKeyDeletion"}
+    assert min(attempts.values()) > 1, "what may be done twice is tried again"
 
 
 def test_a_key_whose_making_was_not_answered_is_the_one_that_the_next_try_signs_with(empty_stack: Stack) -> None:
-    keys = empty_stack.issuers._signing_keys()
     client, made = empty_stack.clients.kms, []
 
     class Losing:
@@ -110,12 +125,14 @@ def test_a_key_whose_making_was_not_answered_is_the_one_that_the_next_try_signs_
             made.append(client.create_key(**request)["KeyMetadata"]["Arn"])
             raise ReadTimeoutError(endpoint_url="https://kms")
 
-    wanted = KeyAlgorithm.EC_P256, "stack/ca", "11111111-2222-4333-8444-555555555555"
-    keys._makes = cast("Any", Losing)
-    with pytest.raises(ReadTimeoutError):
-        keys.make(*wanted)
+    def losing(service: str, config: Any) -> Any:
+        return Losing() if config is SINGLE_CALLS else empty_stack.client(service)
 
-    assert [keys.make(*wanted)] == made
+    wanted = KeyAlgorithm.EC_P256, "stack/ca", "11111111-2222-4333-8444-555555555555"
+    with pytest.raises(ReadTimeoutError):
+        SigningKeys(Clients(losing), NAME).make(*wanted)
+
+    assert [empty_stack.services.signing_keys.make(*wanted)] == made
 
 
 def test_a_service_that_cannot_be_reached_is_announced(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +375,7 @@ def test_a_sync_that_fails_is_told_of_by_its_own_error_though_the_queue_is_away(
 
 def test_a_sync_with_more_to_do_keeps_its_one_message_though_the_queue_is_away(stack: Stack, app: ModuleType) -> None:
     client = cast("Any", stack.gateway)
-    app.assembly.domains = (GatewayDomain(client, DOMAIN, lambda: client),)
+    app.assembly.domains = (GatewayDomain(Clients(lambda *_, **__: client), DOMAIN),)
     stack.gateway.refuse_updates = "TooManyRequestsException"
     partner = pki.to_pem(builders.foreign(common_name="Partner"))
     stack.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from mtls_rotation.aws.clients import Clients
 from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.targets.api_gateway import GatewayDomain
@@ -40,7 +41,7 @@ def app(stack: Stack, queue: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     module = load("truststore_sync", monkeypatch, QUEUE_URL=queue, DOMAIN_NAMES=DOMAIN)
     # moto has no UpdateDomainName, so the environment's own client gives way to the fake one.
     client = cast("Any", SettlingGateway(stack))
-    module.assembly.domains = (GatewayDomain(client, DOMAIN, lambda: client),)
+    module.assembly.domains = (GatewayDomain(Clients(lambda *_, **__: client), DOMAIN),)
     return module
 
 

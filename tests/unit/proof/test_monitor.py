@@ -17,13 +17,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.request import Step
 from tests.kit import builders
-from tests.kit.stack import CA, CLIENT, DOMAIN, Clients, Stack
+from tests.kit.stack import CA, CLIENT, DOMAIN, Mocked, Stack
 from tests.proof.monitor import InvariantBrokenError, Monitor
 from tests.proof.wire import Call, CalledWhenDeadError, Killed, Listener, WiredStack
 
 
 @pytest.fixture
-def stack(empty_stack: Stack, clients: Clients, ca: pki.CertifiedKey) -> WiredStack:
+def stack(empty_stack: Stack, clients: Mocked, ca: pki.CertifiedKey) -> WiredStack:
     """A stack with a gateway and a client that has rotated twice."""
     wired = WiredStack(clients)
     wired._queue = empty_stack._queue

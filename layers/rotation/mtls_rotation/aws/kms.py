@@ -9,16 +9,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 
-from mtls_rotation.contract.tags import SECRET_TAG, VERSION_TAG
+from mtls_rotation.aws.clients import SINGLE_CALLS
+from mtls_rotation.contract.tags import SECRET_TAG, STACK_TAG, VERSION_TAG
 from mtls_rotation.errors import UnusableIssuerError
 from mtls_rotation.pki.request import KeyAlgorithm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
+
+    from mtls_rotation.aws.clients import Clients
 
 # KMS waits this long before it deletes a key for good, and can undo it until then.
 DELETION_WINDOW_DAYS = 7
@@ -46,25 +47,14 @@ class SigningKeys:
     """Makes KMS keys, and gives them as signing keys.
 
     Args:
-        client: KMS.
-        tagging: finds the key that a killed run made.
-        tag: the stack's tag, which the roles' permissions hang on.
-        makes: the client that makes keys; by default the same. It must not try again by itself: CreateKey has no
-            token, so where an answer was lost there would be two keys, and one that nobody knows of costs for ever.
+        clients: makes the clients of KMS, and of the tagging API, which finds the key that a killed run made.
+        stack: the stack's name: the value of the tag that the roles' permissions depend on.
     """
 
-    def __init__(
-        self,
-        client: KMSClient,
-        tagging: ResourceGroupsTaggingAPIClient,
-        tag: tuple[str, str],
-        *,
-        makes: Callable[[], KMSClient] | None = None,
-    ) -> None:
-        self._client = client
-        self._tagging = tagging
-        self._tag = tag
-        self._makes = makes or (lambda: client)
+    def __init__(self, clients: Clients, stack: str) -> None:
+        self._clients = clients
+        self._client: KMSClient = clients.of("kms")
+        self._stack = stack
 
     def make(self, algorithm: KeyAlgorithm, secret: str, version_id: str) -> str:
         """The ARN of the KMS key for a version of a CA secret: the one that an earlier run made, or a new one.
@@ -72,23 +62,26 @@ class SigningKeys:
         An earlier run may not know that it made one: the answer was lost. Secrets Manager tries again after a while,
         and by then the tag is found.
         """
-        found = self._tagging.get_resources(
+        tagging: ResourceGroupsTaggingAPIClient = self._clients.of("resourcegroupstaggingapi")
+        found = tagging.get_resources(
             ResourceTypeFilters=["kms:key"], TagFilters=[{"Key": VERSION_TAG, "Values": [version_id]}]
         )
         if keys := sorted(entry["ResourceARN"] for entry in found["ResourceTagMappingList"]):
             return keys[0]
-        stack_key, stack = self._tag
-        made = self._makes().create_key(
+        # CreateKey has no token: made again because an answer was lost, it would make two keys, and one that nothing
+        # refers to costs for ever.
+        creating_client: KMSClient = self._clients.of("kms", SINGLE_CALLS)
+        created = creating_client.create_key(
             KeySpec=_KEY_SPECS[algorithm],
             KeyUsage="SIGN_VERIFY",
             Description=f"Signs as the CA of {secret}, version {version_id}.",
             Tags=[
-                {"TagKey": stack_key, "TagValue": stack},
+                {"TagKey": STACK_TAG, "TagValue": self._stack},
                 {"TagKey": SECRET_TAG, "TagValue": secret},
                 {"TagKey": VERSION_TAG, "TagValue": version_id},
             ],
         )
-        return made["KeyMetadata"]["Arn"]
+        return created["KeyMetadata"]["Arn"]
 
     def discard(self, key_id: str) -> None:
         """Have KMS delete a key that nothing was signed with, or nothing that counts."""

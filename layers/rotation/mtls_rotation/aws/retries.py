@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's own
 
 from mtls_rotation.timing import Deadline
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 
 # Seconds for which it is asked again. The authorizer has 20, of which its start takes some, and two documents to read.
 PATIENCE = 6.0
-# How such a call is made: silence of a second means that it is made anew, as often as the patience allows.
-BRIEFLY = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 2, "mode": "standard"})
 
 
 def tries() -> Iterator[int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError
 
 from mtls_rotation.aws import retries
+from mtls_rotation.aws.clients import BRIEF_CALLS
 from mtls_rotation.errors import InvalidSettingsError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def from_parameter(name: str, tries: Callable[[], Iterable[int]] = retries.tries
     from aws_lambda_powertools.utilities.parameters import SSMProvider
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-    provider = SSMProvider(boto_config=retries.BRIEFLY)
+    provider = SSMProvider(boto_config=BRIEF_CALLS)
 
     found: list[str] = []  # what was read last
 

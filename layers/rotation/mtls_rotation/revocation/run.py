@@ -36,13 +36,11 @@ from mtls_rotation.revocation.state import Notebook
 from mtls_rotation.timing import to_rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from mtls_rotation.aws.bucket import CertificateBucket, Listed
-    from mtls_rotation.aws.bus import EventBus
-    from mtls_rotation.aws.kms import SigningKeys
-    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.aws.bucket import Listed
+    from mtls_rotation.aws.services import Services
     from mtls_rotation.pki.certificates import SigningKey
 
 log = logging.getLogger(__name__)
@@ -108,30 +106,17 @@ class Revocation:
     """Brings the revocation list, the CRLs and the secrets in line with what operators uploaded under `revoked/`.
 
     Args:
-        versions: Secrets Manager: reads CA secrets to sign, and rotates what was revoked.
-        bucket: the bucket.
-        bus: the event bus.
-        signing_keys: KMS, made when it is first needed.
+        services: of Secrets Manager, what reads CA secrets to sign, and rotates what was revoked.
         crl_validity: from a CRL to its next update. It is renewed at half of that.
-        clock: the present moment.
     """
 
-    def __init__(
-        self,
-        *,
-        versions: SecretVersions,
-        bucket: CertificateBucket,
-        bus: EventBus,
-        signing_keys: Callable[[], SigningKeys],
-        crl_validity: timedelta,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._versions = versions
-        self._bucket = bucket
-        self._bus = bus
-        self._signing_keys = signing_keys
+    def __init__(self, services: Services, *, crl_validity: timedelta) -> None:
+        self._services = services
+        self._versions = services.versions
+        self._bucket = services.bucket
+        self._bus = services.bus
+        self._clock = services.clock
         self._crl_validity = crl_validity
-        self._clock = clock
 
     def run(self) -> RevocationResult:
         """Run once.
@@ -350,7 +335,7 @@ class Revocation:
         secret = ManagedSecret.parse(version.value, where)
         if secret.private_key is not None:
             return key_from_pem(secret.private_key.get_secret_value())
-        return self._signing_keys().signing_key(secret.key_id or "", where)
+        return self._services.signing_keys.signing_key(secret.key_id or "", where)
 
     # rotations --------------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,7 @@ from mtls_rotation.timing import to_rfc3339
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from mtls_rotation.aws.bus import EventBus
-    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.aws.services import Services
     from mtls_rotation.issuers.api import Authority, Order
 
 log = logging.getLogger(__name__)
@@ -50,9 +49,9 @@ def need(authority: Authority, validity: timedelta, now: datetime) -> Need:
 class EarlyRotation:
     """Has a CA rotated early, and says so."""
 
-    def __init__(self, versions: SecretVersions, bus: EventBus) -> None:
-        self._versions = versions
-        self._bus = bus
+    def __init__(self, services: Services) -> None:
+        self._versions = services.versions
+        self._bus = services.bus
 
     def see_to(self, authority: Authority, order: Order) -> bool:
         """Have the CA rotated if the order needs it.

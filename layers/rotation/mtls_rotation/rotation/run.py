@@ -49,13 +49,13 @@ from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.request import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from cryptography import x509
 
     from mtls_rotation.aws.bucket import CertificateBucket
-    from mtls_rotation.aws.bus import EventBus
-    from mtls_rotation.aws.secret_versions import SecretDescription, SecretVersions
+    from mtls_rotation.aws.secret_versions import SecretDescription
+    from mtls_rotation.aws.services import Services
     from mtls_rotation.issuers.api import Issuer
     from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.rotation.request import RotationRequest
@@ -78,22 +78,19 @@ class Rotation:
 
     def __init__(
         self,
+        services: Services,
         *,
-        versions: SecretVersions,
-        bucket: CertificateBucket,
-        bus: EventBus,
         domains: Sequence[Target],
         issuers: Issuers,
-        clock: Callable[[], datetime],
         memory: Memory | None = None,
     ) -> None:
-        self._versions = versions
-        self._bucket = bucket
-        self._bus = bus
+        self._versions = services.versions
+        self._bucket = services.bucket
+        self._bus = services.bus
         self._domains = domains
         self._issuers = issuers
-        self._early = EarlyRotation(versions, bus)
-        self._clock = clock
+        self._early = EarlyRotation(services)
+        self._clock = services.clock
         self._memory = memory or Memory()
 
     def run(self, request: RotationRequest, deadline: Deadline) -> None:

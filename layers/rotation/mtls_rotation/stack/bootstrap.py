@@ -19,11 +19,7 @@ from mtls_rotation.issuers.api import Order
 from mtls_rotation.rotation.run import file_certificate, with_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from mtls_rotation.aws.bucket import CertificateBucket
-    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.aws.services import Services
     from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.revocation.run import Revocation
     from mtls_rotation.timing import Deadline
@@ -60,22 +56,13 @@ class BootstrapResult:
 class Bootstrap:
     """Makes a new stack able to rotate; on an update, brings the definitions in line with the template."""
 
-    def __init__(
-        self,
-        *,
-        versions: SecretVersions,
-        bucket: CertificateBucket,
-        sync: TruststoreSync,
-        issuers: Issuers,
-        revocation: Revocation,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._versions = versions
-        self._bucket = bucket
+    def __init__(self, services: Services, *, sync: TruststoreSync, issuers: Issuers, revocation: Revocation) -> None:
+        self._versions = services.versions
+        self._bucket = services.bucket
+        self._clock = services.clock
         self._sync = sync
         self._issuers = issuers
         self._revocation = revocation
-        self._clock = clock
 
     def run(
         self, ca: SecretDefinition | None, client: SecretDefinition, request_id: str, deadline: Deadline

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from mtls_rotation.aws.clients import SINGLE_CALLS
 from mtls_rotation.errors import DomainBusyError, UnusableDomainError
 from mtls_rotation.targets.api import Deployed, Truststore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mypy_boto3_apigateway import APIGatewayClient
+
+    from mtls_rotation.aws.clients import Clients
 
 AVAILABLE = "AVAILABLE"
 # One UpdateDomainName in 30 seconds for an account.
@@ -30,17 +31,15 @@ class GatewayDomain:
     """One regional custom domain name with mutual TLS.
 
     Args:
-        client: for reading.
+        clients: makes the clients of API Gateway.
         name: the domain name.
-        updates: the client for updates, made when there is one to make. It must not try again by itself what API
-            Gateway throttled: that would use up the rate that it waits for.
     """
 
     update_interval = UPDATE_INTERVAL
 
-    def __init__(self, client: APIGatewayClient, name: str, updates: Callable[[], APIGatewayClient]) -> None:
-        self._client = client
-        self._updates = updates
+    def __init__(self, clients: Clients, name: str) -> None:
+        self._clients = clients
+        self._client: APIGatewayClient = clients.of("apigateway")
         self.name = name
 
     def deployed(self) -> Deployed | None:
@@ -82,7 +81,8 @@ class GatewayDomain:
             "truststoreVersion": (current.version_id, truststore.version_id),
         }
         try:
-            self._updates().update_domain_name(
+            # A client that tries again by itself what API Gateway throttled would use up the rate that it waits for.
+            self._clients.of("apigateway", SINGLE_CALLS).update_domain_name(
                 domainName=self.name,
                 patchOperations=[
                     {"op": "replace", "path": f"/mutualTlsAuthentication/{member}", "value": new}

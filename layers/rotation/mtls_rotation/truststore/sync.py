@@ -21,6 +21,7 @@ from mtls_rotation.contract.events import (
     Event,
 )
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, HELD_LABELS, end_of_issuing, secret_name
+from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.errors import DomainBusyError, SupersededError, TruststoreGuardError, UnusableDomainError
 from mtls_rotation.pki import bundles
 from mtls_rotation.targets.api import Deployed, Truststore
@@ -47,9 +48,8 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from mtls_rotation.aws.bucket import CertificateBucket, Listed, Stored
-    from mtls_rotation.aws.bus import EventBus
-    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.aws.bucket import Listed, Stored
+    from mtls_rotation.aws.services import Services
     from mtls_rotation.targets.api import Target
     from mtls_rotation.timing import Deadline
 
@@ -137,22 +137,18 @@ class TruststoreSync:
 
     def __init__(
         self,
+        services: Services,
         *,
-        versions: SecretVersions,
-        bucket: CertificateBucket,
-        bus: EventBus,
         targets: Sequence[Target],
-        tag: tuple[str, str],
         settings: Settings,
-        clock: Callable[[], datetime],
     ) -> None:
-        self._versions = versions
-        self._bucket = bucket
-        self._bus = bus
+        self._versions = services.versions
+        self._bucket = services.bucket
+        self._bus = services.bus
+        self._stack = services.stack
+        self._clock = services.clock
         self._targets = targets
-        self._tag = tag
         self._settings = settings
-        self._clock = clock
 
     def run(self, deadline: Deadline, named: Iterable[tuple[str, str]] = (), *, force: bool = False) -> SyncResult:
         """Reconcile once.
@@ -244,7 +240,7 @@ class TruststoreSync:
         stored_notes = self._bucket.read(layout.SYNC_NOTES)
         notes = Notes.parse(stored_notes.body) if stored_notes else Notes()
         # Labels before certificates: a version that is listed has been filed before, or is about to be and named later.
-        descriptions = list(self._versions.list_tagged(*self._tag))
+        descriptions = list(self._versions.list_tagged(STACK_TAG, self._stack))
         issued = tuple(
             Issued(
                 key.anchor, key.secret, key.version_id, key.serial_number, entry.modified, key.authority, key.not_after

@@ -37,11 +37,11 @@ from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import order_chain, refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from mtls_rotation.aws.bucket import CertificateBucket
     from mtls_rotation.aws.bus import EventBus
-    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.aws.services import Services
 
 # An answer has a certificate, and the CAs above it.
 _MOST_CERTIFICATES = 100
@@ -231,18 +231,11 @@ class Outcome:
 class Intake:
     """Looks at what was uploaded under `signed/`, and has the rotation that waits for it go on. Reads no secret."""
 
-    def __init__(
-        self,
-        *,
-        versions: SecretVersions,
-        bucket: CertificateBucket,
-        bus: EventBus,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._versions = versions
-        self._bucket = bucket
-        self._bus = bus
-        self._clock = clock
+    def __init__(self, services: Services) -> None:
+        self._versions = services.versions
+        self._bucket = services.bucket
+        self._bus = services.bus
+        self._clock = services.clock
 
     def run(self, key: str) -> Outcome:
         """Take in one object.

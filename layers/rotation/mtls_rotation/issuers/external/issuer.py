@@ -20,9 +20,8 @@ from mtls_rotation.pki.certificates import CertifiedKey, from_pem, key_from_pem,
 from mtls_rotation.pki.profile import generate_key, signing_request
 
 if TYPE_CHECKING:
-    from mtls_rotation.aws.bucket import CertificateBucket
-    from mtls_rotation.aws.bus import EventBus
-    from mtls_rotation.aws.secret_versions import SecretVersion, SecretVersions
+    from mtls_rotation.aws.secret_versions import SecretVersion
+    from mtls_rotation.aws.services import Services
     from mtls_rotation.contract.secret import ExternalIssuerReference
     from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import SigningKey
@@ -33,12 +32,10 @@ _CSR = "certificate_signing_request"
 class ExternalIssuer:
     """Waits for a certificate that somebody else signs."""
 
-    def __init__(
-        self, reference: ExternalIssuerReference, versions: SecretVersions, bucket: CertificateBucket, bus: EventBus
-    ) -> None:
+    def __init__(self, reference: ExternalIssuerReference, services: Services) -> None:
         self._ca_certificates = reference.ca_certificates or ""
-        self._versions = versions
-        self._requests = SigningRequests(bucket, bus)
+        self._versions = services.versions
+        self._requests = SigningRequests(services.bucket, services.bus)
 
     def issue(self, order: Order) -> CertifiedKey:
         """The key that waits, with the certificate that was signed for it. See `Issuer.issue`."""
