@@ -29,7 +29,7 @@ _MARKS = {
 
 
 class Answer(Model):
-    """What one check came to. `question` says what is so where there are no findings."""
+    """What one question came to. `question` says what is so where there are no findings."""
 
     question: str
     findings: list[Finding]

@@ -10,43 +10,25 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
-from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
-from mtls_rotation.truststore.expiry import lasts
+from mtls_rotation.pki.certificates import serial, short_subject
+from mtlsctl.findings.survey import SOON, Acceptance, about_secret, about_target, about_truststore, acceptances
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
+from mtlsctl.report import ExitStatus, Finding, Model, Report, worst
 from mtlsctl.show import day, days, moment, shown
 from mtlsctl.stack.survey import Survey, Surveyor
+from mtlsctl.stack.targets import published_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from cryptography import x509
     from rich.console import RenderableType
 
-    from mtlsctl.stack.survey import Domain, SecretState
+    from mtlsctl.stack.survey import SecretState
+    from mtlsctl.stack.targets import Target
 
-# A certificate needs attention this long before its end, or in the last quarter of its life if that is shorter.
-SOON = timedelta(days=7)
-# A rotation that has been under way for longer is stuck: Secrets Manager has tried it several times by then.
-STUCK = timedelta(hours=1)
-# A sync takes seconds, and its queue tries again for minutes: what has not been published for longer will not be.
-UNPUBLISHED = timedelta(minutes=15)
-# How late a scheduled rotation may be: Secrets Manager rotates within a window that may be a day long.
-LATE = timedelta(days=1)
 # One blank between columns: a screen of 80 columns has to do.
 _CLOSE = (0, 1, 0, 0)
-
-
-class Acceptance(Model):
-    """Whether a domain accepts a certificate now.
-
-    Attributes:
-        reason: why it does not, or why that cannot be told; empty if it does.
-    """
-
-    domain: str
-    accepted: bool | None
-    reason: str
 
 
 class SecretStatus(Model):
@@ -205,7 +187,7 @@ def judge(survey: Survey, stack: str, region: str) -> StatusReport:
         region=region,
         at=survey.now,
         secrets=[_secret(it, survey) for it in survey.secrets],
-        domains=[_domain(it, survey) for it in survey.domains],
+        domains=[_domain(it, survey) for it in survey.targets],
         anchors=[
             AnchorStatus(
                 fingerprint_sha256=key,
@@ -216,12 +198,12 @@ def judge(survey: Survey, stack: str, region: str) -> StatusReport:
             )
             for key, it in plan.anchors.items()
         ],
-        published_version=survey.preview.version_id,
+        published_version=published_version(survey.preview) or "",
         sync_would_add=len(plan.added),
         sync_would_remove=len(plan.removed),
         findings=[
             *(finding for it in survey.secrets for finding in about_secret(it, survey)),
-            *(finding for it in survey.domains for finding in about_domain(it, survey)),
+            *(finding for it in survey.targets for finding in about_target(it, survey)),
             *about_truststore(survey),
         ],
     )
@@ -243,150 +225,19 @@ def _secret(it: SecretState, survey: Survey) -> SecretStatus:
         last_rotated=it.last_rotated,
         next_rotation=it.next_rotation,
         stages={version: sorted(labels) for version, labels in it.stages.items()},
-        accepted=list(acceptances(it, survey.domains, survey.now)),
+        accepted=list(acceptances(it, survey)),
     )
 
 
-def _domain(it: Domain, survey: Survey) -> DomainStatus:
+def _domain(it: Target, survey: Survey) -> DomainStatus:
     return DomainStatus(
         name=it.name,
-        state=it.deployed.status if it.deployed else "",
-        truststore_version=it.deployed.version_id if it.deployed else None,
+        state=it.state,
+        truststore_version=it.version_id,
         anchors=None if it.anchors is None else len(it.anchors),
-        up_to_date=_up_to_date(it, survey),
-        warnings=list(it.deployed.warnings) if it.deployed else [],
+        up_to_date=it.runs(survey.preview),
+        warnings=list(it.warnings),
     )
-
-
-def acceptances(it: SecretState, domains: Iterable[Domain], now: datetime) -> Iterator[Acceptance]:
-    """What each domain makes of a secret's certificate, by verifying it against the truststore that the domain runs."""
-    if it.current is None or not it.current.anchors:
-        return
-    certificate = it.current.certificate
-    for domain in domains:
-        if domain.anchors is None:
-            yield Acceptance(domain=domain.name, accepted=None, reason=domain.problem)
-        elif it.kind == "ca":
-            trusted = fingerprint(certificate) in domain.anchors
-            yield Acceptance(
-                domain=domain.name, accepted=trusted, reason="" if trusted else "it is not in the truststore"
-            )
-        else:
-            reasons = domain.verifier(now).refusals(certificate, None, ())
-            yield Acceptance(domain=domain.name, accepted=not reasons, reason="; ".join(reasons))
-
-
-def about_secret(it: SecretState, survey: Survey) -> Iterator[Finding]:
-    """What is wrong with a secret, its rotation and its certificate. Pure."""
-
-    def attention(what: str, remedy: str, runbook: str = "") -> Finding:
-        return Finding(severity=Severity.ATTENTION, subject=it.name, what=what, remedy=remedy, runbook=runbook)
-
-    if it.deleted:
-        yield attention("it is marked for deletion", f"aws secretsmanager restore-secret --secret-id {it.name}")
-        return
-    stuck = it.pending_since is not None and survey.now - it.pending_since > STUCK
-    if it.current is None:
-        if it.pending_since is None or stuck:
-            yield attention("no certificate of its own is filed for AWSCURRENT", f"mtlsctl rotate {it.name} --wait")
-    else:
-        left = it.current.certificate.not_valid_after_utc - survey.now
-        if left < timedelta(0):
-            yield attention("its certificate has expired", f"mtlsctl rotate {it.name} --wait")
-        elif left < attention_before_end(it.current.certificate):
-            yield attention(
-                f"its certificate ends in {left / timedelta(days=1):.1f} days", f"mtlsctl rotate {it.name} --wait"
-            )
-    if not it.rotation_enabled:
-        yield attention("its rotation is switched off", "mtlsctl doctor shows the command", "MTLS-105")
-    if stuck and it.pending_since and it.unsigned:
-        yield attention(
-            f"it has waited since {moment(it.pending_since)} for a certificate that somebody else signs",
-            f"mtlsctl import signed FILE --secret {it.name} --wait hands it in; what is in use stays so until then",
-            "MTLS-207",
-        )
-    elif stuck and it.pending_since:
-        yield attention(
-            f"a rotation has been under way since {moment(it.pending_since)}",
-            f"mtlsctl rotate {it.name} --wait shows what it fails at",
-            "A rotation is stuck",
-        )
-    elif it.rotation_enabled and it.next_rotation and survey.now - it.next_rotation > LATE:
-        yield attention(f"its rotation was due on {moment(it.next_rotation)}", f"mtlsctl rotate {it.name} --wait")
-    for verdict in acceptances(it, survey.domains, survey.now):
-        if verdict.accepted is False:
-            yield attention(
-                f"{verdict.domain} does not accept it: {verdict.reason}",
-                "mtlsctl truststore diff",
-                "The truststore does not follow",
-            )
-        elif verdict.accepted is None:
-            yield Finding(
-                severity=Severity.UNKNOWN,
-                subject=it.name,
-                what=f"whether {verdict.domain} accepts it cannot be told: {verdict.reason}",
-                remedy="mtlsctl doctor",
-            )
-
-
-def about_domain(it: Domain, survey: Survey) -> Iterator[Finding]:
-    """What is wrong with a domain name. Pure."""
-
-    def attention(what: str, remedy: str, runbook: str = "The truststore does not follow") -> Finding:
-        return Finding(severity=Severity.ATTENTION, subject=it.name, what=what, remedy=remedy, runbook=runbook)
-
-    if it.problem:
-        yield attention(it.problem, "Deploy the stack again.", "MTLS-303")
-        return
-    if not _up_to_date(it, survey):
-        yield attention("it does not run the published truststore", "mtlsctl truststore sync --wait")
-    for warning in it.deployed.warnings if it.deployed else ():
-        yield attention(f"API Gateway warns: {warning}", "mtlsctl truststore show")
-
-
-def about_truststore(survey: Survey) -> Iterator[Finding]:
-    """What is wrong with what is, or should be, in the truststore. Pure."""
-
-    def attention(subject: str, what: str, remedy: str, runbook: str = "") -> Finding:
-        return Finding(severity=Severity.ATTENTION, subject=subject, what=what, remedy=remedy, runbook=runbook)
-
-    plan = survey.preview.plan
-    if (stop := survey.preview.stop) and survey.domains:
-        yield attention("truststore", f"the guard {stop.guard}: {stop.found}", stop.remedy, "A guard stopped a publish")
-    current = {key for it in survey.secrets if it.current and not it.deleted for key in it.current.anchors}
-    for key, anchor in plan.anchors.items():
-        left = anchor.certificate.not_valid_after_utc - survey.now
-        # One that only a certificate at AWSPREVIOUS hangs on ends when it is over, as it should.
-        if left < attention_before_end(anchor.certificate) and (lasts(anchor) or key in current):
-            yield attention(
-                f"anchor {key[:8]}… {short_subject(anchor.certificate)}",
-                f"it ends in {left / timedelta(days=1):.1f} days ({'; '.join(map(str, anchor.reasons))})",
-                "Have whoever runs that CA send its successor, or rotate the CA here.",
-            )
-    for key, since in sorted(survey.unpublished_since.items()):
-        if survey.domains and survey.now - since > UNPUBLISHED:
-            yield attention(
-                f"anchor {key[:8]}… {short_subject(plan.anchors[key].certificate)}",
-                f"it is not in the truststore, and should be since {moment(since)}",
-                "mtlsctl truststore sync --wait",
-                "The truststore does not follow",
-            )
-    for out in plan.left_out:
-        if out.rejected:
-            yield attention(
-                f"{out.key}, certificate {out.position}",
-                f"it is not trusted: {out.reason}",
-                "Upload it again as it should be, or take it away.",
-            )
-
-
-def attention_before_end(certificate: x509.Certificate) -> timedelta:
-    """How long before its end a certificate needs attention."""
-    return min(SOON, (certificate.not_valid_after_utc - certificate.not_valid_before_utc) / 4)
-
-
-def _up_to_date(it: Domain, survey: Survey) -> bool:
-    return it.deployed is not None and not it.problem and it.deployed.version_id == survey.preview.version_id
 
 
 def _days_left(certificate: x509.Certificate, now: datetime) -> float:

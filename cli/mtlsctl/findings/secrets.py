@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtlsctl.commands.status import STUCK, about_secret, attention_before_end
 from mtlsctl.findings import DoctorCheck, DoctorContext, attention
+from mtlsctl.findings.survey import (
+    about_secret,
+    attention_before_end,
+    certificate,
+    deletion,
+    is_stuck,
+    overdue,
+    unsigned,
+)
 from mtlsctl.show import moment
 
 if TYPE_CHECKING:
@@ -43,7 +51,7 @@ def _none_is_stuck(context: DoctorContext) -> Iterator[Finding]:
     for secret in context.survey.secrets:
         if secret.unsigned:
             continue  # it waits for somebody else's signature: to begin afresh would not help
-        if secret.pending_since and context.survey.now - secret.pending_since > STUCK:
+        if is_stuck(secret, context.survey):
             pending = next(version for version, labels in secret.stages.items() if "AWSPENDING" in labels)
             yield attention(
                 secret.name,
@@ -56,10 +64,8 @@ def _none_is_stuck(context: DoctorContext) -> Iterator[Finding]:
 
 
 def _certificates_last(context: DoctorContext) -> Iterator[Finding]:
-    """Expiry, and whatever else `status` finds wrong with a secret that no other question here is about."""
-    asked_elsewhere = {"MTLS-105", "A rotation is stuck", "The truststore does not follow"}
     for secret in context.survey.secrets:
-        yield from (it for it in about_secret(secret, context.survey) if it.runbook not in asked_elsewhere)
+        yield from about_secret(secret, context.survey, (deletion, certificate, unsigned, overdue))
 
 
 def _schedules_fit(context: DoctorContext) -> Iterator[Finding]:

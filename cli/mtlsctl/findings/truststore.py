@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtlsctl.commands.status import about_domain, about_secret, about_truststore
 from mtlsctl.findings import DoctorCheck, DoctorContext, attention
 from mtlsctl.findings.secrets import SURVEY
+from mtlsctl.findings.survey import about_secret, about_target, about_truststore, acceptance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 _RULES = ("SyncRequestedRule", "LabelUpdatedRule", "StaticAnchorsRule", "DailyRule")
 
 
-def _domains_follow(context: DoctorContext) -> Iterator[Finding]:
-    for domain in context.survey.domains:
-        yield from about_domain(domain, context.survey)
+def _targets_follow(context: DoctorContext) -> Iterator[Finding]:
+    for target in context.survey.targets:
+        yield from about_target(target, context.survey)
 
 
 def _clients_are_accepted(context: DoctorContext) -> Iterator[Finding]:
     for secret in context.survey.secrets:
-        for finding in about_secret(secret, context.survey):
-            if finding.runbook == "The truststore does not follow":
-                yield finding
+        yield from about_secret(secret, context.survey, (acceptance,))
 
 
 def _anchors_are_well(context: DoctorContext) -> Iterator[Finding]:
@@ -94,7 +92,7 @@ def _bucket_tells_of_changes(context: DoctorContext) -> Iterator[Finding]:
 
 
 CHECKS = (
-    DoctorCheck("every domain runs the published truststore, without warnings", SURVEY, _domains_follow),
+    DoctorCheck("every domain runs the published truststore, without warnings", SURVEY, _targets_follow),
     DoctorCheck("every domain accepts every current certificate", SURVEY, _clients_are_accepted),
     DoctorCheck("every anchor lasts, and everything uploaded is trusted", SURVEY, _anchors_are_well),
     DoctorCheck("the gateway can be reached by its domain name only", ("apigateway:GET",), _default_endpoint_is_off),

@@ -1,4 +1,4 @@
-"""What is there, without reading a secret: the stack's secrets and labels, public certificates, truststores, domains.
+"""What is there, without reading a secret: the stack's secrets and labels, public certificates, truststores, targets.
 
 Certificates come from the bucket, where rotation files each public one. Whoever runs this needs no permission to read
 a private key.
@@ -15,11 +15,9 @@ from cryptography import x509
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 from mtls_rotation.contract.tags import KIND_TAG, STACK_TAG
-from mtls_rotation.errors import UnusableDomainError
-from mtls_rotation.pki import bundles
-from mtls_rotation.pki.verification import Verifier
 from mtls_rotation.timing import utc_now
 from mtls_rotation.truststore.plan import Why
+from mtlsctl.stack.targets import targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,10 +25,10 @@ if TYPE_CHECKING:
 
     from mypy_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
-    from mtls_rotation.targets.api import Deployed
     from mtls_rotation.truststore.plan import Plan
     from mtls_rotation.truststore.sync import Preview
     from mtlsctl.stack.deployment import Deployment
+    from mtlsctl.stack.targets import Target
 
 type _Key = layout.IssuedKey | layout.OutsideKey
 # (secret name, version id) → the keys under which its certificate is filed, as they are and as they read.
@@ -81,28 +79,6 @@ class SecretState:
     unsigned: bool = False
 
 
-@dataclass(frozen=True)
-class Domain:
-    """A custom domain name, what it runs, and the anchors in that.
-
-    Attributes:
-        deployed: None if there is no such domain, or it has no mutual TLS.
-        anchors: by fingerprint; None where the object version that it runs cannot be had.
-    """
-
-    name: str
-    deployed: Deployed | None
-    problem: str
-    anchors: Mapping[str, x509.Certificate] | None
-    _verifiers: dict[datetime, Verifier] = field(default_factory=dict, repr=False, compare=False)
-
-    def verifier(self, now: datetime) -> Verifier:
-        """What judges certificates by its anchors. Kept, as to read those takes longer than to judge a certificate."""
-        if now not in self._verifiers:
-            self._verifiers[now] = Verifier((self.anchors or {}).values(), now)
-        return self._verifiers[now]
-
-
 @dataclass(frozen=True, slots=True)
 class Survey:
     """All of it at one moment.
@@ -114,7 +90,7 @@ class Survey:
 
     now: datetime
     secrets: tuple[SecretState, ...]
-    domains: tuple[Domain, ...]
+    targets: tuple[Target, ...]
     preview: Preview
     unpublished_since: Mapping[str, datetime] = field(default_factory=dict)
 
@@ -139,7 +115,7 @@ class Surveyor:
         return Survey(
             now=utc_now(),
             secrets=tuple(sorted((it for it in secrets if it), key=lambda it: (it.kind != "ca", it.name))),
-            domains=self.domains(),
+            targets=targets_of(self._deployment),
             preview=preview,
             unpublished_since=self._unpublished_since(preview.plan),
         )
@@ -163,24 +139,6 @@ class Surveyor:
             for key in (key for name, key in uploads if name == entry.key):
                 since[key] = min(entry.modified, since.get(key, entry.modified))
         return since
-
-    def domains(self) -> tuple[Domain, ...]:
-        """Every domain of the stack."""
-        return tuple(self._domain(it.name) for it in self._deployment.assembly.domains)
-
-    def _domain(self, name: str) -> Domain:
-        (target,) = (it for it in self._deployment.assembly.domains if it.name == name)
-        try:
-            deployed = target.deployed()
-        except UnusableDomainError as error:
-            return Domain(name, None, error.found, None)
-        if deployed is None:
-            return Domain(name, None, "no such domain name", None)
-        if deployed.uri != self._bucket.truststore_uri:
-            return Domain(name, deployed, f"runs {deployed.uri}, which is not the stack's truststore", None)
-        stored = self._bucket.read(layout.TRUSTSTORE, deployed.version_id)
-        anchors = bundles.certificates(stored.body) if stored else None
-        return Domain(name, deployed, "" if stored else "runs an object version that is gone", anchors)
 
     def _filed(self) -> _Filed:
         found: dict[tuple[str, str], list[tuple[str, _Key]]] = {}

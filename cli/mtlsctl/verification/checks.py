@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mtls_rotation.contract.secret import Endpoint
     from mtls_rotation.revocation.register import Register
     from mtlsctl.stack.material import Material
-    from mtlsctl.stack.survey import Domain
+    from mtlsctl.stack.targets import Target
     from mtlsctl.verification.probe import ProbeResult
 
 # Where a certificate is filed that no gateway of ours is to trust.
@@ -62,7 +62,7 @@ class Evidence:
     Attributes:
         public_key: of the private key that the secret holds or names; in words, why it cannot be had.
         filed: what the bucket holds for this version, by the anchor that it is filed under, or `OUTSIDE`.
-        domains: the stack's; none where its truststore is not to hold the anchor.
+        targets: the stack's; none where its truststore is not to hold the anchor.
         register: the revocation list; None if there is none.
         by_own_ca: whether a CA secret of the stack holds, or held, the CA that has signed the certificate.
         crl: of the CA that has signed the certificate; None if there is none.
@@ -75,7 +75,7 @@ class Evidence:
     material: Material
     public_key: CertificatePublicKeyTypes | str
     filed: Mapping[str, x509.Certificate]
-    domains: tuple[Domain, ...]
+    targets: tuple[Target, ...]
     register: Register | None
     by_own_ca: bool
     crl: x509.CertificateRevocationList | None
@@ -174,34 +174,32 @@ def _prefix(anchor: str) -> str:
     return f"issued/{anchor[:8]}…" if anchor else "outside/"
 
 
-def _domains(seen: Evidence) -> Iterator[Check]:
-    for domain in seen.domains:
-        yield _acceptance(domain, seen)
-        yield _state(domain)
+def _targets(seen: Evidence) -> Iterator[Check]:
+    for target in seen.targets:
+        yield _acceptance(target, seen)
+        yield _state(target)
 
 
-def _acceptance(domain: Domain, seen: Evidence) -> Check:
-    """By what the domain runs, which may be older or newer than what is published."""
-    name = f"trusted by {domain.name}"
-    if domain.anchors is None:
-        return Check(name=name, result=Result.UNKNOWN, reason=domain.problem)
-    held, version = seen.material, (domain.deployed.version_id if domain.deployed else "") or ""
-    lacking = [it for it in held.authorities if fingerprint(it) not in domain.anchors]
-    reasons = [
-        f"its truststore (version {version[:8]}) lacks {short_subject(it)} {fingerprint(it)[:8]}…" for it in lacking
-    ]
+def _acceptance(target: Target, seen: Evidence) -> Check:
+    """By what the target runs, which may be older or newer than what is published."""
+    name = f"trusted by {target.name}"
+    if target.anchors is None:
+        return Check(name=name, result=Result.UNKNOWN, reason=target.problem)
+    held, version = seen.material, (target.version_id or "")[:8]
+    lacking = [it for it in held.authorities if fingerprint(it) not in target.anchors]
+    reasons = [f"its truststore (version {version}) lacks {short_subject(it)} {fingerprint(it)[:8]}…" for it in lacking]
     if not reasons and not seen.is_authority:
-        reasons = refusals(held.certificate, None, (), domain.anchors.values(), seen.now)
-    return _judged(name, reasons, f"by the truststore that it runs, version {version[:8]}")
+        reasons = refusals(held.certificate, None, (), target.anchors.values(), seen.now)
+    return _judged(name, reasons, f"by the truststore that it runs, version {version}")
 
 
-def _state(domain: Domain) -> Check:
-    name = f"state of {domain.name}"
-    if domain.deployed is None:
-        return Check(name=name, result=Result.FAILED, reason=domain.problem)
-    if not domain.deployed.settled:
-        return Check(name=name, result=Result.UNKNOWN, reason=f"{domain.deployed.status}: an update is under way")
-    return Check(name=name, result=Result.OK, reason=domain.deployed.status)
+def _state(target: Target) -> Check:
+    name = f"state of {target.name}"
+    if not target.exists:
+        return Check(name=name, result=Result.FAILED, reason=target.problem)
+    if not target.settled:
+        return Check(name=name, result=Result.UNKNOWN, reason=f"{target.state}: an update is under way")
+    return Check(name=name, result=Result.OK, reason=target.state)
 
 
 def _revocation(seen: Evidence) -> Iterator[Check]:
@@ -297,7 +295,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Check]], ...] = (
     _chain,
     _stored_facts,
     _filed,
-    _domains,
+    _targets,
     _revocation,
     _crl,
     _endpoint,

@@ -1,4 +1,4 @@
-"""Gathers what `checks` judge by: the secret's value, what is filed and published, the domains, a real request."""
+"""Gathers what `checks` judge by: the secret's value, what is filed and published, the targets, a real request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.timing import utc_now
 from mtlsctl.stack import authorities
-from mtlsctl.stack.survey import Surveyor
+from mtlsctl.stack.targets import targets_of
 from mtlsctl.verification.checks import OUTSIDE, Evidence
 from mtlsctl.verification.probe import probe
 
@@ -40,7 +40,7 @@ def gather(deployment: Deployment, material: Material, label: Label, endpoint: E
         material=material,
         public_key=public_key,
         filed=dict(_filed(deployment, material)),
-        domains=Surveyor(deployment).domains() if material.secret.gateway_trusts else (),
+        targets=targets_of(deployment) if material.secret.gateway_trusts else (),
         register=_register(deployment),
         by_own_ca=authorities.secret_of(bucket, fingerprint(material.issuing)) is not None,
         crl=crl.parse(stored.body) if stored else None,

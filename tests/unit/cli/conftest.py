@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
-from mtls_rotation.targets.api import Deployed
 from mtls_rotation.truststore.plan import Anchor, Plan, Reason, Why
 from mtls_rotation.truststore.sync import Preview
-from mtlsctl.stack.survey import Domain, Filed, SecretState, Survey
+from mtlsctl.stack.survey import Filed, SecretState, Survey
+from mtlsctl.stack.targets import Target
 from tests.kit.builders import NOW, leaf, root
 
 PUBLISHED = "v2"
@@ -49,14 +49,14 @@ def surveyed(client: CertifiedKey) -> SecretState:
 
 
 @pytest.fixture
-def domain(authority: CertifiedKey) -> Domain:
+def target(authority: CertifiedKey) -> Target:
     """A domain that runs what is published."""
-    deployed = Deployed("api.example.com", "s3://bucket/truststore.pem", PUBLISHED, True, "AVAILABLE")
-    return Domain("api.example.com", deployed, "", {fingerprint(authority.certificate): authority.certificate})
+    anchors = {fingerprint(authority.certificate): authority.certificate}
+    return Target("api.example.com", version_id=PUBLISHED, state="AVAILABLE", anchors=anchors)
 
 
 @pytest.fixture
-def survey(surveyed: SecretState, domain: Domain, authority: CertifiedKey) -> Survey:
+def survey(surveyed: SecretState, target: Target, authority: CertifiedKey) -> Survey:
     """A stack that is well."""
     key = fingerprint(authority.certificate)
     plan = Plan(
@@ -67,7 +67,7 @@ def survey(surveyed: SecretState, domain: Domain, authority: CertifiedKey) -> Su
         unused_since={},
     )
     preview = Preview(plan, None, PUBLISHED, {key: authority.certificate})
-    return Survey(now=NOW, secrets=(surveyed,), domains=(domain,), preview=preview)
+    return Survey(now=NOW, secrets=(surveyed,), targets=(target,), preview=preview)
 
 
 def spoiled(survey: Survey, **changes: Any) -> Survey:

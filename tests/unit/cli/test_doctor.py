@@ -51,6 +51,16 @@ def test_a_rotation_that_is_stuck_is_found_with_the_way_to_begin_afresh(survey: 
     assert asked("no rotation is stuck", PartialContext(survey)) == []
 
 
+def test_what_a_domain_accepts_is_unknown_where_its_truststore_cannot_be_had(survey: Survey) -> None:
+    gone = replace(survey.targets[0], anchors=None, problem="runs an object version that is gone")
+    context = PartialContext(replace(survey, targets=(gone,)))
+
+    (finding,) = asked("every domain accepts every current certificate", context)
+
+    assert (finding.severity, finding.subject) == (Severity.UNKNOWN, "s/client")
+    assert asked("every certificate is there and lasts", context) == []
+
+
 def test_a_schedule_that_comes_after_the_end_is_found(survey: Survey) -> None:
     late = spoiled(survey, next_rotation=NOW + timedelta(days=29))
 

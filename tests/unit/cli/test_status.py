@@ -89,8 +89,8 @@ def test_a_certificate_near_its_end_needs_attention(
 
 def test_a_domain_that_lacks_the_anchor_does_not_accept_the_certificate(survey: Survey) -> None:
     stranger = root("Stranger").certificate
-    (domain,) = survey.domains
-    lacking = replace(survey, domains=(replace(domain, anchors={fingerprint(stranger): stranger}),))
+    (target,) = survey.targets
+    lacking = replace(survey, targets=(replace(target, anchors={fingerprint(stranger): stranger}),))
 
     report = judged(lacking)
 
@@ -116,8 +116,8 @@ def test_a_certificate_for_servers_elsewhere_is_asked_of_no_domain(survey: Surve
     current = survey.secrets[0].current
     assert current
     outside = spoiled(survey, current=replace(current, anchors=frozenset()))
-    (domain,) = outside.domains
-    report = judged(replace(outside, domains=(replace(domain, anchors={}),)))
+    (target,) = outside.targets
+    report = judged(replace(outside, targets=(replace(target, anchors={}),)))
 
     assert (report.secrets[0].accepted, report.findings) == ([], [])
 
@@ -125,10 +125,10 @@ def test_a_certificate_for_servers_elsewhere_is_asked_of_no_domain(survey: Surve
 def test_a_ca_is_accepted_if_it_is_in_the_truststore_itself(survey: Survey, authority: CertifiedKey) -> None:
     filed = Filed(authority.certificate, frozenset({fingerprint(authority.certificate)}))
     ca = spoiled(survey, kind="ca", tagged_as_ca=True, current=filed)
-    (domain,) = ca.domains
+    (target,) = ca.targets
 
     def verdicts(anchors: dict[str, x509.Certificate]) -> list[bool | None]:
-        report = judged(replace(ca, domains=(replace(domain, anchors=anchors),)))
+        report = judged(replace(ca, targets=(replace(target, anchors=anchors),)))
         return [it.accepted for it in report.secrets[0].accepted]
 
     successor = root().certificate  # of the same name: the truststore has to hold this very one
@@ -137,22 +137,22 @@ def test_a_ca_is_accepted_if_it_is_in_the_truststore_itself(survey: Survey, auth
 
 
 def test_a_domain_with_a_problem_is_not_up_to_date_whatever_version_it_names(survey: Survey) -> None:
-    (domain,) = survey.domains
-    report = judged(replace(survey, domains=(replace(domain, problem="runs s3://other/truststore.pem"),)))
+    (target,) = survey.targets
+    report = judged(replace(survey, targets=(replace(target, problem="runs s3://other/truststore.pem"),)))
 
     assert [it.up_to_date for it in report.domains] == [False]
 
 
 def test_a_guard_needs_no_attention_where_there_is_no_gateway(survey: Survey) -> None:
     stop = Stop(Guard.DROPS_TOO_MANY, "60% less", "force it")
-    report = judged(replace(survey, domains=(), preview=replace(survey.preview, stop=stop)))
+    report = judged(replace(survey, targets=(), preview=replace(survey.preview, stop=stop)))
 
     assert report.exit_status is ExitStatus.OK
 
 
 def test_a_domain_whose_truststore_cannot_be_had_is_not_guessed_about(survey: Survey) -> None:
-    (domain,) = survey.domains
-    gone = replace(survey, domains=(replace(domain, anchors=None, problem="runs an object version that is gone"),))
+    (target,) = survey.targets
+    gone = replace(survey, targets=(replace(target, anchors=None, problem="runs an object version that is gone"),))
 
     report = judged(gone)
 
@@ -161,11 +161,10 @@ def test_a_domain_whose_truststore_cannot_be_had_is_not_guessed_about(survey: Su
 
 
 def test_a_domain_that_runs_an_older_truststore_or_warns_needs_attention(survey: Survey) -> None:
-    (domain,) = survey.domains
-    assert domain.deployed
-    behind = replace(domain, deployed=replace(domain.deployed, version_id="v1", warnings=("certificate expired",)))
+    (target,) = survey.targets
+    behind = replace(target, version_id="v1", warnings=("certificate expired",))
 
-    assert whats(judged(replace(survey, domains=(behind,)))) == [
+    assert whats(judged(replace(survey, targets=(behind,)))) == [
         "it does not run the published truststore",
         "API Gateway warns: certificate expired",
     ]
@@ -192,7 +191,7 @@ def test_an_anchor_that_is_not_published_for_long_needs_attention(
     lagging = replace(survey, unpublished_since=since)
 
     assert any("it is not in the truststore" in it for it in whats(judged(lagging))) == told
-    assert whats(judged(replace(lagging, domains=()))) == []
+    assert whats(judged(replace(lagging, targets=()))) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from mtls_rotation.pki.certificates import fingerprint
-from mtls_rotation.targets.api import Deployed
 from mtls_rotation.truststore.guards import Guard, Stop
 from mtls_rotation.truststore.plan import Anchor, LeftOut, Reason, Why
 from mtlsctl.commands.truststore.diff import judge as differ
@@ -17,7 +16,8 @@ from mtlsctl.commands.truststore.show import judge as show_of
 from mtlsctl.commands.truststore.sync import what_remains
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.report import ExitStatus
-from mtlsctl.stack.survey import Domain, Survey
+from mtlsctl.stack.survey import Survey
+from mtlsctl.stack.targets import Target
 from tests.kit import builders
 from tests.kit.builders import NOW
 
@@ -40,45 +40,43 @@ def leaving(survey: Survey) -> Survey:
     out = LeftOut("anchors/managed/p.pem", 1, "CN=Partner", KEY, "nothing live hangs on it")
     plan = replace(survey.preview.plan, removed=frozenset({KEY}), left_out=(out,))
     deployed = {**survey.preview.deployed, KEY: PARTNER}
-    domain = replace(survey.domains[0], anchors=deployed)
-    return replace(survey, domains=(domain,), preview=replace(survey.preview, plan=plan, deployed=deployed))
+    domain = replace(survey.targets[0], anchors=deployed)
+    return replace(survey, targets=(domain,), preview=replace(survey.preview, plan=plan, deployed=deployed))
 
 
-def running(survey: Survey, **changes: object) -> Domain:
-    deployed = survey.domains[0].deployed
-    assert deployed
-    return replace(survey.domains[0], deployed=replace(deployed, **changes))  # type: ignore[arg-type]
+def running(survey: Survey, **changes: object) -> Target:
+    return replace(survey.targets[0], **changes)  # type: ignore[arg-type]
 
 
 def test_what_is_at_rest_has_nothing_to_do(survey: Survey) -> None:
-    assert differ(survey.domains, survey.preview, NOW).exit_status is ExitStatus.OK
-    assert plan_of(survey.domains, survey.preview, NOW).updates == []
-    assert show_of(survey.domains, survey.preview.plan, NOW).exit_status is ExitStatus.OK
-    assert what_remains(survey.preview, survey.domains) == ""
+    assert differ(survey.targets, survey.preview, NOW).exit_status is ExitStatus.OK
+    assert plan_of(survey.targets, survey.preview, NOW).updates == []
+    assert show_of(survey.targets, survey.preview.plan, NOW).exit_status is ExitStatus.OK
+    assert what_remains(survey.preview, survey.targets) == ""
 
 
 def test_an_upload_is_added_by_a_sync_and_every_domain_told(uploaded: Survey) -> None:
-    report = plan_of(uploaded.domains, uploaded.preview, NOW)
-    _, published = differ(uploaded.domains, uploaded.preview, NOW).differences
+    report = plan_of(uploaded.targets, uploaded.preview, NOW)
+    _, published = differ(uploaded.targets, uploaded.preview, NOW).differences
 
     assert [it.why for it in report.added] == ["uploaded in anchors/static/p.pem"]
     assert report.updates == ["api.example.com"]
     assert ([it.subject for it in published.added], published.removed) == (["CN=Partner"], [])
-    assert what_remains(uploaded.preview, uploaded.domains) == "a change is not published yet"
+    assert what_remains(uploaded.preview, uploaded.targets) == "a change is not published yet"
 
 
 def test_what_nothing_holds_any_more_is_shown_as_going_with_the_reason(leaving: Survey) -> None:
-    (domain,) = show_of(leaving.domains, leaving.preview.plan, NOW).domains
+    (domain,) = show_of(leaving.targets, leaving.preview.plan, NOW).domains
     (line,) = [it for it in domain.anchors or [] if it.goes]
 
     assert line.why == "it goes: nothing live hangs on it"
-    assert [it.fingerprint_sha256 for it in plan_of(leaving.domains, leaving.preview, NOW).removed] == [KEY]
+    assert [it.fingerprint_sha256 for it in plan_of(leaving.targets, leaving.preview, NOW).removed] == [KEY]
 
 
 def test_a_guard_is_what_a_plan_needs_attention_for(leaving: Survey) -> None:
     stopped = replace(leaving.preview, stop=Stop(Guard.DROPS_TOO_MANY, "1 of 2 anchors dropped at once", "Look."))
 
-    report = plan_of(leaving.domains, stopped, NOW)
+    report = plan_of(leaving.targets, stopped, NOW)
 
     assert report.exit_status is ExitStatus.ATTENTION
     assert report.stop
@@ -86,7 +84,7 @@ def test_a_guard_is_what_a_plan_needs_attention_for(leaving: Survey) -> None:
 
 
 def test_a_domain_that_is_behind_or_settling_is_waited_for(survey: Survey) -> None:
-    behind, settling = running(survey, version_id="v1"), running(survey, settled=False, status="UPDATING")
+    behind, settling = running(survey, version_id="v1"), running(survey, settled=False, state="UPDATING")
 
     assert what_remains(survey.preview, [behind]) == "api.example.com does not run version v2 yet"
     assert what_remains(survey.preview, [settling]) == "api.example.com is UPDATING"
@@ -103,8 +101,8 @@ def test_a_truststore_that_cannot_be_had_could_not_be_told(survey: Survey) -> No
 
 def test_warnings_expired_anchors_and_missing_domains_need_attention(survey: Survey) -> None:
     warned = running(survey, warnings=("a certificate is about to expire",))
-    expired = replace(survey.domains[0], anchors={KEY: builders.foreign(not_after=NOW)})
-    missing = Domain("api.example.com", None, "no such domain name", None)
+    expired = replace(survey.targets[0], anchors={KEY: builders.foreign(not_after=NOW)})
+    missing = Target("api.example.com", exists=False, problem="no such domain name")
 
     for domain in (warned, missing):
         assert show_of([domain], survey.preview.plan, NOW).exit_status is ExitStatus.ATTENTION
@@ -119,6 +117,6 @@ def test_a_stack_without_a_gateway_has_no_domain_to_show() -> None:
 
 
 def test_a_domain_is_chosen_by_name(survey: Survey) -> None:
-    other = Domain("other.example.com", Deployed("other.example.com", "s3://b/t", "v"), "", {})
+    other = Target("other.example.com", anchors={})
 
-    assert chosen([*survey.domains, other], "other.example.com") == [other]
+    assert chosen([*survey.targets, other], "other.example.com") == [other]

@@ -19,12 +19,11 @@ from mtls_rotation.pki.certificates import CertifiedKey, fingerprint, serial
 from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.notices import Notice
 from mtls_rotation.revocation.register import Register, Source
-from mtls_rotation.targets.api import Deployed
 from mtlsctl.commands.verify import VerifyReport, choose_endpoint, judge
 from mtlsctl.errors import InvalidInputError, NoCertificateError
 from mtlsctl.report import ExitStatus
 from mtlsctl.stack.material import Label, read
-from mtlsctl.stack.survey import Domain
+from mtlsctl.stack.targets import Target
 from mtlsctl.verification.checks import OUTSIDE, Evidence, Result
 from mtlsctl.verification.probe import Outcome, ProbeResult
 from tests.kit import builders
@@ -41,7 +40,7 @@ def stored(value: str) -> SecretVersion:
 
 
 @pytest.fixture
-def seen(authority: CertifiedKey, client: CertifiedKey, domain: Domain) -> Evidence:
+def seen(authority: CertifiedKey, client: CertifiedKey, target: Target) -> Evidence:
     """A client certificate that does its work."""
     anchor = fingerprint(authority.certificate)
     made = crl.parse(crl.build(authority.certificate, authority.key, (), None, NOW, timedelta(days=7)))
@@ -51,7 +50,7 @@ def seen(authority: CertifiedKey, client: CertifiedKey, domain: Domain) -> Evide
         material=read(stored(builders.issued_value(builders.client_definition(), client))),
         public_key=client.key.public_key(),
         filed={anchor: client.certificate},
-        domains=(domain,),
+        targets=(target,),
         register=Register(),
         by_own_ca=True,
         crl=made,
@@ -126,17 +125,17 @@ def test_a_revoked_certificate_is_found_on_the_list_and_a_crl_that_lacks_it_is_b
     assert failed(report)["CRL of CN=Test CA"] == "it does not list the certificate, and the revocation list does"
 
 
-def test_a_truststore_is_judged_by_what_the_domain_runs(seen: Evidence, domain: Domain) -> None:
-    lacking = replace(domain, anchors={})
-    gone = replace(domain, anchors=None, problem="runs an object version that is gone")
-    updating = replace(domain, deployed=Deployed(domain.name, "s3://b/t", "v2", False, "UPDATING"))
-    missing = Domain(domain.name, None, "no such domain name", None)
+def test_a_truststore_is_judged_by_what_the_domain_runs(seen: Evidence, target: Target) -> None:
+    lacking = replace(target, anchors={})
+    gone = replace(target, anchors=None, problem="runs an object version that is gone")
+    updating = replace(target, settled=False, state="UPDATING")
+    missing = Target(target.name, exists=False, problem="no such domain name")
 
-    def of(it: Domain) -> tuple[ExitStatus, dict[str, str]]:
-        report = judge(replace(seen, domains=(it,)))
+    def of(it: Target) -> tuple[ExitStatus, dict[str, str]]:
+        report = judge(replace(seen, targets=(it,)))
         return report.exit_status, failed(report)
 
-    trusted, state = f"trusted by {domain.name}", f"state of {domain.name}"
+    trusted, state = f"trusted by {target.name}", f"state of {target.name}"
     status, reasons = of(lacking)
     assert (status, list(reasons)) == (ExitStatus.ATTENTION, [trusted])
     assert "lacks CN=Test CA" in reasons[trusted]
@@ -179,10 +178,10 @@ def test_a_certificate_that_no_gateway_of_ours_trusts_is_filed_outside(seen: Evi
     definition = builders.client_definition(trusted_by_gateway=False)
     material = read(stored(builders.issued_value(definition, client)))
 
-    report = judge(replace(seen, material=material, domains=(), filed={OUTSIDE: client.certificate}))
+    report = judge(replace(seen, material=material, targets=(), filed={OUTSIDE: client.certificate}))
 
     assert failed(report) == {}
-    assert failed(judge(replace(seen, material=material, domains=()))).keys() == {"filed in the bucket"}
+    assert failed(judge(replace(seen, material=material, targets=()))).keys() == {"filed in the bucket"}
 
 
 def test_a_ca_is_neither_revoked_nor_tried_and_has_a_crl_once_it_is_current(

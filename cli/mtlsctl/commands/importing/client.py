@@ -41,6 +41,7 @@ from mtlsctl.provisioning.secret import make, undone_on_failure
 from mtlsctl.report import ExitStatus, Report
 from mtlsctl.show import line, moment
 from mtlsctl.stack import authorities
+from mtlsctl.stack.targets import look_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -357,12 +358,9 @@ def _trust(context: CommandContext, issued: CertifiedKey, name: str, timeout: fl
     trusting: dict[str, bool] = {}
 
     def what_is_left() -> str:
-        for domain in assembly.domains:
-            deployed = domain.deployed()
-            if deployed is None:
-                continue  # a domain that is not there lacks nothing
-            stored = assembly.bucket.read(layout.TRUSTSTORE, deployed.version_id) if deployed.settled else None
-            trusting[domain.name] = stored is not None and anchors <= bundles.fingerprints(stored.body)
+        for target in (look_at(it, assembly.bucket) for it in assembly.domains):
+            if target.exists:  # one that is not there lacks nothing
+                trusting[target.name] = target.settled and anchors <= (target.anchors or {}).keys()
         return ", ".join(f"{domain} does not trust it yet" for domain, trusts in trusting.items() if not trusts)
 
     if what_is_left():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, override
 
+from pydantic import Field
 from rich.text import Text
 
 from mtls_rotation.timing import utc_now
-from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, changed_lines, short, version_of
+from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, changed_lines, short
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Model, Report
-from mtlsctl.stack.survey import Surveyor
+from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.truststore.plan import Plan
     from mtls_rotation.truststore.sync import Preview
-    from mtlsctl.stack.survey import Domain
+    from mtlsctl.stack.targets import Target
 
 
 class Difference(Model):
@@ -44,12 +45,13 @@ class Difference(Model):
     added: list[AnchorLine]
     removed: list[AnchorLine]
     unknown: str = ""
+    # Whether it is that very version, where the other has one. Not in the JSON, where both versions stand.
+    up_to_date: bool = Field(default=True, exclude=True)
 
     @property
     def differs(self) -> bool:
         """Whether the two are not the same. A domain may run another version with the same certificates."""
-        other_version = self.against_version is not None and self.version != self.against_version
-        return bool(self.added or self.removed) or (other_version and not self.unknown)
+        return bool(self.added or self.removed) or not (self.up_to_date or self.unknown)
 
     def render(self) -> Iterable[RenderableType]:
         """What a person is shown."""
@@ -89,16 +91,16 @@ def diff(context: CommandContext) -> DiffReport:
     """
     with context.doing("looking"):
         preview = context.deployment.assembly.sync.preview()
-        return judge(Surveyor(context.deployment).domains(), preview, utc_now())
+        return judge(targets_of(context.deployment), preview, utc_now())
 
 
-def judge(domains: Iterable[Domain], preview: Preview, now: datetime) -> DiffReport:
+def judge(targets: Iterable[Target], preview: Preview, now: datetime) -> DiffReport:
     """Make the report of what was seen. Pure."""
-    plan, published = preview.plan, preview.version_id or None
+    plan, published = preview.plan, published_version(preview)
     planned = {key: it.certificate for key, it in plan.anchors.items()}
     return DiffReport(
         differences=[
-            *(_running(it, preview, now) for it in domains),
+            *(_running(it, preview, now) for it in targets),
             Difference(
                 name="published",
                 version=published,
@@ -110,15 +112,16 @@ def judge(domains: Iterable[Domain], preview: Preview, now: datetime) -> DiffRep
     )
 
 
-def _running(domain: Domain, preview: Preview, now: datetime) -> Difference:
-    known = domain.anchors is not None
-    changes = _changes(domain.anchors or {}, preview.deployed, preview.plan, now) if known else _NONE
+def _running(target: Target, preview: Preview, now: datetime) -> Difference:
+    known, published = target.anchors is not None, published_version(preview)
+    changes = _changes(target.anchors or {}, preview.deployed, preview.plan, now) if known else _NONE
     return Difference(
-        name=domain.name,
-        version=version_of(domain),
+        name=target.name,
+        version=target.version_id,
         against="published",
-        against_version=preview.version_id or None,
-        unknown="" if known else domain.problem,
+        against_version=published,
+        up_to_date=published is None or target.runs(preview),
+        unknown="" if known else target.problem,
         **changes,
     )
 

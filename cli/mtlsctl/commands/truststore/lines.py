@@ -1,4 +1,4 @@
-"""A truststore's certificates as lines of a report, and what all these commands say of guards and domains."""
+"""A truststore's certificates as lines of a report, and what all these commands say of guards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from mtls_rotation.truststore.guards import Stop
     from mtls_rotation.truststore.plan import Plan
-    from mtlsctl.stack.survey import Domain
 
 # Days left from which on an anchor's end is shown in red.
 _SOON = 7
@@ -109,11 +108,6 @@ def changed_lines(added: Iterable[AnchorLine], removed: Iterable[AnchorLine]) ->
     for sign, style, lines in (("-", "red", removed), ("+", "green", added)):
         for it in lines:
             yield Text(f"{sign} {it.fingerprint_sha256[:8]}… {it.subject} ({it.why})", style=style)
-
-
-def version_of(domain: Domain) -> str | None:
-    """The object version that a domain runs; None if it names none."""
-    return domain.deployed.version_id if domain.deployed else None
 
 
 def short(version: str | None) -> str:

@@ -17,11 +17,10 @@ from mtlsctl.commands.truststore.lines import (
     anchors_table,
     changed_lines,
     short,
-    version_of,
 )
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Model, Report
-from mtlsctl.stack.survey import Surveyor
+from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtls_rotation.truststore.sync import Preview
-    from mtlsctl.stack.survey import Domain
+    from mtlsctl.stack.targets import Target
 
 
 class LeftOutLine(Model):
@@ -110,16 +109,16 @@ def plan(
     """
     with context.doing("looking"):
         preview = context.deployment.assembly.sync.preview(force=force)
-        return judge(Surveyor(context.deployment).domains(), preview, utc_now())
+        return judge(targets_of(context.deployment), preview, utc_now())
 
 
-def judge(domains: Iterable[Domain], preview: Preview, now: datetime) -> PlanReport:
+def judge(targets: Iterable[Target], preview: Preview, now: datetime) -> PlanReport:
     """Make the report of what was seen. Pure."""
     decided = preview.plan
     certificates = {key: it.certificate for key, it in decided.anchors.items()}
     changes = bool(decided.added or decided.removed)
     return PlanReport(
-        published_version=preview.version_id or None,
+        published_version=published_version(preview),
         anchors=anchor_lines(certificates, decided, now),
         added=anchor_lines({key: certificates[key] for key in decided.added}, decided, now),
         removed=anchor_lines({key: preview.deployed[key] for key in decided.removed}, decided, now),
@@ -134,6 +133,6 @@ def judge(domains: Iterable[Domain], preview: Preview, now: datetime) -> PlanRep
             )
             for it in decided.left_out
         ],
-        updates=[it.name for it in domains if it.deployed and (changes or version_of(it) != preview.version_id)],
+        updates=[it.name for it in targets if it.exists and (changes or not it.runs(preview))],
         stop=StopLine.of(preview.stop),
     )

@@ -8,12 +8,12 @@ import typer
 from rich.text import Text
 
 from mtls_rotation.timing import utc_now
-from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, anchors_table, short, version_of
+from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, anchors_table, short
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
 from mtlsctl.show import shown
-from mtlsctl.stack.survey import Surveyor
+from mtlsctl.stack.targets import targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtls_rotation.truststore.plan import Plan
-    from mtlsctl.stack.survey import Domain
+    from mtlsctl.stack.targets import Target
 
 
 class DomainAnchors(Model):
@@ -73,57 +73,57 @@ def show(
     Exit status: 0 all well, 1 something needs attention, 2 it could not be told.
     """
     with context.doing("looking"):
-        domains = chosen(Surveyor(context.deployment).domains(), domain)
-        return judge(domains, context.deployment.assembly.sync.preview().plan, utc_now())
+        targets = chosen(targets_of(context.deployment), domain)
+        return judge(targets, context.deployment.assembly.sync.preview().plan, utc_now())
 
 
-def chosen(domains: Sequence[Domain], name: str | None) -> list[Domain]:
+def chosen(targets: Sequence[Target], name: str | None) -> list[Target]:
     """Those that were asked for.
 
     Raises:
         InvalidInputError: it is none of the stack's.
     """
-    found = [it for it in domains if name in {None, it.name}]
+    found = [it for it in targets if name in {None, it.name}]
     if name is not None and not found:
         raise InvalidInputError(
             where="--domain",
             found=repr(name),
-            expected=f"one of {', '.join(it.name for it in domains)}" if domains else "a stack with a gateway",
+            expected=f"one of {', '.join(it.name for it in targets)}" if targets else "a stack with a gateway",
             remedy="Leave it out to see all of them.",
         )
     return found
 
 
-def judge(domains: Iterable[Domain], plan: Plan, now: datetime) -> ShowReport:
+def judge(targets: Iterable[Target], plan: Plan, now: datetime) -> ShowReport:
     """Make the report of what was seen. Pure."""
-    domains = list(domains)
+    targets = list(targets)
     return ShowReport(
         domains=[
             DomainAnchors(
                 name=it.name,
-                state=it.deployed.status if it.deployed else "",
-                truststore_version=version_of(it),
+                state=it.state,
+                truststore_version=it.version_id,
                 anchors=None if it.anchors is None else anchor_lines(it.anchors, plan, now),
-                warnings=list(it.deployed.warnings) if it.deployed else [],
+                warnings=list(it.warnings),
             )
-            for it in domains
+            for it in targets
         ],
-        findings=[finding for it in domains for finding in _about(it, now)],
+        findings=[finding for it in targets for finding in _about(it, now)],
     )
 
 
-def _about(domain: Domain, now: datetime) -> Iterator[Finding]:
+def _about(target: Target, now: datetime) -> Iterator[Finding]:
     def finding(what: str, remedy: str, severity: Severity = Severity.ATTENTION, runbook: str = "") -> Finding:
-        return Finding(severity=severity, subject=domain.name, what=what, remedy=remedy, runbook=runbook)
+        return Finding(severity=severity, subject=target.name, what=what, remedy=remedy, runbook=runbook)
 
-    if domain.deployed is None:
-        yield finding(domain.problem, "Deploy the stack again.", runbook="MTLS-303")
-    elif domain.anchors is None:
+    if not target.exists:
+        yield finding(target.problem, "Deploy the stack again.", runbook="MTLS-303")
+    elif target.anchors is None:
         yield finding(
-            domain.problem, "mtlsctl truststore sync --wait", Severity.UNKNOWN, "The truststore does not follow"
+            target.problem, "mtlsctl truststore sync --wait", Severity.UNKNOWN, "The truststore does not follow"
         )
-    for warning in domain.deployed.warnings if domain.deployed else ():
+    for warning in target.warnings:
         yield finding(f"API Gateway warns: {warning}", "mtlsctl truststore plan")
-    for key, certificate in sorted((domain.anchors or {}).items()):
+    for key, certificate in sorted((target.anchors or {}).items()):
         if certificate.not_valid_after_utc < now:
             yield finding(f"the anchor {key[:8]}… has expired", "mtlsctl truststore sync --wait")

@@ -9,13 +9,13 @@ from rich.text import Text
 
 from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.timing import utc_now
-from mtlsctl.commands.truststore.lines import AnchorLine, StopLine, changed_lines, short, version_of
+from mtlsctl.commands.truststore.lines import AnchorLine, StopLine, changed_lines, short
 from mtlsctl.commands.truststore.plan import judge as plan_of
 from mtlsctl.frame.asking import confirm
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.waiting import await_end
 from mtlsctl.report import ExitStatus, Report
-from mtlsctl.stack.survey import Surveyor
+from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.truststore.sync import Preview
     from mtlsctl.commands.truststore.plan import PlanReport
-    from mtlsctl.stack.survey import Domain
+    from mtlsctl.stack.targets import Target
 
 # Some domains, each of which waits 30 seconds for the one before.
 _TIMEOUT = 180.0
@@ -108,7 +108,7 @@ def sync(
 
 def _look(context: CommandContext, *, force: bool) -> PlanReport:
     preview = context.deployment.assembly.sync.preview(force=force)
-    return plan_of(Surveyor(context.deployment).domains(), preview, utc_now())
+    return plan_of(targets_of(context.deployment), preview, utc_now())
 
 
 def _confirm(context: CommandContext, seen: PlanReport, *, yes: bool) -> None:
@@ -125,7 +125,7 @@ def _await(context: CommandContext, seconds: float, *, force: bool) -> tuple[Sto
     def what_is_left() -> str:
         nonlocal told, last
         last = deployment.assembly.sync.preview(force=force)
-        left = "" if last.stop else what_remains(last, Surveyor(deployment).domains())
+        left = "" if last.stop else what_remains(last, targets_of(deployment))
         if left and left != told:
             context.progress.print(Text(f"… {left}", style="dim"))
         told = left
@@ -139,15 +139,15 @@ def _await(context: CommandContext, seconds: float, *, force: bool) -> tuple[Sto
             expected="every domain to run what is published",
             remedy="`mtlsctl truststore diff` shows how far it is; if it stands still, see the log of truststore_sync.",
         )
-    return (StopLine.of(last.stop), last.version_id or None) if last else (None, None)
+    return (StopLine.of(last.stop), published_version(last)) if last else (None, None)
 
 
-def what_remains(preview: Preview, domains: Sequence[Domain]) -> str:
+def what_remains(preview: Preview, targets: Sequence[Target]) -> str:
     """What a sync has still to do, in words; empty if nothing. Pure."""
     if changes := len(preview.plan.added) + len(preview.plan.removed):
         return f"{changes} changes are not published yet" if changes > 1 else "a change is not published yet"
-    behind = [it.name for it in domains if it.deployed and version_of(it) != preview.version_id]
+    behind = [it.name for it in targets if it.exists and not it.runs(preview)]
     if behind:
-        return f"{', '.join(behind)} does not run {short(preview.version_id)} yet"
-    settling = [f"{it.name} is {it.deployed.status}" for it in domains if it.deployed and not it.deployed.settled]
+        return f"{', '.join(behind)} does not run {short(published_version(preview))} yet"
+    settling = [f"{it.name} is {it.state}" for it in targets if it.exists and not it.settled]
     return ", ".join(settling)

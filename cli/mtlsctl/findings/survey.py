@@ -1,0 +1,199 @@
+"""What is wrong with what a survey saw: rules of one thing each, which `status` and `doctor` both judge by. Pure.
+
+A rule's docstring says what is so where it finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mtls_rotation.pki.certificates import fingerprint, short_subject
+from mtls_rotation.truststore.expiry import lasts
+from mtlsctl.findings import attention, unknown
+from mtlsctl.report import Finding, Model
+from mtlsctl.show import moment
+from mtlsctl.stack.survey import SecretState, Survey
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from mtlsctl.stack.targets import Target
+
+# A certificate needs attention this long before its end, or in the last quarter of its life if that is shorter.
+SOON = timedelta(days=7)
+# A rotation that has been under way for longer is stuck: Secrets Manager has tried it several times by then.
+STUCK = timedelta(hours=1)
+# A sync takes seconds, and its queue tries again for minutes: what has not been published for longer will not be.
+UNPUBLISHED = timedelta(minutes=15)
+# How late a scheduled rotation may be: Secrets Manager rotates within a window that may be a day long.
+LATE = timedelta(days=1)
+
+type SecretRule = Callable[[SecretState, Survey], Iterator[Finding]]
+
+
+class Acceptance(Model):
+    """Whether a domain accepts a certificate now.
+
+    Attributes:
+        reason: why it does not, or why that cannot be told; empty if it does.
+    """
+
+    domain: str
+    accepted: bool | None
+    reason: str
+
+
+def acceptances(secret: SecretState, survey: Survey) -> Iterator[Acceptance]:
+    """What each target makes of a secret's certificate, by verifying it against the truststore that the target runs."""
+    if secret.current is None or not secret.current.anchors:
+        return
+    certificate = secret.current.certificate
+    for target in survey.targets:
+        if target.anchors is None:
+            yield Acceptance(domain=target.name, accepted=None, reason=target.problem)
+        elif secret.kind == "ca":
+            trusted = fingerprint(certificate) in target.anchors
+            yield Acceptance(
+                domain=target.name, accepted=trusted, reason="" if trusted else "it is not in the truststore"
+            )
+        else:
+            reasons = target.verifier(survey.now).refusals(certificate, None, ())
+            yield Acceptance(domain=target.name, accepted=not reasons, reason="; ".join(reasons))
+
+
+def deletion(secret: SecretState, _: Survey) -> Iterator[Finding]:
+    """It stays."""
+    yield attention(
+        secret.name, "it is marked for deletion", f"aws secretsmanager restore-secret --secret-id {secret.name}"
+    )
+
+
+def certificate(secret: SecretState, survey: Survey) -> Iterator[Finding]:
+    """There is one, and it lasts."""
+    remedy = f"mtlsctl rotate {secret.name} --wait"
+    if secret.current is None:
+        if secret.pending_since is None or is_stuck(secret, survey):
+            yield attention(secret.name, "no certificate of its own is filed for AWSCURRENT", remedy)
+        return
+    left = secret.current.certificate.not_valid_after_utc - survey.now
+    if left < timedelta(0):
+        yield attention(secret.name, "its certificate has expired", remedy)
+    elif left < attention_before_end(secret.current.certificate):
+        yield attention(secret.name, f"its certificate ends in {left / timedelta(days=1):.1f} days", remedy)
+
+
+def switched_off(secret: SecretState, _: Survey) -> Iterator[Finding]:
+    """It is rotated."""
+    if not secret.rotation_enabled:
+        yield attention(secret.name, "its rotation is switched off", "mtlsctl doctor shows the command", "MTLS-105")
+
+
+def unsigned(secret: SecretState, survey: Survey) -> Iterator[Finding]:
+    """A rotation does not wait for somebody else's signature for long."""
+    if is_stuck(secret, survey) and secret.unsigned:
+        yield attention(
+            secret.name,
+            f"it has waited since {moment(secret.pending_since)} for a certificate that somebody else signs",
+            f"mtlsctl import signed FILE --secret {secret.name} --wait hands it in; what is in use stays so until then",
+            "MTLS-207",
+        )
+
+
+def stuck(secret: SecretState, survey: Survey) -> Iterator[Finding]:
+    """A rotation comes to its end."""
+    if is_stuck(secret, survey) and not secret.unsigned:
+        yield attention(
+            secret.name,
+            f"a rotation has been under way since {moment(secret.pending_since)}",
+            f"mtlsctl rotate {secret.name} --wait shows what it fails at",
+            "A rotation is stuck",
+        )
+
+
+def overdue(secret: SecretState, survey: Survey) -> Iterator[Finding]:
+    """A rotation begins when it is due."""
+    due = secret.next_rotation if secret.rotation_enabled and not is_stuck(secret, survey) else None
+    if due and survey.now - due > LATE:
+        yield attention(secret.name, f"its rotation was due on {moment(due)}", f"mtlsctl rotate {secret.name} --wait")
+
+
+def acceptance(secret: SecretState, survey: Survey) -> Iterator[Finding]:
+    """Every target accepts its certificate."""
+    for verdict in acceptances(secret, survey):
+        if verdict.accepted is False:
+            yield attention(
+                secret.name,
+                f"{verdict.domain} does not accept it: {verdict.reason}",
+                "mtlsctl truststore diff",
+                "The truststore does not follow",
+            )
+        elif verdict.accepted is None:
+            what = f"whether {verdict.domain} accepts it cannot be told: {verdict.reason}"
+            yield unknown(secret.name, what, "mtlsctl doctor")
+
+
+SECRET_RULES: tuple[SecretRule, ...] = (deletion, certificate, switched_off, unsigned, stuck, overdue, acceptance)
+
+
+def about_secret(secret: SecretState, survey: Survey, rules: Iterable[SecretRule] = SECRET_RULES) -> Iterator[Finding]:
+    """What is wrong with a secret, its rotation and its certificate. Of one that is to be deleted, that alone."""
+    for rule in rules:
+        if secret.deleted == (rule is deletion):
+            yield from rule(secret, survey)
+
+
+def about_target(target: Target, survey: Survey) -> Iterator[Finding]:
+    """What is wrong with what runs the truststore."""
+    if target.problem:
+        yield attention(target.name, target.problem, "Deploy the stack again.", "MTLS-303")
+        return
+    heading = "The truststore does not follow"
+    if not target.runs(survey.preview):
+        what = "it does not run the published truststore"
+        yield attention(target.name, what, "mtlsctl truststore sync --wait", heading)
+    for warning in target.warnings:
+        yield attention(target.name, f"API Gateway warns: {warning}", "mtlsctl truststore show", heading)
+
+
+def about_truststore(survey: Survey) -> Iterator[Finding]:
+    """What is wrong with what is, or should be, in the truststore."""
+    plan = survey.preview.plan
+    if (stop := survey.preview.stop) and survey.targets:
+        yield attention("truststore", f"the guard {stop.guard}: {stop.found}", stop.remedy, "A guard stopped a publish")
+    current = {key for it in survey.secrets if it.current and not it.deleted for key in it.current.anchors}
+    for key, anchor in plan.anchors.items():
+        left = anchor.certificate.not_valid_after_utc - survey.now
+        # One that only a certificate at AWSPREVIOUS chains to ends when it is over, as it should.
+        if left < attention_before_end(anchor.certificate) and (lasts(anchor) or key in current):
+            yield attention(
+                f"anchor {key[:8]}… {short_subject(anchor.certificate)}",
+                f"it ends in {left / timedelta(days=1):.1f} days ({'; '.join(map(str, anchor.reasons))})",
+                "Have whoever runs that CA send its successor, or rotate the CA here.",
+            )
+    for key, since in sorted(survey.unpublished_since.items()):
+        if survey.targets and survey.now - since > UNPUBLISHED:
+            yield attention(
+                f"anchor {key[:8]}… {short_subject(plan.anchors[key].certificate)}",
+                f"it is not in the truststore, and should be since {moment(since)}",
+                "mtlsctl truststore sync --wait",
+                "The truststore does not follow",
+            )
+    for out in plan.left_out:
+        if out.rejected:
+            yield attention(
+                f"{out.key}, certificate {out.position}",
+                f"it is not trusted: {out.reason}",
+                "Upload it again as it should be, or take it away.",
+            )
+
+
+def is_stuck(secret: SecretState, survey: Survey) -> bool:
+    """Whether a rotation has been under way for too long."""
+    return secret.pending_since is not None and survey.now - secret.pending_since > STUCK
+
+
+def attention_before_end(certificate: x509.Certificate) -> timedelta:
+    """How long before its end a certificate needs attention."""
+    return min(SOON, (certificate.not_valid_after_utc - certificate.not_valid_before_utc) / 4)
