@@ -35,7 +35,7 @@ async def write(exchange: Exchange, status: int, length: int) -> None:
     answered = {"status": status, "responseLength": length, "responseLatency": latency}
     variables = context_variables.of(exchange) | answered
     variables["accountId"] = variables["accountId"] or scope[0]
-    line = context_variables.rendered(template, variables, absent="-")
+    line = context_variables.render(template, variables, absent="-")
     group = destination.partition(":log-group:")[2].removesuffix(":*")
     # One stream for a stage; AWS spreads over several, with names of this form.
     stream = hashlib.md5(f"{exchange.api_id}/{exchange.stage}".encode(), usedforsecurity=False).hexdigest()

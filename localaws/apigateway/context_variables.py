@@ -49,7 +49,7 @@ def of(exchange: Exchange) -> Json:
     }
 
 
-def rendered(template: str, variables: Json, *, absent: str | None) -> str:
+def render(template: str, variables: Json, *, absent: str | None) -> str:
     """Return ``template`` with its variables filled in; one without a value becomes ``absent``, or stays if None."""
 
     def value_of(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""How functions behind an API are told of a request, and what of their answers API Gateway takes.
+"""The events that functions behind an API get, and what API Gateway takes of their answers.
 
 The rules of answers are in ``proxy_answers.py``.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import apigateway, apigateway_v1
+from ministack.services import apigateway_v1
 
 from localaws.apigateway import proxy_answers
 from localaws.apigateway.exchange import TIMED_OUT, TOO_LARGE, Exchange, current
@@ -50,103 +50,83 @@ _IDENTITY = (
 )
 
 
-def install() -> None:
-    """Complete every event that the data planes hand to a function, and judge every answer.
+async def invoke_integration(emulated: _Invoke, target: Any, event: Json, *rest: Any, **named: Any) -> Any:
+    """Invoke the function of an integration, if API Gateway may, with a complete event and for a limited time."""
+    exchange = current.get()
+    if exchange is None:
+        return await emulated(target, event, *rest, **named)
+    complete(event, exchange)
+    exchange.context = event["requestContext"]
+    if len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()) > _REQUEST_BYTES:
+        exchange.failure = TOO_LARGE
+        return None, TOO_LARGE.message
+    integration = _integration(exchange)
+    if not (integration.get("credentials") or _may_invoke(target, *_sources(exchange))):
+        return None, "API Gateway may not invoke the function."
+    started = time.monotonic()
+    invocation = asyncio.ensure_future(emulated(target, event, *rest, **named))
+    _invocations.add(invocation)  # it goes on after the time is over
+    invocation.add_done_callback(_invocations.discard)
+    done, _ = await asyncio.wait({invocation}, timeout=int(integration["timeoutInMillis"] or 29_000) / 1000)
+    exchange.integration["latency"] = round((time.monotonic() - started) * 1000)
+    if not done:
+        exchange.failure = TIMED_OUT
+        return None, TIMED_OUT.message
+    exchange.integration["integrationStatus"] = 200
+    return invocation.result()
 
-    The emulator has no registry for this, so its functions that invoke, and the one that reads a proxy integration's
-    answer, are wrapped.
-    """
-    apigateway_v1._call_lambda_raw = _told(apigateway_v1._call_lambda_raw)
-    apigateway_v1._invoke_authorizer_lambda = _authorizing(apigateway_v1._invoke_authorizer_lambda)
-    apigateway_v1._lambda_proxy_response = _judged(apigateway_v1._lambda_proxy_response)
-    apigateway.run_reentrant = _told_of_the_certificate(apigateway.run_reentrant)
 
-
-def _told(invoke: _Invoke) -> _Invoke:
-    async def invoke_integration(target: Any, event: Json, *rest: Any, **named: Any) -> Any:
-        exchange = current.get()
-        if exchange is None:
-            return await invoke(target, event, *rest, **named)
+async def invoke_authorizer(emulated: _Invoke, authorizer: Json, event: Json, *rest: Any) -> Any:
+    """Invoke the function of an authorizer, if API Gateway may, with a complete event."""
+    exchange = current.get()
+    if exchange is None:
+        return await emulated(authorizer, event, *rest)
+    if "requestContext" in event:  # an authorizer of the type TOKEN gets the token alone
         complete(event, exchange)
         exchange.context = event["requestContext"]
-        if len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()) > _REQUEST_BYTES:
-            exchange.failure = TOO_LARGE
-            return None, TOO_LARGE.message
-        integration = _integration(exchange)
-        if not (integration.get("credentials") or _may_invoke(target, *_sources(exchange))):
-            return None, "API Gateway may not invoke the function."
-        started = time.monotonic()
-        invocation = asyncio.ensure_future(invoke(target, event, *rest, **named))
-        _invocations.add(invocation)  # it goes on, whether it is waited for or not
-        invocation.add_done_callback(_invocations.discard)
-        done, _ = await asyncio.wait({invocation}, timeout=int(integration["timeoutInMillis"] or 29_000) / 1000)
-        exchange.integration["latency"] = round((time.monotonic() - started) * 1000)
-        if not done:
-            exchange.failure = TIMED_OUT
-            return None, TIMED_OUT.message
-        exchange.integration["integrationStatus"] = 200
-        return invocation.result()
-
-    return invoke_integration
+    target = apigateway_v1._extract_lambda_ref_from_integration_uri(authorizer.get("authorizerUri", ""))
+    source = f"{_api_arn(exchange)}/authorizers/{authorizer['id']}"
+    if not (authorizer.get("authorizerCredentials") or _may_invoke(target, source)):
+        return None
+    result = await emulated(authorizer, event, *rest)
+    answer = (result or {}).get("body")
+    if isinstance(answer, dict) and not (result or {}).get("error"):
+        exchange.authorizer = apigateway_v1._stringify_context(answer.get("context"))
+        if answer.get("principalId"):
+            exchange.authorizer["principalId"] = str(answer["principalId"])
+    return result
 
 
-def _authorizing(invoke: _Invoke) -> _Invoke:
-    async def invoke_authorizer(authorizer: Json, event: Json, *rest: Any) -> Any:
-        exchange = current.get()
-        if exchange is None:
-            return await invoke(authorizer, event, *rest)
-        if "requestContext" in event:  # an authorizer of the type TOKEN gets the token alone
-            complete(event, exchange)
-            exchange.context = event["requestContext"]
-        target = apigateway_v1._extract_lambda_ref_from_integration_uri(authorizer.get("authorizerUri", ""))
-        source = f"{_api_arn(exchange)}/authorizers/{authorizer['id']}"
-        if not (authorizer.get("authorizerCredentials") or _may_invoke(target, source)):
-            return None
-        result = await invoke(authorizer, event, *rest)
-        answer = (result or {}).get("body")
-        if isinstance(answer, dict) and not (result or {}).get("error"):
-            exchange.authorizer = apigateway_v1._stringify_context(answer.get("context"))
-            if answer.get("principalId"):
-                exchange.authorizer["principalId"] = str(answer["principalId"])
-        return result
-
-    return invoke_authorizer
+def read_proxy_answer(emulated: Callable[[Json], Any], result: Json) -> Any:
+    """Return the answer of a proxy integration's function, or why API Gateway refuses it."""
+    exchange = current.get()
+    if exchange is None or result.get("throttle"):
+        return emulated(result)
+    try:
+        answer = proxy_answers.read(result)
+    except proxy_answers.RefusedAnswerError as error:
+        exchange.failure = error.failure
+        exchange.integration["error"] = str(error)
+        return None, str(error)
+    exchange.integration["status"] = answer["statusCode"]
+    exchange.answered_headers = frozenset(name.lower() for name in answer["multiValueHeaders"])
+    return answer, None
 
 
-def _judged(read: Callable[[Json], Any]) -> Callable[[Json], Any]:
-    def read_answer(result: Json) -> Any:
-        exchange = current.get()
-        if exchange is None or result.get("throttle"):
-            return read(result)
-        try:
-            answer = proxy_answers.judged(result)
-        except proxy_answers.RefusedAnswerError as error:
-            exchange.failure = error.failure
-            exchange.integration["error"] = str(error)
-            return None, str(error)
-        exchange.integration["status"] = answer["statusCode"]
-        exchange.answered_headers = frozenset(name.lower() for name in answer["multiValueHeaders"])
-        return answer, None
-
-    return read_answer
-
-
-def _told_of_the_certificate(run: _Invoke) -> _Invoke:
-    async def run_with_certificate(function: Any, *arguments: Any, **named: Any) -> Any:
-        exchange = current.get()
-        event = arguments[1] if len(arguments) > 1 else None
-        if exchange is not None and isinstance(event, dict) and "requestContext" in event:
-            context = event["requestContext"]
-            context |= _domain(exchange)
-            if exchange.client_certificate is not None:
-                context["authentication"] = {"clientCert": exchange.client_certificate}
-        return await run(function, *arguments, **named)
-
-    return run_with_certificate
+async def invoke_from_http_api(emulated: _Invoke, function: Any, *arguments: Any, **named: Any) -> Any:
+    """Invoke the function of an HTTP API with the domain and the client certificate in its event."""
+    exchange = current.get()
+    event = arguments[1] if len(arguments) > 1 else None
+    if exchange is not None and isinstance(event, dict) and "requestContext" in event:
+        context = event["requestContext"]
+        context |= _domain(exchange)
+        if exchange.client_certificate is not None:
+            context["authentication"] = {"clientCert": exchange.client_certificate}
+    return await emulated(function, *arguments, **named)
 
 
 def complete(event: Json, exchange: Exchange) -> None:
-    """Put into an event of a REST API what the client really sent and how it came in."""
+    """Put into an event of a REST API what the client sent, and the door that the request came by."""
     event.pop("version", None)  # a member of events of HTTP APIs only
     headers = forwarded_headers(exchange)
     query = parse_qs(exchange.request.query, keep_blank_values=True)
@@ -203,7 +183,7 @@ def _integration(exchange: Exchange) -> Json:
 
 
 def _sources(exchange: Exchange) -> list[str]:
-    """Return what API Gateway may call the source of an invocation: AWS does not say how it names ANY."""
+    """Return the ARNs that may be the source of an invocation: AWS does not say how it names ANY."""
     path = exchange.context["resourcePath"]
     return [f"{_api_arn(exchange)}/{exchange.stage}/{verb}{path}" for verb in (exchange.request.method, "ANY")]
 

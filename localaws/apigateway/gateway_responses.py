@@ -1,11 +1,12 @@
-"""Gateway responses of REST APIs: what API Gateway answers itself, in the words that the API gave it.
+"""Gateway responses of REST APIs: what API Gateway answers itself, in the words of the API's templates.
 
-Which response is in force, and its status, are the emulator's; its media type, and ``$context`` beyond the error, are
-put right here.
+The emulator finds the response in force and its status; the media type, and ``$context`` beyond the error, come from
+here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,29 +22,24 @@ type Json = dict[str, Any]
 _JSON = "application/json"
 
 
-def install() -> None:
-    """Take part in every error that the emulator answers as API Gateway; it has no registry for this."""
-    emulated = store._gateway_error_response
-
-    def respond(error: Any, request: Json) -> Answer:
-        exchange = current.get()
-        if exchange is None:
-            return emulated(error, request)  # type: ignore[no-any-return]
-        _note(exchange, error, request)
-        status, headers, body = emulated(error, request | {"request_id": exchange.request_id})
-        templates = _in_force(request, error.response_type).get("responseTemplates") or {_JSON: ""}
-        kind = _media_type(templates, exchange)
-        if kind != _JSON:
-            body = templates[kind].encode()
-        named = [name for name in headers if name.lower() == "content-type" and name != "Content-Type"]
-        if named:
-            headers.pop("Content-Type")
-        elif headers["Content-Type"] == _JSON:
-            headers["Content-Type"] = kind
-        rendered = context_variables.rendered(body.decode(), context_variables.of(exchange), absent=None)
-        return status, headers, rendered.encode()
-
-    store._gateway_error_response = respond
+def respond(emulated: Callable[[Any, Json], Answer], error: Any, request: Json) -> Answer:
+    """Answer an error as API Gateway: in the media type that the client accepts, with ``$context`` filled in."""
+    exchange = current.get()
+    if exchange is None:
+        return emulated(error, request)
+    _note(exchange, error, request)
+    status, headers, body = emulated(error, request | {"request_id": exchange.request_id})
+    templates = _in_force(request, error.response_type).get("responseTemplates") or {_JSON: ""}
+    kind = _media_type(templates, exchange)
+    if kind != _JSON:
+        body = templates[kind].encode()
+    named = [name for name in headers if name.lower() == "content-type" and name != "Content-Type"]
+    if named:
+        headers.pop("Content-Type")
+    elif headers["Content-Type"] == _JSON:
+        headers["Content-Type"] = kind
+    rendered = context_variables.render(body.decode(), context_variables.of(exchange), absent=None)
+    return status, headers, rendered.encode()
 
 
 def answer(exchange: Exchange, failure: Failure) -> Answer:

@@ -41,7 +41,7 @@ class RefusedAnswerError(ValueError):
         self.failure = failure
 
 
-def judged(result: Json) -> Json:
+def read(result: Json) -> Json:
     """Return a function's answer with all headers as lists, named as the client gets them.
 
     Raises:
@@ -63,7 +63,7 @@ def judged(result: Json) -> Json:
         raise RefusedAnswerError(f"Malformed Lambda proxy response: unknown members {sorted(unknown)}")
     body = answer.get("body")
     if not isinstance(body, str | None):
-        raise RefusedAnswerError("Malformed Lambda proxy response: the body is no string")
+        raise RefusedAnswerError("Malformed Lambda proxy response: the body is not a string")
     if answer.get("isBase64Encoded"):
         try:
             base64.b64decode(body or "")
@@ -81,14 +81,14 @@ def _status(answer: Json) -> int:
     try:
         return int(answer.get("statusCode") or 200)
     except (TypeError, ValueError) as error:
-        raise RefusedAnswerError("Malformed Lambda proxy response: the statusCode is no number") from error
+        raise RefusedAnswerError("Malformed Lambda proxy response: the statusCode is not a number") from error
 
 
 def _merged(answer: Json) -> dict[str, list[str]]:
     """Return ``headers`` and ``multiValueHeaders`` as one; a pair that is in both comes once."""
     single, multi = answer.get("headers") or {}, answer.get("multiValueHeaders") or {}
     if not isinstance(single, dict) or not isinstance(multi, dict):
-        raise RefusedAnswerError("Malformed Lambda proxy response: the headers are no object")
+        raise RefusedAnswerError("Malformed Lambda proxy response: the headers are not an object")
     merged: dict[str, list[str]] = {}
     spelled = {name.lower(): name for name in (*single, *multi)}
     for name, value in single.items():
@@ -104,7 +104,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str):
-        raise RefusedAnswerError("Malformed Lambda proxy response: a header is no string")
+        raise RefusedAnswerError("Malformed Lambda proxy response: a header is not a string")
     return value
 
 

@@ -5,19 +5,16 @@ The stage itself is the emulator's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-from ministack.services.cloudformation import provisioners
+from localaws.cloudformation.calls import CallFailedError, call_service
+from localaws.cloudformation.handlers import Handlers, Properties, Provisioned
 
-if TYPE_CHECKING:
-    from localaws.cloudformation.resource_types import Call
-
-type Properties = dict[str, Any]
-type Provisioned = tuple[str, dict[str, Any]]
 type Operation = dict[str, str]
 
 TYPE = "AWS::ApiGateway::Stage"
-# Where UpdateStage keeps what a template names so.
+# The patch path of UpdateStage for each setting of a template.
 _METHOD_SETTINGS = {
     "CacheDataEncrypted": "caching/dataEncrypted",
     "CacheTtlInSeconds": "caching/ttlInSeconds",
@@ -31,33 +28,38 @@ _METHOD_SETTINGS = {
 _ACCESS_LOG = {"DestinationArn": "destinationArn", "Format": "format"}
 
 
-def install(call: Call) -> None:
-    """Put what is here before the emulator's own functions for the type; ``call`` reaches the services."""
-    handlers: dict[str, Any] = provisioners._RESOURCE_HANDLERS[TYPE]
-    emulated = dict(handlers)
+def handlers(emulated: Handlers) -> Handlers:
+    """Return what to register for the type."""
+    stages = _Stages(emulated)
+    return emulated | {"create": stages.create, "update": stages.update}
 
-    def create(logical_id: str, properties: Properties, stack_name: str) -> Provisioned:
-        provisioned: Provisioned = emulated["create"](logical_id, _bare(properties), stack_name)
+
+@dataclass(frozen=True)
+class _Stages:
+    emulated: Handlers
+
+    def create(self, logical_id: str, properties: Properties, stack_name: str) -> Provisioned:
+        provisioned: Provisioned = self.emulated["create"](logical_id, _without_settings(properties), stack_name)
         try:
-            _update(call, properties, operations({}, properties))
-        except ValueError:
-            emulated["delete"](provisioned[0], properties)
+            _update(properties, patch_operations({}, properties))
+        except CallFailedError:
+            self.emulated["delete"](provisioned[0], properties)
             raise
         return provisioned
 
-    def update(physical_id: str, old: Properties, new: Properties, stack_name: str) -> Provisioned:
-        provisioned: Provisioned = emulated["update"](physical_id, _bare(old), _bare(new), stack_name)
+    def update(self, physical_id: str, old: Properties, new: Properties, stack_name: str) -> Provisioned:
+        provisioned: Provisioned = self.emulated["update"](
+            physical_id, _without_settings(old), _without_settings(new), stack_name
+        )
         same = all(old.get(name) == new.get(name) for name in ("RestApiId", "StageName"))
-        _update(call, new, operations(old if same else {}, new))
+        _update(new, patch_operations(old if same else {}, new))
         return provisioned
 
-    handlers |= {"create": create, "update": update}
 
-
-def operations(old: Properties, new: Properties) -> list[Operation]:
+def patch_operations(old: Properties, new: Properties) -> list[Operation]:
     """Return the patch operations that lead from the settings of one template to those of another.
 
-    >>> operations({}, {"MethodSettings": [{"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingRateLimit": 5}]})
+    >>> patch_operations({}, {"MethodSettings": [{"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingRateLimit": 5}]})
     [{'op': 'replace', 'path': '/*/*/throttling/rateLimit', 'value': '5'}]
     """
     found: list[Operation] = []
@@ -101,11 +103,11 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _bare(properties: Properties) -> Properties:
+def _without_settings(properties: Properties) -> Properties:
     return {name: value for name, value in properties.items() if name not in ("AccessLogSetting", "MethodSettings")}
 
 
-def _update(call: Call, properties: Properties, wanted: list[Operation]) -> None:
-    if wanted:
+def _update(properties: Properties, operations: list[Operation]) -> None:
+    if operations:
         path = f"/restapis/{properties['RestApiId']}/stages/{properties['StageName']}"
-        call("apigateway", "PATCH", path, {"patchOperations": wanted})
+        call_service("apigateway", "PATCH", path, {"patchOperations": operations})

@@ -1,51 +1,49 @@
-"""``AWS::WAFv2::WebACLAssociation``, through the calls of AWS WAF. No request is looked at by a web ACL here."""
+"""``AWS::WAFv2::WebACLAssociation``, through the calls of AWS WAF. No web ACL inspects a request here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ministack.services import apigateway_v1 as apis
-from ministack.services.cloudformation import provisioners
 
-if TYPE_CHECKING:
-    from localaws.cloudformation.resource_types import Call
-
-type Properties = dict[str, Any]
-type Provisioned = tuple[str, dict[str, Any]]
+from localaws.cloudformation.calls import CallFailedError, call_service
+from localaws.cloudformation.handlers import Handlers, Properties, Provisioned
 
 TYPE = "AWS::WAFv2::WebACLAssociation"
+REPLACING = ("ResourceArn", "WebACLArn")
 
 
-def install(call: Call) -> None:
-    """Register the type; ``call`` reaches the services."""
+def handlers() -> Handlers:
+    """Return what to register for the type."""
+    return {"create": create, "delete": delete}
 
-    def create(logical_id: str, properties: Properties, stack_name: str) -> Provisioned:
-        del logical_id, stack_name
-        resource, acl = properties["ResourceArn"], properties["WebACLArn"]
-        if not _exists(resource):
-            raise ValueError(f"WAFNonexistentItemException: there is no {resource} to associate a web ACL with.")
-        call("wafv2", "POST", "AssociateWebACL", {"ResourceArn": resource, "WebACLArn": acl})
-        return f"{acl}|{resource}", {}
 
-    def delete(physical_id: str, properties: Properties) -> None:
-        acl, _, resource = physical_id.partition("|")
-        # Of a replaced association the resource has another web ACL by now, which stays.
-        if resource and resource in associated(acl):
-            call("wafv2", "POST", "DisassociateWebACL", {"ResourceArn": resource})
+def create(logical_id: str, properties: Properties, stack_name: str) -> Provisioned:
+    """Associate the web ACL with the resource, which has to exist."""
+    del logical_id, stack_name
+    resource, acl = properties["ResourceArn"], properties["WebACLArn"]
+    if not _exists(resource):
+        raise ValueError(f"WAFNonexistentItemException: there is no {resource} to associate a web ACL with.")
+    call_service("wafv2", "POST", "AssociateWebACL", {"ResourceArn": resource, "WebACLArn": acl})
+    return f"{acl}|{resource}", {}
 
-    def associated(acl: str) -> list[str]:
-        try:
-            arns: list[str] = call("wafv2", "POST", "ListResourcesForWebACL", {"WebACLArn": acl})["ResourceArns"]
-        except ValueError:  # the web ACL is gone, and its associations with it
-            return []
-        return arns
 
-    provisioners._RESOURCE_HANDLERS[TYPE] = {"create": create, "delete": delete}
-    provisioners._REPLACING_PROPERTIES[TYPE] = ("ResourceArn", "WebACLArn")
+def delete(physical_id: str, properties: Properties) -> None:
+    """End the association, if it still is the resource's: a replacement has put another web ACL there."""
+    del properties
+    acl, _, resource = physical_id.partition("|")
+    if resource and resource in _associated(acl):
+        call_service("wafv2", "POST", "DisassociateWebACL", {"ResourceArn": resource})
+
+
+def _associated(acl: str) -> list[str]:
+    try:
+        arns: list[str] = call_service("wafv2", "POST", "ListResourcesForWebACL", {"WebACLArn": acl})["ResourceArns"]
+    except CallFailedError:  # the web ACL is gone, and its associations with it
+        return []
+    return arns
 
 
 def _exists(resource_arn: str) -> bool:
-    """Whether a stage of a REST API exists; other kinds of resources are not looked for."""
+    """Whether a stage of a REST API exists; other kinds of resources count as existing."""
     _, found, path = resource_arn.partition("::/restapis/")
     if not found:
         return True

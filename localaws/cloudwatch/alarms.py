@@ -1,6 +1,6 @@
 """Alarms of CloudWatch: when they change state, and ``AWS::CloudWatch::Alarm`` with metric math.
 
-An alarm is looked at when a metric comes in, and whenever CloudWatch is asked for anything: so it is never seen late.
+Alarms are evaluated when a metric comes in and before CloudWatch answers a request, so no caller sees a late state.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack.services import cloudwatch
-from ministack.services.cloudformation import provisioners
 
 from localaws.asgi import Answer, Handler, Headers, Query
 
 type Json = dict[str, Any]
 type Series = list[float | None]
 
-_TYPE = "AWS::CloudWatch::Alarm"
-# What an alarm on metric math watches for the emulator.
+TYPE = "AWS::CloudWatch::Alarm"
+# What the emulator takes for the metric of an alarm on metric math.
 _NOTHING = "-"
-# Periods before those to be evaluated in which a value is looked for that has come late.
+# So many periods before those to be evaluated may give a value in the place of one that is missing.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
 _FURTHER_PERIODS = 2
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
@@ -33,50 +32,44 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-def install(handlers: dict[str, Handler]) -> None:
-    """Put the rules here in the place of the emulator's, and have them looked at before every request."""
-    cloudwatch._evaluate_alarm = evaluate
-    registered = provisioners._RESOURCE_HANDLERS[_TYPE]
-    registered |= {name: _with_metric_math(registered[name]) for name in ("create", "update")}
-    handlers["monitoring"] = _up_to_date(handlers["monitoring"])
+async def handle(emulated: Handler, method: str, path: str, headers: Headers, body: bytes, query: Query) -> Answer:
+    """Answer CloudWatch, with every alarm evaluated first."""
+    evaluate_all()
+    return await emulated(method, path, headers, body, query)
 
 
-def _up_to_date(handler: Handler) -> Handler:
-    async def handle(method: str, path: str, headers: Headers, body: bytes, query: Query) -> Answer:
-        evaluate_all()
-        return await handler(method, path, headers, body, query)
-
-    return handle
+def handlers(emulated: Json) -> Json:
+    """Return what to register for the resource type."""
+    return emulated | {name: _with_metric_math(emulated[name]) for name in ("create", "update")}
 
 
-def _with_metric_math(provision: Callable[..., tuple[str, Json]]) -> Callable[..., tuple[str, Json]]:
-    """The emulator refuses alarms on metric math: it is handed one on nothing, which is completed afterwards."""
+def _with_metric_math(emulated: Callable[..., tuple[str, Json]]) -> Callable[..., tuple[str, Json]]:
+    """The emulator refuses alarms on metric math: it is given one on nothing, which is completed afterwards."""
 
-    def provide(*arguments: Any, **named: Any) -> tuple[str, Json]:
+    def provision(*arguments: Any, **named: Any) -> tuple[str, Json]:
         properties = [it for it in arguments if isinstance(it, dict)][-1]
         metrics = properties.get("Metrics")
         if not metrics:
-            return provision(*arguments, **named)
-        plain = {name: value for name, value in properties.items() if name != "Metrics"}
-        plain |= {"Namespace": _NOTHING, "MetricName": _NOTHING}
-        placed = [plain if it is properties else _without_math(it) for it in arguments]
-        physical_id, attributes = provision(*placed, **named)
+            return emulated(*arguments, **named)
+        on_nothing = _without_math(properties) | {"Namespace": _NOTHING, "MetricName": _NOTHING}
+        given = [on_nothing if it is properties else _without_math(it) for it in arguments]
+        physical_id, attributes = emulated(*given, **named)
         alarm = cloudwatch._alarms[physical_id]
         for name in ("Namespace", "MetricName", "Dimensions", "Statistic", "Period"):
             alarm.pop(name, None)
-        alarm["Metrics"] = [_as_the_api_has_it(it) for it in metrics]
+        alarm["Metrics"] = [_to_api_types(it) for it in metrics]
         evaluate(alarm)
         return physical_id, attributes
 
-    return provide
+    return provision
 
 
 def _without_math(argument: Any) -> Any:
     return {k: v for k, v in argument.items() if k != "Metrics"} if isinstance(argument, dict) else argument
 
 
-def _as_the_api_has_it(query: Json) -> Json:
-    """A member of ``Metrics`` with the types of the API: CloudFormation takes everything as text too."""
+def _to_api_types(query: Json) -> Json:
+    """Return a member of ``Metrics`` with the types of the API: CloudFormation takes every value as a string too."""
     typed = dict(query)
     if "ReturnData" in query:
         typed["ReturnData"] = str(query["ReturnData"]).lower() == "true"
@@ -86,21 +79,21 @@ def _as_the_api_has_it(query: Json) -> Json:
 
 
 def evaluate_all() -> None:
-    """Look at every alarm of the account and region in hand."""
+    """Evaluate every alarm of the request's account and region."""
     for alarm in list(cloudwatch._alarms.values()):
-        cloudwatch._evaluate_alarm(alarm)
+        evaluate(alarm)
 
 
 def evaluate(alarm: Json) -> None:
-    """Set an alarm's state by its metric, and tell whom it names of a change."""
+    """Set an alarm's state by its metric; a change is recorded, and its actions are taken."""
     periods = int(alarm.get("EvaluationPeriods", 1))
     compare = _COMPARISONS.get(alarm.get("ComparisonOperator") or "")
     if compare is None or alarm.get("Namespace") == _NOTHING:
         return
     values = _watched(alarm, periods + _FURTHER_PERIODS)
-    there = [compare(value, float(alarm["Threshold"])) for value in values if value is not None]
-    state = decided(
-        there, periods, int(alarm.get("DatapointsToAlarm") or periods), alarm.get("TreatMissingData") or "missing"
+    breaching = [compare(value, float(alarm["Threshold"])) for value in values if value is not None]
+    state = decide(
+        breaching, periods, int(alarm.get("DatapointsToAlarm") or periods), alarm.get("TreatMissingData") or "missing"
     )
     before = alarm["StateValue"]
     if state is None or state == before:
@@ -112,18 +105,24 @@ def evaluate(alarm: Json) -> None:
     cloudwatch._evaluate_parent_alarms(alarm)
 
 
-def decided(there: list[bool], periods: int, to_alarm: int, missing: str) -> str | None:
-    """The state that follows from whether the values that are there breach, newest first; None to leave it as it is.
+def decide(breaching: list[bool], periods: int, to_alarm: int, missing: str) -> str | None:
+    """Return the state that follows from the values that are known; None to leave it as it is.
 
-    Where there are enough of them, how to treat what is missing does not matter.
+    Where there are enough of them, how to treat missing ones does not matter.
+
+    Args:
+        breaching: whether each known value breaches the threshold, newest first.
+        periods: how many values are evaluated.
+        to_alarm: how many of them must breach.
+        missing: ``TreatMissingData``.
     """
-    if len(there) < periods:
-        if missing == "ignore" or (missing == "missing" and there):
-            return None if not there else _state(there, min(to_alarm, len(there)))
+    if len(breaching) < periods:
+        if missing == "ignore" or (missing == "missing" and breaching):
+            return None if not breaching else _state(breaching, min(to_alarm, len(breaching)))
         if missing == "missing":
             return "INSUFFICIENT_DATA"
-        there = [*there, *[missing == "breaching"] * (periods - len(there))]
-    return _state(there[:periods], to_alarm)
+        breaching = [*breaching, *[missing == "breaching"] * (periods - len(breaching))]
+    return _state(breaching[:periods], to_alarm)
 
 
 def _state(window: list[bool], to_alarm: int) -> str:
@@ -134,7 +133,7 @@ def _state(window: list[bool], to_alarm: int) -> str:
 
 
 def _watched(alarm: Json, count: int) -> Series:
-    """The alarm's values by period, newest first; the period that goes on included."""
+    """Return the alarm's values by period, newest first; the unfinished period included."""
     if "Metrics" not in alarm:
         dimensions = {it["Name"]: it["Value"] for it in alarm.get("Dimensions") or []}
         stat = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
@@ -168,7 +167,7 @@ def _values(namespace: str, name: str, dimensions: Mapping[str, str], stat: str,
 
 
 def _value(node: ast.expr, at: Mapping[str, float | None]) -> float | None:
-    """An expression of metric math, of the few kinds that are known here, in one period."""
+    """Evaluate an expression of metric math, of the few kinds that are known here, in one period."""
     match node:
         case ast.Constant(value=float() | int() as number):
             return float(number)
@@ -183,6 +182,6 @@ def _value(node: ast.expr, at: Mapping[str, float | None]) -> float | None:
             found = _value(inner, at)
             return _value(filling, at) if found is None else found
         case ast.Call(func=ast.Name(id="SUM"), args=[ast.Call(func=ast.Name(id="METRICS"), args=[])]):
-            there = [value for value in at.values() if value is not None]
-            return sum(there) if there else None
-    raise ValueError(f"metric math that is not known here: {ast.unparse(node)}")
+            known = [value for value in at.values() if value is not None]
+            return sum(known) if known else None
+    raise ValueError(f"this metric math is not emulated: {ast.unparse(node)}")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.services import cloudwatch, cloudwatch_logs
+from ministack.services import cloudwatch
 
 from localaws.cloudwatch import alarms
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-_MOST_METRICS, _MOST_VALUES, _MOST_DIMENSIONS = 100, 100, 30
+_MAX_METRICS, _MAX_VALUES, _MAX_DIMENSIONS = 100, 100, 30
 
 type _Append = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 
@@ -29,28 +29,20 @@ class Datum:
     values: list[float]
 
 
-def install() -> None:
-    """Look at every line that comes into a log group.
-
-    The emulator has no registry for this, so the one function that all lines go through is wrapped.
-    """
-    cloudwatch_logs._append_log_events = _extracting(cloudwatch_logs._append_log_events)
-
-
-def _extracting(append: _Append) -> _Append:
-    def append_log_events(stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
-        append(stream, events)
-        data = [datum for event in events for datum in extracted(event["message"])]
-        for it in data:
-            cloudwatch._store_datum(it.namespace, it.name, it.dimensions, it.at, it.unit, None, it.values, None, None)
-        if data:
-            alarms.evaluate_all()
-
-    return append_log_events
+def append_log_events(emulated: _Append, stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
+    """Append lines to a stream, and store the metrics in them."""
+    emulated(stream, events)
+    data = [datum for event in events for datum in extract(event["message"])]
+    for datum in data:
+        cloudwatch._store_datum(
+            datum.namespace, datum.name, datum.dimensions, datum.at, datum.unit, None, datum.values, None, None
+        )
+    if data:
+        alarms.evaluate_all()
 
 
-def extracted(message: str) -> Iterator[Datum]:
-    """The metrics in one line; none if it is no line of the format."""
+def extract(message: str) -> Iterator[Datum]:
+    """Yield the metrics in one line; none if it is not a line of the format."""
     if '"_aws"' not in message:
         return
     try:
@@ -63,9 +55,9 @@ def extracted(message: str) -> Iterator[Datum]:
     for directive in directives:
         for dimensions in directive.get("Dimensions", [[]]):
             named = {name: line.get(name) for name in dimensions}
-            if len(named) > _MOST_DIMENSIONS or not all(isinstance(value, str) and value for value in named.values()):
+            if len(named) > _MAX_DIMENSIONS or not all(isinstance(value, str) and value for value in named.values()):
                 continue
-            for metric in directive.get("Metrics", [])[:_MOST_METRICS]:
+            for metric in directive.get("Metrics", [])[:_MAX_METRICS]:
                 if values := _numbers(line.get(metric.get("Name"))):
                     unit = metric.get("Unit", "None")
                     yield Datum(directive["Namespace"], metric["Name"], dict(named), at, unit, values)
@@ -73,6 +65,6 @@ def extracted(message: str) -> Iterator[Datum]:
 
 def _numbers(value: Any) -> list[float]:
     values = value if isinstance(value, list) else [value]
-    if len(values) > _MOST_VALUES or any(isinstance(it, bool) or not isinstance(it, int | float) for it in values):
+    if len(values) > _MAX_VALUES or any(isinstance(it, bool) or not isinstance(it, int | float) for it in values):
         return []
     return [float(it) for it in values]

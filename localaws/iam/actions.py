@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
-
-from ministack.core import iam_actions
 
 _VERBS = {"GET": "Get", "DELETE": "Delete"}
 
 
-def install() -> None:
-    """Give PutEvents its condition keys, calls of SQS and Lambda their actions, and the policy simulator its resource.
+def action(emulated: Callable[..., str | None], service: str, method: str, *request: Any) -> str | None:
+    """Return the IAM action of a request."""
+    found = emulated(service, method, *request)
+    if found == "lambda:PutFunctionConcurrency":
+        return f"lambda:{_VERBS.get(method, 'Put')}FunctionConcurrency"
+    # SendMessageBatch and its like are calls, not actions: they need the action of the single call.
+    return found.removesuffix("Batch") if found and found.startswith("sqs:") else found
 
-    The emulator has no registry for these, so its three functions that read them from a request are wrapped.
-    """
-    keys_of, action_of = iam_actions.request_tag_context, iam_actions.extract_iam_action
-    resource_of = iam_actions.extract_resource_arn
 
-    def with_event_keys(service: str, iam_action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
-        keys: dict[str, Any] = keys_of(service, iam_action, body, params)
-        return keys | event_keys(body) if iam_action == "events:PutEvents" else keys
+def resource(
+    emulated: Callable[..., str],
+    service: str,
+    method: str,
+    path: str,
+    headers: Any,
+    body: bytes,
+    parameters: dict[str, Any],
+    *where: str,
+) -> str:
+    """Return the resource of a request; of SimulatePrincipalPolicy, the principal whose policies are simulated."""
+    principal = parameters.get("PolicySourceArn", "") if service == "iam" else ""
+    found = emulated(service, method, path, headers, body, parameters, *where)
+    return str(principal[0] if isinstance(principal, list) else principal) or found
 
-    def as_aws_names_it(service: str, method: str, *request: Any) -> str | None:
-        action: str | None = action_of(service, method, *request)
-        if action == "lambda:PutFunctionConcurrency":
-            return f"lambda:{_VERBS.get(method, 'Put')}FunctionConcurrency"
-        # SendMessageBatch and its like are calls, not actions: they need the action of the single call.
-        return action.removesuffix("Batch") if action and action.startswith("sqs:") else action
 
-    def with_principals(
-        service: str, method: str, path: str, headers: Any, body: bytes, parameters: dict[str, Any], *where: str
-    ) -> str:
-        # SimulatePrincipalPolicy is about the principal whose policies are simulated.
-        principal = parameters.get("PolicySourceArn", "") if service == "iam" else ""
-        resource: str = resource_of(service, method, path, headers, body, parameters, *where)
-        return str(principal[0] if isinstance(principal, list) else principal) or resource
-
-    iam_actions.extract_resource_arn = with_principals
-    iam_actions.request_tag_context = with_event_keys
-    iam_actions.extract_iam_action = as_aws_names_it
+def condition_keys(
+    emulated: Callable[..., dict[str, Any]], service: str, iam_action: str, body: bytes, parameters: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the condition keys that a request's body gives, those of PutEvents included."""
+    keys = emulated(service, iam_action, body, parameters)
+    return keys | event_keys(body) if iam_action == "events:PutEvents" else keys
 
 
 def event_keys(body: bytes) -> dict[str, str | list[str]]:

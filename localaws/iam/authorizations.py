@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,36 +57,33 @@ class Record:
 _record: Record | None = None
 
 
-def install() -> None:
-    """Write down what is authorized, if the environment names a folder for it.
-
-    The emulator has no registry for this, so the two functions that decide are wrapped.
-    """
+def start_recording() -> None:
+    """Record what is authorized from now on, if the environment names a folder for it."""
     global _record
-    if not (directory := os.environ.get(DIRECTORY)):
-        return
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    _record = Record(Path(directory) / f"{os.getpid()}-{os.urandom(4).hex()}.jsonl")
-    enforce, evaluate = iam_evaluator.enforce, iam_evaluator.evaluate
+    if directory := os.environ.get(DIRECTORY):
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        _record = Record(Path(directory) / f"{os.getpid()}-{os.urandom(4).hex()}.jsonl")
 
-    def evaluated(context: Any, policies: Any, *limits: Any) -> Any:
-        decision = _deciding.get()
-        if decision is not None and decision.context is None:
-            decision.context, decision.policies = context, policies
-        return evaluate(context, policies, *limits)
 
-    def enforced(*arguments: Any, **named: Any) -> Any:
-        decision = _Decision()
-        token = _deciding.set(decision)
-        try:
-            refused = enforce(*arguments, **named)
-        finally:
-            _deciding.reset(token)
-        if refused is None and decision.context is not None:
-            note_role(decision.context, decision.policies)
-        return refused
+def evaluate(emulated: Callable[..., Any], context: Any, policies: Any, *limits: Any) -> Any:
+    """Decide as the emulator does, and keep what it was first asked for :func:`enforce`."""
+    decision = _deciding.get()
+    if decision is not None and decision.context is None:
+        decision.context, decision.policies = context, policies
+    return emulated(context, policies, *limits)
 
-    iam_evaluator.evaluate, iam_evaluator.enforce = evaluated, enforced
+
+def enforce(emulated: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Decide as the emulator does, and note what was allowed to a role."""
+    decision = _Decision()
+    token = _deciding.set(decision)
+    try:
+        refused = emulated(*arguments, **named)
+    finally:
+        _deciding.reset(token)
+    if refused is None and decision.context is not None:
+        note_role(decision.context, decision.policies)
+    return refused
 
 
 def note_role(context: Any, policies: list[list[Any]]) -> None:

@@ -1,6 +1,6 @@
-"""What services do in the name of a role or of a caller, which takes that one's permission. The emulator just does it.
+"""What services do for a role or a caller, and whether that principal may. The emulator does it without asking.
 
-Only with IAM enforced. What a service may do as itself is up to the policy of the resource that it turns to.
+Only with IAM enforced. What a service may do as itself, the policy of the resource says.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ministack import app as emulator
 from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import extract_access_key_id
-from ministack.services import cloudwatch, eventbridge, lambda_svc, sns, sqs
+from ministack.services import lambda_svc, sns, sqs
 
 from localaws.asgi import Answer, Handler, Headers, Query, ServiceError
 from localaws.iam import authorizations, function_policies
@@ -27,31 +27,11 @@ _EVENTS, _ALARMS = "events.amazonaws.com", "cloudwatch.amazonaws.com"
 _TRACING = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
 _rule: ContextVar[str] = ContextVar("localaws_rule", default="")
 _alarm: ContextVar[str] = ContextVar("localaws_alarm", default="")
-logger = logging.getLogger("localaws.iam.actions")
-
-
-def install(handlers: dict[str, Handler]) -> None:
-    """Ask for permission where Lambda writes logs and polls a queue, and where EventBridge or an alarm tells somebody.
-
-    The emulator has no registry for this, so its functions that do these things are wrapped. So are the services whose
-    calls ask for more than the one permission.
-    """
-    handlers["kms"] = _tagging_what_it_makes(handlers["kms"])
-    handlers["s3"] = _telling_only_listers_that_nothing_is_there(handlers["s3"])
-    lambda_svc._emit_lambda_logs = _if_the_role_may_log(lambda_svc._emit_lambda_logs)
-    sqs._receive_messages_for_esm = _if_the_role_may(
-        sqs._receive_messages_for_esm, ("sqs:GetQueueAttributes", "sqs:ReceiveMessage")
-    )
-    sqs._delete_messages_for_esm = _if_the_role_may(sqs._delete_messages_for_esm, ("sqs:DeleteMessage",))
-    eventbridge._invoke_target = _for_a_rule(eventbridge._invoke_target)
-    eventbridge._dispatch_to_lambda = _if_the_function_lets(eventbridge._dispatch_to_lambda)
-    eventbridge._dispatch_to_sqs = _if_the_queue_lets(eventbridge._dispatch_to_sqs)
-    cloudwatch._dispatch_alarm_actions = _for_an_alarm(cloudwatch._dispatch_alarm_actions)
-    sns._fanout = _if_the_topic_lets(sns._fanout)
+logger = logging.getLogger("localaws.iam.delegated")
 
 
 def role_may(role_arn: str, action: str, resource: str) -> bool:
-    """Whether a role may do something that a service does in its name."""
+    """Whether a role may do what a service does in its name."""
     if not emulator.AUTH:
         return True
     account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
@@ -73,7 +53,7 @@ def role_may(role_arn: str, action: str, resource: str) -> bool:
 
 
 def may(caller: str | None, action: str, resource: str, keys: Mapping[str, str] | None = None) -> bool:
-    """Whether a caller has a further permission that a call asks for.
+    """Whether a caller has a further permission that a call takes.
 
     Args:
         caller: the access key; None for what CloudFormation does, which acts as the account here.
@@ -88,45 +68,49 @@ def may(caller: str | None, action: str, resource: str, keys: Mapping[str, str] 
 
 
 def require(caller: str | None, action: str, resource: str, keys: Mapping[str, str] | None = None) -> None:
-    """Raise AWS's error unless the caller has a further permission that a call asks for. Arguments as of `may`."""
+    """Raise AWS's error unless the caller has a further permission that a call takes. Arguments as of `may`."""
     if not may(caller, action, resource, keys):
         raise ServiceError(
             "AccessDeniedException", f"The caller is not authorized to perform {action} on resource {resource}."
         )
 
 
-# -- Lambda as a function's role
+# -- Lambda in the name of a function's role
 
 
-def _if_the_role_may_log(emit: _Call) -> _Call:
-    def emit_logs(function: dict[str, Any], *rest: Any, **named: Any) -> None:
-        config = function.get("config") or function
-        group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{config.get('FunctionName')}"
-        stream = f"arn:aws:logs:{get_region()}:{get_account_id()}:log-group:{group}:log-stream:any"
-        role = config.get("Role", "")
-        if (config.get("TracingConfig") or {}).get("Mode") == "Active":
-            # There is no X-Ray here: what is asked is whether the traces would arrive.
-            all(role_may(role, action, "*") for action in _TRACING)
-        if all(role_may(role, action, stream) for action in ("logs:CreateLogStream", "logs:PutLogEvents")):
-            emit(function, *rest, **named)
-
-    return emit_logs
+def emit_lambda_logs(emulated: _Call, function: dict[str, Any], *rest: Any, **named: Any) -> None:
+    """Write a function's logs, if its role may."""
+    config = function.get("config") or function
+    group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{config.get('FunctionName')}"
+    stream = f"arn:aws:logs:{get_region()}:{get_account_id()}:log-group:{group}:log-stream:any"
+    role = config.get("Role", "")
+    if (config.get("TracingConfig") or {}).get("Mode") == "Active":
+        # There is no X-Ray here: the question is whether the traces would arrive.
+        all(role_may(role, action, "*") for action in _TRACING)
+    if all(role_may(role, action, stream) for action in ("logs:CreateLogStream", "logs:PutLogEvents")):
+        emulated(function, *rest, **named)
 
 
-def _if_the_role_may(call: _Call, actions: tuple[str, ...]) -> _Call:
-    def of_a_queue(queue_url: str, *rest: Any) -> Any:
-        queue = sqs._get_q(queue_url)
-        arn = queue["attributes"]["QueueArn"]
-        # An empty queue is asked as well, but nobody would learn anything by it.
-        if queue["messages"] and not all(role_may(role, it, arn) for role in _pollers(arn) for it in actions):
-            return []
-        return call(queue_url, *rest)
+def receive_messages(emulated: _Call, queue_url: str, *rest: Any) -> Any:
+    """Receive messages for a function, if its role may."""
+    permitted = _pollers_may(queue_url, "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+    return emulated(queue_url, *rest) if permitted else []
 
-    return of_a_queue
+
+def delete_messages(emulated: _Call, queue_url: str, *rest: Any) -> Any:
+    """Delete messages for a function, if its role may."""
+    return emulated(queue_url, *rest) if _pollers_may(queue_url, "sqs:DeleteMessage") else []
+
+
+def _pollers_may(queue_url: str, *actions: str) -> bool:
+    """Whether the roles of the functions that a queue is polled for have permission; an empty queue needs none."""
+    queue = sqs._get_q(queue_url)
+    arn = queue["attributes"]["QueueArn"]
+    return not queue["messages"] or all(role_may(role, action, arn) for role in _pollers(arn) for action in actions)
 
 
 def _pollers(queue_arn: str) -> Iterator[str]:
-    """The roles of the functions that a queue is polled for."""
+    """Yield the roles of the functions that a queue is polled for."""
     for _, _, mapping in lambda_svc._iter_all_esms():
         if mapping.get("EventSourceArn") == queue_arn:
             _, config = lambda_svc._get_func_record_for_qualifier(mapping["FunctionName"], mapping.get("Qualifier"))
@@ -137,35 +121,29 @@ def _pollers(queue_arn: str) -> Iterator[str]:
 # -- EventBridge as itself
 
 
-def _for_a_rule(invoke: _Call) -> _Call:
-    def invoke_target(target: Any, event: Any, rule: dict[str, Any], *rest: Any, **named: Any) -> Any:
-        # EventBridge Scheduler comes this way too, and acts by a role.
-        token = _rule.set(rule["Arn"] if ":rule/" in rule.get("Arn", "") else "")
-        try:
-            return invoke(target, event, rule, *rest, **named)
-        finally:
-            _rule.reset(token)
-
-    return invoke_target
+def invoke_target(emulated: _Call, target: Any, event: Any, rule: dict[str, Any], *rest: Any, **named: Any) -> Any:
+    """Remember the rule while a target is invoked."""
+    # EventBridge Scheduler comes this way too, and acts by a role.
+    token = _rule.set(rule["Arn"] if ":rule/" in rule.get("Arn", "") else "")
+    try:
+        return emulated(target, event, rule, *rest, **named)
+    finally:
+        _rule.reset(token)
 
 
-def _if_the_function_lets(dispatch: _Call) -> _Call:
-    def dispatch_to_lambda(arn: str, *rest: Any) -> None:
-        if not _rule.get() or function_policies.allows(arn, _EVENTS, _rule.get()):
-            dispatch(arn, *rest)
-        else:
-            logger.warning("the function %s does not let the rule %s invoke it", arn, _rule.get())
-
-    return dispatch_to_lambda
+def dispatch_to_lambda(emulated: _Call, arn: str, *rest: Any) -> None:
+    """Invoke a function, if its policy lets the rule."""
+    if not _rule.get() or function_policies.allows(arn, _EVENTS, _rule.get()):
+        emulated(arn, *rest)
+    else:
+        logger.warning("the function %s does not let the rule %s invoke it", arn, _rule.get())
 
 
-def _if_the_queue_lets(dispatch: _Call) -> _Call:
-    def dispatch_to_sqs(target: Any, *rest: Any) -> None:
-        arn, source = str(target), _rule.get()
-        if not source or _lets(sqs.queue_policy_for_arn(arn), _EVENTS, source, "sqs:SendMessage", arn):
-            dispatch(target, *rest)
-
-    return dispatch_to_sqs
+def dispatch_to_sqs(emulated: _Call, target: Any, *rest: Any) -> None:
+    """Send to a queue, if its policy lets the rule."""
+    arn, source = str(target), _rule.get()
+    if not source or _lets(sqs.queue_policy_for_arn(arn), _EVENTS, source, "sqs:SendMessage", arn):
+        emulated(target, *rest)
 
 
 def _lets(policy: tuple[Any, str] | None, service: str, source: str, action: str, arn: str) -> bool:
@@ -185,62 +163,54 @@ def _lets(policy: tuple[Any, str] | None, service: str, source: str, action: str
 # -- CloudWatch as itself
 
 
-def _for_an_alarm(dispatch: _Call) -> _Call:
-    def dispatch_alarm_actions(alarm: dict[str, Any], *rest: Any) -> None:
-        token = _alarm.set(alarm.get("AlarmArn", ""))
-        try:
-            dispatch(alarm, *rest)
-        finally:
-            _alarm.reset(token)
-
-    return dispatch_alarm_actions
+def dispatch_alarm_actions(emulated: _Call, alarm: dict[str, Any], *rest: Any) -> None:
+    """Remember the alarm while its actions are taken."""
+    token = _alarm.set(alarm.get("AlarmArn", ""))
+    try:
+        emulated(alarm, *rest)
+    finally:
+        _alarm.reset(token)
 
 
-def _if_the_topic_lets(fan_out: _Call) -> _Call:
-    def fan_out_to_subscribers(arn: str, *rest: Any, **named: Any) -> Any:
-        source = _alarm.get()
-        if not source or _lets(sns.topic_policy_for_arn(arn), _ALARMS, source, "sns:Publish", arn):
-            return fan_out(arn, *rest, **named)
-        return None
-
-    return fan_out_to_subscribers
+def fan_out(emulated: _Call, arn: str, *rest: Any, **named: Any) -> Any:
+    """Publish to a topic's subscribers, if its policy lets the alarm that publishes."""
+    source = _alarm.get()
+    if not source or _lets(sns.topic_policy_for_arn(arn), _ALARMS, source, "sns:Publish", arn):
+        return emulated(arn, *rest, **named)
+    return None
 
 
-# -- calls that ask for more than one permission
+# -- calls that take more than one permission
 
 
-def _tagging_what_it_makes(kms: Handler) -> Handler:
-    """CreateKey with tags takes the permission to tag.
+async def authorize_tags_of_new_key(
+    emulated: Handler, method: str, path: str, headers: Headers, body: bytes, query: Query
+) -> Answer:
+    """Answer KMS; CreateKey with tags takes the permission to tag.
 
     https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html
     """
-
-    async def handle(method: str, path: str, headers: Headers, body: bytes, query: Query) -> Answer:
-        if str(headers.get("x-amz-target", "")).endswith(".CreateKey") and (tags := json.loads(body).get("Tags")):
-            keys = {f"aws:RequestTag/{tag['TagKey']}": tag["TagValue"] for tag in tags}
-            try:
-                require(extract_access_key_id(headers, query), "kms:TagResource", "*", keys)
-            except ServiceError as error:
-                return error.answer()
-        return await kms(method, path, headers, body, query)
-
-    return handle
+    if str(headers.get("x-amz-target", "")).endswith(".CreateKey") and (tags := json.loads(body).get("Tags")):
+        keys = {f"aws:RequestTag/{tag['TagKey']}": tag["TagValue"] for tag in tags}
+        try:
+            require(extract_access_key_id(headers, query), "kms:TagResource", "*", keys)
+        except ServiceError as error:
+            return error.answer()
+    return await emulated(method, path, headers, body, query)
 
 
-def _telling_only_listers_that_nothing_is_there(s3: Handler) -> Handler:
-    """To others S3 says no more than that they may not.
+async def hide_missing_objects(
+    emulated: Handler, method: str, path: str, headers: Headers, body: bytes, query: Query
+) -> Answer:
+    """Answer S3; a caller who may not list the bucket gets 403 for an object that is missing.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
-
-    async def handle(method: str, path: str, headers: Headers, body: bytes, query: Query) -> Answer:
-        answer = await s3(method, path, headers, body, query)
-        bucket, _, key = path.lstrip("/").partition("/")
-        if method not in ("GET", "HEAD") or answer[0] != 404 or not key or "versionId" in query:
-            return answer
-        if may(extract_access_key_id(headers, query), "s3:ListBucket", f"arn:aws:s3:::{bucket}"):
-            return answer
-        text = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-        return 403, {"Content-Type": "application/xml"}, b"" if method == "HEAD" else text.encode()
-
-    return handle
+    answer = await emulated(method, path, headers, body, query)
+    bucket, _, key = path.lstrip("/").partition("/")
+    if method not in ("GET", "HEAD") or answer[0] != 404 or not key or "versionId" in query:
+        return answer
+    if may(extract_access_key_id(headers, query), "s3:ListBucket", f"arn:aws:s3:::{bucket}"):
+        return answer
+    text = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+    return 403, {"Content-Type": "application/xml"}, b"" if method == "HEAD" else text.encode()

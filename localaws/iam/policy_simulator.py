@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -16,15 +16,10 @@ from ministack.services import iam
 _DECISIONS = {"Allow": "allowed", "Deny": "explicitDeny"}
 
 
-def install() -> None:
-    """Take the emulator's place for SimulatePrincipalPolicy, where the principal is a role."""
-    emulators = iam._IAM_HANDLERS["SimulatePrincipalPolicy"]
-
-    def simulate(parameters: Any) -> Any:
-        role = _first(parameters, "PolicySourceArn").partition(":role/")[2]
-        return _answer(role, parameters) if role else emulators(parameters)
-
-    iam._IAM_HANDLERS["SimulatePrincipalPolicy"] = simulate
+def simulate(emulated: Callable[[Any], Any], parameters: Any) -> Any:
+    """Answer SimulatePrincipalPolicy; the emulator answers where the principal is no role."""
+    role = _first(parameters, "PolicySourceArn").partition(":role/")[2]
+    return _answer(role, parameters) if role else emulated(parameters)
 
 
 def _answer(role: str, parameters: Any) -> Any:

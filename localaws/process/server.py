@@ -23,25 +23,21 @@ from hypercorn.asyncio import serve as serve_http
 from hypercorn.config import Config
 from ministack import app as emulator
 
-from localaws.apigateway import deployments, functions, gateway_responses
 from localaws.apigateway.domains import CustomDomains
 from localaws.apigateway.stage_logging import StageLogging
 from localaws.asgi import Handler
 from localaws.clock import VirtualClock
-from localaws.cloudformation import resource_types
-from localaws.cloudwatch import alarms, embedded_metrics
 from localaws.doors import default_endpoint
 from localaws.doors.front_door import FrontDoor
 from localaws.doors.server_ca import ServerCa
-from localaws.iam import actions, authorizations, delegated, policy_simulator
-from localaws.process import holdings
+from localaws.iam import authorizations
+from localaws.process import holdings, patching
 from localaws.process.admin import PREFIX, Admin
+from localaws.process.replacements import replacements
 from localaws.secretsmanager.api import SecretsManagerApi
 from localaws.secretsmanager.consistency import DelayedReads
 from localaws.secretsmanager.rotation import RotationEngine
 from localaws.settings import LiveSettings, Settings
-from localaws.sqs import batching
-from localaws.workers import layers
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -65,20 +61,11 @@ class Server:
         self.domains = CustomDomains(handlers["apigateway"], handlers["s3"], live)
         self.front_door = FrontDoor(front_door_socket, self.domains, ca)
         self.admin = Admin(live, clock, self.rotations, ca.pem)
-        handlers["secretsmanager"] = SecretsManagerApi(handlers["secretsmanager"], self.rotations, reads).handle
-        handlers["apigateway"] = StageLogging(self.domains.handle).handle
-        authorizations.install()
-        alarms.install(handlers)
-        batching.install()
-        resource_types.install()
-        delegated.install(handlers)
-        deployments.install()
-        embedded_metrics.install()
-        functions.install()
-        gateway_responses.install()
-        actions.install()
-        policy_simulator.install()
-        layers.install()
+        secrets = SecretsManagerApi(handlers["secretsmanager"], self.rotations, reads)
+        authorizations.start_recording()
+        patching.apply(
+            replacements(secrets_manager=secrets.handle, api_gateway=StageLogging(self.domains.handle).handle)
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application: the control surface, the closed doors, and else the emulator."""

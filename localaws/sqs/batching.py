@@ -11,15 +11,8 @@ from ministack.services import lambda_svc, sqs
 _LARGEST_BATCH = 10_000
 
 
-def install() -> None:
-    """Gather batches as AWS does. The emulator hands out ten messages at most, and waits for no more of them.
-
-    It has no registry for this, so the function that its poller receives with is replaced.
-    """
-    sqs._receive_messages_for_esm = _receive
-
-
-def _receive(queue_url: str, batch_size: int) -> list[dict[str, Any]]:
+def receive(queue_url: str, batch_size: int) -> list[dict[str, Any]]:
+    """Return a batch for a function; nothing until it is full or its window over."""
     with sqs._queues_lock:
         queue = sqs._get_q(queue_url)
         attributes = queue["attributes"]
@@ -30,12 +23,12 @@ def _receive(queue_url: str, batch_size: int) -> list[dict[str, Any]]:
         oldest = min((message.get("visible_at", message["sent_at"]) for message in waiting), default=now)
         if len(waiting) < most and now - oldest < _window(attributes["QueueArn"]):
             return []
-        gathered: list[dict[str, Any]] = sqs._collect_msgs(queue, most, int(attributes.get("VisibilityTimeout", "30")))
-        return gathered
+        batch: list[dict[str, Any]] = sqs._collect_msgs(queue, most, int(attributes.get("VisibilityTimeout", "30")))
+        return batch
 
 
 def _window(queue_arn: str) -> float:
-    """Seconds that the mapping of this queue gathers a batch for."""
+    """Return the seconds that the mapping of this queue gathers a batch for."""
     windows = (
         float(mapping.get("MaximumBatchingWindowInSeconds") or 0)
         for _, _, mapping in lambda_svc._iter_all_esms()

@@ -12,8 +12,6 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from ministack.core import lambda_runtime
-
 _unpacked: dict[bytes, Path] = {}
 _unpacking = threading.Lock()
 
@@ -45,8 +43,5 @@ class Archive(zipfile.ZipFile):
         Path(path).symlink_to(_unpacked[digest])
 
 
-def install() -> None:
-    """Have workers link their layers. The emulator has no registry for this, so its reader of archives is replaced."""
-    lambda_runtime.zipfile = SimpleNamespace(
-        ZipFile=Archive, BadZipFile=zipfile.BadZipFile, LargeFileError=zipfile.LargeZipFile
-    )
+# In the place of the module by which the emulator reads archives.
+ARCHIVES = SimpleNamespace(ZipFile=Archive, BadZipFile=zipfile.BadZipFile, LargeFileError=zipfile.LargeZipFile)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from localaws.cloudwatch.alarms import decided
-from localaws.cloudwatch.embedded_metrics import Datum, extracted
+from localaws.cloudwatch.alarms import decide
+from localaws.cloudwatch.embedded_metrics import Datum, extract
 from tests.integration.localaws.conftest import Client
 from tests.integration.localaws.support import wait_until, zipped
 
@@ -32,7 +32,7 @@ def line(namespace: str = "N", *, dimensions: list[list[str]] | None = None, **v
 
 
 def test_a_line_of_the_format_holds_its_metrics_with_every_set_of_dimensions() -> None:
-    found = list(extracted(line(dimensions=[["service"], ["service", "step"]], step="set", Done=[1, 2.5], Took=3)))
+    found = list(extract(line(dimensions=[["service"], ["service", "step"]], step="set", Done=[1, 2.5], Took=3)))
     assert found == [
         Datum("N", name, dimensions, 1_700_000_000.0, "Count", values)
         for dimensions in ({"service": "s"}, {"service": "s", "step": "set"})
@@ -55,7 +55,7 @@ def test_a_line_of_the_format_holds_its_metrics_with_every_set_of_dimensions() -
     ],
 )
 def test_what_is_not_of_the_format_holds_none(message: str) -> None:
-    assert list(extracted(message)) == []
+    assert list(extract(message)) == []
 
 
 def test_what_a_function_prints_becomes_a_metric(client: Client) -> None:
@@ -124,7 +124,7 @@ def statistic(client: Client, namespace: str, name: str, **dimensions: str) -> l
 def test_an_alarms_state_follows_from_its_values_and_from_how_missing_ones_are_treated(
     there: list[bool], periods: int, to_alarm: int, missing: str, state: str | None
 ) -> None:
-    assert decided(there, periods, to_alarm, missing) == state
+    assert decide(there, periods, to_alarm, missing) == state
 
 
 ALARM = {
