@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
+from mtls_rotation.aws.certificate_index import CertificateIndex
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import UnusableNoticeError
@@ -22,15 +23,13 @@ from mtlsctl.errors import InvalidInputError, NoCertificateError
 from mtlsctl.stack.material import nothing_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from mtls_rotation.aws.bucket import CertificateBucket
     from mtls_rotation.revocation.notices import Notice, Reason
     from mtlsctl.stack.deployment import Deployment
     from mtlsctl.stack.material import Label
-
-type _Key = layout.IssuedKey | layout.OutsideKey
 
 # How much of a name goes into the key of a notice.
 _LONGEST = 100
@@ -84,7 +83,7 @@ class Files:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._bucket: CertificateBucket = deployment.assembly.bucket
-        self._filed = list(_filed(self._bucket))
+        self._index = CertificateIndex.read(self._bucket)
 
     def of_secret(self, secret_id: str, label: Label, reason: Reason) -> Target:
         """The certificate of a secret's version at `label`.
@@ -98,8 +97,8 @@ class Files:
         version = described.version_at(label)
         if version is None:
             raise nothing_at(described.name, label)
-        for key, parsed in self._filed:
-            if (parsed.secret, parsed.version_id) == (described.name, version) and (found := self._certificate(key)):
+        for filed in self._index.of_version(described.name, version):
+            if found := self._index.certificate(filed):
                 return of_certificate(found, reason, f"secret {described.name} at {label}")
         raise NoCertificateError(
             where=f"secret {described.name}, version {version}",
@@ -111,18 +110,16 @@ class Files:
     def holders(self, certificate: CertificateId) -> list[Holder]:
         """Every version that holds it and that still carries a label."""
         versions: dict[tuple[str, str], None] = {}
-        for key, parsed in self._filed:
-            # A key tells the serial number alone; the few certificates that match are looked at.
-            if parsed.serial_number != certificate.serial_number:
-                continue
-            found = self._certificate(key)
+        # A key tells the serial number alone; the few certificates that match are looked at.
+        for filed in self._index.with_serial_number(certificate.serial_number):
+            found = self._index.certificate(filed)
             if found and CertificateId.of(found) == certificate:
-                versions[parsed.secret, parsed.version_id] = None
+                versions[filed.secret, filed.version_id] = None
         return [holder for secret, version in versions if (holder := self._holder(secret, version))]
 
     def knows_issuer_of(self, certificate: CertificateId) -> bool:
         """Whether any CA that is trusted here has the issuer's name, or whether the certificate itself is filed."""
-        if any(parsed.serial_number == certificate.serial_number for _, parsed in self._filed):
+        if self._index.with_serial_number(certificate.serial_number):
             return True
         keys = [layout.TRUSTSTORE, *(entry.key for entry in self._bucket.list(layout.MANAGED_ANCHORS))]
         bodies = (stored.body for key in keys if (stored := self._bucket.read(key)))
@@ -150,10 +147,6 @@ class Files:
             return notices.parse(stored.body, key) if stored else ()
         except UnusableNoticeError:
             return ()
-
-    def _certificate(self, key: str) -> x509.Certificate | None:
-        stored = self._bucket.read(key)
-        return x509.load_pem_x509_certificate(stored.body) if stored else None
 
     def _holder(self, secret: str, version: str) -> Holder | None:
         client = self._deployment.session.client("secretsmanager")
@@ -244,13 +237,6 @@ def _target(document: dict[str, str], where: str, subject: str) -> Target:
     body = json.dumps(document, indent=1).encode()
     (notice,) = notices.parse(body, where)
     return Target(notice.certificate, notice.reason, subject, body)
-
-
-def _filed(bucket: CertificateBucket) -> Iterator[tuple[str, _Key]]:
-    for prefix, kind in ((layout.ISSUED, layout.IssuedKey), (layout.OUTSIDE, layout.OutsideKey)):
-        for entry in bucket.list(prefix):
-            if parsed := kind.parse(entry.key):
-                yield entry.key, parsed
 
 
 def _unfit(where: str, found: str) -> InvalidInputError:

@@ -29,13 +29,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 from rich.table import Table
 
+from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtls_rotation.pki.verification import Verifier
 from mtls_rotation.truststore import guards, rendering
-from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide, needed
+from mtls_rotation.truststore.plan import Observation, Plan, Settings, StaticEntry, decide, needed
 from tests.benchmarks import table
 from tests.benchmarks.figures import Results, beside, in_turn
 from tests.kit import builders, fleet
@@ -86,7 +87,7 @@ class Bench:
     uploads: list[bytes]
     clients: list[bytes]
     issuers: list[x509.Certificate]
-    issued: tuple[Issued, ...]
+    issued: tuple[FiledCertificate, ...]
 
     @classmethod
     def of(cls, anchors: int, certificates: int) -> Bench:
@@ -97,7 +98,9 @@ class Bench:
         key = profile.generate_key(KeyAlgorithm.EC_P256).public_key()
         clients, issuers = [], []
         issued = [
-            Issued(anchor, f"fleet/ca/{number}", f"ca-{number}", pki.serial(it.certificate), LONG_AGO, authority=True)
+            FiledCertificate(
+                anchor, f"fleet/ca/{number}", f"ca-{number}", pki.serial(it.certificate), LONG_AGO, authority=True
+            )
             for number, (anchor, it) in enumerate(zip(fingerprints, roots, strict=True))
         ]
         for number in range(certificates):
@@ -106,7 +109,9 @@ class Bench:
             leaf = profile.issue_leaf(request, key, ca.certificate, ca.key, builders.NOW)
             clients.append(pki.to_pem(leaf).encode())
             issuers.append(ca.certificate)
-            issued.append(Issued(anchor, f"fleet/client/{number}", f"client-{number}", pki.serial(leaf), LONG_AGO))
+            issued.append(
+                FiledCertificate(anchor, f"fleet/client/{number}", f"client-{number}", pki.serial(leaf), LONG_AGO)
+            )
         return cls(
             authorities={it: _pem(root) for it, root in zip(fingerprints, roots, strict=True)},
             uploads=[_pem(it) for it in uploads],

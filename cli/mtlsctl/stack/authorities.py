@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from mtls_rotation.aws.certificate_index import CertificateIndex
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import AWSCURRENT, end_of_issuing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from mtls_rotation.aws.bucket import CertificateBucket
@@ -20,22 +20,17 @@ if TYPE_CHECKING:
 def issuing(bucket: CertificateBucket, secret: SecretDescription, now: datetime) -> x509.Certificate | None:
     """The CA certificate that a CA secret issues from now; None if none is filed that is in date."""
     version = _issuing_version(secret, now)
-    for key in _filed(bucket):
-        if (key.secret, key.version_id) == (secret.name, version) and (stored := bucket.read(str(key))):
-            certificate = x509.load_pem_x509_certificate(stored.body)
+    index = CertificateIndex.read(bucket, layout.ISSUED)
+    for filed in index.of_version(secret.name, version):
+        if filed.authority and (certificate := index.certificate(filed)):
             return certificate if certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc else None
     return None
 
 
 def secret_of(bucket: CertificateBucket, fingerprint: str) -> str | None:
     """The name of the CA secret that holds, or held, the CA with this fingerprint."""
-    return next((key.secret for key in _filed(bucket) if key.anchor == fingerprint), None)
-
-
-def _filed(bucket: CertificateBucket) -> Iterator[layout.IssuedKey]:
-    for entry in bucket.list(layout.ISSUED):
-        if (key := layout.IssuedKey.parse(entry.key)) and key.authority:
-            yield key
+    authorities = CertificateIndex.read(bucket, layout.ISSUED).authorities
+    return next((it.secret for it in authorities if it.anchor == fingerprint), None)
 
 
 def _issuing_version(secret: SecretDescription, now: datetime) -> str | None:

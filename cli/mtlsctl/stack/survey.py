@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from mtls_rotation.aws.certificate_index import CertificateIndex, FiledCertificate
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
 from mtls_rotation.contract.tags import KIND_TAG, STACK_TAG
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from mtls_rotation.truststore.sync import Preview
     from mtlsctl.stack.deployment import Deployment
     from mtlsctl.stack.targets import Target
-
-type _Key = layout.IssuedKey | layout.OutsideKey
-# (secret name, version id) → the keys under which its certificate is filed, as they are and as they read.
-type _Filed = Mapping[tuple[str, str], Sequence[tuple[str, _Key]]]
 
 # Calls at once. Secrets Manager takes thousands of DescribeSecret a second; this is what one machine has in flight.
 _AT_ONCE = 16
@@ -108,19 +105,19 @@ class Surveyor:
         names = [it.arn for it in self._deployment.assembly.versions.list_tagged(STACK_TAG, self._deployment.name)]
         # The listing may be minutes behind; the stack's own secrets are there for certain.
         names += [self._deployment.outputs[it] for it in ("ClientSecret", "CaSecret") if it in self._deployment.outputs]
-        filed = self._filed()
+        index = CertificateIndex.read(self._bucket)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            secrets = list(pool.map(lambda arn: self._secret(arn, filed), dict.fromkeys(names)))
+            secrets = list(pool.map(lambda arn: self._secret(arn, index), dict.fromkeys(names)))
         preview = self._deployment.assembly.sync.preview()
         return Survey(
             now=utc_now(),
             secrets=tuple(sorted((it for it in secrets if it), key=lambda it: (it.kind != "ca", it.name))),
             targets=targets_of(self._deployment),
             preview=preview,
-            unpublished_since=self._unpublished_since(preview.plan),
+            unpublished_since=self._unpublished_since(preview.plan, index),
         )
 
-    def _unpublished_since(self, plan: Plan) -> Mapping[str, datetime]:
+    def _unpublished_since(self, plan: Plan, index: CertificateIndex) -> Mapping[str, datetime]:
         """The bucket tells: when a bundle was uploaded, when the first certificate below a CA was filed."""
         since: dict[str, datetime] = {}
         if not plan.added:
@@ -132,24 +129,15 @@ class Surveyor:
             if reason.why is Why.UPLOADED
             for name in reason.names
         }
-        for entry in self._bucket.list(layout.ISSUED):
-            if (filed := layout.IssuedKey.parse(entry.key)) and filed.anchor in plan.added:
-                since[filed.anchor] = min(entry.modified, since.get(filed.anchor, entry.modified))
+        for filed in index.issued:
+            if filed.anchor in plan.added:
+                since[filed.anchor] = min(filed.at, since.get(filed.anchor, filed.at))
         for entry in self._bucket.list(layout.STATIC_ANCHORS):
             for key in (key for name, key in uploads if name == entry.key):
                 since[key] = min(entry.modified, since.get(key, entry.modified))
         return since
 
-    def _filed(self) -> _Filed:
-        found: dict[tuple[str, str], list[tuple[str, _Key]]] = {}
-        for prefix in (layout.ISSUED, layout.OUTSIDE):
-            for entry in self._bucket.list(prefix):
-                key = layout.IssuedKey.parse(entry.key) or layout.OutsideKey.parse(entry.key)
-                if key:
-                    found.setdefault((key.secret, key.version_id), []).append((entry.key, key))
-        return found
-
-    def _secret(self, arn: str, filed: _Filed) -> SecretState | None:
+    def _secret(self, arn: str, index: CertificateIndex) -> SecretState | None:
         try:
             answer = self._secrets.describe_secret(SecretId=arn)
         except self._secrets.exceptions.ResourceNotFoundException:
@@ -157,8 +145,8 @@ class Surveyor:
         stages = {version: frozenset(labels) for version, labels in answer.get("VersionIdsToStages", {}).items()}
         current = next((version for version, labels in stages.items() if AWSCURRENT in labels), None)
         tags = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
-        keys = filed.get((answer["Name"], current or ""), [])
-        authority = any(isinstance(key, layout.IssuedKey) and key.authority for _, key in keys)
+        filed = index.of_version(answer["Name"], current)
+        authority = any(it.authority for it in filed)
         return SecretState(
             arn=answer["ARN"],
             name=answer["Name"],
@@ -171,20 +159,18 @@ class Surveyor:
             next_rotation=answer.get("NextRotationDate"),
             stages=stages,
             deleted="DeletedDate" in answer,
-            current=self._certificate(keys),
+            current=self._certificate(index, filed),
             pending_since=self._pending_since(answer, stages),
             unsigned=any(SIGNING_REQUEST in labels for labels in stages.values()),
         )
 
-    def _certificate(self, keys: Sequence[tuple[str, _Key]]) -> Filed | None:
-        stored = self._bucket.read(keys[0][0]) if keys else None
-        if stored is None:
-            return None
-        anchors = frozenset(key.anchor for _, key in keys if isinstance(key, layout.IssuedKey))
+    def _certificate(self, index: CertificateIndex, filed: Sequence[FiledCertificate]) -> Filed | None:
+        anchors = frozenset(it.anchor for it in filed if it.anchor)
         try:
-            return Filed(x509.load_pem_x509_certificate(stored.body), anchors)
+            certificate = index.certificate(filed[0]) if filed else None
         except ValueError:
             return None  # somebody wrote over it: no certificate is filed
+        return Filed(certificate, anchors) if certificate else None
 
     def _pending_since(
         self, answer: DescribeSecretResponseTypeDef, stages: Mapping[str, frozenset[str]]

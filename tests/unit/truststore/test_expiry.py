@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.contract.layout import OutsideKey
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore.expiry import Expiry, Remaining, measure
-from mtls_rotation.truststore.plan import Anchor, Issued, Observation, Plan, Reason, Why
+from mtls_rotation.truststore.plan import Anchor, Observation, Plan, Reason, Why
 from tests.kit import builders
 from tests.kit.stack import CA, CLIENT, NAME, Stack
 
@@ -18,13 +19,13 @@ NOW = builders.NOW
 CERTIFICATE = builders.root().certificate
 
 
-def issued(version: str, days: float | None, *, secret: str = "client", **more: Any) -> Issued:
+def issued(version: str, days: float | None, *, secret: str = "client", **more: Any) -> FiledCertificate:
     end = None if days is None else NOW + timedelta(days=days)
     known: dict[str, Any] = {"anchor": "a", "at": NOW - timedelta(days=9), "serial_number": "5e1"} | more
-    return Issued(secret=secret, version_id=version, not_after=end, **known)
+    return FiledCertificate(secret=secret, version_id=version, not_after=end, **known)
 
 
-def measured(*entries: Issued, current: dict[str, str], pending: str = "", **more: Any) -> Expiry:
+def measured(*entries: FiledCertificate, current: dict[str, str], pending: str = "", **more: Any) -> Expiry:
     live = set(current.items())
     seen = Observation(NOW, frozenset(live | {("client", pending)}), frozenset(), entries, in_place=frozenset(live))
     plan = Plan(more.pop("anchors", {}), (), frozenset(), frozenset(), {})

@@ -9,10 +9,11 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
+from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.pki.certificates import fingerprint
 from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.guards import Guard, stop
-from mtls_rotation.truststore.plan import Issued, Observation, Plan, Settings, StaticEntry, decide
+from mtls_rotation.truststore.plan import Observation, Plan, Settings, StaticEntry, decide
 from tests.kit import builders
 from tests.kit.builders import NOW
 
@@ -34,7 +35,8 @@ def clients_of(*authorities: x509.Certificate, deployed: tuple[x509.Certificate,
         in_place=held,
         issuing=frozenset(),
         issued=tuple(
-            Issued(fingerprint(it), f"client-{number}", "v", "5e1", LONG_AGO) for number, it in enumerate(authorities)
+            FiledCertificate(fingerprint(it), f"client-{number}", "v", "5e1", LONG_AGO)
+            for number, it in enumerate(authorities)
         ),
         managed=by_id(*authorities),
         deployed=by_id(*deployed),
@@ -116,7 +118,7 @@ def test_the_bytes_are_looked_at_and_not_the_plan_that_they_were_made_from() -> 
 
 def test_a_certificate_that_the_gateway_refuses_already_holds_up_nobody_else() -> None:
     seen = clients_of(ROOTS[0], EXPIRED, deployed=(ROOTS[0], EXPIRED))
-    lost = replace(seen, issued=(*seen.issued, Issued("f" * 64, "client-0", "v", "5e1", LONG_AGO)))
+    lost = replace(seen, issued=(*seen.issued, FiledCertificate("f" * 64, "client-0", "v", "5e1", LONG_AGO)))
 
     assert found(lost) is None
 

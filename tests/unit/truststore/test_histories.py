@@ -18,12 +18,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.guards import Guard, stop
-from mtls_rotation.truststore.plan import Issued, Observation, Settings, StaticEntry, decide, obsolete
+from mtls_rotation.truststore.plan import Observation, Settings, StaticEntry, decide, obsolete
 from tests.kit import builders
 from tests.kit.builders import NOW
 
@@ -63,7 +64,7 @@ class History(RuleBasedStateMachine):
         self.now = NOW
         self.world: dict[str, Secret] = {}
         self.deleted: dict[str, Secret] = {}
-        self.index: dict[tuple[str, str, str], Issued] = {}
+        self.index: dict[tuple[str, str, str], FiledCertificate] = {}
         self.managed: dict[str, x509.Certificate] = {}
         self.made = 0
         self.static: dict[str, list[x509.Certificate]] = {}
@@ -267,7 +268,7 @@ class History(RuleBasedStateMachine):
         self._label(secret, secret.labels | {PENDING: version})
         self.managed[anchor] = issued.anchor
         key = (anchor, secret.name, version)
-        self.index[key] = Issued(*key, "5e1", self.now, authority=secret.authority)
+        self.index[key] = FiledCertificate(*key, "5e1", self.now, authority=secret.authority)
 
     def _label(self, secret: Secret, labels: dict[str, str]) -> None:
         secret.seen_before.append((self.now - timedelta(microseconds=1), dict(secret.labels)))

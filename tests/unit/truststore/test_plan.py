@@ -12,9 +12,18 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.pki.bundles import Unreadable
 from mtls_rotation.pki.certificates import fingerprint
-from mtls_rotation.truststore.plan import Issued, Observation, Reason, Settings, StaticEntry, Why, decide, obsolete
+from mtls_rotation.truststore.plan import (
+    Observation,
+    Reason,
+    Settings,
+    StaticEntry,
+    Why,
+    decide,
+    obsolete,
+)
 from tests.kit import builders
 from tests.kit.builders import NOW
 
@@ -25,12 +34,15 @@ SERIAL = "5e1"
 IDS = {certificate: fingerprint(certificate) for certificate in (*ROOTS, EXPIRED)}
 
 
-def issued(anchor: x509.Certificate, version: str, at: datetime = LONG_AGO) -> Issued:
-    return Issued(IDS[anchor], "client", version, SERIAL, at)
+def issued(anchor: x509.Certificate, version: str, at: datetime = LONG_AGO) -> FiledCertificate:
+    return FiledCertificate(IDS[anchor], "client", version, SERIAL, at)
 
 
 def seen(
-    *certificates: Issued, live: tuple[str, ...] = (), deployed: tuple[x509.Certificate, ...] = (), **more: Any
+    *certificates: FiledCertificate,
+    live: tuple[str, ...] = (),
+    deployed: tuple[x509.Certificate, ...] = (),
+    **more: Any,
 ) -> Observation:
     return Observation(
         now=NOW,
@@ -55,7 +67,7 @@ def test_an_anchor_belongs_while_a_live_version_hangs_on_it() -> None:
 
 
 def test_a_version_of_the_same_id_in_another_secret_does_not_count() -> None:
-    other = Issued(IDS[ROOTS[0]], "other", "a", SERIAL, LONG_AGO)
+    other = FiledCertificate(IDS[ROOTS[0]], "other", "a", SERIAL, LONG_AGO)
     assert not decide(seen(other, live=("a",)), Settings()).anchors
 
 
@@ -106,7 +118,7 @@ def test_every_reason_for_an_anchor_is_given_and_each_bundle_and_secret_once() -
     observation = seen(
         issued(ROOTS[0], "a"),
         issued(ROOTS[0], "b"),
-        Issued(IDS[ROOTS[0]], "authority", "c", SERIAL, LONG_AGO, authority=True),
+        FiledCertificate(IDS[ROOTS[0]], "authority", "c", SERIAL, LONG_AGO, authority=True),
         issued(ROOTS[0], "d", NOW),
         live=("a", "b"),
         static=static,
@@ -174,7 +186,9 @@ def test_an_expired_anchor_leaves_even_while_something_hangs_on_it() -> None:
 
 
 def test_an_anchor_whose_certificate_is_lost_is_reported() -> None:
-    observation = seen(Issued("f" * 64, "client", "b", SERIAL, LONG_AGO), issued(ROOTS[0], "a"), live=("a", "b"))
+    observation = seen(
+        FiledCertificate("f" * 64, "client", "b", SERIAL, LONG_AGO), issued(ROOTS[0], "a"), live=("a", "b")
+    )
     (left_out,) = decide(observation, Settings()).left_out
 
     assert (left_out.fingerprint, left_out.rejected) == ("f" * 64, True)
@@ -247,7 +261,7 @@ def test_a_plan_that_was_published_changes_nothing_when_it_is_made_again(world: 
 def test_a_ca_is_remembered_as_long_as_a_client_certificate_hangs_on_it() -> None:
     """Its CRL must go on, although no label names its own version any more."""
     long_ago = NOW - timedelta(days=90)
-    ca = Issued(IDS[ROOTS[0]], "authority", "c", SERIAL, long_ago, authority=True)
+    ca = FiledCertificate(IDS[ROOTS[0]], "authority", "c", SERIAL, long_ago, authority=True)
     held = issued(ROOTS[0], "a", long_ago)
 
     assert obsolete(seen(ca, held, live=("a",)), Settings()) == ()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
+from mtls_rotation.aws.certificate_index import CertificateIndex, FiledCertificate
 from mtls_rotation.aws.secret_versions import RotationStart
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import (
@@ -87,14 +88,6 @@ class _Authority:
 
 
 @dataclass(frozen=True, slots=True)
-class _Issued:
-    """What is filed as issued: our CAs, and by the object of its certificate, who holds it."""
-
-    authorities: Sequence[layout.IssuedKey]
-    holders: Mapping[str, layout.IssuedKey | layout.OutsideKey]
-
-
-@dataclass(frozen=True, slots=True)
 class _Published:
     """The list as it lies in the bucket."""
 
@@ -143,9 +136,9 @@ class Revocation:
         """What follows from the list: CRLs and rotations."""
         register = published.register
         problems: list[str] = []
-        issued = self._issued()
+        issued = CertificateIndex.read(self._bucket)
         crls = self._publish_crls(issued.authorities, published, notebook, problems)
-        rotated = self._rotate_what_was_revoked(issued.holders, register, notebook, problems)
+        rotated = self._rotate_what_was_revoked(issued, register, notebook, problems)
         new = tuple(added(register, before))
         problems += self._strangers(issued, new)
         return RevocationResult(len(register.revoked), new, register.refused, crls, rotated, tuple(problems))
@@ -211,22 +204,12 @@ class Revocation:
         ]
         self._bus.put_all(events)
 
-    def _issued(self) -> _Issued:
-        ours = [(it.key, layout.IssuedKey.parse(it.key)) for it in self._bucket.list(layout.ISSUED)]
-        outside = [(it.key, layout.OutsideKey.parse(it.key)) for it in self._bucket.list(layout.OUTSIDE)]
-        holders: dict[str, layout.IssuedKey | layout.OutsideKey] = {}
-        holders.update((key, it) for key, it in ours if it and not it.authority)
-        holders.update((key, it) for key, it in outside if it)
-        # One CA may be filed twice, with and without its end in the key.
-        authorities = {(it.anchor, it.secret, it.version_id): it for _, it in ours if it and it.authority}
-        return _Issued(list(authorities.values()), holders)
-
-    def _strangers(self, issued: _Issued, new: Sequence[Revoked]) -> Iterable[str]:
+    def _strangers(self, issued: CertificateIndex, new: Sequence[Revoked]) -> Iterable[str]:
         """What was revoked just now under a name that no CA here has: it may be misspelt, and revoke nobody."""
         if not new:
             return
         known = {certificate.subject.rfc4514_string() for certificate in self._trusted(issued.authorities)}
-        serial_numbers = {holder.serial_number for holder in issued.holders.values()}
+        serial_numbers = {it.serial_number for it in issued.held}
         for revoked in new:
             if revoked.certificate.issuer not in known and revoked.certificate.serial_number not in serial_numbers:
                 yield (
@@ -234,7 +217,7 @@ class Revocation:
                     " RFC 4514 has it, the most specific part first? Better upload the certificate itself"
                 )
 
-    def _trusted(self, authorities: Sequence[layout.IssuedKey]) -> Iterable[x509.Certificate]:
+    def _trusted(self, authorities: Sequence[FiledCertificate]) -> Iterable[x509.Certificate]:
         """Our own CAs, and every one in the truststore."""
         for key in (layout.TRUSTSTORE, *(layout.managed_anchor_key(it.anchor) for it in authorities)):
             if stored := self._bucket.read(key):
@@ -244,7 +227,7 @@ class Revocation:
 
     def _publish_crls(
         self,
-        authorities: Sequence[layout.IssuedKey],
+        authorities: Sequence[FiledCertificate],
         published: _Published,
         notebook: Notebook,
         problems: list[str],
@@ -264,7 +247,7 @@ class Revocation:
         notebook.write(crls=announced)
         return tuple(made)
 
-    def _authority(self, issued: layout.IssuedKey) -> _Authority | None:
+    def _authority(self, issued: FiledCertificate) -> _Authority | None:
         """A CA that is in date, and can be: an expired one has no clients."""
         stored = self._bucket.read(layout.managed_anchor_key(issued.anchor))
         if stored is None:
@@ -341,23 +324,21 @@ class Revocation:
 
     def _rotate_what_was_revoked(
         self,
-        holders: Mapping[str, layout.IssuedKey | layout.OutsideKey],
+        issued: CertificateIndex,
         register: Register,
         notebook: Notebook,
         problems: list[str],
     ) -> tuple[str, ...]:
         """Have every secret rotated that holds a revoked certificate at AWSCURRENT or AWSPENDING."""
-        serial_numbers = {it.serial_number for it in register.revoked}
         held: dict[str, set[str]] = {secret: set() for secret in notebook.notes.given_up}
-        for key, holder in holders.items():
-            # A key tells the serial number alone; the few certificates that match are looked at.
-            if holder.serial_number not in serial_numbers:
-                continue
+        # A key tells the serial number alone; the few certificates that match are looked at.
+        for holder in issued.with_serial_number(*(it.serial_number for it in register.revoked)):
             try:
-                if self._certificate_id(key) in register.revoked:
+                certificate = issued.certificate(holder)
+                if certificate and CertificateId.of(certificate) in register.revoked:
                     held.setdefault(holder.secret, set()).add(holder.version_id)
             except Exception as error:  # noqa: BLE001 - as below
-                problems.append(f"{key} cannot be read: {error}")
+                problems.append(f"{holder.key} cannot be read: {error}")
         rotated = []
         for secret, version_ids in sorted(held.items()):
             try:
@@ -370,10 +351,6 @@ class Revocation:
                     continue
                 problems.append(f"secret {secret} holds a revoked certificate and is not rotated: {error}")
         return tuple(rotated)
-
-    def _certificate_id(self, key: str) -> CertificateId | None:
-        stored = self._bucket.read(key)
-        return CertificateId.of(x509.load_pem_x509_certificate(stored.body)) if stored else None
 
     def _rotate(self, secret: str, revoked: set[str], notebook: Notebook, problems: list[str]) -> bool:
         """Rotate a secret if what it holds is revoked. One that is still pending is given up first."""

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mtls_rotation.truststore.plan import Anchor, Issued, Observation, Plan, Why
+from mtls_rotation.aws.certificate_index import FiledCertificate
+from mtls_rotation.truststore.plan import Anchor, Observation, Plan, Why
 
 _DAY = timedelta(days=1)
 # Reasons for an anchor that tell by themselves that it is needed from now on.
@@ -50,7 +51,9 @@ class Expiry:
         return _sorted((*self.clients, *self.authorities))[:most]
 
 
-def measure(seen: Observation, plan: Plan, current: Mapping[str, str], outside: Iterable[Issued] = ()) -> Expiry:
+def measure(
+    seen: Observation, plan: Plan, current: Mapping[str, str], outside: Iterable[FiledCertificate] = ()
+) -> Expiry:
     """Measure what is in use.
 
     Args:
@@ -59,7 +62,7 @@ def measure(seen: Observation, plan: Plan, current: Mapping[str, str], outside: 
         current: by name of a secret, the version at AWSCURRENT.
         outside: the certificates that no gateway of ours is to trust; their clients need them all the same.
     """
-    filed: dict[str, list[Issued]] = defaultdict(list)
+    filed: dict[str, list[FiledCertificate]] = defaultdict(list)
     for entry in (*seen.issued, *outside):
         filed[entry.secret].append(entry)
     pending = seen.live - seen.in_place
@@ -84,7 +87,9 @@ def measure(seen: Observation, plan: Plan, current: Mapping[str, str], outside: 
     return Expiry(_sorted(clients), _sorted(authorities), _sorted(anchors), tuple(sorted(unknown)))
 
 
-def _of_version(entries: Sequence[Issued], version: str, pending: frozenset[tuple[str, str]]) -> list[Issued]:
+def _of_version(
+    entries: Sequence[FiledCertificate], version: str, pending: frozenset[tuple[str, str]]
+) -> list[FiledCertificate]:
     """What is filed for a version. One that somebody made by hand has none: it carries the newest certificate over."""
     found = [entry for entry in entries if entry.version_id == version]
     if found:

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from cryptography import x509
 
+from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.contract.layout import managed_anchor_key
 from mtls_rotation.pki.bundles import Unreadable
 from mtls_rotation.pki.certificates import fingerprint, short_subject
@@ -37,24 +38,6 @@ class Settings:
     most_removed: float = 0.5
     most_anchors: int = 1000
     index_kept: timedelta = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A certificate in the bucket: which version of which secret hangs on which anchor, and since when.
-
-    Attributes:
-        authority: whether it is a CA's own certificate, which hangs on itself.
-        not_after: its end; None where the bucket does not say.
-    """
-
-    anchor: str
-    secret: str
-    version_id: str
-    serial_number: str
-    at: datetime
-    authority: bool = False
-    not_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +71,7 @@ class Observation:
     now: datetime
     live: frozenset[tuple[str, str]]
     issuing: frozenset[tuple[str, str]]
-    issued: tuple[Issued, ...]
+    issued: tuple[FiledCertificate, ...]
     managed: Mapping[str, x509.Certificate] = field(default_factory=dict)
     static: tuple[StaticEntry, ...] = ()
     deployed: Mapping[str, x509.Certificate] = field(default_factory=dict)
@@ -242,7 +225,7 @@ def hanging(seen: Observation) -> Mapping[str, frozenset[str]]:
     return {anchor: frozenset(names) for anchor, names in secrets.items()}
 
 
-def obsolete(seen: Observation, settings: Settings) -> tuple[Issued, ...]:
+def obsolete(seen: Observation, settings: Settings) -> tuple[FiledCertificate, ...]:
     """What the bucket need not remember any more: no label names it, and it is older than `Settings.index_kept`.
 
     A CA is remembered as long as a client certificate hangs on it: its CRL must go on.
@@ -256,7 +239,9 @@ def obsolete(seen: Observation, settings: Settings) -> tuple[Issued, ...]:
     return tuple(entry for entry in forgotten if not entry.authority or entry.anchor not in remembered)
 
 
-def obsolete_outside(outside: Iterable[Issued], seen: Observation, settings: Settings) -> tuple[Issued, ...]:
+def obsolete_outside(
+    outside: Iterable[FiledCertificate], seen: Observation, settings: Settings
+) -> tuple[FiledCertificate, ...]:
     """As `obsolete`, of the certificates that no gateway of ours is to trust."""
     outside = tuple(outside)
     unclear = _Unclear.among(replace(seen, issued=(*seen.issued, *outside))).clients
@@ -275,7 +260,7 @@ def obsolete_anchors(managed: Mapping[str, datetime], seen: Observation, setting
     return tuple(key for key, at in managed.items() if key not in named and seen.now - at >= settings.index_kept)
 
 
-def _unlabelled(entry: Issued, seen: Observation, settings: Settings) -> bool:
+def _unlabelled(entry: FiledCertificate, seen: Observation, settings: Settings) -> bool:
     """Whether no label names a version any more, and for long."""
     version = (entry.secret, entry.version_id)
     return version not in seen.live and version not in seen.issuing and seen.now - entry.at >= settings.index_kept

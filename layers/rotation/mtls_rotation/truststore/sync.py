@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from mtls_rotation.aws.certificate_index import CertificateIndex
 from mtls_rotation.aws.secret_versions import SecretDescription
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import (
@@ -28,7 +29,6 @@ from mtls_rotation.targets.api import Deployed, Truststore
 from mtls_rotation.truststore import announcements, guards, rendering
 from mtls_rotation.truststore.expiry import Expiry, measure
 from mtls_rotation.truststore.plan import (
-    Issued,
     Observation,
     Plan,
     Settings,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from mtls_rotation.aws.bucket import Listed, Stored
+    from mtls_rotation.aws.certificate_index import FiledCertificate
     from mtls_rotation.aws.services import Services
     from mtls_rotation.targets.api import Target
     from mtls_rotation.timing import Deadline
@@ -122,7 +123,7 @@ class _Looked:
 
     seen: Observation
     current: Mapping[str, str]
-    outside: tuple[Issued, ...]
+    outside: tuple[FiledCertificate, ...]
     managed: Mapping[str, datetime]
     published: Stored | None
     stored_notes: Stored | None
@@ -241,13 +242,7 @@ class TruststoreSync:
         notes = Notes.parse(stored_notes.body) if stored_notes else Notes()
         # Labels before certificates: a version that is listed has been filed before, or is about to be and named later.
         descriptions = list(self._versions.list_tagged(STACK_TAG, self._stack))
-        issued = tuple(
-            Issued(
-                key.anchor, key.secret, key.version_id, key.serial_number, entry.modified, key.authority, key.not_after
-            )
-            for entry in self._bucket.list(layout.ISSUED)
-            if (key := layout.IssuedKey.parse(entry.key))
-        )
+        issued = CertificateIndex.read(self._bucket, layout.ISSUED).entries
         descriptions += self._describe_unlisted(named, descriptions, issued, now)
         seen = Observation(
             now=now,
@@ -262,11 +257,7 @@ class TruststoreSync:
         listed = list(self._bucket.list(layout.ANCHORS))
         objects = self._anchor_objects(listed, notes.objects, needed(seen, self._settings))
         seen = replace(seen, managed=_managed(objects), static=tuple(_static(objects)))
-        outside = tuple(
-            Issued("", it.secret, it.version_id, it.serial_number, entry.modified, not_after=it.not_after)
-            for entry in self._bucket.list(layout.OUTSIDE)
-            if (it := layout.OutsideKey.parse(entry.key))
-        )
+        outside = CertificateIndex.read(self._bucket, layout.OUTSIDE).entries
         current = {it.name: version for it in descriptions if not it.deleted and (version := it.version_at(AWSCURRENT))}
         managed = {fingerprint: it.modified for it in listed if (fingerprint := layout.managed_anchor(it.key))}
         return _Looked(seen, current, outside, managed, published, stored_notes, replace(notes, objects=objects))
@@ -275,7 +266,7 @@ class TruststoreSync:
         self,
         named: Iterable[tuple[str, str]],
         listed: Iterable[SecretDescription],
-        issued: Iterable[Issued],
+        issued: Iterable[FiledCertificate],
         now: datetime,
     ) -> list[SecretDescription]:
         """The secrets that events name and that the listing may show too late.
@@ -349,14 +340,7 @@ class TruststoreSync:
     def _forget(self, looked: _Looked) -> None:
         """Delete what nobody can hold or need any more: the bucket, and every listing of it, would grow for ever."""
         seen, settings = looked.seen, self._settings
-        keys = [
-            str(layout.IssuedKey(it.anchor, it.secret, it.version_id, it.serial_number, it.authority, it.not_after))
-            for it in obsolete(seen, settings)
-        ]
-        keys += [
-            str(layout.OutsideKey(it.secret, it.version_id, it.serial_number, it.not_after))
-            for it in obsolete_outside(looked.outside, seen, settings)
-        ]
+        keys = [it.key for it in (*obsolete(seen, settings), *obsolete_outside(looked.outside, seen, settings))]
         if anchors := obsolete_anchors(looked.managed, seen, settings):
             lists = {entry.key for entry in self._bucket.list(layout.CRLS)}
             keys += map(layout.managed_anchor_key, anchors)

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from mtls_rotation.aws.certificate_index import CertificateIndex
 from mtls_rotation.aws.secret_versions import RotationStart
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import (
@@ -318,14 +319,12 @@ def already_taken(bucket: CertificateBucket, found: Iterable[x509.Certificate]) 
     S3 may tell of an upload twice, and a run may be killed after it has had the rotation go on.
     """
     wanted = {serial(it): it for it in found}
-    filed = [(it.key, layout.OutsideKey.parse(it.key)) for it in bucket.list(layout.OUTSIDE)] if wanted else []
-    ours = [(it.key, layout.IssuedKey.parse(it.key)) for it in bucket.list(layout.ISSUED)] if wanted else []
-    for key, holder in (*filed, *((key, it) for key, it in ours if it and not it.authority)):
-        if holder is None or holder.serial_number not in wanted:
-            continue
-        stored = bucket.read(key)
-        if stored and wanted[holder.serial_number] in certificates_in(stored.body):
-            return holder.secret
+    if not wanted:
+        return ""
+    for filed in CertificateIndex.read(bucket).with_serial_number(*wanted):
+        stored = bucket.read(filed.key)
+        if stored and wanted[filed.serial_number] in certificates_in(stored.body):
+            return filed.secret
     return ""
 
 
