@@ -193,7 +193,7 @@ class Stack:
     @property
     def revocation(self) -> Revocation:
         """What makes the revocation list, the CRLs, and the rotations of what was revoked."""
-        return Revocation(self.services, crl_validity=timedelta(days=7))
+        return Revocation(self.services, issuers=Issuers(self.services), crl_validity=timedelta(days=7))
 
     def revoke(self, name: str, body: str | bytes) -> RevocationResult:
         """Upload a notice, and have it taken in."""

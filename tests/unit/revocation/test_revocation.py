@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -284,6 +285,29 @@ def test_a_ca_whose_key_is_in_kms_signs_its_crl_there(empty_stack: Stack) -> Non
 
     authority = empty_stack.certificate(version, CA)
     assert result.crls == (pki.fingerprint(authority),)
+    assert published_crl(empty_stack, authority).is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("made_by", "named_since"), [("self-signed", "kms"), ("kms", "self-signed")])
+def test_a_ca_signs_its_crl_though_its_secret_names_another_issuer_for_the_next(
+    empty_stack: Stack, made_by: str, named_since: str
+) -> None:
+    empty_stack.add_secret(CA, builders.ca_definition(issuer={"type": made_by}))
+    version = empty_stack.rotate(CA)
+    stored = empty_stack.versions.version(CA, version)
+    assert stored
+    # A version's value never changes, so the next one holds the same CA, and is filed as such.
+    changed = json.loads(stored.value) | {"issuer": {"type": named_since}}
+    later = empty_stack.clients.secretsmanager.put_secret_value(SecretId=CA, SecretString=json.dumps(changed))
+    authority = empty_stack.certificate(version, CA)
+    issued = layout.IssuedKey.parse(empty_stack.issued_key(version, CA))
+    assert issued
+    empty_stack.bucket.delete(str(replace(issued, authority=True)))
+    filed = replace(issued, version_id=later["VersionId"], authority=True)
+    empty_stack.bucket.put_once(str(filed), pki.to_pem(authority))
+    result = empty_stack.revocation.run()
+
+    assert result.problems == ()
     assert published_crl(empty_stack, authority).is_signature_valid(authority.public_key())  # type: ignore[arg-type]
 
 

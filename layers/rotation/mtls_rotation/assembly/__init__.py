@@ -102,7 +102,7 @@ class Assembly:
         """What makes the revocation list, the CRLs, and the rotations of what was revoked."""
         from mtls_rotation.revocation.run import Revocation
 
-        return Revocation(self.services, crl_validity=self.settings.crl_validity)
+        return Revocation(self.services, issuers=self.issuers, crl_validity=self.settings.crl_validity)
 
     @cached_property
     def revocation_check(self) -> RevocationCheck:

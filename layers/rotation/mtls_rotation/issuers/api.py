@@ -96,6 +96,10 @@ class HasAuthority(Protocol):
 class Signer(Protocol):
     """An issuer of CAs, which can sign with one that it made."""
 
+    def keeps_key_of(self, ca: ManagedSecret) -> bool:
+        """Whether the key of the CA in a CA secret is where this issuer keeps keys."""
+        ...
+
     def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
         """The key of the CA in a CA secret."""
         ...

@@ -50,6 +50,10 @@ class KmsIssuer:
         certificate = issue_root(request, key, order.now)
         return CertifiedKey(key=key, certificate=certificate, chain=(), anchor=certificate)
 
+    def keeps_key_of(self, ca: ManagedSecret) -> bool:
+        """Whether the CA secret names a KMS key. See `Signer`."""
+        return ca.key_id is not None
+
     def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
         """The KMS key that the CA secret names. See `Signer`."""
         if ca.key_id is None:

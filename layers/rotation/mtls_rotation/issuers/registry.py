@@ -12,10 +12,14 @@ from mtls_rotation.contract.secret import (
     SecretsManagerIssuerReference,
     SelfSignedIssuerReference,
 )
+from mtls_rotation.errors import UnusableIssuerError
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.services import Services
     from mtls_rotation.issuers.api import Issuer
+    from mtls_rotation.pki.certificates import SigningKey
+
+_MAKERS_OF_CAS = (SelfSignedIssuerReference(type="self-signed"), KmsIssuerReference(type="kms"))
 
 
 class Issuers:
@@ -49,3 +53,29 @@ class Issuers:
                 return ExternalIssuer(reference, self._services)
             case other:
                 assert_never(other)
+
+    def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
+        """The key of the CA in a CA secret, from the issuer that keeps it.
+
+        That is mostly the one that the secret names; it is another where `issuer` was changed and no CA made since.
+
+        Args:
+            ca: what the CA secret holds.
+            where: what to call the secret in an error.
+
+        Raises:
+            UnusableIssuerError: no issuer keeps it.
+        """
+        from mtls_rotation.issuers.api import Signer
+
+        named = self.of(ca)
+        others = (self.of(ca.model_copy(update={"issuer": it})) for it in _MAKERS_OF_CAS if it.type != ca.issuer.type)
+        for issuer in (named, *others):
+            if isinstance(issuer, Signer) and issuer.keeps_key_of(ca):
+                return issuer.signing_key(ca, where)
+        raise UnusableIssuerError(
+            where=where,
+            found="a CA without private_key and without key_id",
+            expected="the value that createSecret puts",
+            remedy="Rotate the CA secret.",
+        )

@@ -25,6 +25,10 @@ class SelfSignedIssuer:
         certificate = make(request, key, order.now)
         return CertifiedKey(key=key, certificate=certificate, chain=(), anchor=certificate)
 
+    def keeps_key_of(self, ca: ManagedSecret) -> bool:
+        """Whether the CA secret holds its key. See `Signer`."""
+        return ca.private_key is not None
+
     def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
         """The key in the CA secret. See `Signer`."""
         if ca.private_key is None:

@@ -30,7 +30,7 @@ from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import SupersededError, UnusableIssuerError, UnusableNoticeError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificate_id import CertificateId
-from mtls_rotation.pki.certificates import fingerprint, key_from_pem, subject
+from mtls_rotation.pki.certificates import fingerprint, subject
 from mtls_rotation.revocation import crl, notices
 from mtls_rotation.revocation.register import Register, Revoked, Source, added, withdrawn
 from mtls_rotation.revocation.state import Notebook
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.aws.bucket import Listed
     from mtls_rotation.aws.services import Services
+    from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.pki.certificates import SigningKey
 
 log = logging.getLogger(__name__)
@@ -100,11 +101,12 @@ class Revocation:
 
     Args:
         services: of Secrets Manager, what reads CA secrets to sign, and rotates what was revoked.
+        issuers: what finds the keys of CAs.
         crl_validity: from a CRL to its next update. It is renewed at half of that.
     """
 
-    def __init__(self, services: Services, *, crl_validity: timedelta) -> None:
-        self._services = services
+    def __init__(self, services: Services, *, issuers: Issuers, crl_validity: timedelta) -> None:
+        self._issuers = issuers
         self._versions = services.versions
         self._bucket = services.bucket
         self._bus = services.bus
@@ -305,7 +307,7 @@ class Revocation:
         )
 
     def _signing_key(self, authority: _Authority) -> SigningKey:
-        """The CA's key, from the version of the CA secret that holds it, or from KMS."""
+        """The CA's key, which the issuer finds by the version of the CA secret."""
         where = f"secret {authority.secret}, version {authority.version_id}"
         version = self._versions.version(authority.secret, authority.version_id)
         if version is None:
@@ -315,10 +317,7 @@ class Revocation:
                 expected="the key of a CA that is in date",
                 remedy="Restore the secret, or rotate what hangs on this CA: it is forgotten then.",
             )
-        secret = ManagedSecret.parse(version.value, where)
-        if secret.private_key is not None:
-            return key_from_pem(secret.private_key.get_secret_value())
-        return self._services.signing_keys.signing_key(secret.key_id or "", where)
+        return self._issuers.signing_key(ManagedSecret.parse(version.value, where), where)
 
     # rotations --------------------------------------------------------------------------------------------------------
 
