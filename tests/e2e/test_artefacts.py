@@ -123,7 +123,8 @@ def test_a_layer_is_not_built_of_anything_but_what_was_pinned(
     assert refusal in finished.stderr
 
 
-def test_what_is_deployed_has_no_yaml_aliases(built: None) -> None:
-    """CloudFormation takes none; `sam build` writes them out."""
-    template = (BUILT / "template.yaml").read_text()
-    assert not [event for event in yaml.parse(template) if isinstance(event, yaml.AliasEvent)]
+def test_what_is_deployed_has_no_yaml_aliases_and_no_merges(built: None) -> None:
+    """CloudFormation takes neither; `sam build` writes them out."""
+    events = [*yaml.parse((BUILT / "template.yaml").read_text())]
+    assert not [event for event in events if isinstance(event, yaml.AliasEvent)]
+    assert not [event for event in events if isinstance(event, yaml.ScalarEvent) and event.value == "<<"]

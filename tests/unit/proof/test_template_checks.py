@@ -12,7 +12,7 @@ import pytest
 
 from demo import sam
 from tests.kit.template import load, resources, template
-from tests.repository.template import checkov, pins
+from tests.repository.template import checkov, linting, pins
 from tests.repository.template.checkov import Finding, Suppression, judge, suppressions
 from tests.repository.template.cloudformation import (
     TEMPLATES,
@@ -64,9 +64,20 @@ def test_nothing_is_suppressed_but_at_a_resource() -> None:
     settings = {".checkov.yaml", ".checkov.yml", ".cfnlintrc", ".cfnlintrc.yaml", ".cfnlintrc.yml", ".bridgecrew.yaml"}
     assert not [name for name in settings if (sam.ROOT / name).exists()]
     for path in TEMPLATES:
-        text = path.read_text()
-        assert "checkov:skip" not in text
-        assert "cfn-lint" not in text
+        assert "checkov:skip" not in path.read_text()
+        assert not linting.silences(load(path))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"Metadata": {"cfn-lint": {"config": {"ignore_checks": ["W1100", "W1001"]}}}, "Transform": "AWS::Serverless"},
+        {"Metadata": {"cfn-lint": {"config": {"ignore_checks": ["W1100"]}}}},
+        {"Resources": {"Bucket": {"Metadata": {"cfn-lint": linting.MERGED_BY_SAM}}}, "Transform": "AWS::Serverless"},
+    ],
+)
+def test_a_template_that_leaves_out_another_rule_of_cfn_lint_is_seen(template: dict[str, Any]) -> None:
+    assert linting.silences(template)
 
 
 @pytest.mark.parametrize("answer", [True, False])
