@@ -14,7 +14,6 @@ import yaml
 from botocore import xform_name
 from botocore.session import Session
 
-from mtls_rotation.aws import bus
 from mtls_rotation.contract import events
 from mtls_rotation.gateway.authorizer.caller import Caller
 from mtls_rotation.gateway.authorizer.decision import NO_CERTIFICATE, NOT_ALLOWED, REVOKED, UNREADABLE
@@ -35,7 +34,7 @@ GATEWAY = (ROOT / "docs" / "gateway.md").read_text()
 PACKAGE = ROOT / "layers" / "rotation" / "mtls_rotation"
 EVENTS = sorted(
     value
-    for value in vars(bus).values()
+    for value in vars(events).values()
     if isinstance(value, str) and re.fullmatch("([A-Z][a-z]+ )+[A-Z][a-z]+", value)
 )
 
