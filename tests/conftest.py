@@ -14,6 +14,7 @@ from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.rotation import run
 from mtls_rotation.rotation.run import file_certificate
 from mtls_rotation.stack import bootstrap
+from tests.kit import caches
 from tests.kit.issued import remember
 from tests.proof.key_material.watch import Watch
 
@@ -21,7 +22,8 @@ LAST = "test_every_certificate.py"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have every run watched for private keys."""
+    """Have every run watched for private keys, and read no model of botocore twice."""
+    caches.install()
     config.pluginmanager.register(Watch(), "key material")
 
 
