@@ -31,7 +31,7 @@ picture: setup browser  ## Take the README's pictures of the page that `make dem
 browser: setup  # Have a browser for the page's tests: one that is there, or else Chromium
 	@$(PYTHON) -m demo.browser
 
-test: setup browser  ## Run every test: unit, integration, end to end
+test: setup browser  ## Run every test: unit, integration, end to end; the long trials are in prove
 	$(PYTHON) -m tests
 
 lint: setup .venv-checkov/.synced  ## Check style, types, the templates and the lock
@@ -63,8 +63,8 @@ bench: setup  ## Measure, into build/bench/results.json
 bench-check: setup  ## Fail if an AWS call or a ratio has become worse than in docs/bench.json
 	@$(PYTHON) -m tests.benchmarks.check
 
-prove: setup .venv-checkov/.synced  ## Try to break the promise at full length, into build/prove/report.json
-	$(PYTHON) -m tests.proof
+prove: setup .venv-checkov/.synced  ## Try to break the promise at full length, into build/prove/report.json; QUICK=1 in minutes
+	$(PYTHON) -m tests.proof $(if $(QUICK),--quick)
 
 deploy: build  ## Deploy to the AWS account at hand; PARAMETERS="DomainName=api.example.com HostedZoneId=Z..."
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)

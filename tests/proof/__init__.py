@@ -1,4 +1,4 @@
-"""`make prove`: what tries to break the promise, at full length. Their quick forms are in `make test`.
+"""`make prove`: what tries to break the promise, at full length. `make prove QUICK=1` runs their quick forms.
 
 Each part is a module here with a function ``run() -> Outcome``, and can be run alone:
 ``python -m tests.proof crash_points``.

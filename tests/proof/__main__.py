@@ -1,4 +1,7 @@
-"""`make prove`: run every part, print a table, write `build/prove/report.json`. Fails if anything broke."""
+"""`make prove`: run every part, print a table, write `build/prove/report.json`. Fails if anything broke.
+
+`make prove QUICK=1` runs a quick form of each: the tests in `tests/proof/quick`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from rich.table import Table
 
 from demo import sam
 from tests.kit import change_sets
+from tests.kit.runs import Run, files, run_all
 from tests.proof import Outcome
 from tests.proof.least_privilege.report import KEPT as USED
 
@@ -40,6 +44,20 @@ PARTS = (
     "template",
 )
 AT_ONCE = 2
+# The quick forms. What computes stands back for what sends requests.
+LOADS = ("bad_network", "soak")
+CLIENTS = ("clients",)
+LIFE = ("least_privilege",)
+QUICK = (
+    Run("bad network, soak", files("tests/proof/quick", *LOADS)),
+    Run("load on the clients", files("tests/proof/quick", *CLIENTS)),
+    Run("least privilege", files("tests/proof/quick", *LIFE)),
+    Run(
+        "crash points, histories, fuzz, fleet",
+        ["tests/proof/quick", *(f"--ignore={it}" for it in files("tests/proof/quick", *LOADS, *CLIENTS, *LIFE))],
+        niceness=5,
+    ),
+)
 
 
 def main() -> int:
@@ -48,6 +66,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
     parser.add_argument("--keep", action="store_true", help="keep the report for the documents' figures, if all held")
     parser.add_argument("--rest", action="store_true", help="run what failed in the last run, or was not in it")
+    parser.add_argument("--quick", action="store_true", help="run the quick forms of all parts, as tests")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
@@ -55,6 +74,8 @@ def main() -> int:
     if arguments.alone:
         return alone(*arguments.parts)
     change_sets.build()
+    if arguments.quick:
+        return run_all(QUICK, [])
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     held = held_before() if arguments.rest else {}
     wanted = [part for part in PARTS if part not in held and (not arguments.parts or part in arguments.parts)]

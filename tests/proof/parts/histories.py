@@ -4,8 +4,8 @@ A state machine (hypothesis) draws the histories. Functions run at once, suspend
 everything else happens in between: other functions, hands, faults, time. `tests.proof.world` says what is claimed. At
 the end of each history all is let settle, and must be as if nothing had happened.
 
-Played again by ``python -m tests.proof.parts.histories --seed N``, which prints the steps of the shortest history that
-fails.
+Played again by ``python -m tests.proof.parts.histories --seed N --count C``, which prints the steps of the shortest
+history that fails.
 """
 
 from __future__ import annotations
@@ -439,15 +439,21 @@ BATCH = 40
 SECONDS = 480.0
 
 
-def run(seconds: float = SECONDS, first: int | None = None) -> Outcome:
-    """As many histories as there is time for: by turns from fixed seeds and from new ones, which are named."""
+def run(seconds: float = SECONDS, first: int | None = None, count: int = BATCH) -> Outcome:
+    """As many histories as there is time for: by turns from fixed seeds and from new ones, which are named.
+
+    Args:
+        seconds: after them no batch begins, but for the first two.
+        first: what the new seeds begin at; None for one by chance.
+        count: how many histories are played from a seed.
+    """
     outcome = Outcome()
     base = first if first is not None else secrets.randbelow(1 << 32)
     began, batch = time.monotonic(), 0
-    while time.monotonic() - began < seconds:
+    while batch < 2 or time.monotonic() - began < seconds:
         number = batch if batch % 2 == 0 else base + batch
-        if found := play(BATCH, number):
-            outcome.failures.append(f"python -m tests.proof.parts.histories --seed {number}\n{found}")
+        if found := play(count, number):
+            outcome.failures.append(f"python -m tests.proof.parts.histories --seed {number} --count {count}\n{found}")
             if len(outcome.failures) >= 3:
                 break
         batch += 1
@@ -459,7 +465,7 @@ def run(seconds: float = SECONDS, first: int | None = None) -> Outcome:
         "faults": dict(sorted(History.injected.items())),
         "functions_ended": dict(History.ended.most_common()),
     }
-    outcome.notes = [f"{batch} batches of {BATCH}, by turns from the seeds 0, 2, 4 … and from {base} + 1, + 3, + 5 …"]
+    outcome.notes = [f"{batch} batches of {count}, by turns from the seeds 0, 2, 4 … and from {base} + 1, + 3, + 5 …"]
     return outcome
 
 
@@ -467,10 +473,11 @@ def main() -> int:
     """Play one batch again, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, help="of the batch that failed")
+    parser.add_argument("--count", type=int, default=BATCH, help="of the histories in that batch")
     parser.add_argument("--seconds", type=float, default=SECONDS)
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        found = play(BATCH, arguments.seed)
+        found = play(arguments.count, arguments.seed)
         print(found or "nothing fails")
         return int(bool(found))
     outcome = run(arguments.seconds)

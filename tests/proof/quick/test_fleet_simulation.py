@@ -24,6 +24,7 @@ from tests.benchmarks.fleet_simulation import (
     least,
     outcome,
 )
+from tests.repository import documents
 
 
 def played(
@@ -159,6 +160,12 @@ def test_it_comes_out_the_same_each_time() -> None:
         return conclude(played(200))
 
     assert once() == once() != outcome(100, Scenario.EVERYDAY)
+
+
+def test_the_readmes_table_is_as_the_simulation_makes_it() -> None:
+    kept = documents.between((documents.ROOT / "README.md").read_text(), "fleet")
+
+    assert kept == fleet_simulation.table(), "python -m tests.repository.documents"
 
 
 def test_the_settings_are_those_of_the_template() -> None:

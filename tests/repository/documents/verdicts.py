@@ -84,8 +84,8 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     ),
     (
         _ALL,
-        r"make prove|python -m tests\.proof( --keep)?",
-        Held("tests/unit/proof/test_crash_points.py", "it tries for half an hour; the quick forms are tests"),
+        r"make prove( QUICK=1)?|python -m tests\.proof( --keep)?",
+        Held("tests/proof/quick/test_crash_points.py", "it tries for half an hour; the quick forms are tests"),
     ),
     (_ALL, r"make package", Held("tests/e2e/test_package.py", "it has a test of its own")),
     (

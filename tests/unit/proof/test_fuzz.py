@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -68,35 +66,6 @@ BEGIN, END = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"
 DEEP = "[" * 100_000
 # Seconds of CPU time that none of these comes near, and that a square of their lengths is far beyond.
 PATIENCE = 5.0
-
-
-@pytest.fixture(scope="module")
-def forms() -> dict[str, Any]:
-    """The quick form, in a process of its own: what came of the readers, and of those with a fault."""
-    command = [sys.executable, "-m", "tests.proof.parts.fuzz", "quick"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    result: dict[str, Any] = json.loads(ended.stdout)
-    return result
-
-
-@pytest.fixture(scope="module")
-def found(forms: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = forms["found"]
-    return result
-
-
-def test_each_planted_fault_is_found(forms: dict[str, Any]) -> None:
-    assert len(forms["planted"]) == 6
-    assert [name for name, it in forms["planted"].items() if not it["failures"]] == []
-
-
-def test_no_reader_fails_hangs_or_grows_beyond_measure(found: dict[str, Any]) -> None:
-    assert {name: it["failures"] for name, it in found.items() if it["failures"]} == {}
-
-
-def test_every_reader_is_given_spoilt_inputs_and_bombs(found: dict[str, Any]) -> None:
-    assert len(found) > 40
-    assert all(it["cases"] >= 40 and it["bombs"] > 1 for it in found.values())
 
 
 @pytest.fixture
