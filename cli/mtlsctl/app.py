@@ -1,39 +1,95 @@
-"""The typer application: which command has which name."""
+"""The typer application: which command has which name, and where it is."""
 
 from __future__ import annotations
 
-import typer
-
 from mtlsctl.commands import schema
-from mtlsctl.commands.create import creating
-from mtlsctl.commands.doctor import doctor
-from mtlsctl.commands.explain import explain
-from mtlsctl.commands.export import export
-from mtlsctl.commands.importing.group import importing
-from mtlsctl.commands.revoke import revoke
-from mtlsctl.commands.rotate import rotate
-from mtlsctl.commands.status import status
-from mtlsctl.commands.truststore.group import truststore
-from mtlsctl.commands.verify import verify
-from mtlsctl.frame.command import REPORTS, before_the_command, command
+from mtlsctl.frame.command import before_the_command
+from mtlsctl.frame.loading import Entry, Reports, group
 
-app = typer.Typer(
+COMMANDS = {
+    "status": Entry(
+        "mtlsctl.commands.status:status",
+        "Show every secret, CA, anchor and domain of the stack, and what needs attention.",
+    ),
+    "doctor": Entry(
+        "mtlsctl.commands.doctor:doctor",
+        "Look for everything that is known to go wrong with a deployed stack, and say what to do.",
+    ),
+    "explain": Entry(
+        "mtlsctl.commands.explain:explain",
+        "Show what the runbook says of an error's code, an alarm or a subject. Asks no AWS.",
+    ),
+    "verify": Entry(
+        "mtlsctl.commands.verify:verify",
+        "Check a certificate from its key to the server that it is for: every link, each with what was found.",
+    ),
+    "revoke": Entry(
+        "mtlsctl.commands.revoke:revoke",
+        "Revoke one certificate: name the secret that holds it, a file, or its issuer and serial number.",
+    ),
+    "export": Entry(
+        "mtlsctl.commands.export:export",
+        "Write a certificate with its private key into a file that only you can read.",
+    ),
+    "rotate": Entry(
+        "mtlsctl.commands.rotate:rotate",
+        "Rotate a secret now. A rotation that is under way already is taken up again.",
+    ),
+}
+TRUSTSTORE = {
+    "show": Entry(
+        "mtlsctl.commands.truststore.show:show",
+        "Show the certificates that each domain trusts now, and why each is there.",
+    ),
+    "diff": Entry(
+        "mtlsctl.commands.truststore.diff:diff",
+        "Show how what runs, what is published and what should be differ.",
+    ),
+    "plan": Entry(
+        "mtlsctl.commands.truststore.plan:plan",
+        "Show what a sync would do now and why, what is left out, and which guard would stop it. It changes nothing.",
+    ),
+    "sync": Entry(
+        "mtlsctl.commands.truststore.sync:sync",
+        "Have the truststore brought in line with what is live now, as any event would.",
+    ),
+}
+CREATE = {
+    "client": Entry(
+        "mtlsctl.commands.create:client",
+        "Make a client secret: its first certificate is made at once, and renewed by a schedule.",
+    ),
+    "ca": Entry(
+        "mtlsctl.commands.create:ca",
+        "Make a CA secret, to issue client certificates from: the CA is made at once, and renewed by a schedule.",
+    ),
+}
+IMPORT = {
+    "client": Entry(
+        "mtlsctl.commands.importing.client:client",
+        "Take in a client certificate that you have, with its key, and have it renewed from now on.",
+    ),
+    "signed": Entry(
+        "mtlsctl.commands.importing.signed:signed",
+        "Hand in a certificate that somebody else signed, once it is seen to be what was asked for.",
+    ),
+}
+GROUPS = {"truststore": TRUSTSTORE, "create": CREATE, "import": IMPORT}
+_GROUPS_HELP = {
+    "truststore": "Shows the truststore, and has it brought in line.",
+    "create": "Make a further client secret or CA secret.",
+    "import": "Take in a certificate that is there already.",
+}
+# By whole name, all that report something.
+ENTRIES = COMMANDS | {f"{name} {it}": entry for name, entries in GROUPS.items() for it, entry in entries.items()}
+REPORTS = Reports(ENTRIES)
+
+app = group(
+    COMMANDS,
     help="Keeps an eye and a hand on mtls-rotation: certificates, rotations, the truststore.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
 )
 app.callback()(before_the_command)
-
-command(app, "status")(status)
-command(app, "doctor")(doctor)
-command(app, "explain")(explain)
-command(app, "verify")(verify)
-app.add_typer(truststore)
-command(app, "revoke")(revoke)
-command(app, "export")(export)
-command(app, "rotate")(rotate)
-app.add_typer(creating)
-app.add_typer(importing)
-
 app.command("schema")(schema.printer(REPORTS))
+for _name, _entries in GROUPS.items():
+    app.add_typer(group(_entries, help=_GROUPS_HELP[_name]), name=_name)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import TYPE_CHECKING
 
 from mtls_rotation.errors import MtlsRotationError
+
+if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError, ClientError
 
 
 class StackNotFoundError(MtlsRotationError):
@@ -80,6 +83,8 @@ def from_aws(error: ClientError | BotoCoreError) -> AwsError:
     Args:
         error: it quotes no secret value: botocore's texts hold the service's message and the call's name.
     """
+    from botocore.exceptions import ClientError  # what asks no AWS starts without it
+
     if isinstance(error, ClientError):
         code, message = error.response["Error"].get("Code", "Unknown"), error.response["Error"].get("Message", "")
         if code in DENIALS:

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, computed_field, field_validator
+
+from mtlsctl.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import RenderableType
-
-
-class ExitStatus(IntEnum):
-    """What a command ends with."""
-
-    OK = 0
-    ATTENTION = 1
-    UNKNOWN = 2
-
-    @property
-    def word(self) -> str:
-        """What JSON says for it."""
-        return "well" if self is ExitStatus.OK else self.name.lower()
 
 
 class Severity(StrEnum):

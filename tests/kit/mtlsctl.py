@@ -12,9 +12,8 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner
 
-from mtlsctl.app import app
+from mtlsctl.app import REPORTS, app
 from mtlsctl.commands.schema import schema_of
-from mtlsctl.frame.command import REPORTS
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from rich.json import JSON
 from rich.text import Text
 
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.files import documents
-from mtlsctl.frame.command import CommandContext, command
+from mtlsctl.frame.command import CommandContext
 from mtlsctl.provisioning.options import (
     AlternativeNames,
     CaKey,
@@ -28,7 +29,7 @@ from mtlsctl.provisioning.options import (
 )
 from mtlsctl.provisioning.planning import Plan, Planner
 from mtlsctl.provisioning.secret import make
-from mtlsctl.report import ExitStatus, Report
+from mtlsctl.report import Report
 from mtlsctl.show import line
 
 if TYPE_CHECKING:
@@ -210,8 +211,3 @@ def _carry_out(context: CommandContext, plan: Plan, *, dry_run: bool, wait: bool
         notes=list(plan.notes),
         rotation=followed(context, started, wait=wait, timeout=timeout) if started else None,
     )
-
-
-creating = typer.Typer(name="create", help="Make a further client secret or CA secret.", no_args_is_help=True)
-command(creating, "client")(client)
-command(creating, "ca")(ca)

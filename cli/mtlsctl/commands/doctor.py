@@ -11,9 +11,10 @@ from rich.text import Text
 
 from mtls_rotation.errors import MtlsRotationError
 from mtlsctl.errors import DENIALS
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.findings import DoctorCheck, DoctorContext, operation, secrets, truststore, unknown
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import ExitStatus, Finding, Model, Report, worst
+from mtlsctl.report import Finding, Model, Report, worst
 from mtlsctl.show import shown
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from rich.markdown import Markdown
 
 from mtlsctl import runbook
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import ExitStatus, Model, Report
+from mtlsctl.report import Model, Report
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

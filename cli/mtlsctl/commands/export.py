@@ -14,10 +14,11 @@ from rich.text import Text
 
 from mtls_rotation.pki.certificates import fingerprint, key_from_pem, key_to_pem, serial, short_subject, to_pem
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.files.private_file import check_writable, write
 from mtlsctl.frame.asking import confirm, passphrase
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import ExitStatus, Report
+from mtlsctl.report import Report
 from mtlsctl.stack.material import Label, Material, read, stored_at
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import SupersededError
 from mtls_rotation.revocation.notices import Reason
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.asking import confirm
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.waiting import await_end
-from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
+from mtlsctl.report import Finding, Model, Report, Severity, worst
 from mtlsctl.revocation import Files, notice_key, of_file, of_name, register, shared
 from mtlsctl.show import shown
 from mtlsctl.stack.material import Label

@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.contract.layout import SIGNED
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.following.log import Line, Result
 from mtlsctl.following.rotation import STYLES, Follower, Outcome, Sight, Started, results, start
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.completion import SecretArgument
-from mtlsctl.report import ExitStatus, Model, Report
+from mtlsctl.report import Model, Report
 from mtlsctl.show import line
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mtls_rotation.pki.certificates import serial, short_subject
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.findings.survey import SOON, Acceptance, about_secret, about_target, about_truststore, acceptances
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import ExitStatus, Finding, Model, Report, worst
+from mtlsctl.report import Finding, Model, Report, worst
 from mtlsctl.show import day, days, moment, shown
 from mtlsctl.stack.survey import Survey, Surveyor
 from mtlsctl.stack.targets import published_version

@@ -18,8 +18,9 @@ from mtls_rotation.contract.secret import Endpoint
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import ExitStatus, Report
+from mtlsctl.report import Report
 from mtlsctl.stack.material import Label, read, stored_at
 from mtlsctl.verification.checks import Check, Result, examine
 from mtlsctl.verification.evidence import gather

@@ -7,21 +7,24 @@ import inspect
 import json
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, cast
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
 from mtls_rotation.errors import MtlsRotationError
-from mtlsctl.errors import from_aws
-from mtlsctl.report import ExitStatus, Report
-from mtlsctl.stack.deployment import DEFAULT_STACK, Account, Deployment
+from mtlsctl.exit_status import ExitStatus
+from mtlsctl.frame.flattening import flattened
+from mtlsctl.stack.account import DEFAULT_STACK, Account
 from mtlsctl.terminal import Terminal, without_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
+
+    from mtlsctl.report import Report
+    from mtlsctl.stack.deployment import Deployment
 
 _AWS = "AWS"
 
@@ -49,10 +52,10 @@ class Choices:
         bool | None, typer.Option("--json", help="Print JSON; `mtlsctl schema` has its schema.", show_default=False)
     ] = None
 
-    def over(self, before: Choices) -> Choices:
+    def over(self, before: Choices | None) -> Choices:
         """These, and where one is not given the one of `before`."""
         given = {it.name: value for it in fields(self) if (value := getattr(self, it.name)) is not None}
-        return replace(before, **given)
+        return replace(before or Choices(), **given)
 
 
 class CommandContext:
@@ -64,12 +67,18 @@ class CommandContext:
     """
 
     def __init__(self, choices: Choices) -> None:
+        self._choices = choices
         self.as_json = bool(choices.as_json)
         self.progress = Terminal(stderr=True, quiet=self.as_json)
         self.interactive = sys.stdin.isatty() and not self.as_json
-        self.deployment = Deployment(
-            Account(choices.stack or DEFAULT_STACK, choices.profile, choices.region, choices.endpoint_url)
-        )
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """The stack. boto3 and the engine are imported first when a command asks for it: most of the time is theirs."""
+        from mtlsctl.stack.deployment import Deployment
+
+        it = self._choices
+        return Deployment(Account(it.stack or DEFAULT_STACK, it.profile, it.region, it.endpoint_url))
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
@@ -78,42 +87,28 @@ class CommandContext:
             yield
 
 
-# What each command reports, by its whole name: for `mtlsctl schema`.
-REPORTS: dict[str, type[Report]] = {}
-
-
-def command[**P](app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[CommandContext, P], Report]], None]:
-    """Register a function as a command. It gets a context and its own options, and returns a report.
-
-    Options that several commands share are the fields of a dataclass; a parameter of that type gets one, filled in.
+def command[**P](function: Callable[Concatenate[CommandContext, P], Report]) -> Callable[..., None]:
+    """What typer makes a command of a function with: its own options, and those that all share.
 
     Args:
-        app: where to. The name of an application that is part of another comes before the command's.
-        name: the command's.
+        function: gets a context and its own options, and returns a report. Its docstring is the command's help.
     """
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
-    def register(function: Callable[Concatenate[CommandContext, P], Report]) -> None:
-        signature = inspect.signature(function, eval_str=True)
-        own = list(signature.parameters.values())[1:]
-        group = app.info.name
-        REPORTS[f"{group} {name}" if isinstance(group, str) else name] = signature.return_annotation
+    @functools.wraps(function)
+    def run(context: typer.Context, choices: Choices, **options: Any) -> None:
+        raise typer.Exit(_carry_out(functools.partial(function, **options), choices.over(context.obj)))
 
-        @functools.wraps(function)
-        def run(**values: Any) -> None:
-            context: typer.Context = values.pop("context")
-            choices = _given(values).over(context.obj or Choices())
-            bundles = {it.name: _fold(it.annotation, values) for it in own if is_dataclass(it.annotation)}
-            raise typer.Exit(_carry_out(functools.partial(function, **values, **bundles), choices))
-
-        _declare(run, [option for it in own for option in _unfold(it)])
-        app.command(name)(run)
-
-    return register
+    return flattened(run, [*own, *_SHARED])
 
 
-def before_the_command(context: typer.Context, **values: Any) -> None:
+def _keep(context: typer.Context, choices: Choices) -> None:
     """The shared options before a command's name."""
-    context.obj = _given(values).over(context.obj or Choices())
+    context.obj = choices.over(context.obj)
+
+
+_SHARED = tuple(inspect.signature(_keep, eval_str=True).parameters.values())
+before_the_command = flattened(_keep, _SHARED)
 
 
 def _carry_out(work: Callable[[CommandContext], Report], choices: Choices) -> int:
@@ -122,7 +117,13 @@ def _carry_out(work: Callable[[CommandContext], Report], choices: Choices) -> in
         report = work(context)
     except MtlsRotationError as error:
         return refuse(error, context.as_json)
-    except (ClientError, BotoCoreError) as error:
+    except Exception as error:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from mtlsctl.errors import from_aws
+
+        if not isinstance(error, ClientError | BotoCoreError):
+            raise
         return refuse(from_aws(error), context.as_json)
     if context.as_json:
         print(report.model_dump_json(indent=2, ensure_ascii=True))
@@ -144,33 +145,3 @@ def refuse(error: MtlsRotationError, as_json: bool = False) -> int:
         text = without_keys(str(error).removeprefix(f"{error.code} "))
         out.print(text, markup=False, highlight=False, soft_wrap=True)
     return ExitStatus.UNKNOWN
-
-
-def _given(values: dict[str, Any]) -> Choices:
-    """Take the shared options out of a command's."""
-    return Choices(**{it.name: values.pop(it.name) for it in fields(Choices)})
-
-
-def _unfold(parameter: inspect.Parameter) -> Iterable[inspect.Parameter]:
-    """The options that a parameter stands for: the fields of a dataclass, or itself."""
-    if is_dataclass(parameter.annotation):
-        bundle = cast("Callable[..., object]", parameter.annotation)
-        return inspect.signature(bundle, eval_str=True).parameters.values()
-    return (parameter,)
-
-
-def _fold(bundle: Any, values: dict[str, Any]) -> Any:
-    """Take a dataclass's options out of a command's."""
-    return bundle(**{it.name: values.pop(it.name) for it in fields(bundle)})
-
-
-def _declare(function: Callable[..., None], own: list[inspect.Parameter]) -> None:
-    """Give a function the parameters that typer is to make options of: its own, and those of all commands."""
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    shared = inspect.signature(Choices, eval_str=True).parameters.values()
-    keywords = [it.replace(kind=inspect.Parameter.KEYWORD_ONLY) for it in (*own, context, *shared)]
-    function.__signature__ = inspect.Signature(keywords, return_annotation=None)  # type: ignore[attr-defined]
-    function.__annotations__ = {it.name: it.annotation for it in keywords}
-
-
-_declare(before_the_command, [])

@@ -6,12 +6,8 @@ import os
 from typing import Annotated, Any
 
 import typer
-from botocore.config import Config
 
-from mtlsctl.stack.deployment import DEFAULT_STACK, Account, Deployment
-
-# Whoever presses the tab key waits.
-_QUICK = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})
+from mtlsctl.stack.account import DEFAULT_STACK, Account
 
 
 def secret_names(context: typer.Context, incomplete: str) -> list[str]:
@@ -33,8 +29,13 @@ def _account(context: typer.Context) -> Account:
 
 
 def _names(account: Account, incomplete: str) -> list[str]:
+    from botocore.config import Config
+
+    from mtlsctl.stack.deployment import Deployment
+
     prefix = f"{account.stack}/"
-    client = Deployment(account).session.client("secretsmanager", config=_QUICK)
+    quick = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})  # somebody waits for it
+    client = Deployment(account).session.client("secretsmanager", config=quick)
     begins = incomplete if incomplete.startswith(prefix) else f"{prefix}{incomplete}"
     answer = client.list_secrets(Filters=[{"Key": "name", "Values": [begins]}], MaxResults=100)
     names = [it["Name"] for it in answer["SecretList"] if it["Name"].startswith(begins)]

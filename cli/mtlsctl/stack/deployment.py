@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, override
 
@@ -17,18 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mtls_rotation.aws.secret_versions import SecretDescription
-
-DEFAULT_STACK = "mtls-rotation"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Which AWS a command works against. None is what the AWS CLI would take (environment, configuration files)."""
-
-    stack: str = DEFAULT_STACK
-    profile: str | None = None
-    region: str | None = None
-    endpoint_url: str | None = None
+    from mtlsctl.stack.account import Account
 
 
 class _Session(boto3.Session):

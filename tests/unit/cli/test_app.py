@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import subprocess
+import sys
 
 import jsonschema
 import pytest
 
+from mtlsctl.app import ENTRIES, REPORTS
 from mtlsctl.commands.schema import schema_of
-from mtlsctl.frame.command import REPORTS, Choices
+from mtlsctl.frame.command import Choices
 from tests.kit.mtlsctl import Mtlsctl
 
 # Nothing listens there: a command that asks AWS ends at once.
@@ -51,6 +55,49 @@ def test_every_command_has_help_with_the_options_that_all_share(mtlsctl: Mtlsctl
     assert ran.exit_code == 0
     for option in ("--stack", "--profile", "--region", "--endpoint-url", "--json"):
         assert option in ran.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_of_each_what_its_help_begins_with(name: str) -> None:
+    help_text = inspect.getdoc(ENTRIES[name].load()) or ""
+
+    assert " ".join(help_text.partition("\n\n")[0].split()) == ENTRIES[name].summary
+
+
+@pytest.mark.parametrize(
+    ("arguments", "commands", "without"),
+    [
+        (["--help"], set(), {"boto3", "botocore", "cryptography", "pydantic", "yaml"}),
+        (["truststore", "--help"], set(), {"boto3", "botocore", "cryptography", "yaml"}),
+        (["explain", "MTLS-202"], {"explain"}, {"boto3", "botocore", "cryptography", "yaml"}),
+        (["status", "--help"], {"status"}, {"boto3", "botocore"}),
+        (["export", "--help"], {"export"}, {"boto3"}),
+    ],
+)
+def test_a_command_starts_without_what_it_has_no_use_for(
+    arguments: list[str], commands: set[str], without: set[str]
+) -> None:
+    imported = modules_after(*arguments)
+
+    assert {it.partition(".")[0] for it in imported} & without == set()
+    found = {it.removeprefix("mtlsctl.commands.") for it in imported if it.startswith("mtlsctl.commands.")}
+    assert found == commands | {"schema"}  # which knows the others by name
+    assert len(imported) < (600 if commands else 450)
+
+
+def modules_after(*arguments: str) -> list[str]:
+    """What a process has imported that ran a command."""
+    program = (
+        "import contextlib, io, sys\n"
+        "from mtlsctl.__main__ import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main()\n"
+        "print(*sys.modules)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    return ran.stdout.split()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

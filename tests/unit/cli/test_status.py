@@ -13,7 +13,8 @@ from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
 from mtls_rotation.truststore.guards import Guard, Stop
 from mtls_rotation.truststore.plan import Anchor, LeftOut, Reason, Why
 from mtlsctl.commands.status import StatusReport, judge
-from mtlsctl.report import ExitStatus, Severity
+from mtlsctl.exit_status import ExitStatus
+from mtlsctl.report import Severity
 from mtlsctl.stack.survey import Filed, Survey
 from tests.kit.builders import NOW, leaf, root
 from tests.unit.cli.conftest import spoiled

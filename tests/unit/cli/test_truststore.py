@@ -15,7 +15,7 @@ from mtlsctl.commands.truststore.show import chosen
 from mtlsctl.commands.truststore.show import judge as show_of
 from mtlsctl.commands.truststore.sync import what_remains
 from mtlsctl.errors import InvalidInputError
-from mtlsctl.report import ExitStatus
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.stack.survey import Survey
 from mtlsctl.stack.targets import Target
 from tests.kit import builders

@@ -21,7 +21,7 @@ from mtls_rotation.revocation.notices import Notice
 from mtls_rotation.revocation.register import Register, Source
 from mtlsctl.commands.verify import VerifyReport, choose_endpoint, judge
 from mtlsctl.errors import InvalidInputError, NoCertificateError
-from mtlsctl.report import ExitStatus
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.stack.material import Label, read
 from mtlsctl.stack.targets import Target
 from mtlsctl.verification.checks import OUTSIDE, Evidence, Result

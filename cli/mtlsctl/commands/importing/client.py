@@ -21,6 +21,7 @@ from mtlsctl.commands.create import Name, Proxy, plan_lines
 from mtlsctl.commands.importing.imported import Imported, described
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.files import documents
 from mtlsctl.frame.asking import passphrase_of
 from mtlsctl.frame.command import CommandContext
@@ -38,7 +39,7 @@ from mtlsctl.provisioning.options import (
 )
 from mtlsctl.provisioning.planning import Plan, Planner
 from mtlsctl.provisioning.secret import make, undone_on_failure
-from mtlsctl.report import ExitStatus, Report
+from mtlsctl.report import Report
 from mtlsctl.show import line, moment
 from mtlsctl.stack import authorities
 from mtlsctl.stack.targets import look_at

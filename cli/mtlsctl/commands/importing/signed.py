@@ -15,11 +15,12 @@ from mtls_rotation.timing import utc_now
 from mtlsctl.commands.importing.imported import Imported, described
 from mtlsctl.commands.rotate import DEFAULT_TIMEOUT, RotationReport, Timeout, Wait, followed
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.files import documents
 from mtlsctl.following.rotation import pending_rotation, require_rotating
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.completion import secret_names
-from mtlsctl.report import ExitStatus, Report
+from mtlsctl.report import Report
 from mtlsctl.show import line
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from rich.text import Text
 
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, changed_lines, short
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import ExitStatus, Model, Report
+from mtlsctl.report import Model, Report
 from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:

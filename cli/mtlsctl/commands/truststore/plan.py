@@ -18,8 +18,9 @@ from mtlsctl.commands.truststore.lines import (
     changed_lines,
     short,
 )
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import ExitStatus, Model, Report
+from mtlsctl.report import Model, Report
 from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from rich.text import Text
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, anchors_table, short
 from mtlsctl.errors import InvalidInputError
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import ExitStatus, Finding, Model, Report, Severity, worst
+from mtlsctl.report import Finding, Model, Report, Severity, worst
 from mtlsctl.show import shown
 from mtlsctl.stack.targets import targets_of
 

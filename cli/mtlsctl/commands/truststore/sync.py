@@ -11,10 +11,11 @@ from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.truststore.lines import AnchorLine, StopLine, changed_lines, short
 from mtlsctl.commands.truststore.plan import judge as plan_of
+from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.asking import confirm
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.waiting import await_end
-from mtlsctl.report import ExitStatus, Report
+from mtlsctl.report import Report
 from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:

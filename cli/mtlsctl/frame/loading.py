@@ -1,0 +1,90 @@
+"""Commands by their names: a command's module is imported when it is called, not when it is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import signature
+from typing import TYPE_CHECKING, Any, override
+
+import typer
+from typer.core import TyperGroup
+
+from mtlsctl.frame.command import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typer.core import MarkupMode
+
+    from mtlsctl.report import Report
+
+_MARKUP: MarkupMode = "rich"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command.
+
+    Attributes:
+        function: where it is, such as "mtlsctl.commands.status:status".
+        summary: the first paragraph of its help, for the list of commands.
+    """
+
+    function: str
+    summary: str
+
+    def load(self) -> Callable[..., Report]:
+        """The function itself."""
+        module, _, name = self.function.partition(":")
+        function: Callable[..., Report] = getattr(import_module(module), name)
+        return function
+
+
+def group(commands: Mapping[str, Entry], **settings: Any) -> typer.Typer:
+    """An application of commands, each of which is imported when it is called."""
+
+    class Group(TyperGroup):
+        """For a list of commands, names and summaries are enough; for a call, the command itself is built."""
+
+        @override
+        def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+            name, found, rest = super().resolve_command(ctx, args)
+            entry = commands.get(name or "")
+            return name, _built(name, entry) if entry else found, rest
+
+    app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=_MARKUP, **settings)
+    for name, entry in commands.items():
+        app.command(name, help=entry.summary)(_not_built)
+    return app
+
+
+class Reports(Mapping[str, "type[Report]"]):
+    """What each command reports, by its whole name."""
+
+    def __init__(self, commands: Mapping[str, Entry]) -> None:
+        self._commands = commands
+
+    @override
+    def __getitem__(self, name: str) -> type[Report]:
+        report: type[Report] = signature(self._commands[name].load(), eval_str=True).return_annotation
+        return report
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._commands)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._commands)
+
+
+def _built(name: str | None, entry: Entry) -> Any:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=_MARKUP)
+    app.command(name)(command(entry.load()))
+    return typer.main.get_command(app)
+
+
+def _not_built() -> None:
+    """In the place of a command that has not been called."""
