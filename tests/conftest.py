@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from mtls_rotation.contract.secret import ManagedSecret
-from mtls_rotation.rotation import run
-from mtls_rotation.rotation.run import file_certificate
-from mtls_rotation.stack import bootstrap
+from mtls_rotation.rotation import filing
 from tests.kit import caches
 from tests.kit.issued import remember
 from tests.proof.key_material.watch import Watch
@@ -29,14 +27,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _remember_what_is_issued() -> Iterator[None]:
+    file_certificate = filing.file_certificate
+
     def remembering(bucket: Any, secret: ManagedSecret, *arguments: str, **known: Any) -> tuple[str, ...]:
         filed = file_certificate(bucket, secret, *arguments, **known)
         remember(secret)  # after, as what was refused was never issued
         return filed
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (run, bootstrap):
-            patch.setattr(module, "file_certificate", remembering)
+        patch.setattr(filing, "file_certificate", remembering)
         yield
 
 

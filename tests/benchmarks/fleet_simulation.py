@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mtls_rotation.aws import clients
+from mtls_rotation.rotation.backoff import backoff, jittered
 from mtls_rotation.rotation.request import Step
-from mtls_rotation.rotation.run import CROWDED, MOST_CROWDED
 from mtls_rotation.targets.api_gateway import UPDATE_INTERVAL
 from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore.rollout import LOOK_AGAIN
@@ -290,17 +290,17 @@ class Simulation:
                     self._send(1)
 
     def _set(self, made: list[str], deadline: float, environment: Environment) -> Process[None]:
-        """The step that waits for the domain: `Rotation._set` and `Deadline.attempts`."""
+        """The step that waits for the domain: `TrustStep.run` and `Deadline.attempts`."""
         look = [it for it in made if not it.startswith("secretsmanager:")]
         for operation in made:
             if operation not in look:
                 yield from self.world.call(operation, environment)
-        told, pace = False, 0.0
-        for pause in _pauses():
+        told, seconds = False, 0.0
+        for wait in _pauses():
             try:
                 yield from self._look(look, environment)
             except ThrottledError:
-                pace = min(max(2 * pace, CROWDED), MOST_CROWDED)
+                seconds = backoff(seconds)
             else:
                 if self.domain.trusts(self.world.now):
                     return
@@ -309,11 +309,11 @@ class Simulation:
                     yield from self.world.call(TELL, environment)
                     if "Truststore Sync Requested" in self.functions.events:
                         self._send(1)
-            if pace:
-                pause += pace * (0.5 + self.world.chance())
-            if deadline - self.world.now <= pause:
+            if seconds:
+                wait += jittered(seconds, self.world.chance())
+            if deadline - self.world.now <= wait:
                 raise OutOfTimeError
-            yield pause
+            yield wait
 
     def _look(self, look: list[str], environment: Environment) -> Process[None]:
         for operation in look:

@@ -36,7 +36,7 @@ from mtls_rotation.issuers.self_signed import SelfSignedIssuer
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import KeyAlgorithm
-from mtls_rotation.rotation.run import with_certificate
+from mtls_rotation.rotation.filing import with_certificate
 from mtls_rotation.timing import Deadline
 from tests.benchmarks import table
 from tests.benchmarks.figures import Better, Figure, Results, beside, in_turn

@@ -182,7 +182,7 @@ class Stack:
     def rotation(self) -> Rotation:
         """The four steps, in a fresh execution environment, or in the warm one, if there is one."""
         return Rotation(
-            self.services, domains=self._domains, issuers=Issuers(self.services), memory=self.memory or Memory()
+            self.services, targets=self._domains, issuers=Issuers(self.services), memory=self.memory or Memory()
         )
 
     @property

@@ -43,7 +43,7 @@ from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import refusals
-from mtls_rotation.rotation import run as rotation
+from mtls_rotation.rotation import prove
 from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.request import RotationRequest, Step
 from mtls_rotation.stack.bootstrap import SecretDefinition
@@ -813,7 +813,7 @@ _LONG = timedelta(days=800)
 
 def endpoint_of(world: World) -> Any:
     """While this is entered, testSecret's requests go to the world's gateway."""
-    return patch.object(rotation, "try_endpoint", world.handshake)
+    return patch.object(prove, "try_endpoint", world.handshake)
 
 
 def _above(held: Held) -> frozenset[str]:

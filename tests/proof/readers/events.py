@@ -24,7 +24,7 @@ from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.proxy import api_gateway, forwarding
 from mtls_rotation.issuers.external.intake import Outcome
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation import run as rotation
+from mtls_rotation.rotation import request as rotation_request
 from mtls_rotation.stack import custom_resource
 from mtls_rotation.truststore import request as requests
 from tests.proof.readers import Reader, client, gateway
@@ -70,7 +70,7 @@ def _rotate(refusals: tuple[type[Exception], ...]) -> Reader:
     event = json.loads(_sample("rotate-create-secret"))
     steps = [_sample(f"rotate-{step}-secret") for step in ("create", "set", "test", "finish")]
     bombs = {**JSON, **members(event, "Step"), **members(event, "SecretId"), **members(event, "RotationToken")}
-    return Reader("events: rotate", _handler(app), steps, (app, rotation), refusals, bombs, 1 << 18)
+    return Reader("events: rotate", _handler(app), steps, (app, rotation_request), refusals, bombs, 1 << 18)
 
 
 def _sync() -> Reader:

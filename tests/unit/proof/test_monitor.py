@@ -214,7 +214,7 @@ def test_i5_a_private_key_is_seen_wherever_it_goes_and_in_whatever_form(
                     case "events put_events":
                         stack.bus.put("Rotation Failed", {"message": leaked})
                     case "a log record":
-                        logging.getLogger("mtls_rotation.rotation.run").debug("issued", extra={"secret": leaked})
+                        logging.getLogger("mtls_rotation.rotation.create").debug("issued", extra={"secret": leaked})
                     case "an error":
                         raise ValueError("could not read") from ValueError(leaked)
 

@@ -12,7 +12,7 @@ from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import AuthorityRotatingError, OutOfTimeError, ValidityBeyondIssuerError
 from mtls_rotation.issuers.api import Authority
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.rotation.ca_renewal import Need, need
+from mtls_rotation.rotation.ca_renewal import Renewal, renewal_needed
 from mtls_rotation.rotation.request import Step
 from tests.kit import builders
 from tests.kit.fakes import KilledError
@@ -164,18 +164,18 @@ def authority(left: int, *, lifetime: int = 365, notice: int = 0, successor: boo
 @pytest.mark.parametrize(
     ("ca", "expected"),
     [
-        (authority(30), Need.NOT),
-        (authority(29), Need.FIRST),
-        (authority(29, lifetime=29), Need.NOT),
-        (authority(43, notice=14), Need.SOON),
-        (authority(44, notice=14), Need.NOT),
-        (authority(20, notice=14), Need.FIRST),
-        (authority(20, notice=14, successor=True), Need.NOT),
-        (authority(40, notice=14, lifetime=40), Need.NOT),
+        (authority(30), Renewal.NONE),
+        (authority(29), Renewal.BEFORE),
+        (authority(29, lifetime=29), Renewal.NONE),
+        (authority(43, notice=14), Renewal.AFTER),
+        (authority(44, notice=14), Renewal.NONE),
+        (authority(20, notice=14), Renewal.BEFORE),
+        (authority(20, notice=14, successor=True), Renewal.NONE),
+        (authority(40, notice=14, lifetime=40), Renewal.NONE),
     ],
 )
-def test_a_ca_is_rotated_early_if_it_could_not_issue_and_a_new_one_could(ca: Authority, expected: Need) -> None:
-    assert need(ca, timedelta(days=30), builders.NOW) is expected
+def test_a_ca_is_rotated_early_if_it_could_not_issue_and_a_new_one_could(ca: Authority, expected: Renewal) -> None:
+    assert renewal_needed(ca, timedelta(days=30), builders.NOW) is expected
 
 
 def dying(stack: Stack, left: int, **changes: Any) -> None:

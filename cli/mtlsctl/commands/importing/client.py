@@ -15,7 +15,7 @@ from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.pki.request import CertificateRequest
-from mtls_rotation.rotation.run import file_certificate, with_certificate
+from mtls_rotation.rotation.filing import file_certificate, with_certificate
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.create import Name, Proxy, plan_lines
 from mtlsctl.commands.importing.imported import Imported, described

@@ -161,7 +161,7 @@ class Assembly:
         from mtls_rotation.rotation.run import Rotation
 
         patient = self.services.patient()
-        return Rotation(patient, domains=self.domains, issuers=Issuers(patient))
+        return Rotation(patient, targets=self.domains, issuers=Issuers(patient))
 
     @cached_property
     def sync(self) -> TruststoreSync:

@@ -22,38 +22,38 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Need(Enum):
+class Renewal(Enum):
     """Whether a CA must be rotated for the sake of a certificate.
 
     Attributes:
-        NOT: it lives long enough, or its successor is there, or a new one would live no longer.
-        SOON: it can still issue this one, but not the next after its successor's notice.
-        FIRST: it cannot issue this one.
+        NONE: it lives long enough, or its successor is there, or a new one would live no longer.
+        AFTER: it can still issue this one, but not the next after its successor's notice.
+        BEFORE: it cannot issue this one.
     """
 
-    NOT = auto()
-    SOON = auto()
-    FIRST = auto()
+    NONE = auto()
+    AFTER = auto()
+    BEFORE = auto()
 
 
-def need(authority: Authority, validity: timedelta, now: datetime) -> Need:
+def renewal_needed(authority: Authority, validity: timedelta, now: datetime) -> Renewal:
     """Decide whether the CA must be rotated before or beside the issue of a certificate of this validity. Pure."""
     left = authority.certificate.not_valid_after_utc - now
     if authority.successor_from is not None or authority.lifetime < validity + authority.notice:
-        return Need.NOT
+        return Renewal.NONE
     if left < validity:
-        return Need.FIRST
-    return Need.SOON if left < validity + authority.notice else Need.NOT
+        return Renewal.BEFORE
+    return Renewal.AFTER if left < validity + authority.notice else Renewal.NONE
 
 
-class EarlyRotation:
+class CaRenewal:
     """Has a CA rotated early, and says so."""
 
     def __init__(self, services: Services) -> None:
         self._versions = services.versions
         self._bus = services.bus
 
-    def see_to(self, authority: Authority, order: Order) -> bool:
+    def renew_if_needed(self, authority: Authority, order: Order) -> bool:
         """Have the CA rotated if the order needs it.
 
         Returns:
@@ -62,15 +62,15 @@ class EarlyRotation:
         Raises:
             AuthorityRotatingError: the CA's rotation was begun and did not end within the step's time.
         """
-        needed = need(authority, order.definition.request.validity, order.now)
-        if needed is Need.NOT:
+        needed = renewal_needed(authority, order.definition.request.validity, order.now)
+        if needed is Renewal.NONE:
             return False
         # Before it is begun: a run that is killed in between announces it twice rather than never.
         if self._can_begin(authority):
             self._announce(authority, order)
         started = self._versions.rotate(authority.reference)
         log.warning("the CA expires too early", extra={"ca": authority.reference, "rotation": started.name})
-        if needed is Need.SOON or started is RotationStart.REFUSED:
+        if needed is Renewal.AFTER or started is RotationStart.REFUSED:
             return False
         for _ in order.deadline.attempts():
             current = self._versions.current(authority.reference)

@@ -16,7 +16,7 @@ from mtls_rotation.contract.labels import secret_name
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import DomainBusyError
 from mtls_rotation.issuers.api import Order
-from mtls_rotation.rotation.run import file_certificate, with_certificate
+from mtls_rotation.rotation import filing
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.services import Services
@@ -121,7 +121,7 @@ class Bootstrap:
         if issue and not secret.issued:
             name = secret_name(definition.secret_id)
             order = Order(secret, definition.secret_id, name, new_version, self._clock(), deadline)
-            secret = with_certificate(secret, self._issuers.of(secret).issue(order), self._clock())
+            secret = filing.with_certificate(secret, self._issuers.of(secret).issue(order), self._clock())
         if current is None or ManagedSecret.parse(current.value, definition.secret_id) != secret:
             version_id = new_version
             self._versions.put_current(definition.secret_id, version_id, secret.render())
@@ -132,4 +132,4 @@ class Bootstrap:
         """File what is stored, which need not be what was just made: a repeat finds the first run's CA."""
         stored = self._versions.await_version(secret_id, version_id, deadline)
         secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
-        file_certificate(self._bucket, secret, stored.name, stored.version_id)
+        filing.file_certificate(self._bucket, secret, stored.name, stored.version_id)

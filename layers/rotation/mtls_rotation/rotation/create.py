@@ -1,0 +1,140 @@
+"""createSecret: issue what AWSCURRENT requests, put it at AWSPENDING, and file its public certificate."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mtls_rotation.aws.secret_versions import SecretVersion
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
+from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError, RotationNotEnabledError
+from mtls_rotation.issuers.api import Discarding, HasAuthority, Order
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.rotation import filing
+from mtls_rotation.rotation.ca_renewal import CaRenewal
+from mtls_rotation.rotation.context import not_staged
+from mtls_rotation.timing import to_rfc3339
+
+if TYPE_CHECKING:
+    from mtls_rotation.aws.secret_versions import SecretDescription
+    from mtls_rotation.issuers.api import Issuer
+    from mtls_rotation.rotation.context import StepContext
+    from mtls_rotation.rotation.request import RotationRequest
+    from mtls_rotation.timing import Deadline
+
+log = logging.getLogger(__name__)
+
+
+class CreateStep:
+    """createSecret."""
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._versions = context.services.versions
+        self._bucket = context.services.bucket
+        self._clock = context.services.clock
+        self._memory = context.memory
+        self._renewal = CaRenewal(context.services)
+
+    def run(self, request: RotationRequest, deadline: Deadline) -> None:
+        """Make the pending version, if there is none yet, and file its certificate.
+
+        Raises:
+            RotationNotEnabledError: the secret does not rotate.
+            VersionNotStagedError: the token is of no rotation that is under way.
+            RejectedCertificateError: the certificate expired while the rotation stood still.
+        """
+        description = self._staged(request, deadline)
+        if AWSCURRENT in description.stages[request.version_id]:
+            return
+        stored = self._versions.version(description.arn, request.version_id)
+        if stored is None:
+            stored = self._issue(description, request, deadline)
+        else:
+            self._give_up_if_expired(stored)
+        secret, now = filing.certified(stored), self._clock()
+        filed = filing.file_certificate(
+            self._bucket, secret, stored.name, stored.version_id, known_anchors=self._memory.filed(now)
+        )
+        self._memory.file(filed, now)
+        self._memory.keep(request, secret)
+
+    def _give_up_if_expired(self, stored: SecretVersion) -> None:
+        """Take AWSPENDING off a version that nobody can use any more: Secrets Manager would try it again for ever.
+
+        Raises:
+            RejectedCertificateError: its certificate expired while the rotation stood still.
+        """
+        (leaf, *_), _ = filing.certificates_of(filing.certified(stored))
+        end = leaf.not_valid_after_utc
+        if self._clock() <= end:
+            return
+        self._versions.drop_pending(stored.arn, stored.version_id)
+        raise RejectedCertificateError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found=f"a pending certificate that expired on {end:%Y-%m-%d %H:%M} UTC, before its rotation could end",
+            expected="one that is in date",
+            remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
+            " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
+        )
+
+    def _staged(self, request: RotationRequest, deadline: Deadline) -> SecretDescription:
+        """The secret's description, once it shows the token's version with a label, and rotation switched on.
+
+        What rotation was switched on a moment ago for may not show it yet.
+        """
+        for _ in self._context.visibility(deadline).attempts():
+            description = self._context.describe(request.secret_id)
+            labels = description.stages.get(request.version_id, frozenset())
+            if description.rotation_enabled and labels & {AWSPENDING, AWSCURRENT}:
+                return description
+        if not description.rotation_enabled:
+            raise RotationNotEnabledError(
+                where=f"secret {description.name}",
+                found="rotation switched off",
+                expected="a secret with a rotation schedule",
+                remedy="Switch it on with `aws secretsmanager rotate-secret --rotation-lambda-arn ...`.",
+            )
+        raise not_staged(description.name, request.version_id, labels)
+
+    def _issue(self, description: SecretDescription, request: RotationRequest, deadline: Deadline) -> SecretVersion:
+        """Make the pending version: what AWSCURRENT requests, freshly issued. Whoever puts a value first, wins."""
+        current = self._versions.current(description.arn)
+        if current is None:
+            raise InvalidSecretError(
+                where=f"secret {description.name}",
+                found="no value at AWSCURRENT",
+                expected='a value with "request" and "issuer"',
+                remedy="Put one; docs/architecture.md shows it.",
+            )
+        definition = ManagedSecret.parse(current.value, f"secret {description.name}")
+        order = Order(definition, description.arn, description.name, request.version_id, self._clock(), deadline)
+        issuer = self._issuer(order)
+        issued = issuer.issue(order)
+        value = filing.with_certificate(definition, issued, self._clock()).render()
+        if not self._versions.put_pending(description.arn, request.version_id, value, request.rotation_token):
+            visible = self._context.visibility(deadline)
+            stored = self._versions.await_version(description.arn, request.version_id, visible)
+            if isinstance(issuer, Discarding):
+                issuer.discard(issued, filing.certified(stored))
+            return stored
+        log.info(
+            "issued a certificate",
+            extra={
+                "secret": description.name,
+                "version": request.version_id,
+                "serial": pki.serial(issued.certificate),
+                "issuer": pki.subject(issued.anchor),
+                "not_after": to_rfc3339(issued.certificate.not_valid_after_utc),
+            },
+        )
+        return SecretVersion(description.arn, description.name, request.version_id, frozenset({AWSPENDING}), value)
+
+    def _issuer(self, order: Order) -> Issuer:
+        """The issuer that the definition names, its CA rotated first where it would not outlive the certificate."""
+        issuer = self._context.issuers.of(order.definition)
+        if order.definition.kind == "ca" or not isinstance(issuer, HasAuthority):
+            return issuer
+        renewed = self._renewal.renew_if_needed(issuer.authority(order), order)
+        return self._context.issuers.of(order.definition) if renewed else issuer

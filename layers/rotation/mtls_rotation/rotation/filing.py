@@ -1,0 +1,134 @@
+"""What was issued, as a secret holds it and the bucket files it; and the certificates in the value of a secret."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.verification import signed_by
+from mtls_rotation.timing import to_rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from cryptography import x509
+
+    from mtls_rotation.aws.bucket import CertificateBucket
+    from mtls_rotation.aws.secret_versions import SecretVersion
+
+
+def with_certificate(definition: ManagedSecret, issued: pki.CertifiedKey, now: datetime) -> ManagedSecret:
+    """The definition with what was issued for it at `now`; the operator's own keys are carried over."""
+    leaf = issued.certificate
+    key_id: str | None = getattr(issued.key, "key_id", None)  # a key that is kept elsewhere
+    return definition.model_copy(
+        update={
+            "certificate": pki.to_pem(leaf),
+            "certificate_chain": pki.to_pem(*issued.chain),
+            "anchor": pki.to_pem(issued.anchor),
+            "private_key": None if key_id else SecretStr(pki.key_to_pem(issued.key)),
+            "key_id": key_id,
+            "serial_number": pki.serial(leaf),
+            "fingerprint_sha256": pki.fingerprint(leaf),
+            "not_before": to_rfc3339(leaf.not_valid_before_utc),
+            "not_after": to_rfc3339(leaf.not_valid_after_utc),
+            # A first CA has none before it that could go on issuing.
+            "use_from": to_rfc3339(now + definition.notice) if definition.notice and definition.issued else None,
+        }
+    )
+
+
+def file_certificate(
+    bucket: CertificateBucket,
+    secret: ManagedSecret,
+    name: str,
+    version_id: str,
+    *,
+    known_anchors: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Make sure that the bucket holds a version's public certificate and every CA certificate that it chains to.
+
+    Args:
+        bucket: where to.
+        secret: what the version holds.
+        name: the secret's.
+        version_id: the version's.
+        known_anchors: the fingerprints of CA certificates that are there already.
+
+    Returns:
+        The fingerprints of the CA certificates that it was filed under.
+
+    Raises:
+        RejectedCertificateError: one of the chain has not been signed by the next. What is filed under a CA is
+            taken for verified by it: the sync reads no certificates to know what chains to what.
+    """
+    certificates, anchor = certificates_of(secret)
+    for lower, upper in pairwise((*certificates, anchor) if certificates[0] != anchor else (anchor, anchor)):
+        if not signed_by(lower, upper):
+            raise RejectedCertificateError(
+                where=f"secret {name}, version {version_id}",
+                found=f"{pki.subject(lower)}, which {pki.subject(upper)} has not signed",
+                expected="a certificate with its whole chain, in order",
+                remedy="Rotate the secret anew; if it goes on, look at the issuer.",
+            )
+    serial_number, end = pki.serial(certificates[0]), certificates[0].not_valid_after_utc
+    if not secret.gateway_trusts:
+        outside = layout.OutsideKey(name, version_id, serial_number, end)
+        bucket.put_once(str(outside), secret.certificate or "")
+        return ()
+    authorities = {pki.fingerprint(authority): authority for authority in authorities_of(secret)}
+    for fingerprint, authority in authorities.items():
+        if fingerprint not in known_anchors:
+            bucket.put_once(layout.managed_anchor_key(fingerprint), pki.to_pem(authority))
+        key = layout.IssuedKey(fingerprint, name, version_id, serial_number, secret.kind == "ca", end)
+        bucket.put_once(str(key), secret.certificate or "")
+    return tuple(authorities)
+
+
+def certified(stored: SecretVersion) -> ManagedSecret:
+    """The version's value, which must hold a certificate.
+
+    Raises:
+        InvalidSecretError: it holds none.
+    """
+    secret = ManagedSecret.parse(stored.value, f"secret {stored.name}")
+    if not secret.issued:
+        raise InvalidSecretError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found="a value without certificate, anchor or private_key",
+            expected="the value that createSecret puts",
+            remedy="Somebody else put it. Take AWSPENDING off that version (`aws secretsmanager"
+            f" update-secret-version-stage --secret-id {stored.name} --version-stage AWSPENDING"
+            f" --remove-from-version-id {stored.version_id}`), and rotate anew.",
+        )
+    return secret
+
+
+def certificates_of(secret: ManagedSecret) -> tuple[tuple[x509.Certificate, ...], x509.Certificate]:
+    """The certificate with its intermediates, and its anchor."""
+    (leaf,) = pki.from_pem(secret.certificate or "")
+    (anchor,) = pki.from_pem(secret.anchor or "")
+    return (leaf, *pki.from_pem(secret.certificate_chain or "")), anchor
+
+
+def authorities_of(secret: ManagedSecret) -> tuple[x509.Certificate, ...]:
+    """What a truststore must hold: API Gateway wants the whole chain above the certificate, up to the root.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mutual-tls.html
+    """
+    (_, *intermediates), anchor = certificates_of(secret)
+    return (*intermediates, anchor)
+
+
+def private_key_of(secret: ManagedSecret) -> pki.SigningKey:
+    """A client's private key."""
+    if secret.private_key is None:
+        raise ValueError("a client secret without private_key")
+    return pki.key_from_pem(secret.private_key.get_secret_value())

@@ -1,0 +1,101 @@
+"""finishSecret: move AWSCURRENT to the pending version, and announce the rotation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mtls_rotation.contract.events import CLIENT_CERTIFICATE_ROTATED
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS
+from mtls_rotation.errors import NotYetVisibleError
+from mtls_rotation.issuers.api import Concluding
+from mtls_rotation.rotation.ca_notice import ca_notice
+from mtls_rotation.rotation.context import not_staged
+
+if TYPE_CHECKING:
+    from mtls_rotation.aws.secret_versions import SecretDescription
+    from mtls_rotation.contract.secret import ManagedSecret
+    from mtls_rotation.rotation.context import StepContext
+    from mtls_rotation.rotation.request import RotationRequest
+    from mtls_rotation.timing import Deadline
+
+
+class FinishStep:
+    """finishSecret."""
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._versions = context.services.versions
+        self._bus = context.services.bus
+        self._clock = context.services.clock
+
+    def run(self, request: RotationRequest, deadline: Deadline) -> None:
+        """Promote the version, have its issuer conclude, and announce it.
+
+        Raises:
+            VersionNotStagedError: AWSPENDING was taken off the version.
+            NotYetVisibleError: Secrets Manager's answers stay behind.
+        """
+        secret = self._context.secret(request, deadline)
+        description, previous = self._promote(request, secret, deadline)
+        self._versions.drop_pending(description.arn, request.version_id)
+        issuer = self._context.issuers.of(secret)
+        if isinstance(issuer, Concluding):
+            issuer.conclude(secret, description.arn, description.name)
+        detail: dict[str, object] = {
+            "secret_arn": description.arn,
+            "secret_name": description.name,
+            "kind": secret.kind,
+            "version_id": request.version_id,
+            "previous_version_id": previous,
+            "serial_number": secret.serial_number,
+            "fingerprint_sha256": secret.fingerprint_sha256,
+            "not_after": secret.not_after,
+        }
+        self._bus.put(CLIENT_CERTIFICATE_ROTATED, detail, description.arn)
+
+    def _promote(
+        self, request: RotationRequest, secret: ManagedSecret, deadline: Deadline
+    ) -> tuple[SecretDescription, str | None]:
+        """Move AWSCURRENT to the token's version. A stale reading is read again.
+
+        Returns:
+            The secret, and the version that had AWSCURRENT. Where it has been moved already, by a run that was killed,
+            AWSPREVIOUS tells which that was.
+
+        Raises:
+            VersionNotStagedError: AWSPENDING was taken off the version.
+        """
+        for _ in self._context.visibility(deadline).attempts():
+            description = self._context.describe(request.secret_id)
+            current = description.version_at(AWSCURRENT)
+            if current == request.version_id:
+                return description, description.version_at(AWSPREVIOUS)
+            if description.version_at(AWSPENDING) != request.version_id:
+                # The reading is behind, unless the version itself has no label.
+                stored = self._versions.version(description.arn, request.version_id)
+                if stored is not None and not stored.stages & {AWSPENDING, AWSCURRENT}:
+                    raise not_staged(description.name, request.version_id, stored.stages)
+                continue
+            try:
+                if secret.kind == "ca":
+                    self._give_notice(description, secret)
+                self._versions.make_current(description, request.version_id)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidParameterException":
+                    raise
+            else:
+                return description, current
+        raise NotYetVisibleError(
+            where=f"secret {description.name}",
+            found=f"AWSCURRENT on {current}, and AWSPENDING on {description.version_at(AWSPENDING)}, which is behind",
+            expected=f"AWSPENDING on {request.version_id}, and one answer about where AWSCURRENT is",
+            remedy="Secrets Manager tries the rotation again by itself.",
+        )
+
+    def _give_notice(self, description: SecretDescription, successor: ManagedSecret) -> None:
+        use_from = datetime.fromisoformat(successor.use_from) if successor.use_from else None
+        for move in ca_notice(description, self._clock(), use_from):
+            self._versions.move_label(description.arn, move.label, move.old, move.new)

@@ -1,0 +1,113 @@
+"""testSecret: verify the pending certificate, and prove it at the secret's endpoint."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mtls_rotation.contract.labels import AWSCURRENT
+from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.errors import (
+    HandshakeFailedError,
+    NotYetVisibleError,
+    RejectedCertificateError,
+    UnusableIssuerError,
+)
+from mtls_rotation.issuers.api import Signer
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
+from mtls_rotation.pki.request import CertificateRequest
+from mtls_rotation.pki.verification import refusals
+from mtls_rotation.provers.https import try_endpoint
+from mtls_rotation.rotation.filing import certificates_of, certified, private_key_of
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from mtls_rotation.aws.secret_versions import SecretVersion
+    from mtls_rotation.rotation.context import StepContext
+    from mtls_rotation.rotation.request import RotationRequest
+    from mtls_rotation.timing import Deadline
+
+# Seconds that an endpoint has to accept a certificate: what it trusts may take a while to reach all of it.
+PROPAGATION = 120.0
+
+
+class ProveStep:
+    """testSecret."""
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._versions = context.services.versions
+        self._clock = context.services.clock
+
+    def run(self, request: RotationRequest, deadline: Deadline) -> None:
+        """Verify the certificate, and have the endpoint accept it, if there is one.
+
+        Raises:
+            RejectedCertificateError: no server would accept it.
+            HandshakeFailedError: the endpoint does not.
+        """
+        stored = self._tried(request, deadline)
+        if stored.version_id == request.version_id:
+            if AWSCURRENT in stored.stages:
+                return
+        elif not ManagedSecret.parse(stored.value, f"secret {stored.name}").issued:
+            return  # a configuration is tried before there is a certificate
+        secret = certified(stored)
+        chain, anchor = certificates_of(secret)
+        where = f"secret {stored.name}, version {stored.version_id}"
+        if secret.kind == "ca":
+            chain, key = self._leaf_of(secret, stored.name)
+        else:
+            key = private_key_of(secret)
+        if reasons := refusals(chain[0], key, chain[1:], [anchor], self._clock()):
+            raise RejectedCertificateError(
+                where=where,
+                found="; ".join(reasons),
+                expected="a client certificate that its anchor vouches for, in date, with its own key",
+                remedy="Rotate the secret anew; if it goes on, look at the issuer.",
+            )
+        if secret.endpoint is None:
+            return
+        for _ in deadline.sooner(PROPAGATION).attempts():
+            refusal = try_endpoint(secret.endpoint, pki.to_pem(*chain), pki.key_to_pem(key))
+            if not refusal:
+                return
+        raise HandshakeFailedError(
+            where=where,
+            found=f"{secret.endpoint.url} refused it: {refusal}",
+            expected="the endpoint to accept the pending certificate",
+            remedy="Secrets Manager tries again by itself. If it goes on, see that the endpoint trusts the CA.",
+        )
+
+    def _tried(self, request: RotationRequest, deadline: Deadline) -> SecretVersion:
+        """The version to try: the token's, or else AWSCURRENT.
+
+        RotateSecret with RotateImmediately=false tries the configuration by this step alone, on a version that no
+        createSecret has filled: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html
+        """
+        try:
+            return self._context.pending(request, deadline)
+        except NotYetVisibleError:
+            if current := self._versions.current(request.secret_id):
+                return current
+            raise
+
+    def _leaf_of(self, ca: ManagedSecret, name: str) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey]:
+        """A CA is proved by a leaf that it signs: one that lives for a day and is kept nowhere."""
+        chain, _ = certificates_of(ca)
+        issuer = self._context.issuers.of(ca)
+        if not isinstance(issuer, Signer):
+            raise UnusableIssuerError(
+                where=f"secret {name}",
+                found=f'a CA whose issuer.type is "{ca.issuer.type}"',
+                expected="one that can sign with the CA",
+                remedy="Correct issuer.type, and rotate anew.",
+            )
+        ca_key = issuer.signing_key(ca, f"secret {name}")
+        request = CertificateRequest(common_name=f"probe of {name}"[:64], validity_hours=24)
+        key = profile.generate_key(request.key_algorithm)
+        # Dated a day back where the CA itself has less than a day left.
+        now = min(self._clock(), chain[0].not_valid_after_utc - timedelta(days=1))
+        return (profile.issue_leaf(request, key.public_key(), chain[0], ca_key, now), *chain[1:]), key

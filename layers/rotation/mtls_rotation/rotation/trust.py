@@ -1,0 +1,109 @@
+"""setSecret: wait until every target runs a truststore with the anchors of the pending certificate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mtls_rotation.aws.retries import throttled
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.contract.labels import secret_name
+from mtls_rotation.errors import TruststoreNotDeployedError
+from mtls_rotation.pki import bundles
+from mtls_rotation.pki.certificates import fingerprint
+from mtls_rotation.rotation.backoff import backoff, jitter, jittered
+from mtls_rotation.rotation.filing import authorities_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mtls_rotation.rotation.context import StepContext
+    from mtls_rotation.rotation.request import RotationRequest
+    from mtls_rotation.targets.api import Target
+    from mtls_rotation.timing import Deadline
+
+
+class TrustStep:
+    """setSecret."""
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._bucket = context.services.bucket
+        self._bus = context.services.bus
+
+    def run(self, request: RotationRequest, deadline: Deadline) -> None:
+        """Wait for the targets, and ask the sync once to publish and deploy what they lack.
+
+        Raises:
+            TruststoreNotDeployedError: a target does not run it by the deadline.
+        """
+        secret = self._context.secret(request, deadline)
+        if not secret.gateway_trusts:
+            return
+        anchors = frozenset(map(fingerprint, authorities_of(secret)))
+        asked, seconds = False, 0.0
+        lacking: list[str] = []
+        for _ in deadline.attempts():
+            try:
+                lacking = targets_without(self._context.targets, anchors, self._published)
+            except ClientError as error:
+                if not throttled(error):
+                    raise
+                seconds = backoff(seconds)
+            else:
+                if not lacking:
+                    return
+                if not asked:
+                    self._ask_for_sync(request, anchors)
+                    asked = True
+            if seconds:
+                deadline.sleep(min(jittered(seconds, jitter(request.version_id)), deadline.remaining()))
+        raise TruststoreNotDeployedError(
+            where=f"secret {secret_name(request.secret_id)}, version {request.version_id}",
+            found=f"a truststore without {' or '.join(sorted(anchors))} on {
+                ', '.join(lacking) or 'API Gateway, which was asked too often to tell'
+            }",
+            expected="the anchor deployed, and the domain name AVAILABLE, within the step's time",
+            remedy="Secrets Manager tries again by itself. If it goes on, look at truststore_sync and its queue.",
+        )
+
+    def _ask_for_sync(self, request: RotationRequest, anchors: frozenset[str]) -> None:
+        detail: dict[str, object] = {
+            "secret_arn": request.secret_id,
+            "secret_name": secret_name(request.secret_id),
+            "version_id": request.version_id,
+            "anchors": sorted(anchors),
+        }
+        self._bus.put(TRUSTSTORE_SYNC_REQUESTED, detail, request.secret_id)
+
+    def _published(self, version_id: str | None) -> frozenset[str] | None:
+        """The anchors of a version of the truststore, by fingerprint; None if there is no such version."""
+
+        def read() -> frozenset[str] | None:
+            stored = self._bucket.read(layout.TRUSTSTORE, version_id)
+            return frozenset(bundles.fingerprints(stored.body)) if stored else None
+
+        return self._context.memory.truststore(version_id, read)
+
+
+def targets_without(
+    targets: Iterable[Target], anchors: frozenset[str], published: Callable[[str | None], frozenset[str] | None]
+) -> list[str]:
+    """The targets whose running truststore lacks one of `anchors`. A target that is not there (yet) lacks none.
+
+    Args:
+        targets: what checks client certificates.
+        anchors: by fingerprint.
+        published: the anchors of a version of the truststore; None if there is no such version.
+    """
+    lacking = []
+    for target in targets:
+        deployed = target.deployed()
+        if deployed is None:
+            continue
+        running = published(deployed.version_id) if deployed.settled else None
+        if running is None or not anchors <= running:
+            lacking.append(target.name)
+    return lacking
