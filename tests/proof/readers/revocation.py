@@ -71,12 +71,12 @@ def readers() -> Iterator[Reader]:
     yield Reader(
         "the revocation list, in the authorizer", _check, [text], (check,), (RevocationUnknownError,), bombs, 1 << 20
     )
-    kept = state.Notes(_register(), {"crl/ab.crl": '"etag"'}, {"mtls/billing": "v1"}).render()
+    kept = state.RevocationState(_register(), {"crl/ab.crl": '"etag"'}, {"mtls/billing": "v1"}).render()
     whole_notes = json.loads(kept)
     yield Reader(
         "the revocation's notes",
         _notes,
-        [kept, state.Notes().render()],
+        [kept, state.RevocationState().render()],
         (state, register),
         (),
         {
@@ -157,8 +157,8 @@ def _list(data: bytes) -> None:
 
 
 def _notes(data: bytes) -> None:
-    read = state.Notes.parse(data)
-    assert read is None or state.Notes.parse(read.render()) == read
+    read = state.RevocationState.parse(data)
+    assert read is None or state.RevocationState.parse(read.render()) == read
 
 
 def _check(data: bytes) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.revocation.state import Notes
+from mtls_rotation.revocation.state import RevocationState
 from mtls_rotation.rotation.request import Step
 from tests.kit.fakes import KilledError
 from tests.kit.stack import BUCKET, CLIENT, Stack
@@ -133,4 +133,4 @@ def test_notes_that_somebody_broke_are_begun_anew_and_nothing_is_announced_again
     assert stack.heard("Certificate Revoked") == stack.heard("Revocation List Published") == []
     stored = stack.bucket.read(layout.REVOCATION_NOTES)
     assert stored
-    assert Notes.parse(stored.body)
+    assert RevocationState.parse(stored.body)

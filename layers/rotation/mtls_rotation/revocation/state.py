@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Notes:
-    """The notes.
+class RevocationState:
+    """What is remembered.
 
     Attributes:
         announced: the revocation list as it was announced last.
@@ -33,7 +33,7 @@ class Notes:
     given_up: Mapping[str, str] = field(default_factory=dict)
 
     def render(self) -> bytes:
-        """The object's content. The same notes give the same bytes."""
+        """The object's content. The same state gives the same bytes."""
         document = {
             "announced": json.loads(self.announced.render()),
             "crls": dict(sorted(self.crls.items())),
@@ -42,8 +42,8 @@ class Notes:
         return json.dumps(document, indent=1).encode()
 
     @classmethod
-    def parse(cls, body: bytes) -> Notes | None:
-        """Read the object's content; None for notes that somebody broke."""
+    def parse(cls, body: bytes) -> RevocationState | None:
+        """Read the object's content; None where it was written over."""
         try:
             document: dict[str, Any] = json.loads(body)
             announced = Register.parse(json.dumps(document["announced"]).encode())
@@ -52,37 +52,37 @@ class Notes:
             return None
 
 
-class Notebook:
-    """The notes where they lie, in the bucket."""
+class StateFile:
+    """That, where it lies in the bucket."""
 
-    def __init__(self, bucket: CertificateBucket, notes: Notes, stored: Stored | None) -> None:
-        self.notes = notes
+    def __init__(self, bucket: CertificateBucket, content: RevocationState, stored: Stored | None) -> None:
+        self.content = content
         self._bucket = bucket
         self._stored = stored
 
     @classmethod
-    def open(cls, bucket: CertificateBucket, register: Register) -> Notebook:
-        """The notes of the run before. Where there are none, what lies there is noted as announced.
+    def open(cls, bucket: CertificateBucket, register: Register) -> StateFile:
+        """What the run before left. Where it left nothing, what lies in the bucket counts as announced.
 
         Raises:
-            SupersededError: another run writes them at this moment.
+            SupersededError: another run writes it at this moment.
         """
         stored = bucket.read(layout.REVOCATION_NOTES)
-        if stored and (notes := Notes.parse(stored.body)):
-            return cls(bucket, notes, stored)
-        opened = cls(bucket, Notes(), stored)
+        if stored and (content := RevocationState.parse(stored.body)):
+            return cls(bucket, content, stored)
+        opened = cls(bucket, RevocationState(), stored)
         # Before anything is done: a first run that is killed must not be taken for one that had nothing to say.
         opened.write(announced=register, crls={entry.key: entry.etag for entry in bucket.list(layout.CRLS)})
         return opened
 
     def write(self, **changes: Any) -> None:
-        """Change the notes.
+        """Change what is remembered.
 
         Raises:
-            SupersededError: another run wrote them in the meantime.
+            SupersededError: another run wrote it in the meantime.
         """
-        self.notes = replace(self.notes, **changes)
-        body = self.notes.render()
+        self.content = replace(self.content, **changes)
+        body = self.content.render()
         if self._stored is None or self._stored.body != body:
             self._stored = self._bucket.replace(
                 layout.REVOCATION_NOTES, body, self._stored, content_type="application/json"

@@ -1,0 +1,158 @@
+"""The CRLs: for each CA of ours that is in date, the part of the revocation list that it answers for, signed by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.events import REVOCATION_LIST_PUBLISHED
+from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.errors import SupersededError, UnusableIssuerError
+from mtls_rotation.pki.certificates import fingerprint, subject
+from mtls_rotation.revocation import crl
+from mtls_rotation.revocation.tasks import Outcome, Task, attempt
+from mtls_rotation.timing import to_rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from mtls_rotation.aws.certificate_index import FiledCertificate
+    from mtls_rotation.aws.services import Services
+    from mtls_rotation.issuers.registry import Issuers
+    from mtls_rotation.pki.certificates import SigningKey
+    from mtls_rotation.revocation.register import Revoked
+    from mtls_rotation.revocation.revocation_list import PublishedList
+
+_MEDIA_TYPE = "application/pkix-crl"
+
+
+@dataclass(frozen=True, slots=True)
+class _Authority:
+    """A CA of ours: its certificate, and the secret version that can sign for it."""
+
+    certificate: x509.Certificate
+    secret: str
+    version_id: str
+
+    @property
+    def key(self) -> str:
+        return layout.crl_key(fingerprint(self.certificate))
+
+
+class Crls:
+    """Makes each CRL that is due, and announces it.
+
+    Args:
+        services: reads CA secrets to sign.
+        issuers: finds the keys of CAs.
+        validity: from a CRL to its next update. It is renewed at half of that.
+    """
+
+    def __init__(self, services: Services, issuers: Issuers, validity: timedelta) -> None:
+        self._versions = services.versions
+        self._bucket = services.bucket
+        self._bus = services.bus
+        self._clock = services.clock
+        self._issuers = issuers
+        self._validity = validity
+
+    def publish(self, authorities: Iterable[FiledCertificate], published: PublishedList) -> list[Outcome]:
+        """Make what is due. What was done has the CA's fingerprint.
+
+        Raises:
+            SupersededError: another run is ahead of this one.
+        """
+        authorities = tuple(authorities)
+        ours = {layout.crl_key(it.anchor) for it in authorities}
+        announced = {key: etag for key, etag in published.state.content.crls.items() if key in ours}
+        outcomes = [
+            attempt(
+                Task(
+                    f"no CRL of the CA {filed.anchor} (secret {filed.secret})",
+                    partial(self._renew_if_due, filed, published, announced),
+                )
+            )
+            for filed in authorities
+        ]
+        published.state.write(crls=announced)
+        return outcomes
+
+    def _renew_if_due(self, filed: FiledCertificate, published: PublishedList, announced: dict[str, str]) -> Outcome:
+        authority = self._authority(filed)
+        due = authority is not None and self._publish(authority, published, announced)
+        return Outcome(filed.anchor) if due else Outcome()
+
+    def _authority(self, filed: FiledCertificate) -> _Authority | None:
+        """A CA that is in date, and can be: an expired one has no clients."""
+        stored = self._bucket.read(layout.managed_anchor_key(filed.anchor))
+        if stored is None:
+            return None
+        certificate = x509.load_pem_x509_certificate(stored.body)
+        if certificate.not_valid_after_utc <= self._clock():
+            return None
+        return _Authority(certificate, filed.secret, filed.version_id)
+
+    def _publish(self, authority: _Authority, published: PublishedList, announced: dict[str, str]) -> bool:
+        """Make a CA's CRL if it is due, and announce it; whether it was due.
+
+        Args:
+            authority: the CA.
+            published: the list that it is made from.
+            announced: by key, the ETag of each CRL that was announced; this one's is added.
+
+        Raises:
+            SupersededError: another run has written a newer list or CRL, which must not be undone by an older one.
+        """
+        ca, now = authority.certificate, self._clock()
+        revoked = published.register.by(subject(ca))
+        stored = self._bucket.read(authority.key)
+        previous = crl.parse(stored.body) if stored else None
+        if stored and previous is not None and not crl.is_due(ca, revoked, previous, now):
+            if announced.get(authority.key) != stored.etag:  # the run that made it was killed before it could
+                self._announce(authority, revoked, previous.next_update_utc or now)
+                announced[authority.key] = stored.etag
+            return False
+        body = crl.build(ca, self._signing_key(authority), revoked, previous, now, self._validity)
+        # After the CRL was read, and before it is replaced on the condition that it is still that one: whoever writes a
+        # newer list now will find this CRL, and whoever has done so is found here.
+        if (newest := self._bucket.newest(layout.REVOCATION_LIST)) != published.version_id:
+            raise SupersededError(
+                where=f"s3://{self._bucket.name}/{layout.REVOCATION_LIST}",
+                found=f"the version {newest}",
+                expected=f"the version {published.version_id}, which the CRL was made from",
+                remedy="Nothing to do: it is looked at afresh and tried again.",
+            )
+        written = self._bucket.replace(authority.key, body, stored, content_type=_MEDIA_TYPE)
+        self._announce(authority, revoked, now + self._validity)
+        announced[authority.key] = written.etag
+        return True
+
+    def _announce(self, authority: _Authority, revoked: Sequence[Revoked], next_update: datetime) -> None:
+        self._bus.put(
+            REVOCATION_LIST_PUBLISHED,
+            {
+                "uri": f"s3://{self._bucket.name}/{authority.key}",
+                "issuer": subject(authority.certificate),
+                "ca_fingerprint_sha256": fingerprint(authority.certificate),
+                "revoked": len(revoked),
+                "next_update": to_rfc3339(next_update),
+            },
+        )
+
+    def _signing_key(self, authority: _Authority) -> SigningKey:
+        """The CA's key, which the issuer finds by the version of the CA secret."""
+        where = f"secret {authority.secret}, version {authority.version_id}"
+        version = self._versions.version(authority.secret, authority.version_id)
+        if version is None:
+            raise UnusableIssuerError(
+                where=where,
+                found="no value",
+                expected="the key of a CA that is in date",
+                remedy="Restore the secret, or rotate what chains to this CA: it is forgotten then.",
+            )
+        return self._issuers.signing_key(ManagedSecret.parse(version.value, where), where)
