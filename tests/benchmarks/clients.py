@@ -43,8 +43,8 @@ from mtls_sidecar.proxy import Proxy
 from mtls_sidecar.sessions import Sessions
 from mtls_sidecar.settings import ProxySettings
 from tests.benchmarks.figures import Figure, Goal, Results, beside, in_turn
-from tests.e2e.conftest import Deployment, await_first_rotation
 from tests.kit import builders, change_sets
+from tests.kit.deployment import Deployment, await_first_rotation
 from tests.proof.load import run
 from tests.proof.load.application import LIBRARIES
 from tests.unit.client.secrets_manager import value_of

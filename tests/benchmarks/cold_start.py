@@ -43,8 +43,8 @@ from rich.table import Table
 from demo import sam
 from localaws import LocalAws, sealed
 from tests.benchmarks.figures import Figure, Results, beside, in_turn
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.kit import builders, change_sets
+from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 from tests.kit.upstream import upstream
 from tests.repository.template import layers
 from tests.repository.template.layers import BUILT

@@ -20,8 +20,8 @@ from localaws import LocalAws
 from mtls_rotation.rotation.request import Step
 from tests.benchmarks.calls import as_the_template
 from tests.benchmarks.figures import Results, beside
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.kit import change_sets
+from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 
 RUNS, WITHIN = 12, 60.0
 OTHER = "bench/template"

@@ -44,8 +44,8 @@ from mtls_rotation.pki.certificates import fingerprint
 from mtls_rotation.timing import Deadline, utc_now
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import TruststoreSync
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.kit import change_sets
+from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 from tests.proof import application
 from tests.proof.application import Told
 from tests.proof.further import further

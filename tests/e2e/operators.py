@@ -12,7 +12,7 @@ from demo import sam
 from demo.certificates import Held, from_secret
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import Deployment
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 
 

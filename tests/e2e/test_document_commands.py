@@ -28,8 +28,8 @@ from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers.https import client_context
-from tests.e2e.conftest import DOMAIN, Deployment
 from tests.kit import builders
+from tests.kit.deployment import DOMAIN, Deployment
 from tests.kit.upstream import Upstream
 from tests.repository.documents import warm
 from tests.repository.documents.commands import Command, commands, documents

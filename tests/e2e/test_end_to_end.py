@@ -7,8 +7,8 @@ from demo.gateway import architecture
 from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import Deployment, await_first_rotation
 from tests.kit import change_sets
+from tests.kit.deployment import Deployment, await_first_rotation
 
 
 def test_with_no_parameter_the_stack_has_a_certificate_and_no_gateway(end_to_end: Deployment) -> None:

@@ -12,7 +12,7 @@ from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Deployment
+    from tests.kit.deployment import Deployment
 
 
 def anchors(gateway: "Deployment", version: str) -> frozenset[str]:

@@ -15,8 +15,9 @@ from demo.traffic import Traffic
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, sealed
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log, remember_what_was_issued
+from tests.e2e.conftest import log, remember_what_was_issued
 from tests.kit import builders, change_sets
+from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 from tests.kit.server import MutualTlsServer
 
 

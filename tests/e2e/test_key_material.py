@@ -15,8 +15,8 @@ import pytest
 from demo import sam
 from localaws import LocalAws, sealed
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import Deployment
 from tests.kit import builders
+from tests.kit.deployment import Deployment
 from tests.proof.key_material import local_aws
 from tests.proof.key_material.hearing import Hearing, hearing
 from tests.proof.key_material.scanner import Scanner

@@ -17,8 +17,9 @@ from demo.waiting import await_condition
 from localaws import LocalAws
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log
+from tests.e2e.conftest import log
 from tests.kit import builders
+from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 
 if TYPE_CHECKING:
     from demo.certificates import Held

@@ -11,8 +11,8 @@ from cryptography import x509
 from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import Deployment
 from tests.e2e.operators import documented_actions, exists, filed, gone_afterwards, held, with_only, without
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 
 BILLING = "e2e-gateway/billing"

@@ -13,8 +13,8 @@ import pytest
 from demo import sam
 from demo.waiting import await_condition
 from mtlsctl.commands.doctor import CHECKS
-from tests.e2e.conftest import Deployment
 from tests.e2e.test_mtlsctl_status import rotation_switched_off
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers.https import client_context
-from tests.e2e.conftest import Deployment
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 
 PASSPHRASE = "correct horse battery staple"

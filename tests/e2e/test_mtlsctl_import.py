@@ -15,7 +15,6 @@ from mtls_rotation.issuers.external.intake import SigningRequest
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.provers.https import client_context
-from tests.e2e.conftest import Deployment
 from tests.e2e.operators import (
     documented_actions,
     exists,
@@ -27,6 +26,7 @@ from tests.e2e.operators import (
     written_out,
 )
 from tests.kit import builders
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 
 WAREHOUSE = "e2e-gateway/warehouse"

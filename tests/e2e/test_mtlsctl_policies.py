@@ -10,7 +10,7 @@ import pytest
 
 from demo import sam
 from demo.waiting import await_condition
-from tests.e2e.conftest import Deployment
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 
 DOCUMENT = (sam.ROOT / "docs" / "mtlsctl.md").read_text()

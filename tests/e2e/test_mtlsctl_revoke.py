@@ -20,8 +20,9 @@ from mtls_rotation.contract import layout
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers.https import client_context
-from tests.e2e.conftest import REVOCATION_TTL, Deployment
+from tests.e2e.conftest import REVOCATION_TTL
 from tests.kit import builders
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 
 OWN = "e2e-gateway/revocable"

@@ -12,8 +12,8 @@ from threading import Event
 import pytest
 
 from demo.waiting import await_condition
-from tests.e2e.conftest import Deployment
 from tests.e2e.operators import documented_actions, gone_afterwards, held, with_only, without
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 from tests.kit.upstream import Received, Upstream
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from demo.waiting import await_condition
-from tests.e2e.conftest import Deployment
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 
 

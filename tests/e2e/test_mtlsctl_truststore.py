@@ -13,8 +13,8 @@ from demo.waiting import await_condition
 from mtls_rotation import timing
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import DOMAIN, Deployment
 from tests.kit import builders
+from tests.kit.deployment import DOMAIN, Deployment
 from tests.kit.mtlsctl import Mtlsctl
 
 BUNDLE = f"{layout.STATIC_ANCHORS}operators.pem"

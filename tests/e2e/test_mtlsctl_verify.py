@@ -17,8 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from demo.certificates import Authority
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import Deployment
 from tests.kit import builders
+from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 from tests.kit.upstream import Upstream, answer
 

@@ -13,7 +13,7 @@ import yaml
 
 from demo import sam
 from demo.gateway import architecture
-from tests.e2e.conftest import Deployment, await_first_rotation
+from tests.kit.deployment import Deployment, await_first_rotation
 
 PACKAGE = sam.ROOT / "build" / "package"
 WHEELS = PACKAGE / "wheels"

@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 
 from demo import sam
 from demo.waiting import await_condition
-from tests.e2e.conftest import Deployment
+from tests.kit.deployment import Deployment
 from tests.kit.nasty import NASTY_PATHS, ODD_PATHS
 from tests.kit.upstream import Received, Upstream, answer
 

@@ -12,7 +12,8 @@ from demo.certificates import Held
 from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import REVOCATION_TTL, Deployment
+from tests.e2e.conftest import REVOCATION_TTL
+from tests.kit.deployment import Deployment
 
 
 def status(gateway: Deployment, held: Held) -> int:

@@ -18,9 +18,10 @@ from localaws import LocalAws
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation, log, remember_what_was_issued
+from tests.e2e.conftest import log, remember_what_was_issued
 from tests.integration.localaws.support import Certificate, RefusedError, fetch
 from tests.kit import builders, change_sets
+from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef

@@ -15,7 +15,7 @@ import pytest
 from demo import sam
 from demo.waiting import await_condition
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import Deployment
+from tests.kit.deployment import Deployment
 from tests.kit.metrics import NAMESPACE
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import Deployment
+from tests.kit.deployment import Deployment
 from tests.proof.wrong_hands import ATTACKS, Attack, Scene, attempt
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from demo.waiting import await_condition
 from mtls_rotation.contract.tags import STACK_TAG
-from tests.e2e.conftest import Deployment
+from tests.kit.deployment import Deployment
 
 # Seconds until a secret has been rotated for the first time: a CA's rotation waits for API Gateway.
 ENDS = 180.0

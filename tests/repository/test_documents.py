@@ -23,8 +23,9 @@ from mtls_rotation.truststore.guards import Guard
 from mtls_rotation.truststore.plan import Why
 from tests.kit.metrics import METRICS
 from tests.kit.template import resources, template
-from tests.repository.documents import between, links, markdown, tables
+from tests.repository.documents import links, markdown
 from tests.repository.documents.commands import Command, commands, of
+from tests.repository.documents.tables import between, tables
 from tests.repository.documents.verdicts import Held, NeedsAccount, Run, verdict
 
 ROOT = Path(__file__).parents[2]

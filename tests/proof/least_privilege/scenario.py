@@ -34,8 +34,8 @@ from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.kit import builders, change_sets
+from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 from tests.kit.upstream import Upstream, upstream
 
 STACK, FURTHER = "least", "orders.e2e.example"

@@ -20,8 +20,8 @@ from cryptography import x509
 from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki.certificates import to_pem
-from tests.e2e.conftest import Deployment
 from tests.kit import builders
+from tests.kit.deployment import Deployment
 from tests.kit.identity import in_memory
 
 SECONDS = 60.0  # for a process to be ready, or to end

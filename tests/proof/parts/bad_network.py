@@ -24,8 +24,8 @@ from demo.waiting import await_condition
 from localaws import LocalAws, RotationRun
 from mtls_rotation.contract.tags import VERSION_TAG
 from mtls_rotation.targets.api_gateway import UPDATE_INTERVAL
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.kit import change_sets
+from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 from tests.proof import Outcome, application, fault_proxy
 from tests.proof.application import Application, Told
 from tests.proof.fault_proxy import KINDS, RESET, FaultProxy, spread, surely

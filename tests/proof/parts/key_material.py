@@ -33,8 +33,8 @@ from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
-from tests.e2e.conftest import Deployment, await_first_rotation
 from tests.kit import builders, change_sets
+from tests.kit.deployment import Deployment, await_first_rotation
 from tests.kit.mtlsctl import Mtlsctl
 from tests.kit.upstream import Upstream, upstream
 from tests.proof import Outcome

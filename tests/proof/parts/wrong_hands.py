@@ -9,8 +9,8 @@ from collections import Counter
 
 from demo import sam
 from localaws import LocalAws, sealed
-from tests.e2e.conftest import DOMAIN, Deployment, await_first_rotation
 from tests.kit import builders, change_sets
+from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 from tests.kit.upstream import upstream
 from tests.proof import Outcome
 from tests.proof.wrong_hands import ATTACKS, Scene, attempt

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Deployment
+from tests.kit.deployment import Deployment
 from tests.proof.load.application import LIBRARIES
 from tests.proof.load.run import Load, partner
 

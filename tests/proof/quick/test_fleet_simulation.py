@@ -24,7 +24,8 @@ from tests.benchmarks.fleet_simulation import (
     least,
     outcome,
 )
-from tests.repository import documents
+from tests.repository.documents import ROOT
+from tests.repository.documents.tables import between
 
 
 def played(
@@ -163,7 +164,7 @@ def test_it_comes_out_the_same_each_time() -> None:
 
 
 def test_the_readmes_table_is_as_the_simulation_makes_it() -> None:
-    kept = documents.between((documents.ROOT / "README.md").read_text(), "fleet")
+    kept = between((ROOT / "README.md").read_text(), "fleet")
 
     assert kept == fleet_simulation.table(), "python -m tests.repository.documents"
 

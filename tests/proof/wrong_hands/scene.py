@@ -24,7 +24,7 @@ from mtls_rotation.pki.request import CertificateRequest
 from tests.kit import builders
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Deployment
+    from tests.kit.deployment import Deployment
 
 ACCOUNT, ANOTHER_ACCOUNT = "123456789012", "999999999999"
 STACK_TAG = "mtls-rotation:stack"

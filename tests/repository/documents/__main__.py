@@ -1,6 +1,7 @@
 """`python -m tests.repository.documents`: renew every table that a program makes."""
 
-from tests.repository.documents import ROOT, replaced, tables
+from tests.repository.documents import ROOT
+from tests.repository.documents.tables import replaced, tables
 
 
 def main() -> None:
