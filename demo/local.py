@@ -6,7 +6,7 @@ from pathlib import Path
 
 from demo import gateway, sam
 from localaws import LocalAws
-from localaws.__main__ import run
+from localaws.__main__ import heed_signals, run
 from localaws.environment import export_lines
 
 STACK = "mtls-rotation"
@@ -59,11 +59,14 @@ def main(environment_file: Path) -> int:
     Args:
         environment_file: what another shell sources; it is there while the local AWS is.
     """
+    heed_signals()
     print("Building, starting and deploying: about 20 seconds.", flush=True)
-    sam.build(gateway.architecture())
     local = Local(environment_file)
     try:
+        sam.build(gateway.architecture())
         return run(local.deploy, enforce_iam=True)
+    except KeyboardInterrupt:
+        return 0
     finally:
         local.forget()
 

@@ -45,8 +45,7 @@ def run(prepare: Callable[[LocalAws], str] = lambda _: "", **settings: Any) -> i
         prepare: what to do once it is up, before anything is printed; what it returns is printed last.
         settings: the attributes of :class:`~localaws.settings.Settings`.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    heed_signals()
     try:
         with (
             tempfile.TemporaryDirectory(prefix="localaws-ca-") as directory,
@@ -64,6 +63,19 @@ def run(prepare: Callable[[LocalAws], str] = lambda _: "", **settings: Any) -> i
         return 1
     print(f"The local AWS ended by itself (status {status}); see {_LOG}.", file=sys.stderr)
     return 1
+
+
+def heed_signals() -> None:
+    """Have SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread.
+
+    SIGINT does so also where a script's shell, which has its background ignore it, has started this program. A SIGHUP
+    that is ignored stays so: that is what `nohup` is for.
+    """
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.add(signal.SIGHUP)
+    for number in numbers:
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

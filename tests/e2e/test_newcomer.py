@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -20,17 +21,25 @@ def environment_file(built: None, tmp_path_factory: pytest.TempPathFactory) -> I
     """The file that another shell sources, while `make local` runs."""
     directory = tmp_path_factory.mktemp("local")
     file, log = directory / "local.env", directory / "log"
+    # A script's shell has what it starts in the background ignore SIGINT.
+    ignore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     with log.open("w") as output:
         local = subprocess.Popen(
-            [sys.executable, "-m", "demo.local", str(file)], cwd=sam.ROOT, stdout=output, stderr=output
+            [sys.executable, "-m", "demo.local", str(file)],
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": str(sam.ROOT)},
+            stdout=output,
+            stderr=output,
+            preexec_fn=ignore,
         )
     try:
         await_condition(lambda: "mtlsctl status" in log.read_text() or local.poll() is not None, "it is up", 120.0)
         assert local.poll() is None, log.read_text()
         yield file
     finally:
-        local.send_signal(signal.SIGTERM)
-        local.wait(30)
+        local.send_signal(signal.SIGINT)
+        status = local.wait(30)
+    assert status == 0, log.read_text()
     assert not file.exists()
 
 

@@ -22,8 +22,16 @@ from tests.kit.serving import serving
 from tests.unit.examples.files import DEPLOYMENTS, EXAMPLES, SIDECAR, loaded
 from tests.unit.examples.partner import ORDERS, Partner
 
-# Ends when it is told to reload.
-NGINX = "import signal; signal.sigwait([signal.SIGHUP])"
+# Ends when it is told to reload. As nginx does, it heeds SIGHUP also where `nohup` has had it ignored.
+NGINX = """
+import signal
+signal.signal(signal.SIGHUP, signal.default_int_handler)
+try:
+    print("ready", flush=True)
+    signal.pause()
+except KeyboardInterrupt:
+    print("told", flush=True)
+"""
 
 
 @pytest.fixture
@@ -123,11 +131,15 @@ def test_the_eks_pods_files_are_there_when_it_is_ready_and_nginx_is_told_of_the_
         wait_until(is_ready)
         files = {name: in_memory / "mtls" / name for name in ("tls.crt", "tls.key", "ca.crt")}
         before = {name: path.read_bytes() for name, path in files.items()}
-        with subprocess.Popen([sys.executable, "-c", NGINX]) as nginx:
-            (in_memory / "nginx.pid").write_text(f"{nginx.pid}\n")
-            account.rotate()
-            # Killed by it, where it came before it was waited for.
-            assert nginx.wait(20) in (0, -signal.SIGHUP)
+        with subprocess.Popen(["nohup", sys.executable, "-c", NGINX], stdout=subprocess.PIPE, text=True) as nginx:
+            try:
+                assert nginx.stdout
+                assert nginx.stdout.readline() == "ready\n"
+                (in_memory / "nginx.pid").write_text(f"{nginx.pid}\n")
+                account.rotate()
+                assert nginx.communicate(timeout=20)[0] == "told\n"
+            finally:
+                nginx.kill()
         after = {name: path.read_bytes() for name, path in files.items()}
         assert ended(process) == 0
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from localaws import LocalAws, LocalAwsError, NotLoopbackError, require_loopback
 from tests.integration.localaws.support import wait_until, zipped
 
 _ROOT = Path(__file__).parents[3]
+_FROM_ANYWHERE = {**os.environ, "PYTHONPATH": str(_ROOT)}
 _PARENT = """
 import sys, time
 from pathlib import Path
@@ -217,12 +217,26 @@ def test_the_emulator_itself_runs_without_the_callers_settings(aws: LocalAws) ->
     assert "AWS_ACCESS_KEY_ID=123456789012" in inside
 
 
+def _as_in_the_background() -> None:
+    """Ignore what `nohup` ignores, and what a script's shell has its background ignore."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def ignored_by(process: int) -> set[signal.Signals]:
+    """The signals that a process ignores."""
+    status = Path(f"/proc/{process}/status").read_text()
+    mask = int(status.partition("SigIgn:")[2].split()[0], 16)
+    return {number for number in signal.Signals if mask >> (number - 1) & 1}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_in_the_foreground_it_prints_what_another_shell_needs_and_ends_on_a_signal(number: signal.Signals) -> None:
-    # A shell has what it starts in the background ignore Ctrl-C, and so may have whoever runs these tests.
-    heed = functools.partial(signal.signal, number, signal.SIG_DFL)
+def test_it_prints_what_another_shell_needs_and_ends_on_a_signal_but_for_one_that_nohup_has_it_ignore(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "localaws"]
     with subprocess.Popen(
-        [sys.executable, "-m", "localaws"], cwd=_ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=heed
+        command, cwd=tmp_path, env=_FROM_ANYWHERE, stdout=subprocess.PIPE, text=True, preexec_fn=_as_in_the_background
     ) as process:
         assert process.stdout is not None
         said: list[str] = []
@@ -236,6 +250,7 @@ def test_in_the_foreground_it_prints_what_another_shell_needs_and_ends_on_a_sign
         assert "BEGIN CERTIFICATE" in ca_file.read_text()
         assert "PRIVATE" not in ca_file.read_text()
         assert "curl" in text
+        assert signal.SIGHUP in ignored_by(process.pid)
         process.send_signal(number)
         assert process.wait(10) == 0
     with socket.socket() as probe:
