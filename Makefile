@@ -69,26 +69,29 @@ prove: setup .venv-checkov/.synced  ## Try to break the promise at full length, 
 deploy: build  ## Deploy to the AWS account at hand; PARAMETERS="DomainName=api.example.com HostedZoneId=Z..."
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)
 
+# Where `make package` puts what it makes.
+PACKAGE := build/package
+
 # The wheels need no account, and come first. Beside them lies what they depend on, as the lock has it, so that nothing
 # is asked of an index at installation. Then the template, fit for the Serverless Application Repository too.
 package: setup  ## Wheels into build/package/, and the template with its code in a bucket: BUCKET=..., or one of SAM's
-	rm -rf build/package
-	@$(UV) build --quiet --all-packages --wheel --out-dir build/package/wheels
+	rm -rf "$(PACKAGE)"
+	@$(UV) build --quiet --all-packages --wheel --out-dir "$(PACKAGE)/wheels"
 	@$(UV) export --quiet --frozen --all-packages --all-extras --no-default-groups --no-emit-workspace --no-annotate \
-	  --no-header --output-file build/package/requirements.txt
+	  --no-header --output-file "$(PACKAGE)/requirements.txt"
 	@.venv-sam/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-	  --require-hashes --requirement build/package/requirements.txt --dest build/package/wheels
-	@echo "build/package/wheels: install with \`uv tool install --no-index --find-links build/package/wheels mtlsctl\`"
+	  --require-hashes --requirement "$(PACKAGE)/requirements.txt" --dest "$(PACKAGE)/wheels"
+	@echo "$(PACKAGE)/wheels: install with \`uv tool install --no-index --find-links $(PACKAGE)/wheels mtlsctl\`"
 	@.venv-sam/bin/aws sts get-caller-identity >/dev/null || { echo "The wheels are there, the template is not packaged:" \
 	  "its code goes into a bucket, and no AWS account answered (see above). Give credentials, and run it again." >&2; \
 	  exit 1; }
-	@$(SAM) build --build-dir build/package/built --parameter-overrides Architecture=$(ARCHITECTURE) >build/package/sam.log \
-	  2>&1 || { cat build/package/sam.log >&2; exit 1; }
-	@$(SAM) package --template-file build/package/built/template.yaml --output-template-file build/package/packaged.yaml \
-	  $(if $(BUCKET),--s3-bucket $(BUCKET) --s3-prefix mtls-rotation,--resolve-s3) >>build/package/sam.log 2>&1 || \
-	  { cat build/package/sam.log >&2; exit 1; }
-	@echo "build/package/packaged.yaml: deploy with \`sam deploy --template-file build/package/packaged.yaml\`," \
-	  "or publish with \`sam publish --template build/package/packaged.yaml\`"
+	@$(SAM) build --build-dir "$(PACKAGE)/built" --parameter-overrides Architecture=$(ARCHITECTURE) >"$(PACKAGE)/sam.log" \
+	  2>&1 || { cat "$(PACKAGE)/sam.log" >&2; exit 1; }
+	@$(SAM) package --template-file "$(PACKAGE)/built/template.yaml" --output-template-file "$(PACKAGE)/packaged.yaml" \
+	  $(if $(BUCKET),--s3-bucket $(BUCKET) --s3-prefix mtls-rotation,--resolve-s3) >>"$(PACKAGE)/sam.log" 2>&1 || \
+	  { cat "$(PACKAGE)/sam.log" >&2; exit 1; }
+	@echo "$(PACKAGE)/packaged.yaml: deploy with \`sam deploy --template-file $(PACKAGE)/packaged.yaml\`," \
+	  "or publish with \`sam publish --template $(PACKAGE)/packaged.yaml\`"
 
 lock: .tools/bin/uv  ## Renew the lock, the requirements that are made from it, and checkov's
 	$(UV) lock --upgrade

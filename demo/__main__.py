@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from demo.timeline import Origin, Timeline
 from demo.traffic import RATE, Traffic, send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws, LocalAwsError
+from localaws.__main__ import heed_signals
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import short_subject, to_pem
@@ -230,23 +232,29 @@ def phase(name: str, seconds: dict[str, float]) -> Iterator[None]:
     console.print(f"[green]✓[/] {name} [dim]({seconds[name]:.1f} s)[/]")
 
 
-def main() -> int:
-    """Run the demo; 0 if the promise was kept."""
-    BUILD.mkdir(parents=True, exist_ok=True)
+def main(folder: Path = BUILD) -> int:
+    """Run the demo; 0 if the promise was kept.
+
+    Args:
+        folder: where the report and the log of the local AWS go.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     began = time.monotonic()
     with phase("build with `sam build`", seconds):
         sam.build(gateway.architecture())
     with phase("start the local AWS", seconds):
         # IAM is enforced: the functions may do what the template's roles say, and nothing else.
-        aws = LocalAws.start(log_path=BUILD / "local-aws.log", enforce_iam=True)
+        aws = LocalAws.start(log_path=folder / "local-aws.log", enforce_iam=True)
     with aws:
         report = Demo(aws, seconds).run()
-    (BUILD / "report.json").write_text(report.dump())
-    page = BUILD / "report.html"
+    (folder / "report.json").write_text(report.dump())
+    page = folder / "report.html"
     page.write_text(render(report.to_json()))
     report.show(console)
-    console.print(f"{page.relative_to(sam.ROOT)} and report.json written after {time.monotonic() - began:.0f} s")
+    console.print(
+        f"{page.relative_to(sam.ROOT) if page.is_relative_to(sam.ROOT) else page} and report.json written after {time.monotonic() - began:.0f} s"
+    )
     for problem in report.problems:
         console.print(f"[bold red]✗ {problem}[/]")
     if not report.problems:
@@ -255,7 +263,10 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    heed_signals()
     try:
         sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; nothing of the local AWS remains.")
     except (sam.SamError, LocalAwsError, TimeoutError) as error:
         sys.exit(f"{error}\nThe log of the local AWS: {BUILD / 'local-aws.log'}")

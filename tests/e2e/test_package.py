@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +17,37 @@ from demo import sam
 from demo.gateway import architecture
 from tests.kit.deployment import Deployment, await_first_rotation
 
-PACKAGE = sam.ROOT / "build" / "package"
-WHEELS = PACKAGE / "wheels"
 UV = next(str(path) for path in (sam.ROOT / ".tools" / "bin" / "uv", Path("uv")) if path.exists() or path == Path("uv"))
 BUCKET = "e2e-packages"
 OURS = {"mtls_client", "mtls_rotation", "mtls_sidecar", "mtlsctl"}
 
 
-def make(environment: Mapping[str, str], *settings: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", "package", f"ARCHITECTURE={architecture()}", *settings]
+@dataclass(frozen=True)
+class Packaged:
+    """What was made, and the template of it as it is to be deployed."""
+
+    folder: Path
+    template: dict[str, Any]
+
+    def wheels(self) -> set[str]:
+        """The names of the distributions."""
+        return {wheel.name.partition("-")[0] for wheel in (self.folder / "wheels").glob("*.whl")}
+
+
+def make(folder: Path, environment: Mapping[str, str], *settings: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "package", f"PACKAGE={folder}", f"ARCHITECTURE={architecture()}", *settings]
     return subprocess.run(
         command, cwd=sam.ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
 
 
 @pytest.fixture(scope="module")
-def packaged(built: None, end_to_end: Deployment) -> dict[str, Any]:
-    """The template as it was packaged."""
+def packaged(built: None, end_to_end: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Packaged:
+    folder = tmp_path_factory.mktemp("a package")
     end_to_end.s3.create_bucket(Bucket=BUCKET)
-    finished = make(end_to_end.environment, f"BUCKET={BUCKET}")
+    finished = make(folder, end_to_end.environment, f"BUCKET={BUCKET}")
     assert finished.returncode == 0, finished.stderr
-    template: dict[str, Any] = yaml.load((PACKAGE / "packaged.yaml").read_text(), Loader=tagged())  # noqa: S506 - it is
-    return template
+    return Packaged(folder, yaml.load((folder / "packaged.yaml").read_text(), Loader=tagged()))  # noqa: S506 - it is
 
 
 def tagged() -> type[yaml.SafeLoader]:
@@ -59,11 +70,11 @@ def tagged() -> type[yaml.SafeLoader]:
 
 
 def test_all_code_is_in_the_bucket_and_all_that_the_repository_of_applications_shows_too(
-    packaged: dict[str, Any],
+    packaged: Packaged,
 ) -> None:
-    resources = packaged["Resources"].values()
+    resources = packaged.template["Resources"].values()
     places = [it["Properties"][key] for it in resources for key in ("CodeUri", "ContentUri") if key in it["Properties"]]
-    shown = packaged.get("Metadata", {}).get("AWS::ServerlessRepo::Application", {})
+    shown = packaged.template.get("Metadata", {}).get("AWS::ServerlessRepo::Application", {})
 
     assert len(places) >= 9
     assert all(place.startswith(f"s3://{BUCKET}/mtls-rotation/") for place in places)
@@ -71,9 +82,9 @@ def test_all_code_is_in_the_bucket_and_all_that_the_repository_of_applications_s
 
 
 def test_cloudformation_deploys_it_with_nothing_beside_it_and_it_rotates(
-    packaged: dict[str, Any], end_to_end: Deployment, tmp_path: Path
+    packaged: Packaged, end_to_end: Deployment, tmp_path: Path
 ) -> None:
-    (tmp_path / "packaged.yaml").write_bytes((PACKAGE / "packaged.yaml").read_bytes())
+    (tmp_path / "packaged.yaml").write_bytes((packaged.folder / "packaged.yaml").read_bytes())
     command = (
         "cloudformation deploy --stack-name e2e-packaged --template-file packaged.yaml "
         f"--s3-bucket {BUCKET} --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND "
@@ -95,16 +106,17 @@ def test_cloudformation_deploys_it_with_nothing_beside_it_and_it_rotates(
     deployment.delete()
 
 
-def test_the_wheels_install_with_no_index_and_their_commands_run(packaged: dict[str, Any], tmp_path: Path) -> None:
+def test_the_wheels_install_with_no_index_and_their_commands_run(packaged: Packaged, tmp_path: Path) -> None:
     environment = {**os.environ, "UV_OFFLINE": "1"}
 
     def run(*command: str) -> str:
         return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120).stdout
 
-    assert {wheel.name.partition("-")[0] for wheel in WHEELS.glob("*.whl")} > OURS
-    run(UV, "venv", "--quiet", "--python", "3.13", str(tmp_path / "venv"))
+    assert packaged.wheels() > OURS
+    # By its path: which Python a name stands for depends on the folder, where pyenv has a say.
+    run(UV, "venv", "--quiet", "--python", sys.executable, str(tmp_path / "venv"))
     run(
-        *(UV, "pip", "install", "--quiet", "--no-index", "--find-links", str(WHEELS)),
+        *(UV, "pip", "install", "--quiet", "--no-index", "--find-links", str(packaged.folder / "wheels")),
         *("--python", str(tmp_path / "venv"), "mtlsctl", "mtls-sidecar", "mtls-client[aiohttp,boto3,httpx,requests]"),
     )
 
@@ -114,14 +126,14 @@ def test_the_wheels_install_with_no_index_and_their_commands_run(packaged: dict[
     assert run(str(tmp_path / "venv" / "bin" / "python"), "-c", program).strip() == "ClientCertificate"
 
 
-def test_without_an_account_there_are_the_wheels_and_a_word_on_what_is_missing(packaged: dict[str, Any]) -> None:
+def test_without_an_account_there_are_the_wheels_and_a_word_on_what_is_missing(packaged: Packaged) -> None:
     """The last test of this file: it begins afresh."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     nowhere = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull}
-    finished = make(environment | nowhere | {"AWS_SHARED_CREDENTIALS_FILE": os.devnull})
+    finished = make(packaged.folder, environment | nowhere | {"AWS_SHARED_CREDENTIALS_FILE": os.devnull})
 
     assert finished.returncode != 0
     assert "no AWS account answered" in finished.stderr
-    assert "build/package/wheels" in finished.stdout
-    assert {wheel.name.partition("-")[0] for wheel in WHEELS.glob("*.whl")} > OURS
-    assert not (PACKAGE / "packaged.yaml").exists()
+    assert f"{packaged.folder}/wheels" in finished.stdout
+    assert packaged.wheels() > OURS
+    assert not (packaged.folder / "packaged.yaml").exists()
