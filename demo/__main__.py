@@ -252,9 +252,8 @@ def main(folder: Path = BUILD) -> int:
     page = folder / "report.html"
     page.write_text(render(report.to_json()))
     report.show(console)
-    console.print(
-        f"{page.relative_to(sam.ROOT) if page.is_relative_to(sam.ROOT) else page} and report.json written after {time.monotonic() - began:.0f} s"
-    )
+    shown = page.relative_to(sam.ROOT) if page.is_relative_to(sam.ROOT) else page
+    console.print(f"{shown} and report.json written after {time.monotonic() - began:.0f} s")
     for problem in report.problems:
         console.print(f"[bold red]✗ {problem}[/]")
     if not report.problems:

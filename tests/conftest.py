@@ -1,6 +1,7 @@
 """What all tests share: certificates that the engine issues are remembered, and looked at by the last test.
 
-When all is over, whatever the run has said, sent and left is looked through for private keys.
+When all is over, whatever the run has said, sent and left is looked through for private keys. No test may write in the
+checkout but in folders of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.rotation import filing
-from tests.kit import caches
+from tests.kit import caches, checkout
 from tests.kit.issued import remember
 from tests.proof.key_material.watch import Watch
 
@@ -20,9 +21,10 @@ LAST = "test_every_certificate.py"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have every run watched for private keys, and read no model of botocore twice."""
+    """Have every run watched for private keys and for what it writes, and read no model of botocore twice."""
     caches.install()
     config.pluginmanager.register(Watch(), "key material")
+    config.pluginmanager.register(checkout.watched(), "checkout")
 
 
 @pytest.fixture(scope="session", autouse=True)
