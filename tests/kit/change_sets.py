@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from localaws import LocalAws
 
 BUILT = sam.ROOT / ".aws-sam" / "build"
-PACKAGED = sam.ROOT / "build" / "packaged"
+PACKAGED = sam.ROOT / "build" / "tests" / "packaged"
 TEMPLATE = PACKAGED / "template.json"
 BUCKET = "packaged-code"
 SECONDS = 180.0
