@@ -248,9 +248,9 @@ def main(folder: Path = BUILD) -> int:
         aws = LocalAws.start(log_path=folder / "local-aws.log", enforce_iam=True)
     with aws:
         report = Demo(aws, seconds).run()
-    (folder / "report.json").write_text(report.dump())
+    (folder / "report.json").write_text(report.dump(), "utf-8")
     page = folder / "report.html"
-    page.write_text(render(report.to_json()))
+    page.write_text(render(report.to_json()), "utf-8")
     report.show(console)
     shown = page.relative_to(sam.ROOT) if page.is_relative_to(sam.ROOT) else page
     console.print(f"{shown} and report.json written after {time.monotonic() - began:.0f} s")

@@ -26,7 +26,7 @@ class Local:
         stack = gateway.deploy(aws, STACK, DOMAIN).stack
         lines = [*export_lines(aws.environment()), f"export MTLS_ROTATION_STACK={STACK}", _path()]
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text("".join(f"{line}\n" for line in lines))
+        self._file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
         return "\n".join(
             [
                 f"The stack {STACK} is deployed in gateway mode. In another shell:",

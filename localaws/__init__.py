@@ -125,7 +125,7 @@ class LocalAws:
         """
         wanted = Settings(**settings)
         state_dir = Path(tempfile.mkdtemp(prefix="localaws-"))
-        (state_dir / "aws-config").write_text(CONFIG_FILE_TEXT)
+        (state_dir / "aws-config").write_text(CONFIG_FILE_TEXT, "utf-8")
         log = (log_path or state_dir / "local-aws.log").absolute()
         log.parent.mkdir(parents=True, exist_ok=True)
         with _listener() as gateway, _listener() as front_door, log.open("wb") as log_file:

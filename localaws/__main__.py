@@ -52,7 +52,7 @@ def run(prepare: Callable[[LocalAws], str] = lambda _: "", **settings: Any) -> i
             LocalAws.start(log_path=_LOG, **settings) as aws,
         ):
             ca_file = Path(directory) / "server-ca.pem"
-            ca_file.write_text(aws.front_door.server_ca_pem)
+            ca_file.write_text(aws.front_door.server_ca_pem, "utf-8")
             prepared = prepare(aws)
             print(describe(aws, ca_file), prepared, sep="\n\n", flush=True)
             status = aws.wait()

@@ -100,8 +100,8 @@ class AgentSource(_LoopbackSource):
         for name in ("AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"):
             if token := os.environ.get(name):
                 path = token.removeprefix("file://")
-                return token if path == token else Path(path).read_text().strip()
-        return Path("/var/run/awssmatoken").read_text().strip()
+                return token if path == token else Path(path).read_text("utf-8").strip()
+        return Path("/var/run/awssmatoken").read_text("utf-8").strip()
 
 
 class LambdaExtensionSource(_LoopbackSource):

@@ -39,7 +39,7 @@ def render(report: dict[str, Any]) -> str:
             f"The report has no {error}, so that no page can be made of it. An earlier release made it: "
             "run `make demo` for one that has."
         ) from error
-    style, script = ((_HERE / name).read_text() for name in ("page.css", "page.js"))
+    style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     # Whatever stands in the report is text: jinja2 escapes it, in attributes and in the script's data too.
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True

@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     page: Path = given.page or given.report.with_suffix(".html")
     try:
-        page.write_text(render(json.loads(given.report.read_text())))
+        page.write_text(render(json.loads(given.report.read_text("utf-8"))), "utf-8")
     except (OSError, ValueError, PageError) as error:
         print(f"{given.report}: {error}", file=sys.stderr)
         return 1

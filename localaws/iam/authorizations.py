@@ -50,7 +50,7 @@ class Record:
             if resource in resources or len(resources) >= _EXAMPLES:
                 return
             resources.add(resource)
-            with self._path.open("a") as file:
+            with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line | {"resource": resource}) + "\n")
 
 

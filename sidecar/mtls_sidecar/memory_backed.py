@@ -23,7 +23,8 @@ def file_system(directory: Path, mounts: Path = MOUNTS) -> str:
         existing = existing.parent
     device = existing.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
-    for line in mounts.read_text().splitlines():
+    # The path of a mount may be any bytes.
+    for line in mounts.read_text("utf-8", "surrogateescape").splitlines():
         # 36 35 98:0 /root /mount/point options [optional fields] - type source options
         before, _, after = line.partition(" - ")
         if before.split(" ")[2] == number:
@@ -33,4 +34,4 @@ def file_system(directory: Path, mounts: Path = MOUNTS) -> str:
 
 def swap_is_on(swaps: Path = SWAPS) -> bool:
     """Whether the kernel may write memory to a disk: tmpfs can be swapped out, ramfs cannot."""
-    return swaps.exists() and len(swaps.read_text().splitlines()) > 1
+    return swaps.exists() and len(swaps.read_bytes().splitlines()) > 1

@@ -92,7 +92,7 @@ class Signal:
     async def notify(self) -> None:
         """See `Notifier`. That the process does as it is told cannot be seen."""
         try:
-            text = self.pid_file.read_text(errors="replace").strip()
+            text = self.pid_file.read_text("utf-8", "replace").strip()
             # Neither 0 nor a negative number, which would be a whole group of processes: kill(2).
             if not (text.isascii() and text.isdigit() and int(text) > 0):
                 raise self._failed("no process id in it")

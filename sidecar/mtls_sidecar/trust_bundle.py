@@ -30,7 +30,7 @@ def read(path: Path) -> str:
     """
     where = f"the server's CA in {path}"
     try:
-        text = path.read_text(errors="replace")
+        text = path.read_text("utf-8", "replace")
     except OSError as error:
         found = f"'{error.strerror}'"
     else:

@@ -198,7 +198,19 @@ class TestReaders:
 class TestMemory:
     def test_tmpfs_is_told_from_a_disk(self, shm: Path, tmp_path: Path) -> None:
         assert memory_backed.file_system(shm) == "tmpfs"
-        assert memory_backed.file_system(tmp_path) not in memory_backed.IN_MEMORY
+        assert memory_backed.file_system(shm, self.mounts(tmp_path, shm, b"/")) == "ext4"
+
+    def test_a_mount_whose_path_is_no_text_hides_none(self, shm: Path, tmp_path: Path) -> None:
+        assert memory_backed.file_system(shm, self.mounts(tmp_path, shm, b"/mnt/caf\xe9")) == "ext4"
+
+    @staticmethod
+    def mounts(folder: Path, on: Path, path: bytes) -> Path:
+        """A list of mounts with one of a disk: that on which a file lies."""
+        device = on.stat().st_dev
+        number = f"{os.major(device)}:{os.minor(device)}".encode()
+        listed = folder / "mountinfo"
+        listed.write_bytes(b"36 35 %b / %b rw,noatime master:1 - ext4 /dev/root rw\n" % (number, path))
+        return listed
 
     def test_a_directory_that_is_yet_to_be_made_is_where_its_parent_is(self, shm: Path) -> None:
         assert memory_backed.file_system(shm / "a" / "b") == "tmpfs"
