@@ -6,15 +6,20 @@ SHELL := /bin/bash
 INSTALL_UV := pip install --quiet --disable-pip-version-check --require-hashes --requirement tools/uv.txt
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 PYTHON := .venv/bin/python
+FETCHED_MB := 250
+# What uv says as it goes, but for its list of all that it has installed.
+SHOWING_PROGRESS = @set -o pipefail; $(1) 2>&1 | sed --unbuffered '/^ [-+~] /d'
 # SAM builds with the first python3.13 on PATH that has pip: its own environment's.
 SAM := PATH="$(CURDIR)/.venv-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 COMPILE := $(UV) pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-annotate \
   --no-header --no-emit-index-url
 # The processor that the layer is built for; `make deploy ARCHITECTURE=arm64` builds and deploys for Graviton.
 export ARCHITECTURE ?= x86_64
+# Python reads and writes text as UTF-8, whatever the locale.
+export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo picture browser test lint lint-code lint-templates format build local bench bench-check prove deploy \
+.PHONY: help setup first-time demo picture browser check test lint lint-code lint-templates format build local bench bench-check prove deploy \
   package clean lock
 
 help:  ## Show this list
@@ -30,6 +35,9 @@ picture: setup browser  ## Take the README's pictures of the page that `make dem
 
 browser: setup  # Have a browser for the page's tests: one that is there, or else Chromium
 	@$(PYTHON) -m demo.browser
+
+check: setup  ## Between two edits: style of what has changed, types, and the unit tests
+	@$(PYTHON) -m tests.check
 
 test: setup browser  ## Run every test: unit, integration, end to end; the long trials are in prove
 	$(PYTHON) -m tests
@@ -113,10 +121,15 @@ clean:  ## Remove what was built; the environments stay
 	  { rm -rf .tools && python3 -m $(INSTALL_UV) --target .tools; }
 	@touch $@
 
-.venv/.synced: pyproject.toml uv.lock cli/pyproject.toml client/pyproject.toml layers/rotation/pyproject.toml sidecar/pyproject.toml .python-version | $(filter .tools/bin/uv,$(UV))
-	# Compiled here, once: a program that starts would else compile what it imports, each time where it may not keep it.
-	$(UV) sync --frozen --quiet --compile-bytecode
-	UV_PROJECT_ENVIRONMENT=.venv-sam $(UV) sync --frozen --quiet --compile-bytecode --only-group sam
+# Before anything is fetched. A test holds the figure: what the lock says of the packages' sizes, and uv itself.
+first-time:
+	@echo "The first time here: $(FETCHED_MB) MB are downloaded, but for what uv has in its cache, and take up 900 MB in" \
+	  ".tools, .venv and .venv-sam."
+
+# Compiled here, once: a program that starts would else compile what it imports, each time where it may not keep it.
+.venv/.synced: pyproject.toml uv.lock cli/pyproject.toml client/pyproject.toml layers/rotation/pyproject.toml sidecar/pyproject.toml .python-version | $(if $(wildcard .venv/.synced),,first-time) $(filter .tools/bin/uv,$(UV))
+	$(call SHOWING_PROGRESS,$(UV) sync --frozen --compile-bytecode)
+	$(call SHOWING_PROGRESS,UV_PROJECT_ENVIRONMENT=.venv-sam $(UV) sync --frozen --compile-bytecode --only-group sam)
 	@touch $@
 
 .venv-checkov/.synced: tools/checkov.txt .python-version | $(filter .tools/bin/uv,$(UV))
