@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class StackNotFoundError(MtlsRotationError):
-    """There is no such stack in this account and region, or it is none of mtls-rotation."""
+    """There is no such stack in this account and region, or it is not one of mtls-rotation."""
 
     code = "MTLS-401"
 
@@ -54,7 +54,7 @@ class UnusableCertificateError(MtlsRotationError):
 
 
 class NotConfirmedError(MtlsRotationError):
-    """The operator did not say that it is meant, or there was nobody to ask. Nothing was done."""
+    """The operator did not confirm it, or no operator was there to ask. Nothing was done."""
 
     code = "MTLS-408"
 

@@ -182,7 +182,7 @@ def of_name(issuer: str, serial_number: str, reason: Reason) -> Target:
     """A certificate by its issuer's name and its serial number, written as tools write them.
 
     Raises:
-        InvalidInputError: they are no name, or no serial number.
+        InvalidInputError: they are not a name, or not a serial number.
     """
     document = {"issuer": issuer, "serial_number": serial_number, "reason": reason}
     try:

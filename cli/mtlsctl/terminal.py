@@ -1,4 +1,4 @@
-"""What reaches a terminal: no text of somebody else's moves its cursor, and no private key is ever among it."""
+"""What reaches a terminal: no foreign string moves its cursor, and no private key is ever among it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*?-----END [A-Z0-9 ]*
 
 
 class Terminal(Console):
-    """A console for texts that anybody may have chosen: certificates' subjects, uploads' names, servers' answers."""
+    """A console for foreign strings: certificates' subjects, uploads' names, servers' answers."""
 
     @override
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -28,15 +28,15 @@ class Terminal(Console):
 
 
 def tame(text: str) -> str:
-    """A text in which every control character is a mark, so that a terminal shows it and does nothing else."""
+    """A string in which every control character is a mark, so that a terminal shows it and does nothing else."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def in_one_line(text: str) -> str:
-    """The same, without line feeds: what stands on a line of its own is never somebody else's words."""
+    """The same, without line feeds: a line of its own never begins with foreign words."""
     return tame(text).replace("\n", " ")
 
 
 def without_keys(text: str) -> str:
-    """A text without the private keys in it: somebody may have given a key where a file's name belongs."""
+    """A string without the private keys in it: an operator may have given a key where a file's name belongs."""
     return _KEY.sub("(a private key)", text)

@@ -195,7 +195,7 @@ def _place(out: str) -> str:
 
 
 def _refuse_without_key(material: Material) -> None:
-    """A CA's key stays where it is: whoever has it makes certificates for everybody."""
+    """A CA's key stays where it is: its holder makes certificates for everybody."""
     if material.secret.kind == "client":
         return
     raise InvalidInputError(
@@ -217,7 +217,7 @@ def _refuse_what_does_not_go(
     elif out == _STDOUT and context.as_json:
         found, expected = "--json with --out -", "a file: standard output takes one of the two"
     elif out == _STDOUT and form is Format.PKCS12 and sys.stdout.isatty():
-        found, expected = "--format pkcs12 to a terminal", "a file or a pipe: it is no text"
+        found, expected = "--format pkcs12 to a terminal", "a file or a pipe: it is binary"
     else:
         return
     raise InvalidInputError(where="mtlsctl export", found=found, expected=expected, remedy="Nothing was written.")

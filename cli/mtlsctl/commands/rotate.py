@@ -141,7 +141,7 @@ def rotate(
         started = start(context.deployment, description)
     report = followed(context, started, wait=wait, timeout=timeout)
     if started.taken_up and report.outcome is Outcome.CANCELLED:
-        # It was the trial that Secrets Manager makes when rotation is switched on; or somebody cancelled it.
+        # It was the trial that Secrets Manager makes when rotation is switched on; or an operator cancelled it.
         report = followed(context, start(context.deployment, description), wait=wait, timeout=timeout)
     return report
 

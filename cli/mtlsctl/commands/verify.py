@@ -141,7 +141,7 @@ def choose_endpoint(
         outputs: the stack's.
 
     Raises:
-        InvalidInputError: it is no https URL.
+        InvalidInputError: it is not an https URL.
     """
     url, server_ca = asked_for
     own = secret.endpoint

@@ -16,7 +16,7 @@ STANDARD_INPUT = "-"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as its version 1.2 has it: NO is a country, a date is a text, and only true and false are what they say."""
+    """YAML 1.2: NO is a country, a date is a string, and only true and false are what they say."""
 
 
 _INT = "tag:yaml.org,2002:int"
@@ -66,14 +66,14 @@ def text(path: str, option: str) -> str:
     except UnicodeDecodeError:
         raise InvalidInputError(
             where=option,
-            found=f"{path}, which is no UTF-8 text",
+            found=f"{path}, which is not UTF-8",
             expected="JSON, YAML or PEM",
             remedy="Convert it first, DER with `openssl x509 -inform der`; nothing was made.",
         ) from None
 
 
 def mapping(content: str) -> dict[str, Any] | None:
-    """The object in a JSON or YAML text; None if it is another text, or holds what JSON has no word for."""
+    """The object in a JSON or YAML text; None if it is something else, or holds what JSON has no word for."""
     try:
         try:
             document = json.loads(content)
@@ -133,7 +133,7 @@ def definition(path: str) -> dict[str, Any]:
         if not isinstance(document.get(part, {}), dict):
             raise InvalidInputError(
                 where="--from",
-                found=f"{part}, which is no object, in {path}",
+                found=f"{part}, which is not an object, in {path}",
                 expected=f"{part} as docs/architecture.md shows it",
                 remedy="Correct the file; nothing was made.",
             )

@@ -16,11 +16,11 @@ _MODE = 0o600
 
 
 def check_writable(file: Path, *, overwrite: bool) -> None:
-    """Whether a file could be written, as far as can be told beforehand: nobody is to be asked in vain.
+    """Whether a file could be written, as far as can be told before the operator is asked.
 
     Raises:
         NameTakenError: it is there already.
-        FileNotWrittenError: its folder is not there, or it is no file.
+        FileNotWrittenError: its folder is not there, or it is not a file.
     """
     if file.is_dir() or not file.parent.is_dir():
         found = "a folder" if file.is_dir() else "no such folder"

@@ -1,7 +1,7 @@
 """What `mtlsctl doctor` checks: everything that is known to go wrong, one function each, by part of the stack.
 
 A check looks at one thing through the context, and yields a finding for each thing that is wrong. It says which AWS
-actions it needs, so that whoever lacks one is told which.
+actions it needs, so that an operator who lacks one is told which.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def _rotation_is_on(context: DoctorContext) -> Iterator[Finding]:
 def _none_is_stuck(context: DoctorContext) -> Iterator[Finding]:
     for secret in context.survey.secrets:
         if secret.unsigned:
-            continue  # it waits for somebody else's signature: to begin afresh would not help
+            continue  # it waits for an external CA's signature: to begin afresh would not help
         if is_stuck(secret, context.survey):
             pending = next(version for version, labels in secret.stages.items() if "AWSPENDING" in labels)
             yield attention(

@@ -91,7 +91,7 @@ def switched_off(secret: SecretState, _: Survey) -> Iterator[Finding]:
 
 
 def unsigned(secret: SecretState, survey: Survey) -> Iterator[Finding]:
-    """A rotation does not wait for somebody else's signature for long."""
+    """A rotation does not wait for an external CA's signature for long."""
     if is_stuck(secret, survey) and secret.unsigned:
         yield attention(
             secret.name,

@@ -54,7 +54,7 @@ class Line:
 
     @property
     def waits_for_signature(self) -> bool:
-        """Whether it ended because somebody else has yet to sign."""
+        """Whether it ended because an external CA has yet to sign."""
         return self.code == WaitingForCertificateError.code
 
     @property
@@ -70,7 +70,7 @@ class Line:
 
     @property
     def retryable(self) -> bool:
-        """Whether the same may go well later with nobody having changed anything."""
+        """Whether the next try may go well without a change."""
         return _RETRYABLE.get(self.code, not self.code.startswith("AWS.AccessDenied"))
 
     @property

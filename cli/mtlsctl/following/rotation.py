@@ -222,7 +222,7 @@ class Follower:
         Args:
             rotation: which.
             timeout: for how many seconds.
-            until_signed: whether to go on where it waits for somebody else's signature.
+            until_signed: whether to go on where it waits for an external CA's signature.
 
         Raises:
             StillUnderWayError: it had not within `timeout` seconds.
@@ -311,7 +311,7 @@ def _told(deployment: Deployment, secret: SecretDescription) -> frozenset[str]:
     try:
         return frozenset(RotationLog(deployment).about(pending, utc_now() - LATELY))
     except ClientError:
-        return frozenset()  # whoever follows finds that out, and says so
+        return frozenset()  # the follower finds that out, and says so
 
 
 def _pending(deployment: Deployment, secret: SecretDescription) -> str:

@@ -1,4 +1,4 @@
-"""Asks the operator: whether it is meant, and for a passphrase. Whoever cannot be asked is told how to do without."""
+"""Asks the operator: whether it is meant, and for a passphrase. A program is told how to do without."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def confirm(context: CommandContext, question: str, *, yes: bool) -> None:
     """Go on if the operator says so.
 
     Args:
-        context: says whether there is somebody to ask.
+        context: says whether an operator is there to ask.
         question: with what follows if the answer is yes.
         yes: whether it was answered beforehand, by `--yes`.
 
     Raises:
-        NotConfirmedError: the answer is no, or there is nobody to ask.
+        NotConfirmedError: the answer is no, or no operator is there to ask.
     """
     if yes:
         return
@@ -30,7 +30,7 @@ def confirm(context: CommandContext, question: str, *, yes: bool) -> None:
     if not context.interactive:
         raise NotConfirmedError(
             where="confirmation",
-            found="nobody to ask: standard input is no terminal, or --json was given",
+            found="nobody to ask: standard input is not a terminal, or --json was given",
             expected=expected,
             remedy="Nothing was done. If it is meant, give --yes.",
         )
@@ -42,12 +42,12 @@ def passphrase(context: CommandContext, variable: str | None) -> bytes:
     """A new passphrase, from an environment variable or from the operator, who types it twice.
 
     Raises:
-        InvalidInputError: the variable is not set or empty, or none is named and there is nobody to ask.
+        InvalidInputError: the variable is not set or empty, or none is named and no operator is there to ask.
     """
     if variable is not None:
         if value := os.environ.get(variable):
             return os.fsencode(value)
-        # What is no name of a variable may be the passphrase itself.
+        # What is not the name of a variable may be the passphrase itself.
         name = variable if variable.isidentifier() else "that is named"
         raise InvalidInputError(
             where="--passphrase-env",
@@ -58,7 +58,7 @@ def passphrase(context: CommandContext, variable: str | None) -> bytes:
     if not context.interactive:
         raise InvalidInputError(
             where="--format pkcs12",
-            found="nobody to ask for a passphrase: standard input is no terminal, or --json was given",
+            found="nobody to ask for a passphrase: standard input is not a terminal, or --json was given",
             expected="a passphrase for the file",
             remedy="Nothing was written. Name an environment variable that holds it with --passphrase-env.",
         )
@@ -70,12 +70,12 @@ def passphrase_of(context: CommandContext, what: str) -> str:
     """The passphrase of something that is there already.
 
     Raises:
-        InvalidInputError: there is nobody to ask.
+        InvalidInputError: no operator is there to ask.
     """
     if not context.interactive:
         raise InvalidInputError(
             where=f"the {what}",
-            found="an encrypted one, and nobody to ask: standard input is no terminal, or --json was given",
+            found="an encrypted one, and nobody to ask: standard input is not a terminal, or --json was given",
             expected="its passphrase, typed at a terminal",
             remedy="Nothing was made. Or have it decrypted on the way: openssl pkey -in FILE | mtlsctl ...",
         )

@@ -63,7 +63,7 @@ class CommandContext:
 
     Attributes:
         progress: a console on standard error, so that what is piped on is the report alone.
-        interactive: whether there is somebody to ask.
+        interactive: whether an operator is there to ask.
     """
 
     def __init__(self, choices: Choices) -> None:

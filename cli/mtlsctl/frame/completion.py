@@ -34,7 +34,7 @@ def _names(account: Account, incomplete: str) -> list[str]:
     from mtlsctl.stack.deployment import Deployment
 
     prefix = f"{account.stack}/"
-    quick = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})  # somebody waits for it
+    quick = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})  # the operator waits for it
     client = Deployment(account).session.client("secretsmanager", config=quick)
     begins = incomplete if incomplete.startswith(prefix) else f"{prefix}{incomplete}"
     answer = client.list_secrets(Filters=[{"Key": "name", "Values": [begins]}], MaxResults=100)

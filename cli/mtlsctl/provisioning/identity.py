@@ -1,4 +1,4 @@
-"""A certificate and its key that somebody has already: how they are read, and what is asked of them. Pure.
+"""A certificate and its key that a team has already: how they are read, and what is asked of them. Pure.
 
 A private key is in memory only. No error quotes what was read.
 """
@@ -171,7 +171,7 @@ def require_usable(issued: CertifiedKey, request: CertificateRequest, now: datet
 
 def _refused_authorities(issued: CertifiedKey, now: datetime) -> list[str]:
     return [
-        f"{subject(it)} is no CA that API Gateway takes: {reason}"
+        f"{subject(it)} is not a CA that API Gateway accepts: {reason}"
         for it in (*issued.chain, issued.anchor)
         if (reason := limits.refusal(it, now))
     ]

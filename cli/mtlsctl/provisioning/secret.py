@@ -43,7 +43,7 @@ def make(
         Its first rotation; or, where it is not rotated at once, the trial of its configuration.
 
     Raises:
-        NameTakenError: somebody else has made it since it was planned.
+        NameTakenError: a secret of that name was made since it was planned.
         ClientError: AWS refused something. Nothing is left.
         AwsError: AWS refused something, and the deletion too. The message says what is left.
     """

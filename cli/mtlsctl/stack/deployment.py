@@ -133,7 +133,7 @@ class Deployment:
             try:
                 answer = client.describe_secret(SecretId=candidate)
             except ClientError as error:
-                # Whoever may see this stack's secrets alone is denied a name that nothing has, too.
+                # Credentials for this stack's secrets alone are denied a name that no secret has, too.
                 if error.response["Error"]["Code"] in DENIALS:
                     denied = denied or error
                 elif error.response["Error"]["Code"] not in {"ResourceNotFoundException", "ValidationException"}:

@@ -81,7 +81,7 @@ def read(stored: SecretVersion) -> Material:
     """What a version's value says.
 
     Raises:
-        InvalidSecretError: it is no managed secret's.
+        InvalidSecretError: it is not a managed secret's.
         NoCertificateError: it holds no certificate yet.
         ValueError: what stands for a certificate in it is none.
     """
@@ -116,5 +116,5 @@ def _all(member: str, pem: str | None) -> tuple[x509.Certificate, ...]:
     found = bundles.parse((pem or "").encode()) if (pem or "").strip() else []
     for it in found:
         if isinstance(it, bundles.Unreadable):
-            raise ValueError(f'"{member}" is not the PEM of one certificate or more: {it.reason}')  # noqa: TRY004 - it is a text, and a wrong one
+            raise ValueError(f'"{member}" is not the PEM of one certificate or more: {it.reason}')  # noqa: TRY004 - it is a string, and a wrong one
     return tuple(it for it in found if isinstance(it, x509.Certificate))

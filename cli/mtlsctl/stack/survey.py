@@ -1,7 +1,7 @@
 """What is there, without reading a secret: the stack's secrets and labels, public certificates, truststores, targets.
 
-Certificates come from the bucket, where rotation files each public one. Whoever runs this needs no permission to read
-a private key.
+Certificates come from the bucket, where rotation files each public one. That takes no permission to read a private
+key.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Filed:
     """A version's public certificate as the bucket holds it.
 
     Attributes:
-        anchors: the fingerprints of the CA certificates that it hangs on, from the key; none where it is "outside".
+        anchors: the fingerprints of the CA certificates that it chains to, from the key; none where it is "outside".
     """
 
     certificate: x509.Certificate
@@ -57,7 +57,7 @@ class SecretState:
         function: the ARN of the function that rotates it; empty if none does.
         tagged_as_ca: whether its tags say that it is a CA's.
         pending_since: since when a version has been at AWSPENDING and not at AWSCURRENT; None if none is.
-        unsigned: whether a signing request of its waits for somebody else's answer.
+        unsigned: whether a signing request of its waits for an external CA's answer.
     """
 
     arn: str
@@ -169,7 +169,7 @@ class Surveyor:
         try:
             certificate = index.certificate(filed[0]) if filed else None
         except ValueError:
-            return None  # somebody wrote over it: no certificate is filed
+            return None  # it was overwritten: no certificate is filed
         return Filed(certificate, anchors) if certificate else None
 
     def _pending_since(

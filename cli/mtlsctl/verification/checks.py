@@ -156,7 +156,7 @@ def _stored_facts(seen: Evidence) -> Iterator[Check]:
 
 
 def _filed(seen: Evidence) -> Iterator[Check]:
-    """Under every CA that it hangs on: the sync knows by nothing else what is in use."""
+    """Under every CA that it chains to: the sync knows by nothing else what is in use."""
     held = seen.material
     places = [fingerprint(it) for it in held.authorities] if held.secret.gateway_trusts else [OUTSIDE]
     wrong = [problem for place in places if (problem := _misfiled(place, seen))]
@@ -217,7 +217,7 @@ def _revocation(seen: Evidence) -> Iterator[Check]:
 
 
 def _crl(seen: Evidence) -> Iterator[Check]:
-    """By whom it was signed, not by whom the next one will be: what was imported has a CA of somebody else's."""
+    """Of the CA that signed it, not of the one that signs the next: what was imported has a foreign CA."""
     if not (seen.is_authority or seen.by_own_ca):
         return
     ca, crl = seen.material.issuing, seen.crl

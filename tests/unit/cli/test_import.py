@@ -162,7 +162,7 @@ def test_a_ca_that_api_gateway_would_not_take_is_refused_with_its_certificate() 
     leaf, key = Foreign(authority=False, issuer=ca, signer=ca_key, common_name="warehouse", usages=CLIENT).make()
     issued = pki.CertifiedKey(key=key, certificate=leaf, chain=(), anchor=ca)  # type: ignore[arg-type]
 
-    with pytest.raises(UnusableCertificateError, match="CN=Weak CA is no CA that API Gateway takes"):
+    with pytest.raises(UnusableCertificateError, match="CN=Weak CA is not a CA that API Gateway accepts"):
         identity.require_usable(issued, REQUEST, NOW, "--certificate")
 
 

@@ -1,1 +1,1 @@
-"""`mtlsctl import`: certificates that are there already, and certificates that somebody else signed for us."""
+"""`mtlsctl import`: certificates that are there already, and certificates that an external CA signed."""

@@ -232,7 +232,7 @@ def _value(deployment: Deployment, secret_id: str) -> str:
     if version is None:
         raise InvalidInputError(
             where="--from-secret",
-            found=f"no secret {secret_id}, or none with a text for a value",
+            found=f"no secret {secret_id}, or none with a string for a value",
             expected="the name or ARN of a secret of this account and region",
             remedy="Check the name; nothing was made.",
         )
@@ -240,7 +240,7 @@ def _value(deployment: Deployment, secret_id: str) -> str:
 
 
 def _trusted(deployment: Deployment) -> Iterable[Any]:
-    """The CAs in the truststore: whoever has one of these above a certificate need not bring it."""
+    """The CAs in the truststore: a certificate below one of these needs no --chain."""
     stored = deployment.assembly.bucket.read(layout.TRUSTSTORE)
     return bundles.certificates(stored.body).values() if stored else ()
 
@@ -286,7 +286,7 @@ def _issuer_of(deployment: Deployment, issued: CertifiedKey) -> dict[str, Any]:
         return {"type": own, "ca_secret": ca_secret}
     raise InvalidInputError(
         where="--issuer",
-        found=f"none, and a certificate of {short_subject(issued.anchor)}, which is no CA of this stack",
+        found=f"none, and a certificate of {short_subject(issued.anchor)}, which is not a CA of this stack",
         expected="who is to sign the next one",
         remedy="Say --issuer secretsmanager (the stack's CA), or another that docs/issuers.md has; nothing was made.",
     )

@@ -1,4 +1,4 @@
-"""`mtlsctl import signed`: a certificate that somebody else signed goes to the rotation that waits for it."""
+"""`mtlsctl import signed`: a certificate that an external CA signed goes to the rotation that waits for it."""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ def _confirm(context: CommandContext, seen: PlanReport, *, yes: bool) -> None:
     for line in changed_lines(seen.added, seen.removed):
         context.progress.print(line)
     lost = f"drops {len(seen.removed)} anchors" if seen.removed else "drops no anchor now"
-    confirm(context, f"A forced sync {lost}. Clients that hang on what is dropped are refused then. Go on?", yes=yes)
+    refused = "Clients whose certificates chain to what is dropped are refused then."
+    confirm(context, f"A forced sync {lost}. {refused} Go on?", yes=yes)
 
 
 def _await(context: CommandContext, seconds: float, *, force: bool) -> tuple[StopLine | None, str | None]:
