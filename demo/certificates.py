@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography import x509
 
-from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
@@ -47,7 +47,7 @@ class Authority:
     @classmethod
     def from_secret(cls, value: str) -> "Authority":
         """The CA in a CA secret's value: what someone who may read that secret could do."""
-        secret = ManagedSecret.parse(value, "the CA secret")
+        secret = parse_secret(value, "the CA secret")
         if secret.private_key is None or secret.certificate is None:
             raise ValueError("a CA secret without a CA")
         return cls(pki.key_from_pem(secret.private_key.get_secret_value()), pki.from_pem(secret.certificate)[0])

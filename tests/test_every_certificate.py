@@ -1,6 +1,6 @@
 """The last test of a run: every certificate that was issued in it, through whatever issuer, is beyond reproach."""
 
-from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import KeyAlgorithm
 from tests.kit import builders
@@ -13,7 +13,7 @@ def test_openssl_at_its_strictest_and_pkilint_find_nothing_wrong_with_any_certif
     for algorithm in (KeyAlgorithm.EC_P256, KeyAlgorithm.EC_P384):
         ca = builders.root(algorithm=algorithm)
         leaf = builders.leaf(ca, key_algorithm=algorithm)
-        remember(ManagedSecret.parse(builders.issued_value(builders.client_definition(), leaf), "leaf"))
+        remember(parse_secret(builders.issued_value(builders.client_definition(), leaf), "leaf"))
 
     assert openssl_refusals(remembered()) == []
     assert {pki.subject(it): found for it in made_here() if (found := lint(it))} == {}

@@ -10,6 +10,7 @@ Measured are the issuers that sign here. kms and acm-pca have AWS sign, and exte
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -29,8 +30,8 @@ from rich.table import Table
 
 from mtls_rotation.aws.secret_versions import SecretVersion
 from mtls_rotation.contract.labels import AWSCURRENT
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.issuers.api import Order
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.issuers.secretsmanager import SecretsManagerIssuer
 from mtls_rotation.issuers.self_signed import SelfSignedIssuer
 from mtls_rotation.pki import certificates as pki
@@ -126,7 +127,7 @@ class Bench:
         """One with this kind of key."""
         ca = builders.root(algorithm=algorithm)
         request = {"common_name": "billing", "validity_days": 30, "key_algorithm": algorithm.value}
-        definition = ManagedSecret.model_validate(builders.client_definition(CA, request=request))
+        definition = parse_secret(json.dumps(builders.client_definition(CA, request=request)), "the test's secret")
         order = Order(definition, "arn", "bench/client", "1", builders.NOW, Deadline.within(60.0))
         versions = cast("SecretVersions", _Held(builders.issued_value(builders.ca_definition(), ca)))
         issuers: dict[str, Issuer] = {

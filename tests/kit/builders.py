@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
 
 from mtls_rotation import timing
-from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
@@ -167,7 +167,7 @@ def ca_definition(**changes: Any) -> dict[str, Any]:
 
 def issued_value(definition: dict[str, Any], issued: pki.CertifiedKey) -> str:
     """A secret's value after a rotation, by way of the document itself."""
-    secret = ManagedSecret.model_validate(definition).model_copy(
+    secret = parse_secret(json.dumps(definition), "the test's secret").model_copy(
         update={
             "certificate": pki.to_pem(issued.certificate),
             "certificate_chain": pki.to_pem(*issued.chain),

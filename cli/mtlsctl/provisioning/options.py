@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mtls_rotation.issuers import registry
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.files import documents
@@ -24,22 +25,15 @@ _ISSUED = frozenset(
 )
 
 
-class IssuerType(StrEnum):
-    """What may sign a client's certificate."""
+if TYPE_CHECKING:
+    type IssuerType = str
+    type CaKey = str
+else:
+    # The issuers' registry knows which there are: what may sign a client's certificate, and what keeps a CA's key.
+    IssuerType = StrEnum("IssuerType", [(it, it) for it in registry.types_that_sign("client")])
+    CaKey = StrEnum("CaKey", [(it, it) for it in registry.types_that_sign("ca")])
 
-    SECRETSMANAGER = "secretsmanager"
-    KMS = "kms"
-    ACM_PCA = "acm-pca"
-    SELF_SIGNED = "self-signed"
-    EXTERNAL = "external"
-
-
-class CaKey(StrEnum):
-    """Where a CA's key is kept: in its secret, or in KMS."""
-
-    SELF_SIGNED = "self-signed"
-    KMS = "kms"
-
+_UNTRUSTED = " or ".join(registry.types_untrusted_by_default())
 
 _CERTIFICATE, _SIGNING, _PROOF, _UPKEEP = "The certificate", "Who signs it", "Where it is proved", "The secret"
 _Text = str | None
@@ -100,7 +94,7 @@ class Signing:
         bool | None,
         _option(
             "--trusted-by-gateway/--untrusted-by-gateway",
-            text="Whether the stack's truststore is to hold its anchor. Default: yes, but not for external.",
+            text=f"Whether the stack's truststore is to hold its anchor. Default: yes, but not for {_UNTRUSTED}.",
             panel=_SIGNING,
         ),
     ] = None

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mtls_rotation.contract.secret import AcmPcaIssuerReference, ManagedSecret
 from mtls_rotation.contract.tags import KIND_TAG, PROXY_TAG, STACK_TAG
 from mtls_rotation.errors import UnusableIssuerError
+from mtls_rotation.issuers import registry
 from mtls_rotation.issuers.api import Order
 from mtls_rotation.issuers.ca_secret import require_within
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki.profile import BACKDATE
 from mtls_rotation.timing import Deadline, utc_now
 from mtlsctl.errors import InvalidInputError, NameTakenError
@@ -26,17 +27,15 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+    from mtls_rotation.contract.secret import ManagedSecret
     from mtlsctl.provisioning.options import Document, Kind
     from mtlsctl.stack.deployment import Deployment
 
 _NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 # A name that ends like an ARN is taken for one: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
 _LIKE_AN_ARN = re.compile(r".*-[A-Za-z0-9]{6}")
-# Issuer type → the parameters of the template that let the rotate function use it, and the value that does.
-_ENABLED_BY = {
-    "kms": (("ClientIssuer", "kms"), ("KmsIssuer", "enabled")),
-    "external": (("ClientIssuer", "external"), ("ExternalIssuer", "enabled")),
-}
+# The parameter of the template for the stack's own client → the option that says the same of another.
+_OPTIONS = {"CaSecret": "ca_secret", "PrivateCaArn": "private_ca_arn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +74,18 @@ class Planner:
         before = dict(before or {})
         kind = str(options.get("issuer") or before.get("type") or self.parameters["ClientIssuer"])
         made: Document = {"type": kind} | (before if before.get("type") == kind else {})
-        if kind in {"secretsmanager", "kms"}:
-            made["ca_secret"] = options.get("ca_secret") or made.get("ca_secret") or self._own_ca()
-        elif kind == "acm-pca":
-            made.setdefault("certificate_authority_arn", self.parameters.get("PrivateCaArn", ""))
-            made["certificate_authority_arn"] = options.get("private_ca_arn") or made["certificate_authority_arn"]
-        _require_fitting(kind, options)
+        parameters = _parameters_of(kind)
+        for member, parameter in parameters.items():
+            option = _OPTIONS.get(parameter, "")
+            made[member] = options.get(option) or made.get(member) or self._own(parameter)
+        _require_fitting(kind, parameters, options)
         return made
 
     def ca_issuer(self, option: str | None, before: Document | None) -> Document:
         """The `issuer` of a CA secret: by the option, else a file's, else as the stack's own CA keeps its key."""
         if option is None and before:
             return before
-        own = "kms" if self.parameters["ClientIssuer"] == "kms" else "self-signed"
-        return {"type": str(option or own)}
+        return {"type": str(option or registry.kind(self.parameters["ClientIssuer"]).ca_issuer)}
 
     def plan(self, kind: Kind, name: str, definition: Document, options: Mapping[str, Any], *, proxy: bool) -> Plan:
         """See whether a secret can be made.
@@ -98,7 +95,7 @@ class Planner:
         """
         name = full_name(name, self._deployment.name)
         rotates = options.get("schedule") or self.parameters[f"{kind.capitalize()}RotationSchedule"]
-        secret = ManagedSecret.parse(json.dumps(definition), f"secret {name}")
+        secret = parse_secret(json.dumps(definition), f"secret {name}")
         schedule.require_usable(rotates, secret.request.validity)
         require_enabled(secret, self.parameters)
         self._require_free(name)
@@ -107,7 +104,7 @@ class Planner:
         return Plan(
             name=name,
             definition=definition,
-            secret=ManagedSecret.parse(json.dumps(definition), f"secret {name}"),
+            secret=parse_secret(json.dumps(definition), f"secret {name}"),
             tags=self._tags(kind, proxy=proxy),
             schedule=rotates,
             description=options.get("description") or _DESCRIPTIONS[kind],
@@ -115,7 +112,10 @@ class Planner:
             notes=notes,
         )
 
-    def _own_ca(self) -> str:
+    def _own(self, parameter: str) -> str:
+        """What the stack's own client has there."""
+        if parameter != "CaSecret":
+            return self.parameters.get(parameter, "")
         if arn := self._deployment.outputs.get("CaSecret"):
             return arn
         raise InvalidInputError(
@@ -209,15 +209,9 @@ def require_enabled(secret: ManagedSecret, parameters: Mapping[str, str]) -> Non
     Raises:
         InvalidInputError: a parameter of the template must be set first.
     """
-    issuer = secret.issuer
-    switches = _ENABLED_BY.get(issuer.type, ())
-    if switches and not any(parameters.get(name) == value for name, value in switches):
-        raise _not_enabled(f'issuer "{issuer.type}"', "=".join(switches[-1]))
-    if isinstance(issuer, AcmPcaIssuerReference) and parameters.get("PrivateCaArn") != issuer.certificate_authority_arn:
-        raise _not_enabled(
-            f"issuer.certificate_authority_arn {issuer.certificate_authority_arn}",
-            f"PrivateCaArn={issuer.certificate_authority_arn}",
-        )
+    enabling = registry.kind(secret.issuer.type).enabling(secret.issuer)
+    if enabling and not any(parameters.get(name) == value for name, value in enabling.settings):
+        raise _not_enabled(enabling.what, "=".join(enabling.settings[-1]))
 
 
 def alarming(kind: Kind, validity: timedelta, schedule_: str, parameters: Mapping[str, str]) -> tuple[str, ...]:
@@ -240,10 +234,14 @@ def _not_enabled(what: str, parameter: str) -> InvalidInputError:
     )
 
 
-def _require_fitting(kind: str, options: Mapping[str, Any]) -> None:
-    takes = {"secretsmanager": "ca_secret", "kms": "ca_secret", "acm-pca": "private_ca_arn"}.get(kind)
-    for option in ("ca_secret", "private_ca_arn"):
-        if options.get(option) and option != takes:
+def _parameters_of(kind: str) -> Mapping[str, str]:
+    """What an issuer is told, by the template's parameter that says it; nothing where a file names none that exists."""
+    return registry.kind(kind).parameters if kind in registry.MODULES else {}
+
+
+def _require_fitting(kind: str, parameters: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    for parameter, option in _OPTIONS.items():
+        if options.get(option) and parameter not in parameters.values():
             raise InvalidInputError(
                 where=f"--{option.replace('_', '-')}",
                 found=f'it beside the issuer "{kind}", which has no use for it',

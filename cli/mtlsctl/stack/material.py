@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS
-from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import bundles
 from mtlsctl.errors import NoCertificateError
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretVersion
+    from mtls_rotation.contract.secret import ManagedSecret
     from mtlsctl.stack.deployment import Deployment
 
 
@@ -85,7 +86,7 @@ def read(stored: SecretVersion) -> Material:
         NoCertificateError: it holds no certificate yet.
         ValueError: what stands for a certificate in it is none.
     """
-    secret = ManagedSecret.parse(stored.value, f"secret {stored.name}, version {stored.version_id}")
+    secret = parse_secret(stored.value, f"secret {stored.name}, version {stored.version_id}")
     if not secret.issued:
         raise NoCertificateError(
             where=f"secret {stored.name}, version {stored.version_id}",

@@ -15,8 +15,8 @@ import yaml
 from cryptography import x509
 from pydantic import ValidationError
 
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import MtlsRotationError
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
 from mtlsctl import revocation, terminal
@@ -216,7 +216,7 @@ def _definition(data: bytes) -> None:
     }
     if endpoint := options.endpoint_of(options.Proof(), document.get("endpoint")):
         made["endpoint"] = endpoint
-    ManagedSecret.parse(json.dumps(made), "--from")
+    parse_secret(json.dumps(made), "--from")
 
 
 def _identity(data: bytes) -> None:

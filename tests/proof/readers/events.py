@@ -16,13 +16,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidEventError, InvalidSettingsError
 from mtls_rotation.gateway import live_document
 from mtls_rotation.gateway.authorizer import caller, decision
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.proxy import api_gateway, forwarding
 from mtls_rotation.issuers.external.intake import Outcome
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import request as rotation_request
 from mtls_rotation.stack import custom_resource
@@ -164,7 +164,7 @@ def _bootstrap() -> Reader:
 
     def run(ca: Any, definition: Any, *_: Any) -> Any:
         for it in filter(None, (ca, definition)):
-            ManagedSecret.parse(json.dumps(it.value), f"the definition of secret {it.secret_id}")
+            parse_secret(json.dumps(it.value), f"the definition of secret {it.secret_id}")
         return ran
 
     removal = SimpleNamespace(run=lambda names, _: list(map(str.encode, names)))

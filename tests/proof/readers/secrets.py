@@ -16,8 +16,8 @@ from mtls_client import context as client_context
 from mtls_client.source import SecretVersion
 from mtls_rotation.aws.secret_versions import SecretVersion as StoredVersion
 from mtls_rotation.contract import secret
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import MtlsRotationError
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import names, profile, request
 from mtlsctl.stack import material
@@ -122,9 +122,9 @@ def text(data: bytes) -> str:
 
 
 def _managed(data: bytes) -> None:
-    read = ManagedSecret.parse(text(data), "secret mtls/billing")
+    read = parse_secret(text(data), "secret mtls/billing")
     # What is read can be written, and is the same when it is read again.
-    assert ManagedSecret.parse(read.render(), "again") == read
+    assert parse_secret(read.render(), "again") == read
     profile.subject(read.request)
     profile.alternative_names(read.request)
     profile.extended_key_usages(read.request)

@@ -20,9 +20,9 @@ from mtls_rotation.aws.bucket import CertificateBucket
 from mtls_rotation.aws.clients import PATIENT_CALLS, SINGLE_CALLS, Clients
 from mtls_rotation.aws.kms import SigningKeys
 from mtls_rotation.contract import layout
-from mtls_rotation.contract.secret import AcmPcaIssuerReference
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
 from mtls_rotation.gateway.live_document import from_parameter
+from mtls_rotation.issuers import acm_pca
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.revocation.check import Moment, RevocationCheck
@@ -75,7 +75,7 @@ def made_clients(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     assembly = Assembly(SETTINGS, session)
     _ = assembly.rotation, assembly.sync, assembly.intake, assembly.revocation, assembly.queue, assembly.removal
     _ = assembly.services.signing_keys, assembly.domains
-    certificate_authority = AcmPcaIssuerReference(type="acm-pca", certificate_authority_arn=CA_ARN)
+    certificate_authority = acm_pca.Reference(type="acm-pca", certificate_authority_arn=CA_ARN)
     assembly.issuers.of(cast("Any", SimpleNamespace(issuer=certificate_authority)))
     return made
 

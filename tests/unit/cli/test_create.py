@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mtls_rotation.contract.secret import ManagedSecret
+from mtls_rotation.issuers.registry import parse_secret
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.files import documents
 from mtlsctl.provisioning import schedule
@@ -147,7 +148,7 @@ PRIVATE_CA = "arn:aws:acm-pca:eu-west-1:123456789012:certificate-authority/abc"
 def test_what_the_stacks_functions_may_not_do_needs_a_parameter(
     definition: dict[str, Any], switch: dict[str, str]
 ) -> None:
-    secret = ManagedSecret.model_validate(builders.client_definition() | definition)
+    secret = parse_secret(json.dumps(builders.client_definition() | definition), "the test's secret")
 
     require_enabled(secret, OFF | switch)
     with pytest.raises(InvalidInputError, match=r"Deploy the stack with (KmsIssuer|ExternalIssuer|PrivateCaArn)="):

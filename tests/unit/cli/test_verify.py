@@ -12,7 +12,8 @@ from cryptography import x509
 from rich.console import Console
 
 from mtls_rotation.aws.secret_versions import SecretVersion
-from mtls_rotation.contract.secret import Endpoint, ManagedSecret
+from mtls_rotation.contract.secret import Endpoint
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint, serial
@@ -244,7 +245,7 @@ GATEWAY = {"GatewayUrl": URL}
 def test_where_a_certificate_is_tried(
     definition: dict[str, Any], asked_for: tuple[str | None, str | None], url: str | None, server_ca: str | None
 ) -> None:
-    secret = ManagedSecret.model_validate(builders.client_definition(**definition))
+    secret = parse_secret(json.dumps(builders.client_definition(**definition)), "the test's secret")
 
     endpoint = choose_endpoint(secret, asked_for, GATEWAY)
 
@@ -252,7 +253,7 @@ def test_where_a_certificate_is_tried(
 
 
 def test_a_url_that_is_none_is_refused() -> None:
-    secret = ManagedSecret.model_validate(builders.client_definition())
+    secret = parse_secret(json.dumps(builders.client_definition()), "the test's secret")
 
     with pytest.raises(InvalidInputError, match="an https URL"):
         choose_endpoint(secret, ("ftp://api.example.com", None), {})

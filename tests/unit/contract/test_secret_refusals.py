@@ -13,7 +13,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import (
     InvalidEventError,
     InvalidSecretError,
@@ -23,6 +22,7 @@ from mtls_rotation.errors import (
     ValidityBeyondIssuerError,
     VersionNotStagedError,
 )
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.request import RotationRequest, Step
 from tests.kit import builders
@@ -284,7 +284,7 @@ ISSUED = builders.issued_value(builders.client_definition(), LEAF)
 )
 def test_no_error_text_ever_holds_a_private_key(value: str) -> None:
     with pytest.raises(InvalidSecretError) as failure:
-        ManagedSecret.parse(value, "secret x")
+        parse_secret(value, "secret x")
 
     shown = "".join(traceback.format_exception(failure.value)) + repr(failure.value) + str(vars(failure.value))
     assert not _leaked(shown)
@@ -295,8 +295,8 @@ def test_no_error_text_ever_holds_a_private_key(value: str) -> None:
 @pytest.mark.parametrize(
     "show",
     [
-        lambda: repr(ManagedSecret.parse(ISSUED, "secret x")),
-        lambda: str(ManagedSecret.parse(ISSUED, "secret x").model_dump(mode="json")),
+        lambda: repr(parse_secret(ISSUED, "secret x")),
+        lambda: str(parse_secret(ISSUED, "secret x").model_dump(mode="json")),
         lambda: repr(LEAF),
     ],
 )

@@ -24,7 +24,6 @@ from mtls_client.context_template import ContextTemplate
 from mtls_client.errors import InvalidServerCaError
 from mtls_rotation import invocation
 from mtls_rotation.contract import layout
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import (
     InvalidEventError,
     InvalidSecretError,
@@ -36,6 +35,7 @@ from mtls_rotation.gateway.authorizer.caller import Caller
 from mtls_rotation.gateway.proxy import headers, paths
 from mtls_rotation.gateway.proxy.routes import HeaderPolicy
 from mtls_rotation.issuers.external.intake import SigningRequest, certificates_in
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.conformity import breaches
@@ -78,7 +78,7 @@ def quickly() -> Any:
 
 def refused(value: Any) -> InvalidSecretError:
     with pytest.raises(InvalidSecretError) as raised:
-        ManagedSecret.parse(value if isinstance(value, str) else json.dumps(value), "secret a")
+        parse_secret(value if isinstance(value, str) else json.dumps(value), "secret a")
     return raised.value
 
 

@@ -36,6 +36,7 @@ from moto import mock_aws
 
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidSecretError
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from tests.kit import builders
@@ -399,7 +400,7 @@ def test_a_key_that_an_exception_carries_out_of_the_product_is_found(
 
     monkeypatch.setattr(ManagedSecret, "model_validate", leak)
     with pytest.raises(InvalidSecretError):
-        ManagedSecret.parse("{}", "x")
+        parse_secret("{}", "x")
     assert kinds(heard) == {"exceptions"}
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from mtls_rotation.contract.labels import end_of_issuing, issues_until
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import AuthorityRotatingError, OutOfTimeError, ValidityBeyondIssuerError
 from mtls_rotation.issuers.api import Authority
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.ca_renewal import Renewal, renewal_needed
 from mtls_rotation.rotation.request import Step
@@ -153,7 +154,7 @@ def authority(left: int, *, lifetime: int = 365, notice: int = 0, successor: boo
     return Authority(
         reference=CA,
         version_id="1",
-        secret=ManagedSecret.model_validate(builders.ca_definition()),
+        secret=parse_secret(json.dumps(builders.ca_definition()), "the test's secret"),
         certificate=ca.certificate,
         successor_from=builders.NOW if successor else None,
         lifetime=timedelta(days=lifetime),

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.issuers import registry
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.pki.request import CertificateRequest
@@ -282,7 +283,7 @@ def _issuer_of(deployment: Deployment, issued: CertifiedKey) -> dict[str, Any]:
         return {"type": "self-signed"}
     own = deployment.parameters["ClientIssuer"]
     ca_secret = authorities.secret_of(deployment.assembly.bucket, fingerprint(issued.anchor))
-    if ca_secret and own in {"secretsmanager", "kms"}:
+    if ca_secret and "ca_secret" in registry.kind(own).parameters:
         return {"type": own, "ca_secret": ca_secret}
     raise InvalidInputError(
         where="--issuer",

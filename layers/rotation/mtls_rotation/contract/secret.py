@@ -8,18 +8,17 @@ import ipaddress
 import json
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from mtls_rotation.contract.issuer import AnyIssuerReference, CaCertificates, IssuerReferences, SecretKind
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.names import dns_name
 from mtls_rotation.pki.request import CertificateRequest, Strict
 
-_PRIVATE_CA_ARN = re.compile(r"arn:aws[a-z-]*:acm-pca:[a-z0-9-]+:[0-9]{12}:certificate-authority/[A-Za-z0-9-]+")
 _NO_JSON = object()
-SecretReference = Annotated[str, Field(min_length=1, max_length=2048)]
 
 
 def _https_url(text: str) -> str:
@@ -39,74 +38,6 @@ def _https_url(text: str) -> str:
     return text
 
 
-def _private_ca_arn(text: str) -> str:
-    if not _PRIVATE_CA_ARN.fullmatch(text):
-        raise ValueError("the ARN of a CA of AWS Private CA, arn:aws:acm-pca:REGION:ACCOUNT:certificate-authority/ID")
-    return text
-
-
-def _pem(text: str) -> str:
-    _, begin, rest = text.partition("-----BEGIN CERTIFICATE-----")
-    if not begin or rest.find("-----END CERTIFICATE-----") < 1:
-        raise ValueError("the PEM of one CA certificate or more")
-    return text
-
-
-class SecretsManagerIssuerReference(Strict):
-    """The CA whose key lives in the secret `ca_secret` (a name or an ARN)."""
-
-    type: Literal["secretsmanager"]
-    ca_secret: SecretReference
-
-
-class KmsIssuerReference(Strict):
-    """The CA whose key lives in KMS and never leaves it.
-
-    Attributes:
-        ca_secret: in a client secret, the CA secret to issue from (a name or an ARN).
-        key_id: in a CA secret, the asymmetric KMS key to make the CA's certificate for; a new key is made for each
-            CA certificate when absent.
-    """
-
-    type: Literal["kms"]
-    ca_secret: SecretReference | None = None
-    key_id: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
-
-
-class AcmPcaIssuerReference(Strict):
-    """A CA of AWS Private CA."""
-
-    type: Literal["acm-pca"]
-    certificate_authority_arn: Annotated[str, AfterValidator(_private_ca_arn)]
-
-
-class SelfSignedIssuerReference(Strict):
-    """The certificate signs itself: a root CA, or a client certificate that is its own anchor."""
-
-    type: Literal["self-signed"]
-
-
-class ExternalIssuerReference(Strict):
-    """Somebody else signs our certificate signing request.
-
-    Attributes:
-        ca_certificates: PEM of the CAs that sign, for when the signed certificate comes without them.
-    """
-
-    type: Literal["external"]
-    ca_certificates: Annotated[str, AfterValidator(_pem)] | None = None
-
-
-IssuerReference = Annotated[
-    SecretsManagerIssuerReference
-    | KmsIssuerReference
-    | AcmPcaIssuerReference
-    | SelfSignedIssuerReference
-    | ExternalIssuerReference,
-    Field(discriminator="type"),
-]
-
-
 class Endpoint(Strict):
     """Where testSecret proves the certificate.
 
@@ -118,7 +49,7 @@ class Endpoint(Strict):
 
     url: Annotated[str, AfterValidator(_https_url)]
     expected_status: Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], Field(min_length=1)] = (200,)
-    server_ca: Annotated[str, AfterValidator(_pem)] | None = None
+    server_ca: CaCertificates | None = None
 
 
 class ManagedSecret(BaseModel):
@@ -129,8 +60,7 @@ class ManagedSecret(BaseModel):
     accepted. `serial_number` and `fingerprint_sha256` are lower-case hex; times are RFC 3339 in UTC.
 
     Attributes:
-        trusted_by_gateway: whether the stack's truststore is to hold the anchor. When absent: yes, but for a
-            certificate of an external CA, whose other clients are none of ours.
+        trusted_by_gateway: whether the stack's truststore is to hold the anchor. When absent: as the issuer has it.
         notice_days: CA only. How long a new CA is trusted before anything is issued from it.
         key_id: in place of `private_key`, the KMS key that holds the CA's.
         use_from: CA only. The end of the notice: until then the CA before it issues.
@@ -138,9 +68,9 @@ class ManagedSecret(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
-    kind: Literal["client", "ca"] = "client"
+    kind: SecretKind = "client"
     request: CertificateRequest
-    issuer: IssuerReference
+    issuer: AnyIssuerReference
     endpoint: Endpoint | None = None
     trusted_by_gateway: Annotated[bool, Field(strict=True)] | None = None
     notice_days: Annotated[int, Field(ge=0, le=365, strict=True)] | None = None
@@ -156,12 +86,13 @@ class ManagedSecret(BaseModel):
     use_from: str | None = None
 
     @classmethod
-    def parse(cls, text: str, where: str) -> Self:
+    def parse(cls, text: str, where: str, issuers: IssuerReferences) -> Self:
         """Read a secret's value.
 
         Args:
             text: the secret's `SecretString`.
             where: what to call the secret in an error.
+            issuers: by `issuer.type`, what reads `issuer`. The issuers' registry hands them in.
 
         Raises:
             InvalidSecretError: it is not JSON, lacks a key, or says something that no certificate could be made from.
@@ -187,12 +118,12 @@ class ManagedSecret(BaseModel):
             )
         explained: InvalidSecretError | None = None
         try:
-            secret = cls.model_validate(document)
+            secret = cls.model_validate(document, context=issuers)
         except ValidationError as error:
             explained = _explain(error, where)
         if explained:
             raise explained
-        if problem := next((problem for rule in _COHERENCE if (problem := rule(secret))), None):
+        if problem := next((problem for rule in _COHERENCE if (problem := rule(secret, issuers))), None):
             found, expected = problem
             raise InvalidSecretError(
                 where=where, found=found, expected=expected, remedy="Correct the secret's value; nothing was changed."
@@ -207,7 +138,7 @@ class ManagedSecret(BaseModel):
     @property
     def gateway_trusts(self) -> bool:
         """Whether the stack's truststore is to hold the anchor."""
-        return self.issuer.type != "external" if self.trusted_by_gateway is None else self.trusted_by_gateway
+        return self.issuer.trusted_by_default if self.trusted_by_gateway is None else self.trusted_by_gateway
 
     @property
     def notice(self) -> timedelta:
@@ -248,38 +179,34 @@ _OPERATORS_OWN = {"kind", "request", "issuer", "endpoint", "trusted_by_gateway",
 type _Problem = tuple[str, str] | None
 
 
-def _a_ca_signs_itself(secret: ManagedSecret) -> _Problem:
-    if secret.kind == "ca" and secret.issuer.type not in {"self-signed", "kms"}:
-        return f'a CA whose issuer.type is "{secret.issuer.type}"', 'issuer.type "self-signed" or "kms" in a CA secret'
-    return None
+def _the_issuer_signs_for_the_kind(secret: ManagedSecret, issuers: IssuerReferences) -> _Problem:
+    if secret.kind in secret.issuer.signs:
+        return None
+    kind = {"ca": "CA", "client": "client"}[secret.kind]
+    able = " or ".join(f'"{it}"' for it, reference in issuers.items() if secret.kind in reference.signs)
+    return f'a {kind} whose issuer.type is "{secret.issuer.type}"', f"issuer.type {able} in a {kind} secret"
 
 
-def _a_ca_has_no_names_of_a_client(secret: ManagedSecret) -> _Problem:
+def _a_ca_has_no_names_of_a_client(secret: ManagedSecret, _: IssuerReferences) -> _Problem:
     if secret.kind == "ca" and (fields := secret.request.leaf_only_fields):
         return f"request.{', request.'.join(fields)} in a CA secret", "those in client secrets only"
     return None
 
 
-def _kms_names_what_the_kind_needs(secret: ManagedSecret) -> _Problem:
-    if not isinstance(secret.issuer, KmsIssuerReference):
-        return None
-    if secret.kind == "client" and (secret.issuer.ca_secret is None or secret.issuer.key_id):
-        return 'a client secret whose issuer "kms" names no ca_secret, or names a key_id', "ca_secret, and no key_id"
-    if secret.kind == "ca" and secret.issuer.ca_secret:
-        return 'a CA secret whose issuer "kms" names a ca_secret', "a key_id, or neither"
-    return None
+def _the_issuer_is_told_what_the_kind_needs(secret: ManagedSecret, _: IssuerReferences) -> _Problem:
+    return secret.issuer.misfit(secret.kind)
 
 
-def _only_a_ca_gives_notice(secret: ManagedSecret) -> _Problem:
+def _only_a_ca_gives_notice(secret: ManagedSecret, _: IssuerReferences) -> _Problem:
     if secret.kind == "client" and secret.notice_days:
         return f"notice_days = {secret.notice_days} in a client secret", "notice_days in CA secrets only"
     return None
 
 
 _COHERENCE = (
-    _a_ca_signs_itself,
+    _the_issuer_signs_for_the_kind,
     _a_ca_has_no_names_of_a_client,
-    _kms_names_what_the_kind_needs,
+    _the_issuer_is_told_what_the_kind_needs,
     _only_a_ca_gives_notice,
 )
 
@@ -293,8 +220,6 @@ def _explain(error: ValidationError, where: str) -> InvalidSecretError:
     value = problem["input"]
     if kind == "union_tag_invalid":
         location, value = ["issuer", "type"], problem.get("ctx", {}).get("tag")
-    elif location[:1] == ["issuer"] and len(location) > 1:
-        del location[1]  # the name of the union's member, which the operator did not write
     path = ".".join(location) or "the JSON"
     if kind == "missing":
         found, expected = f"no {path}", f"{path} to be there"

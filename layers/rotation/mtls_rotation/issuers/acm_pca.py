@@ -5,19 +5,23 @@ https://docs.aws.amazon.com/privateca/latest/APIReference/API_IssueCertificate.h
 
 from __future__ import annotations
 
+import re
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import AfterValidator
 
+from mtls_rotation.contract.issuer import IssuerReference
 from mtls_rotation.errors import (
     InvalidSecretError,
     OutOfTimeError,
     RejectedCertificateError,
     UnusableIssuerError,
 )
+from mtls_rotation.issuers.api import Enabling, IssuerKind, Need
 from mtls_rotation.issuers.ca_secret import require_within
 from mtls_rotation.pki.certificates import CertifiedKey, from_pem, public_key_fingerprint
 from mtls_rotation.pki.conformity import breaches
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.issuers.api import Order
 
+_PRIVATE_CA_ARN = re.compile(r"arn:aws[a-z-]*:acm-pca:[a-z0-9-]+:[0-9]{12}:certificate-authority/[A-Za-z0-9-]+")
 # Passes subject and alternative names through from the CSR, and sets everything else itself:
 # https://docs.aws.amazon.com/privateca/latest/userguide/template-definitions.html
 _TEMPLATE = "template/EndEntityClientAuthCertificate/V1"
@@ -44,6 +49,19 @@ _UNUSABLE = frozenset(
         "ValidationException",
     }
 )
+
+
+def _private_ca_arn(text: str) -> str:
+    if not _PRIVATE_CA_ARN.fullmatch(text):
+        raise ValueError("the ARN of a CA of AWS Private CA, arn:aws:acm-pca:REGION:ACCOUNT:certificate-authority/ID")
+    return text
+
+
+class Reference(IssuerReference):
+    """A CA of AWS Private CA."""
+
+    type: Literal["acm-pca"]
+    certificate_authority_arn: Annotated[str, AfterValidator(_private_ca_arn)]
 
 
 class AcmPcaIssuer:
@@ -151,3 +169,26 @@ def _signing_algorithm(ca: x509.Certificate) -> SigningAlgorithmType:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return "SHA384WITHECDSA" if key.key_size == 384 else "SHA256WITHECDSA"
     return "SHA256WITHRSA"
+
+
+def _enabling(reference: Reference) -> Enabling:
+    arn = reference.certificate_authority_arn
+    return Enabling(f"issuer.certificate_authority_arn {arn}", (("PrivateCaArn", arn),))
+
+
+KIND = IssuerKind(
+    reference=Reference,
+    issuer=lambda reference, services: AcmPcaIssuer(
+        reference.certificate_authority_arn, services.clients.of("acm-pca")
+    ),
+    needs=(
+        Need(
+            "IssueFromThePrivateCa",
+            ("acm-pca:IssueCertificate", "acm-pca:GetCertificate", "acm-pca:GetCertificateAuthorityCertificate"),
+            "${PrivateCaArn}",
+        ),
+    ),
+    issued_at_bootstrap=True,
+    parameters={"certificate_authority_arn": "PrivateCaArn"},
+    enabling=_enabling,
+)

@@ -1,18 +1,23 @@
 """Issuers: what signs a certificate. One module each, chosen by `issuer.type` in the secret, none knowing another.
 
-This module holds what they have in common: the order that each is given, the protocol, and what only some can do.
+This module holds what they have in common: what each says of itself in its `KIND`, the order that each is given, the
+protocol, and what only some can do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
 
     from cryptography import x509
 
+    from mtls_rotation.aws.services import Services
+    from mtls_rotation.contract.issuer import IssuerReference
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.pki.certificates import CertifiedKey, SigningKey
     from mtls_rotation.timing import Deadline
@@ -59,6 +64,58 @@ class Issuer(Protocol):
             UnfitCertificateError: what they signed is not what was asked for.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What an issuer has AWS do: the actions of one statement in the template's policies.
+
+    Attributes:
+        sid: the statement's.
+        actions: what the rotate function may do by it.
+        resource: what it may do that to, as the template writes it.
+    """
+
+    sid: str
+    actions: tuple[str, ...]
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enabling:
+    """What lets the stack's functions serve a reference.
+
+    Attributes:
+        what: what is let, in words.
+        settings: parameters of the template with the value that does. One of them is enough; the last is advised.
+    """
+
+    what: str
+    settings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerKind[R: IssuerReference]:
+    """What there is to know of an issuer before one is made: each module's `KIND`.
+
+    Attributes:
+        reference: its settings in a secret, and what follows from them: see `IssuerReference`.
+        issuer: makes one for a secret's reference.
+        needs: what its calls of AWS need.
+        issued_at_bootstrap: whether the stack's own client is issued when the stack is made: the truststore's first
+            anchor comes with it, with no CA secret beside it.
+        ca_issuer: the type of issuer that makes the stack's own CA for it.
+        parameters: members of `reference` → the parameter of the template that says them for the stack's own client.
+        enabling: what must be set in the template before a secret may hold that reference; None if nothing.
+    """
+
+    reference: type[R]
+    issuer: Callable[[R, Services], Issuer]
+    needs: tuple[Need, ...] = ()
+    issued_at_bootstrap: bool = False
+    ca_issuer: str = "self-signed"
+    parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    enabling: Callable[[R], Enabling | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)

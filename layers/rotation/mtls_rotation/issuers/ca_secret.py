@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mtls_rotation.contract.labels import issues_until
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidSecretError, UnusableIssuerError, ValidityBeyondIssuerError
 from mtls_rotation.issuers.api import Authority
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki.certificates import CertifiedKey, from_pem, subject
 from mtls_rotation.pki.profile import generate_key, issue_leaf
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import SigningKey
 
@@ -64,7 +65,7 @@ class CaSecret:
 
     def _parse(self, value: str) -> ManagedSecret:
         try:
-            secret = ManagedSecret.parse(value, self._reference)
+            secret = parse_secret(value, self._reference)
         except InvalidSecretError as error:
             raise self.unusable(f"{error.found} ({error.code})") from None
         if secret.kind != "ca" or secret.certificate is None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal, override
 
+from pydantic import Field
+
+from mtls_rotation.contract.issuer import IssuerReference, SecretKind, SecretReference
 from mtls_rotation.errors import UnusableIssuerError
+from mtls_rotation.issuers.api import Enabling, IssuerKind, Need
 from mtls_rotation.issuers.ca_secret import CaSecret, require_within
 from mtls_rotation.pki.certificates import CertifiedKey
 from mtls_rotation.pki.profile import issue_root
@@ -12,15 +16,42 @@ from mtls_rotation.pki.profile import issue_root
 if TYPE_CHECKING:
     from mtls_rotation.aws.kms import SigningKeys
     from mtls_rotation.aws.secret_versions import SecretVersions
-    from mtls_rotation.contract.secret import KmsIssuerReference, ManagedSecret
+    from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.api import Authority, Order
     from mtls_rotation.pki.certificates import SigningKey
+
+
+class Reference(IssuerReference):
+    """The CA whose key lives in KMS and never leaves it.
+
+    Attributes:
+        ca_secret: in a client secret, the CA secret to issue from (a name or an ARN).
+        key_id: in a CA secret, the asymmetric KMS key to make the CA's certificate for; a new key is made for each
+            CA certificate when absent.
+    """
+
+    signs = frozenset({"client", "ca"})
+
+    type: Literal["kms"]
+    ca_secret: SecretReference | None = None
+    key_id: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+
+    @override
+    def misfit(self, kind: SecretKind) -> tuple[str, str] | None:
+        if kind == "client" and (self.ca_secret is None or self.key_id):
+            return (
+                'a client secret whose issuer "kms" names no ca_secret, or names a key_id',
+                "ca_secret, and no key_id",
+            )
+        if kind == "ca" and self.ca_secret:
+            return 'a CA secret whose issuer "kms" names a ca_secret', "a key_id, or neither"
+        return None
 
 
 class KmsIssuer:
     """Signs clients with the CA of a CA secret, and makes such CAs. Each CA has a KMS key of its own."""
 
-    def __init__(self, reference: KmsIssuerReference, versions: SecretVersions, keys: SigningKeys) -> None:
+    def __init__(self, reference: Reference, versions: SecretVersions, keys: SigningKeys) -> None:
         self._key_id = reference.key_id
         self._reference = reference.ca_secret or ""
         self._ca = CaSecret(self._reference, versions)
@@ -70,3 +101,19 @@ class KmsIssuer:
         key_id = getattr(issued.key, "key_id", None)
         if key_id and self._key_id is None and key_id != kept.key_id:
             self._keys.discard(key_id)
+
+
+_KEYS = "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"
+
+KIND = IssuerKind(
+    reference=Reference,
+    issuer=lambda reference, services: KmsIssuer(reference, services.versions, services.signing_keys),
+    needs=(
+        Need("SignWithTheStacksCaKeys", ("kms:GetPublicKey", "kms:Sign", "kms:ScheduleKeyDeletion"), _KEYS),
+        Need("MakeCaKeysThatBearTheStacksTag", ("kms:CreateKey", "kms:TagResource"), "*"),
+        Need("FindCaKeys", ("tag:GetResources",), "*"),
+    ),
+    ca_issuer="kms",
+    parameters={"ca_secret": "CaSecret"},
+    enabling=lambda _: Enabling('issuer "kms"', (("ClientIssuer", "kms"), ("KmsIssuer", "enabled"))),
+)

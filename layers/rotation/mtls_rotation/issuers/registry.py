@@ -1,25 +1,69 @@
-"""Which issuer a secret names. The one place that knows them all; each is imported when it is first asked for."""
+"""Which issuers there are. The one place that lists them; the module of each is imported when it is first asked for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, override
 
-from mtls_rotation.contract.secret import (
-    AcmPcaIssuerReference,
-    ExternalIssuerReference,
-    KmsIssuerReference,
-    ManagedSecret,
-    SecretsManagerIssuerReference,
-    SelfSignedIssuerReference,
-)
+from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import UnusableIssuerError
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.services import Services
-    from mtls_rotation.issuers.api import Issuer
+    from mtls_rotation.contract.issuer import IssuerReference, SecretKind
+    from mtls_rotation.issuers.api import Issuer, IssuerKind
     from mtls_rotation.pki.certificates import SigningKey
 
-_MAKERS_OF_CAS = (SelfSignedIssuerReference(type="self-signed"), KmsIssuerReference(type="kms"))
+# `issuer.type` → the module whose `KIND` it is.
+MODULES = {
+    "secretsmanager": "mtls_rotation.issuers.secretsmanager",
+    "kms": "mtls_rotation.issuers.kms",
+    "acm-pca": "mtls_rotation.issuers.acm_pca",
+    "self-signed": "mtls_rotation.issuers.self_signed",
+    "external": "mtls_rotation.issuers.external.issuer",
+}
+
+
+def kind(name: str) -> IssuerKind[Any]:
+    """The issuer of that `issuer.type`.
+
+    Raises:
+        KeyError: there is none.
+    """
+    found: IssuerKind[Any] = import_module(MODULES[name]).KIND
+    return found
+
+
+def types_that_sign(secret_kind: SecretKind) -> tuple[str, ...]:
+    """The types that may sign for secrets of that kind. Imports them all."""
+    return tuple(it for it in MODULES if secret_kind in kind(it).reference.signs)
+
+
+def types_untrusted_by_default() -> tuple[str, ...]:
+    """The types whose anchors the stack's truststore is not to hold where a secret does not say. Imports them all."""
+    return tuple(it for it in MODULES if not kind(it).reference.trusted_by_default)
+
+
+class _References(Mapping[str, "type[IssuerReference]"]):
+    """`issuer.type` → what reads `issuer`."""
+
+    @override
+    def __getitem__(self, name: str) -> type[IssuerReference]:
+        return kind(name).reference
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    @override
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+def parse_secret(text: str, where: str) -> ManagedSecret:
+    """Read a secret's value, its `issuer` by the one that it names. See `ManagedSecret.parse`."""
+    return ManagedSecret.parse(text, where, _References())
 
 
 class Issuers:
@@ -30,29 +74,10 @@ class Issuers:
 
     def of(self, secret: ManagedSecret) -> Issuer:
         """A fresh issuer for one order."""
-        match secret.issuer:
-            case SecretsManagerIssuerReference(ca_secret=ca_secret):
-                from mtls_rotation.issuers.secretsmanager import SecretsManagerIssuer
+        return self._issuer(secret.issuer)
 
-                return SecretsManagerIssuer(ca_secret, self._services.versions)
-            case KmsIssuerReference() as reference:
-                from mtls_rotation.issuers.kms import KmsIssuer
-
-                return KmsIssuer(reference, self._services.versions, self._services.signing_keys)
-            case AcmPcaIssuerReference(certificate_authority_arn=arn):
-                from mtls_rotation.issuers.acm_pca import AcmPcaIssuer
-
-                return AcmPcaIssuer(arn, self._services.clients.of("acm-pca"))
-            case SelfSignedIssuerReference():
-                from mtls_rotation.issuers.self_signed import SelfSignedIssuer
-
-                return SelfSignedIssuer()
-            case ExternalIssuerReference() as reference:
-                from mtls_rotation.issuers.external.issuer import ExternalIssuer
-
-                return ExternalIssuer(reference, self._services)
-            case other:
-                assert_never(other)
+    def _issuer(self, reference: IssuerReference) -> Issuer:
+        return kind(reference.type).issuer(reference, self._services)
 
     def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
         """The key of the CA in a CA secret, from the issuer that keeps it.
@@ -69,8 +94,11 @@ class Issuers:
         from mtls_rotation.issuers.api import Signer
 
         named = self.of(ca)
-        others = (self.of(ca.model_copy(update={"issuer": it})) for it in _MAKERS_OF_CAS if it.type != ca.issuer.type)
-        for issuer in (named, *others):
+        if isinstance(named, Signer) and named.keeps_key_of(ca):
+            return named.signing_key(ca, where)
+        for other in types_that_sign("ca"):
+            # A CA secret may say no more of its issuer than the type.
+            issuer = self._issuer(kind(other).reference(type=other))
             if isinstance(issuer, Signer) and issuer.keeps_key_of(ca):
                 return issuer.signing_key(ca, where)
         raise UnusableIssuerError(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from mtls_rotation.contract.issuer import IssuerReference, SecretReference
+from mtls_rotation.issuers.api import IssuerKind
 from mtls_rotation.issuers.ca_secret import CaSecret, require_within
 from mtls_rotation.pki.certificates import CertifiedKey, key_from_pem
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretVersions
     from mtls_rotation.issuers.api import Authority, Order
+
+
+class Reference(IssuerReference):
+    """The CA whose key lives in the secret `ca_secret` (a name or an ARN)."""
+
+    type: Literal["secretsmanager"]
+    ca_secret: SecretReference
 
 
 class SecretsManagerIssuer:
@@ -39,3 +48,10 @@ class SecretsManagerIssuer:
             raise self._ca.unusable("a private key that cannot be read") from None
         require_within(order, authority.certificate, f"rotate the CA {self._reference} first.")
         return self._ca.sign(order, authority, key)
+
+
+KIND = IssuerKind(
+    reference=Reference,
+    issuer=lambda reference, services: SecretsManagerIssuer(reference.ca_secret, services.versions),
+    parameters={"ca_secret": "CaSecret"},
+)

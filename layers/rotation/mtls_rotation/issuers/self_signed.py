@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from mtls_rotation.contract.issuer import IssuerReference
 from mtls_rotation.errors import UnusableIssuerError
+from mtls_rotation.issuers.api import IssuerKind
 from mtls_rotation.pki.certificates import CertifiedKey, key_from_pem
 from mtls_rotation.pki.profile import generate_key, issue_root, issue_self_signed_leaf
 
@@ -12,6 +14,14 @@ if TYPE_CHECKING:
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import SigningKey
+
+
+class Reference(IssuerReference):
+    """The certificate signs itself: a root CA, or a client certificate that is its own anchor."""
+
+    signs = frozenset({"client", "ca"})
+
+    type: Literal["self-signed"]
 
 
 class SelfSignedIssuer:
@@ -39,3 +49,6 @@ class SelfSignedIssuer:
                 remedy="Rotate the CA secret.",
             )
         return key_from_pem(ca.private_key.get_secret_value())
+
+
+KIND = IssuerKind(reference=Reference, issuer=lambda _, __: SelfSignedIssuer(), issued_at_bootstrap=True)

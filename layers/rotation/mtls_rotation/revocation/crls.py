@@ -10,8 +10,8 @@ from cryptography import x509
 
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import REVOCATION_LIST_PUBLISHED
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import SupersededError, UnusableIssuerError
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki.certificates import fingerprint, subject
 from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.tasks import Outcome, Task, attempt
@@ -155,4 +155,4 @@ class Crls:
                 expected="the key of a CA that is in date",
                 remedy="Restore the secret, or rotate what chains to this CA: it is forgotten then.",
             )
-        return self._issuers.signing_key(ManagedSecret.parse(version.value, where), where)
+        return self._issuers.signing_key(parse_secret(version.value, where), where)

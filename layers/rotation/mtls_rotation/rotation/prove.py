@@ -14,6 +14,7 @@ from mtls_rotation.errors import (
     UnusableIssuerError,
 )
 from mtls_rotation.issuers.api import Signer
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
@@ -52,7 +53,7 @@ class ProveStep:
         if stored.version_id == request.version_id:
             if AWSCURRENT in stored.stages:
                 return
-        elif not ManagedSecret.parse(stored.value, f"secret {stored.name}").issued:
+        elif not parse_secret(stored.value, f"secret {stored.name}").issued:
             return  # a configuration is tried before there is a certificate
         secret = certified(stored)
         chain, anchor = certificates_of(secret)

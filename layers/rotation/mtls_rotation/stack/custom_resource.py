@@ -14,6 +14,7 @@ from mtls_rotation.errors import InvalidSettingsError, shown
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.live_document import plain
 from mtls_rotation.gateway.proxy.routes import RouteTable
+from mtls_rotation.issuers import registry
 from mtls_rotation.stack.bootstrap import SecretDefinition
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _ca(properties: dict[str, Any], endpoint: dict[str, Any] | None) -> SecretDe
     ca: dict[str, Any] = {
         "kind": "ca",
         "request": _request(properties, "Ca"),
-        "issuer": {"type": "kms" if _text(properties, "ClientIssuer") == "kms" else "self-signed"},
+        "issuer": {"type": registry.kind(_text(properties, "ClientIssuer")).ca_issuer},
         **({"notice_days": notice} if notice else {}),
         # A CA is proved at the gateway that the stack owns; an outside server learns of it from its owner.
         **({"endpoint": endpoint} if properties.get("DomainName") else {}),
@@ -140,15 +141,11 @@ def _ca(properties: dict[str, Any], endpoint: dict[str, Any] | None) -> SecretDe
 
 def _issuer(properties: dict[str, Any]) -> dict[str, Any]:
     issuer = _text(properties, "ClientIssuer")
-    match issuer:
-        case "secretsmanager" | "kms":
-            return {"type": issuer, "ca_secret": _text(properties, "CaSecret")}
-        case "acm-pca":
-            return {"type": issuer, "certificate_authority_arn": _text(properties, "PrivateCaArn")}
-        case "self-signed" | "external":
-            return {"type": issuer}
-        case _:
-            raise _invalid("ClientIssuer", issuer, "secretsmanager, kms, acm-pca, self-signed or external")
+    if issuer not in registry.MODULES:
+        *others, last = registry.MODULES
+        raise _invalid("ClientIssuer", issuer, f"{', '.join(others)} or {last}")
+    parameters = registry.kind(issuer).parameters
+    return {"type": issuer} | {member: _text(properties, name) for member, name in parameters.items()}
 
 
 # More than any number of days or hours has.

@@ -7,32 +7,47 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cryptography import x509
 from pydantic import SecretStr
 
+from mtls_rotation.contract.issuer import CaCertificates, IssuerReference
 from mtls_rotation.contract.labels import SIGNING_REQUEST
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import WaitingForCertificateError
+from mtls_rotation.issuers.api import Enabling, IssuerKind
 from mtls_rotation.issuers.external.intake import SigningRequest, SigningRequests
+from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki.certificates import CertifiedKey, from_pem, key_from_pem, key_to_pem
 from mtls_rotation.pki.profile import generate_key, signing_request
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretVersion
     from mtls_rotation.aws.services import Services
-    from mtls_rotation.contract.secret import ExternalIssuerReference
     from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import SigningKey
 
 _CSR = "certificate_signing_request"
 
 
+class Reference(IssuerReference):
+    """Somebody else signs our certificate signing request. Their CA's other clients are none of ours.
+
+    Attributes:
+        ca_certificates: PEM of the CAs that sign, for when the signed certificate comes without them.
+    """
+
+    trusted_by_default = False
+
+    type: Literal["external"]
+    ca_certificates: CaCertificates | None = None
+
+
 class ExternalIssuer:
     """Waits for a certificate that somebody else signs."""
 
-    def __init__(self, reference: ExternalIssuerReference, services: Services) -> None:
+    def __init__(self, reference: Reference, services: Services) -> None:
         self._ca_certificates = reference.ca_certificates or ""
         self._versions = services.versions
         self._requests = SigningRequests(services.bucket, services.bus)
@@ -57,7 +72,7 @@ class ExternalIssuer:
         waiting = self._versions.at(arn, SIGNING_REQUEST)
         if waiting is None:
             return
-        kept = ManagedSecret.parse(waiting.value, f"secret {name}")
+        kept = parse_secret(waiting.value, f"secret {name}")
         key, request = self._read(kept, arn, name)
         if _certifies(secret, key):
             self._requests.withdraw(request)
@@ -70,7 +85,7 @@ class ExternalIssuer:
         """
         waiting = self._versions.at(order.arn, SIGNING_REQUEST)
         if waiting is not None:
-            kept = ManagedSecret.parse(waiting.value, order.where)
+            kept = parse_secret(waiting.value, order.where)
             key, request = self._read(kept, order.arn, order.name)
             unchanged = (kept.request, kept.issuer) == (order.definition.request, order.definition.issuer)
             if unchanged and not _certifies(order.definition, key):
@@ -101,7 +116,7 @@ class ExternalIssuer:
         if self._versions.put_labelled(order.arn, version_id, kept.render(), SIGNING_REQUEST):
             return kept
         stored = self._versions.await_version(order.arn, version_id, order.deadline)
-        return ManagedSecret.parse(stored.value, order.where)
+        return parse_secret(stored.value, order.where)
 
     def _read(self, kept: ManagedSecret, arn: str, name: str) -> tuple[SigningKey, SigningRequest]:
         csr = x509.load_pem_x509_csr(str((kept.model_extra or {})[_CSR]).encode())
@@ -113,3 +128,10 @@ def _certifies(secret: ManagedSecret, key: SigningKey) -> bool:
     """Whether the secret's certificate is for this key."""
     certificates = from_pem(secret.certificate or "")
     return bool(certificates) and certificates[0].public_key() == key.public_key()
+
+
+KIND = IssuerKind(
+    reference=Reference,
+    issuer=ExternalIssuer,
+    enabling=lambda _: Enabling('issuer "external"', (("ClientIssuer", "external"), ("ExternalIssuer", "enabled"))),
+)
