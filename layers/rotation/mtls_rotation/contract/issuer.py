@@ -1,10 +1,10 @@
 """What a secret says of its issuer, as far as the reader of a secret must know it. Each issuer has one of its own."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny, ValidationInfo
-from pydantic_core import PydanticKnownError
+from pydantic import AfterValidator, Field, ValidationError
 
 from mtls_rotation.pki.request import Strict
 
@@ -44,24 +44,40 @@ class IssuerReference(Strict):
 type IssuerReferences = Mapping[str, type[IssuerReference]]
 
 
-def _reference(value: Any, info: ValidationInfo) -> IssuerReference:
-    """The reference, read by the issuer that its `type` names. The validation's context holds them all."""
-    if isinstance(value, IssuerReference):
-        return value
-    references: IssuerReferences = info.context or {}
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a value, in the words of pydantic's `ErrorDetails`."""
+
+    type: str
+    location: tuple[int | str, ...]
+    value: object
+    message: str
+    context: Mapping[str, Any]
+
+    @classmethod
+    def first_of(cls, error: ValidationError, *above: str) -> Self:
+        """The first one of a validation, whose model is a member of others."""
+        it = error.errors(include_url=False, include_context=True)[0]
+        return cls(it["type"], (*above, *it["loc"]), it["input"], it["msg"], it.get("ctx", {}))
+
+
+def parse_issuer(value: object, issuers: IssuerReferences) -> IssuerReference | Problem:
+    """A secret's `issuer`, read by the one that its `type` names; else what is wrong with it.
+
+    Raises nothing: an exception would hold what was written there, which may be a private key in the wrong place.
+    """
     if not isinstance(value, dict):
-        raise PydanticKnownError("model_attributes_type")
+        return Problem("model_type", ("issuer",), value, _NO_OBJECT, {})
     if "type" not in value:
-        raise PydanticKnownError("union_tag_not_found", {"discriminator": "'type'"})
+        return Problem("union_tag_not_found", ("issuer",), value, "", {})
     tag = value["type"]
-    reference = references.get(tag) if isinstance(tag, str) else None
-    if reference is None:
-        expected = ", ".join(map(repr, references))
-        raise PydanticKnownError(
-            "union_tag_invalid", {"discriminator": "'type'", "tag": str(tag), "expected_tags": expected}
-        )
-    return reference.model_validate(value)
+    if not isinstance(tag, str) or tag not in issuers:
+        expected = ", ".join(map(repr, issuers))
+        return Problem("union_tag_invalid", ("issuer",), value, "", {"tag": str(tag), "expected_tags": expected})
+    try:
+        return issuers[tag].model_validate(value)
+    except ValidationError as error:
+        return Problem.first_of(error, "issuer")
 
 
-# As it stands in a secret: read and written with the members of the issuer that it names.
-AnyIssuerReference = Annotated[SerializeAsAny[IssuerReference], PlainValidator(_reference)]
+_NO_OBJECT = "Input should be a valid dictionary or object to extract fields from"

@@ -11,9 +11,16 @@ from datetime import timedelta
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, ValidationError
 
-from mtls_rotation.contract.issuer import AnyIssuerReference, CaCertificates, IssuerReferences, SecretKind
+from mtls_rotation.contract.issuer import (
+    CaCertificates,
+    IssuerReference,
+    IssuerReferences,
+    Problem,
+    SecretKind,
+    parse_issuer,
+)
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.names import dns_name
 from mtls_rotation.pki.request import CertificateRequest, Strict
@@ -70,7 +77,7 @@ class ManagedSecret(BaseModel):
 
     kind: SecretKind = "client"
     request: CertificateRequest
-    issuer: AnyIssuerReference
+    issuer: SerializeAsAny[IssuerReference]
     endpoint: Endpoint | None = None
     trusted_by_gateway: Annotated[bool, Field(strict=True)] | None = None
     notice_days: Annotated[int, Field(ge=0, le=365, strict=True)] | None = None
@@ -116,19 +123,30 @@ class ManagedSecret(BaseModel):
                 expected="one that is no deeper: it is written again with every rotation",
                 remedy="Put a flatter value, or keep what is deep in a secret of its own.",
             )
-        explained: InvalidSecretError | None = None
-        try:
-            secret = cls.model_validate(document, context=issuers)
-        except ValidationError as error:
-            explained = _explain(error, where)
-        if explained:
-            raise explained
-        if problem := next((problem for rule in _COHERENCE if (problem := rule(secret, issuers))), None):
-            found, expected = problem
+        secret = cls._validated(document, issuers)
+        if isinstance(secret, Problem):
+            raise _explain(secret, where)
+        if incoherence := next((it for rule in _COHERENCE if (it := rule(secret, issuers))), None):
+            found, expected = incoherence
             raise InvalidSecretError(
                 where=where, found=found, expected=expected, remedy="Correct the secret's value; nothing was changed."
             )
         return secret
+
+    @classmethod
+    def _validated(cls, document: Any, issuers: IssuerReferences) -> Self | Problem:
+        """The secret, or the first problem of a document in the order of the members."""
+        issuer: IssuerReference | Problem | None = None
+        if isinstance(document, dict) and "issuer" in document:
+            issuer = parse_issuer(document["issuer"], issuers)
+            document = document | {"issuer": _UNUSABLE if isinstance(issuer, Problem) else issuer}
+        try:
+            secret = cls.model_validate(document)
+        except ValidationError as error:
+            problem = Problem.first_of(error)
+            comes_first = problem.location[:1] in {("kind",), ("request",)}
+            return issuer if isinstance(issuer, Problem) and not comes_first else problem
+        return issuer if isinstance(issuer, Problem) else secret
 
     @property
     def issued(self) -> bool:
@@ -153,6 +171,8 @@ class ManagedSecret(BaseModel):
         return json.dumps(document, indent=1)
 
 
+# Stands for an issuer that cannot be used, while what else is wrong is found out.
+_UNUSABLE = IssuerReference(type="")
 # Whatever writes JSON has an end to its levels, and none of them is less than this.
 _DEEPEST = 100
 
@@ -211,15 +231,14 @@ _COHERENCE = (
 )
 
 
-def _explain(error: ValidationError, where: str) -> InvalidSecretError:
-    """One problem of a validation error in the operator's words. Only what the operator wrote is ever quoted."""
-    problem = error.errors(include_url=False, include_context=True)[0]
-    location = [_name(part) for part in problem["loc"]]
-    kind = problem["type"]
+def _explain(problem: Problem, where: str) -> InvalidSecretError:
+    """A problem in the operator's words. Only what the operator wrote is ever quoted."""
+    location = [_name(part) for part in problem.location]
+    kind = problem.type
     quotable = bool(location) and location[0] in _OPERATORS_OWN
-    value = problem["input"]
+    value = problem.value
     if kind == "union_tag_invalid":
-        location, value = ["issuer", "type"], problem.get("ctx", {}).get("tag")
+        location, value = ["issuer", "type"], problem.context["tag"]
     path = ".".join(location) or "the JSON"
     if kind == "missing":
         found, expected = f"no {path}", f"{path} to be there"
@@ -236,9 +255,9 @@ def _explain(error: ValidationError, where: str) -> InvalidSecretError:
     )
 
 
-def _expectation(problem: Any) -> str:
-    context = problem.get("ctx", {})
-    match problem["type"]:
+def _expectation(problem: Problem) -> str:
+    context = problem.context
+    match problem.type:
         case "value_error":
             return str(context["error"])
         case "enum" | "literal_error":
@@ -248,7 +267,7 @@ def _expectation(problem: Any) -> str:
         case "union_tag_not_found":
             return "issuer.type to be there"
         case _:
-            return re.sub(r"^\w+ should ", "it to ", str(problem["msg"]))
+            return re.sub(r"^\w+ should ", "it to ", problem.message)
 
 
 def _name(part: int | str) -> str:

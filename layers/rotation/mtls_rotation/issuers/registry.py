@@ -53,6 +53,12 @@ class _References(Mapping[str, "type[IssuerReference]"]):
         return kind(name).reference
 
     @override
+    def __contains__(self, name: object) -> bool:
+        return (
+            name in MODULES
+        )  # what is asked for may be a private key in the wrong place, which no KeyError is to hold
+
+    @override
     def __iter__(self) -> Iterator[str]:
         return iter(MODULES)
 
