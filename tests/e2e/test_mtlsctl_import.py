@@ -11,7 +11,7 @@ import pytest
 
 from demo.certificates import Authority, Held
 from demo.waiting import await_condition
-from mtls_rotation.issuers.external.intake import SigningRequest
+from mtls_rotation.issuers.external.request import SigningRequest
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.provers.https import client_context

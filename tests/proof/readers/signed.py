@@ -20,8 +20,10 @@ from mtls_rotation.aws.bucket import Listed, Stored
 from mtls_rotation.aws.secret_versions import RotationStart
 from mtls_rotation.contract import layout
 from mtls_rotation.errors import MtlsRotationError
-from mtls_rotation.issuers.external import intake as signed_certificates
-from mtls_rotation.issuers.external.intake import Intake, SigningRequest
+from mtls_rotation.issuers.external import answer, intake
+from mtls_rotation.issuers.external import request as signing_request
+from mtls_rotation.issuers.external.intake import BucketIndex, Intake, matching_request, no_matching_request
+from mtls_rotation.issuers.external.request import SigningRequest
 from mtls_rotation.pki import bundles, conformity, profile, verification
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
@@ -32,7 +34,7 @@ from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, within
 from tests.proof.readers.pem import odd_certificates
 
-_MODULES = (signed_certificates, conformity, verification, bundles)
+_MODULES = (signing_request, answer, intake, conformity, verification, bundles)
 _UPLOADED = "signed/answer\x1b.pem"
 # EventBridge takes 256 KiB: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 _LARGEST_EVENT = 256 * 1024
@@ -56,7 +58,7 @@ def readers() -> Iterator[Reader]:
         "notes of signing requests",
         lambda data: _take_in(answers[0], note=data),
         [request().render().encode()],
-        (signed_certificates,),
+        (signing_request, intake),
         refusals,
         {
             **JSON,
@@ -68,7 +70,13 @@ def readers() -> Iterator[Reader]:
         largest=1 << 20,
     )
     yield Reader(
-        "signed certificates, in mtlsctl", _import, answers, (signed_certificates,), (MtlsRotationError,), PEM, 1 << 20
+        "signed certificates, in mtlsctl",
+        _import,
+        answers,
+        (signing_request, answer, intake),
+        (MtlsRotationError,),
+        PEM,
+        1 << 20,
     )
 
 
@@ -207,7 +215,7 @@ def _import(data: bytes) -> None:
     bucket = cast("Any", Bucket({request().note: request().render().encode()}))
     with patch.object(documents, "read", lambda *_: data):
         found = import_signed._signed_certificates("answer.pem")
-    waiting = signed_certificates.awaited(bucket, found)
+    waiting = matching_request(found, BucketIndex(bucket))
     if waiting is None:
-        raise signed_certificates.nobody_waits(bucket, found, "answer.pem")
+        raise no_matching_request(found, BucketIndex(bucket), "answer.pem")
     waiting.fit(found, builders.NOW)

@@ -34,7 +34,8 @@ from mtls_rotation.errors import (
 from mtls_rotation.gateway.authorizer.caller import Caller
 from mtls_rotation.gateway.proxy import headers, paths
 from mtls_rotation.gateway.proxy.routes import HeaderPolicy
-from mtls_rotation.issuers.external.intake import SigningRequest, certificates_in
+from mtls_rotation.issuers.external.answer import certificates_in
+from mtls_rotation.issuers.external.request import SigningRequest
 from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mtls_rotation.issuers.external.intake import Signed
+    from mtls_rotation.issuers.external.request import Signed
     from mtls_rotation.pki.certificates import CertifiedKey
 
 

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from mtls_rotation.contract import layout
 from mtls_rotation.errors import UnfitCertificateError
-from mtls_rotation.issuers.external.intake import awaited, certificates_in, nobody_waits
+from mtls_rotation.issuers.external.answer import certificates_in
+from mtls_rotation.issuers.external.intake import BucketIndex, matching_request, no_matching_request
 from mtls_rotation.pki.certificates import fingerprint, to_pem
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.importing.imported import Imported, described
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mtls_rotation.issuers.external.intake import SigningRequest
+    from mtls_rotation.issuers.external.request import SigningRequest
     from mtlsctl.stack.deployment import Deployment
 
 
@@ -126,9 +127,10 @@ def _signed_certificates(file: str) -> list[Any]:
 
 def _request(deployment: Deployment, found: list[Any], file: str, secret: str | None) -> SigningRequest:
     """The request that was answered; the secret's, if one is named."""
-    request = awaited(deployment.assembly.bucket, found)
+    index = BucketIndex(deployment.assembly.bucket)
+    request = matching_request(found, index)
     if request is None:
-        raise nobody_waits(deployment.assembly.bucket, found, file)
+        raise no_matching_request(found, index, file)
     if secret is not None and deployment.secret(secret).arn != request.arn:
         raise UnfitCertificateError(
             where=file,

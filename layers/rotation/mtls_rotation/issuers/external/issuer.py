@@ -17,7 +17,8 @@ from mtls_rotation.contract.labels import SIGNING_REQUEST
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import WaitingForCertificateError
 from mtls_rotation.issuers.api import Enabling, IssuerKind
-from mtls_rotation.issuers.external.intake import SigningRequest, SigningRequests
+from mtls_rotation.issuers.external.publication import SigningRequests
+from mtls_rotation.issuers.external.request import SigningRequest
 from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki.certificates import CertifiedKey, from_pem, key_from_pem, key_to_pem
 from mtls_rotation.pki.profile import generate_key, signing_request
