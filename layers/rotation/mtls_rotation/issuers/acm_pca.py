@@ -18,15 +18,13 @@ from mtls_rotation.contract.issuer import IssuerReference
 from mtls_rotation.errors import (
     InvalidSecretError,
     OutOfTimeError,
-    RejectedCertificateError,
     UnusableIssuerError,
 )
 from mtls_rotation.issuers.api import Enabling, IssuerKind, Need
 from mtls_rotation.issuers.ca_secret import require_within
-from mtls_rotation.pki.certificates import CertifiedKey, from_pem, public_key_fingerprint
-from mtls_rotation.pki.conformity import breaches
-from mtls_rotation.pki.profile import BACKDATE, generate_key, signing_request
-from mtls_rotation.pki.verification import order_chain, refusals
+from mtls_rotation.issuers.remote import Answer, certified
+from mtls_rotation.pki.certificates import from_pem, public_key_fingerprint
+from mtls_rotation.pki.profile import BACKDATE
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_acm_pca.literals import SigningAlgorithmType
 
     from mtls_rotation.issuers.api import Order
+    from mtls_rotation.pki.certificates import CertifiedKey
 
 _PRIVATE_CA_ARN = re.compile(r"arn:aws[a-z-]*:acm-pca:[a-z0-9-]+:[0-9]{12}:certificate-authority/[A-Za-z0-9-]+")
 # Passes subject and alternative names through from the CSR, and sets everything else itself:
@@ -83,28 +82,18 @@ class AcmPcaIssuer:
             )
         ca = self._ca_certificate()
         require_within(order, ca, "renew the CA in AWS Private CA first.")
-        key = generate_key(request.key_algorithm)
-        csr = signing_request(request, key).public_bytes(serialization.Encoding.PEM)
-        arn = self._request(order, csr, ca, public_key_fingerprint(key.public_key()))
+        return certified(order, lambda csr: self._sign(order, csr, ca), issuer=self._arn, unusable=self._unusable)
+
+    def _sign(self, order: Order, csr: x509.CertificateSigningRequest, ca: x509.Certificate) -> Answer:
+        arn = self._request(order, csr, ca)
         certificate, others = self._await(order, arn)
-        chain, anchor = order_chain(certificate, (*others, ca))
-        if anchor is None:
-            raise self._unusable(f"the certificate {arn}, which no CA certificate of its chain has signed")
-        reasons = breaches(request, certificate, key.public_key())
-        if reasons := reasons or refusals(certificate, key, chain, [anchor], order.now):
-            raise RejectedCertificateError(
-                where=f"{order.where}, issued by {self._arn}",
-                found="; ".join(reasons),
-                expected="a certificate that meets the request",
-                remedy="Look at the CA's policy and at the request; nothing was changed.",
-            )
-        return CertifiedKey(key=key, certificate=certificate, chain=chain, anchor=anchor)
+        return Answer(certificate, (*others, ca), arn)
 
     def _ca_certificate(self) -> x509.Certificate:
         answer = self._call("get_certificate_authority_certificate", CertificateAuthorityArn=self._arn)
         return from_pem(answer["Certificate"])[0]
 
-    def _request(self, order: Order, csr: bytes, ca: x509.Certificate, public_key: str) -> str:
+    def _request(self, order: Order, csr: x509.CertificateSigningRequest, ca: x509.Certificate) -> str:
         """Ask for the certificate; its ARN.
 
         The token holds the rotation's, so that a request which the SDK repeats gives one certificate, and the key's
@@ -116,12 +105,14 @@ class AcmPcaIssuer:
         answer = self._call(
             "issue_certificate",
             CertificateAuthorityArn=self._arn,
-            Csr=csr,
+            Csr=csr.public_bytes(serialization.Encoding.PEM),
             SigningAlgorithm=_signing_algorithm(ca),
             TemplateArn=f"arn:{partition}:acm-pca:::{_TEMPLATE}",
             Validity={"Type": "ABSOLUTE", "Value": int((moment + request.validity).timestamp())},
             ValidityNotBefore={"Type": "ABSOLUTE", "Value": int((moment - BACKDATE).timestamp())},
-            IdempotencyToken=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{order.version_id}/{public_key}")),
+            IdempotencyToken=str(
+                uuid.uuid5(uuid.NAMESPACE_OID, f"{order.version_id}/{public_key_fingerprint(csr.public_key())}")
+            ),
         )
         return str(answer["CertificateArn"])
 

@@ -86,17 +86,30 @@ class CaSecret:
             raise self.unusable(f"a CA that is valid until {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
 
     def sign(self, order: Order, authority: Authority, ca_key: SigningKey) -> CertifiedKey:
-        """A fresh key for the order, certified by the CA.
+        """A fresh key for the order, certified by the CA. Where that has CAs above it, it is part of the chain.
 
         Raises:
-            UnusableIssuerError: the key is not the CA's.
+            UnusableIssuerError: the key is not the CA's, or what the CA secret says of CAs above it cannot be read.
         """
         if ca_key.public_key() != authority.certificate.public_key():
             raise self.unusable(f"a private key that is not the one of {subject(authority.certificate)}")
+        chain, anchor = self._above(authority)
         request = order.definition.request
         key = generate_key(request.key_algorithm)
         certificate = issue_leaf(request, key.public_key(), authority.certificate, ca_key, order.now)
-        return CertifiedKey(key=key, certificate=certificate, chain=(), anchor=authority.certificate)
+        return CertifiedKey(key=key, certificate=certificate, chain=chain, anchor=anchor)
+
+    def _above(self, authority: Authority) -> tuple[tuple[x509.Certificate, ...], x509.Certificate]:
+        """The CAs that a certificate by this one chains to: intermediates and anchor. Of a root, itself."""
+        try:
+            anchors, intermediates = (
+                from_pem(it or "") for it in (authority.secret.anchor, authority.secret.certificate_chain)
+            )
+        except ValueError:
+            raise self.unusable("an anchor or a certificate_chain that cannot be read") from None
+        if not anchors or anchors[0] == authority.certificate:
+            return (), authority.certificate
+        return (authority.certificate, *intermediates), anchors[0]
 
     def unusable(self, found: str) -> UnusableIssuerError:
         """The error that says so."""

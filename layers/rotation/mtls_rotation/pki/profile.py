@@ -43,11 +43,7 @@ _CLIENT = (
     .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     .add_extension(_key_usage(digital_signature=True), critical=True)
 )
-_ROOT = (
-    x509.CertificateBuilder()
-    .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-)
+_CA = x509.CertificateBuilder().add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
 
 
 def generate_key(algorithm: KeyAlgorithm) -> SigningKey:
@@ -84,9 +80,12 @@ def issue_self_signed_leaf(request: CertificateRequest, key: SigningKey, now: da
     return _for_client(_builder(_CLIENT, request, key.public_key(), now), request).sign(key, signature_digest(key))
 
 
-def issue_root(request: CertificateRequest, key: SigningKey, now: datetime) -> x509.Certificate:
-    """A self-signed CA certificate that may sign leaves and nothing else (path length 0)."""
-    return _builder(_ROOT, request, key.public_key(), now).sign(key, signature_digest(key))
+def issue_root(
+    request: CertificateRequest, key: SigningKey, now: datetime, *, path_length: int = 0
+) -> x509.Certificate:
+    """A self-signed CA certificate. With path length 0 it may sign leaves and nothing else; with more, CAs below it."""
+    authority = _CA.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+    return _builder(authority, request, key.public_key(), now).sign(key, signature_digest(key))
 
 
 def signing_request(request: CertificateRequest, key: SigningKey) -> x509.CertificateSigningRequest:

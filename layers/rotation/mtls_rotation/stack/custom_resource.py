@@ -192,14 +192,14 @@ def _endpoint(properties: dict[str, Any]) -> dict[str, Any] | None:
 def _text(properties: dict[str, Any], name: str) -> str:
     value = properties.get(name)
     if not isinstance(value, str) or not value:
-        raise _invalid(name, value, "a text")
+        raise _invalid(name, value, "a string")
     return value
 
 
 def _texts(properties: dict[str, Any], name: str) -> list[str]:
     values = properties.get(name, [])
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise _invalid(name, values, "a list of texts")
+        raise _invalid(name, values, "a list of strings")
     return values
 
 
@@ -216,7 +216,7 @@ def _base64(properties: dict[str, Any], name: str) -> str:
         return base64.b64decode(text, validate=True).decode("ascii")
     except ValueError:
         raise _invalid(
-            name, f"a text of {len(text)} characters", "a PEM file in base64 (`base64 -w0 ca.pem`)"
+            name, f"a string of {len(text)} characters", "a PEM file in base64 (`base64 -w0 ca.pem`)"
         ) from None
 
 
