@@ -174,11 +174,11 @@ KIND = IssuerKind(
     ),
     needs=(
         Need(
-            "IssueFromThePrivateCa",
             ("acm-pca:IssueCertificate", "acm-pca:GetCertificate", "acm-pca:GetCertificateAuthorityCertificate"),
             "${PrivateCaArn}",
         ),
     ),
+    condition="UsesPrivateCa",
     issued_at_bootstrap=True,
     parameters={"certificate_authority_arn": "PrivateCaArn"},
     enabling=_enabling,

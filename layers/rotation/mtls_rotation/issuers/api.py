@@ -68,15 +68,13 @@ class Issuer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What an issuer has AWS do: the actions of one statement in the template's policies.
+    """What an issuer has AWS do when it serves the rotate function.
 
     Attributes:
-        sid: the statement's.
-        actions: what the rotate function may do by it.
-        resource: what it may do that to, as the template writes it.
+        actions: as IAM calls them.
+        resource: what they are done to, as the template writes it.
     """
 
-    sid: str
     actions: tuple[str, ...]
     resource: str
 
@@ -101,7 +99,8 @@ class IssuerKind[R: IssuerReference]:
     Attributes:
         reference: its settings in a secret, and what follows from them: see `IssuerReference`.
         issuer: makes one for a secret's reference.
-        needs: what its calls of AWS need.
+        needs: what its calls of AWS need, beside what every rotation does.
+        condition: the template's condition under which its policy gives that; empty if it needs nothing.
         issued_at_bootstrap: whether the stack's own client is issued when the stack is made: the truststore's first
             anchor comes with it, with no CA secret beside it.
         ca_issuer: the type of issuer that makes the stack's own CA for it.
@@ -112,6 +111,7 @@ class IssuerKind[R: IssuerReference]:
     reference: type[R]
     issuer: Callable[[R, Services], Issuer]
     needs: tuple[Need, ...] = ()
+    condition: str = ""
     issued_at_bootstrap: bool = False
     ca_issuer: str = "self-signed"
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

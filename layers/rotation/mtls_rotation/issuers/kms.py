@@ -109,10 +109,10 @@ KIND = IssuerKind(
     reference=Reference,
     issuer=lambda reference, services: KmsIssuer(reference, services.versions, services.signing_keys),
     needs=(
-        Need("SignWithTheStacksCaKeys", ("kms:GetPublicKey", "kms:Sign", "kms:ScheduleKeyDeletion"), _KEYS),
-        Need("MakeCaKeysThatBearTheStacksTag", ("kms:CreateKey", "kms:TagResource"), "*"),
-        Need("FindCaKeys", ("tag:GetResources",), "*"),
+        Need(("kms:GetPublicKey", "kms:Sign", "kms:ScheduleKeyDeletion"), _KEYS),
+        Need(("kms:CreateKey", "kms:TagResource", "tag:GetResources"), "*"),
     ),
+    condition="UsesKms",
     ca_issuer="kms",
     parameters={"ca_secret": "CaSecret"},
     enabling=lambda _: Enabling('issuer "kms"', (("ClientIssuer", "kms"), ("KmsIssuer", "enabled"))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from mtls_rotation.contract.issuer import IssuerReference, SecretReference
-from mtls_rotation.issuers.api import IssuerKind
+from mtls_rotation.issuers.api import IssuerKind, Need
 from mtls_rotation.issuers.ca_secret import CaSecret, require_within
 from mtls_rotation.pki.certificates import CertifiedKey, key_from_pem
 
@@ -53,5 +53,14 @@ class SecretsManagerIssuer:
 KIND = IssuerKind(
     reference=Reference,
     issuer=lambda reference, services: SecretsManagerIssuer(reference.ca_secret, services.versions),
+    # To rotate a CA before its time.
+    needs=(
+        Need(
+            ("secretsmanager:RotateSecret",),
+            "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:*",
+        ),
+        Need(("lambda:InvokeFunction",), "${RotateFunction.Arn}"),
+    ),
+    condition="MayHaveCa",
     parameters={"ca_secret": "CaSecret"},
 )

@@ -16,7 +16,7 @@ from mtls_rotation.contract.issuer import CaCertificates, IssuerReference
 from mtls_rotation.contract.labels import SIGNING_REQUEST
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import WaitingForCertificateError
-from mtls_rotation.issuers.api import Enabling, IssuerKind
+from mtls_rotation.issuers.api import Enabling, IssuerKind, Need
 from mtls_rotation.issuers.external.publication import SigningRequests
 from mtls_rotation.issuers.external.request import SigningRequest
 from mtls_rotation.issuers.registry import parse_secret
@@ -134,5 +134,11 @@ def _certifies(secret: ManagedSecret, key: SigningKey) -> bool:
 KIND = IssuerKind(
     reference=Reference,
     issuer=ExternalIssuer,
+    needs=(
+        Need(("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), "${Bucket.Arn}/requested/*"),
+        Need(("s3:GetObject", "s3:DeleteObject"), "${Bucket.Arn}/accepted/*"),
+        Need(("s3:ListBucket",), "${Bucket.Arn}"),
+    ),
+    condition="UsesExternal",
     enabling=lambda _: Enabling('issuer "external"', (("ClientIssuer", "external"), ("ExternalIssuer", "enabled"))),
 )
