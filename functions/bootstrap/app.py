@@ -9,7 +9,8 @@ from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomRes
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.gateway.live_document import from_parameter
-from mtls_rotation.stack.custom_resource import Answer, definitions, documents, removes_data, secrets, send
+from mtls_rotation.stack.custom_resource import Answer, send
+from mtls_rotation.stack.properties import definitions, documents, removes_data, secrets
 from mtls_rotation.telemetry import share_format
 from mtls_rotation.timing import Deadline
 

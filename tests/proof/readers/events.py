@@ -25,7 +25,7 @@ from mtls_rotation.issuers.external.intake import Outcome
 from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import request as rotation_request
-from mtls_rotation.stack import custom_resource
+from mtls_rotation.stack import custom_resource, properties
 from mtls_rotation.truststore import request as requests
 from tests.proof.readers import Reader, client, gateway
 from tests.proof.readers.bombs import JSON, PEM, members, within
@@ -214,7 +214,7 @@ def _bootstrap() -> Reader:
         **members(full, "ClientIssuer"),
     }
     samples = [json.dumps(it).encode() for it in (full, event["ResourceProperties"], full | {"ClientIssuer": "kms"})]
-    modules = (app, custom_resource, live_document)
+    modules = (app, custom_resource, properties, live_document)
     return Reader("events: bootstrap", read, samples, modules, (InvalidSettingsError,), bombs, 1 << 18)
 
 

@@ -17,7 +17,7 @@ from mtls_rotation.issuers.api import Enabling, IssuerKind, Order
 from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki.certificates import CertifiedKey
 from mtls_rotation.pki.profile import generate_key, issue_self_signed_leaf
-from mtls_rotation.stack import custom_resource
+from mtls_rotation.stack import properties as stack_properties
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.provisioning import options
 from mtlsctl.provisioning.planning import Planner, require_enabled
@@ -103,7 +103,7 @@ def test_a_stack_may_have_it_sign_for_its_own_client() -> None:
         "ClientKeyAlgorithm": "EC_P256",
         "ClientValidityDays": "30",
     }
-    ca, client = custom_resource.definitions(properties)
+    ca, client = stack_properties.definitions(properties)
 
     assert ca is None
     assert client.value["issuer"] == TOY

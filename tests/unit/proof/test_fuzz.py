@@ -46,6 +46,7 @@ from mtls_rotation.revocation import check, crl, notices
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.stack import custom_resource
+from mtls_rotation.stack import properties as stack_properties
 from mtls_rotation.targets.limits import over_long_chains
 from mtls_rotation.telemetry import share_format
 from mtls_rotation.truststore.request import SyncRequest
@@ -314,7 +315,7 @@ class TestEvents:
     def test_a_property_that_is_none_is_refused(self, change: dict[str, Any]) -> None:
         properties = json.loads((ROOT / "events/bootstrap-create.json").read_text())["ResourceProperties"]
         with pytest.raises(InvalidSettingsError):
-            custom_resource.definitions(properties | {"EndpointUrl": "https://a.example"} | change)
+            stack_properties.definitions(properties | {"EndpointUrl": "https://a.example"} | change)
 
     def test_no_log_line_is_lost_for_half_a_character(self, capfd: pytest.CaptureFixture[str]) -> None:
         logger = Logger(service="fuzz", stream=open(1, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
@@ -332,12 +333,12 @@ class TestEvents:
         key = pki.key_to_pem(ec.generate_private_key(ec.SECP256R1()))
         change = {"EndpointUrl": "https://a.example", "EndpointServerCa": key}
         with pytest.raises(InvalidSettingsError, match="a text of 241 characters"):
-            custom_resource.definitions(properties | change)
+            stack_properties.definitions(properties | change)
 
     @pytest.mark.parametrize("document", ["AllowListParameter", "ProxyRoutes"])
     def test_a_document_that_is_no_text_is_refused(self, document: str) -> None:
         with pytest.raises(InvalidSettingsError):
-            custom_resource.documents({document: ["a"]}, lambda name: name)
+            stack_properties.documents({document: ["a"]}, lambda name: name)
 
     def test_an_answer_to_cloudformation_is_never_too_long(self) -> None:
         event: Any = SimpleNamespace(stack_id="a" * 500, logical_resource_id="b" * 255, request_id="c" * 36)

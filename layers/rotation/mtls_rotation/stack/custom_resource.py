@@ -1,25 +1,17 @@
-"""CloudFormation's custom resource protocol, and the template's properties as secret definitions.
+"""CloudFormation's custom resource protocol: how it is answered.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html
 """
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mtls_rotation.errors import InvalidSettingsError, shown
-from mtls_rotation.gateway.authorizer.allow_list import AllowList
-from mtls_rotation.gateway.live_document import plain
-from mtls_rotation.gateway.proxy.routes import RouteTable
-from mtls_rotation.issuers import registry
-from mtls_rotation.stack.bootstrap import SecretDefinition
+from mtls_rotation.errors import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomResourceEvent
 
 # CloudFormation refuses an answer of more than 4,096 bytes.
@@ -73,157 +65,3 @@ def send(event: CloudFormationCustomResourceEvent, answer: Answer) -> None:
         response = pool.request("PUT", event.response_url, body=body(event, answer), headers={"content-type": ""})
     if response.status >= 400:
         raise RuntimeError(f"CloudFormation's answer URL returned HTTP status {response.status}")
-
-
-def definitions(properties: dict[str, Any]) -> tuple[SecretDefinition | None, SecretDefinition]:
-    """The CA's and the client's definition, from the resource's properties; no CA's if the issuer has no CA secret.
-
-    CloudFormation hands numbers over as strings and parameters left empty as empty strings.
-
-    Raises:
-        InvalidSettingsError: a property is missing or no number.
-    """
-    client_secret, endpoint = _text(properties, "ClientSecret"), _endpoint(properties)
-    client: dict[str, Any] = {
-        "kind": "client",
-        "request": _request(properties, "Client"),
-        "issuer": _issuer(properties),
-        **({"endpoint": endpoint} if endpoint else {}),
-    }
-    return _ca(properties, endpoint), SecretDefinition(client_secret, client)
-
-
-def documents(properties: dict[str, Any], read: Callable[[str], str]) -> None:
-    """Look at the allow-list and the route table, which other functions will read.
-
-    Args:
-        properties: the resource's.
-        read: gives a parameter of Systems Manager.
-
-    Raises:
-        InvalidSettingsError: one of them cannot be used.
-    """
-    for name, parse in (("AllowList", AllowList.parse), ("ProxyRoutes", RouteTable.parse)):
-        if properties.get(f"{name}Parameter"):
-            stored = _text(properties, f"{name}Parameter")
-            parse(read(stored), f"parameter {stored} of Systems Manager")
-        elif properties.get(name):
-            text = _text(properties, name)
-            where = f"the template's parameter {name}"
-            parse(plain(text, where), where)
-
-
-def secrets(properties: dict[str, Any]) -> list[str]:
-    """The stack's own secrets, by ARN."""
-    return [_text(properties, name) for name in ("CaSecret", "ClientSecret") if properties.get(name)]
-
-
-def removes_data(properties: dict[str, Any]) -> bool:
-    """Whether the bucket and the secrets are to go with the stack."""
-    return properties.get("OnDelete") == "delete"
-
-
-def _ca(properties: dict[str, Any], endpoint: dict[str, Any] | None) -> SecretDefinition | None:
-    ca_secret = properties.get("CaSecret")
-    if not ca_secret:
-        return None
-    notice = _number(properties, "CaNoticeDays")
-    ca: dict[str, Any] = {
-        "kind": "ca",
-        "request": _request(properties, "Ca"),
-        "issuer": {"type": registry.kind(_text(properties, "ClientIssuer")).ca_issuer},
-        **({"notice_days": notice} if notice else {}),
-        # A CA is proved at the gateway that the stack owns; an outside server learns of it from its owner.
-        **({"endpoint": endpoint} if properties.get("DomainName") else {}),
-    }
-    return SecretDefinition(_text(properties, "CaSecret"), ca)
-
-
-def _issuer(properties: dict[str, Any]) -> dict[str, Any]:
-    issuer = _text(properties, "ClientIssuer")
-    if issuer not in registry.MODULES:
-        *others, last = registry.MODULES
-        raise _invalid("ClientIssuer", issuer, f"{', '.join(others)} or {last}")
-    parameters = registry.kind(issuer).parameters
-    return {"type": issuer} | {member: _text(properties, name) for member, name in parameters.items()}
-
-
-# More than any number of days or hours has.
-_MOST_DIGITS = 9
-_SUBJECT = (
-    ("organization", "Organization"),
-    ("organizational_unit", "OrganizationalUnit"),
-    ("locality", "Locality"),
-    ("state", "State"),
-    ("country", "Country"),
-)
-_LISTS = (
-    ("dns_names", "DnsNames"),
-    ("uris", "Uris"),
-    ("emails", "Emails"),
-    ("ip_addresses", "IpAddresses"),
-    ("extended_key_usages", "ExtendedKeyUsages"),
-)
-
-
-def _request(properties: dict[str, Any], prefix: str) -> dict[str, Any]:
-    request: dict[str, Any] = {
-        "common_name": _text(properties, f"{prefix}CommonName"),
-        "key_algorithm": _text(properties, f"{prefix}KeyAlgorithm"),
-        "validity_days": _number(properties, f"{prefix}ValidityDays"),
-    }
-    for member, name in _SUBJECT:
-        if value := properties.get(f"{prefix}{name}"):
-            request[member] = value
-    for member, name in _LISTS:
-        if values := [value.strip() for value in _texts(properties, f"{prefix}{name}") if value.strip()]:
-            request[member] = values
-    return request
-
-
-def _endpoint(properties: dict[str, Any]) -> dict[str, Any] | None:
-    url = properties.get("EndpointUrl", "")
-    if not url:
-        return None
-    server_ca = properties.get("EndpointServerCa", "")
-    return {"url": url, **({"server_ca": _base64(properties, "EndpointServerCa")} if server_ca else {})}
-
-
-def _text(properties: dict[str, Any], name: str) -> str:
-    value = properties.get(name)
-    if not isinstance(value, str) or not value:
-        raise _invalid(name, value, "a string")
-    return value
-
-
-def _texts(properties: dict[str, Any], name: str) -> list[str]:
-    values = properties.get(name, [])
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise _invalid(name, values, "a list of strings")
-    return values
-
-
-def _number(properties: dict[str, Any], name: str) -> int:
-    text = _text(properties, name)
-    if not text.isdecimal() or len(text) > _MOST_DIGITS:
-        raise _invalid(name, text, "a whole number")
-    return int(text)
-
-
-def _base64(properties: dict[str, Any], name: str) -> str:
-    text = _text(properties, name)
-    try:
-        return base64.b64decode(text, validate=True).decode("ascii")
-    except ValueError:
-        raise _invalid(
-            name, f"a string of {len(text)} characters", "a PEM file in base64 (`base64 -w0 ca.pem`)"
-        ) from None
-
-
-def _invalid(name: str, found: object, expected: str) -> InvalidSettingsError:
-    return InvalidSettingsError(
-        where=f"the custom resource's property {name}",
-        found=repr(found) if found else "nothing",
-        expected=expected,
-        remedy="Correct the parameter in the template or the deploy command.",
-    )
