@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import CertifiedKey, subject
-from mtls_rotation.pki.conformity import breaches
+from mtls_rotation.pki.conformity import violations
 from mtls_rotation.pki.verification import order_chain, refusals, signed_by
 from mtls_rotation.targets import limits
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
@@ -161,7 +161,7 @@ def require_usable(issued: CertifiedKey, request: CertificateRequest, now: datet
     reasons = refusals(issued.certificate, issued.key, issued.chain, [issued.anchor], now)
     if issued.certificate != issued.anchor:
         reasons += _refused_authorities(issued, now)
-    reasons += breaches(request, issued.certificate, issued.key.public_key())
+    reasons += violations(request, issued.certificate, issued.key.public_key())
     reasons += [it for rule in (_strong_key,) if (it := rule(issued.certificate))]
     if reasons:
         raise _unusable(

@@ -39,7 +39,7 @@ from mtls_rotation.issuers.external.request import SigningRequest
 from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki.conformity import breaches
+from mtls_rotation.pki.conformity import violations
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import order_chain
 from mtls_rotation.revocation import check, crl, notices
@@ -194,7 +194,7 @@ class TestSignedCertificates:
         wanted = tuple(f"n{number}.example" for number in range(5000))
         made = builders.leaf(ca, dns_names=[f"m{number}.example" for number in range(20_000)])
         request = CertificateRequest(common_name="billing", validity_days=30, dns_names=wanted)
-        assert len(breaches(request, made.certificate, made.key.public_key())) == 1
+        assert len(violations(request, made.certificate, made.key.public_key())) == 1
 
     def test_what_is_announced_of_a_refusal_fits_into_an_event(self) -> None:
         with pytest.raises(signed._AnnouncedError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtls_rotation.errors import RejectedCertificateError
 from mtls_rotation.pki.certificates import CertifiedKey
-from mtls_rotation.pki.conformity import breaches
+from mtls_rotation.pki.conformity import violations
 from mtls_rotation.pki.profile import generate_key, signing_request
 from mtls_rotation.pki.verification import order_chain, refusals
 
@@ -60,7 +60,7 @@ def certified(
     chain, anchor = order_chain(certificate, tuple(answer.authorities))
     if anchor is None:
         raise unusable(f"the certificate {answer.name}, which no CA certificate of its chain has signed")
-    reasons = breaches(request, certificate, key.public_key())
+    reasons = violations(request, certificate, key.public_key())
     if reasons := reasons or refusals(certificate, key, chain, [anchor], order.now):
         raise RejectedCertificateError(
             where=f"{order.where}, issued by {issuer}",

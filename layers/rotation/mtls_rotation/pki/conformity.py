@@ -24,7 +24,7 @@ TOLERANCE = timedelta(days=1)
 TOLERANCE_SHARE = 0.05
 
 
-def breaches(
+def violations(
     request: CertificateRequest, certificate: x509.Certificate, public_key: CertificatePublicKeyTypes
 ) -> list[str]:
     """Why a certificate does not meet the request that was made for `public_key`; empty if it does.

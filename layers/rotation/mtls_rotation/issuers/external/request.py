@@ -18,7 +18,7 @@ from mtls_rotation.contract import layout
 from mtls_rotation.errors import UnfitCertificateError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import public_key_fingerprint, short_name, short_subject
-from mtls_rotation.pki.conformity import breaches
+from mtls_rotation.pki.conformity import violations
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import order_chain, refusals
 
@@ -128,7 +128,7 @@ class SigningRequest:
         leaf = next((it for it in found if public_key_fingerprint(it.public_key()) == self.public_key), None)
         if leaf is None:
             raise self._unfit(f"certificates for other keys ({', '.join(map(short_subject, found)) or 'none at all'})")
-        reasons = breaches(self.request, leaf, self.csr.public_key())
+        reasons = violations(self.request, leaf, self.csr.public_key())
         if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
             reasons.append(
                 f"it is valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} to"
