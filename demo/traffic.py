@@ -67,13 +67,16 @@ class Summary:
 
 
 class Traffic:
-    """Keeps requests going from `start` to `stop`."""
+    """Keeps requests going from `start` to `stop`, so many a second of all applications together."""
 
-    def __init__(self, secrets: SecretsManagerClient, secret_id: str, url: str, server_ca: str) -> None:
+    def __init__(
+        self, secrets: SecretsManagerClient, secret_id: str, url: str, server_ca: str, rate: float = RATE
+    ) -> None:
         self._secrets = secrets
         self._secret_id = secret_id
         self._url = url
         self._server_ca = server_ca
+        self._interval = len(APPLICATIONS) / rate
         self._stopping = threading.Event()
         self._sent: dict[str, list[Request]] = {label: [] for label in LABELS}
         self._held: dict[str, Held] = {}
@@ -129,10 +132,9 @@ class Traffic:
         self._held = self._held | found
 
     def _run(self, label: str) -> None:
-        interval = len(APPLICATIONS) / RATE
         began = time.monotonic()
         for count in itertools.count():
-            if self._stopping.wait(max(0.0, began + count * interval - time.monotonic())):
+            if self._stopping.wait(max(0.0, began + count * self._interval - time.monotonic())):
                 return
             now = self._held
             held = now.get(label) or now["AWSCURRENT"]

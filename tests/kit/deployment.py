@@ -12,7 +12,7 @@ from cryptography import x509
 from demo import gateway as on_gateway
 from demo import sam
 from demo.certificates import Held, from_secret
-from demo.traffic import send
+from demo.traffic import Traffic, send
 from demo.waiting import await_condition, await_rotation
 from localaws import LocalAws
 from mtls_rotation.contract import layout
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 DOMAIN = "api.e2e.example"
+REQUESTS_PER_SECOND = 20.0
 
 
 @dataclass
@@ -104,6 +105,11 @@ class Deployment:
     def held(self, label: str = "AWSCURRENT") -> Held:
         """The client certificate at a label, as an application holds it."""
         return from_secret(json.dumps(self.value(self.client, label)), self.aws.front_door.server_ca_pem)
+
+    def traffic(self) -> Traffic:
+        """Applications that send requests with the client's certificate."""
+        server_ca = self.aws.front_door.server_ca_pem
+        return Traffic(self.secrets, self.client, self.url, server_ca, REQUESTS_PER_SECOND)
 
     def rotate(self, secret: str, within: float) -> str:
         """Rotate, wait until it is done, and return the new version's id."""
