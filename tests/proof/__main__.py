@@ -48,13 +48,18 @@ AT_ONCE = 2
 LOADS = ("bad_network", "soak")
 CLIENTS = ("clients",)
 LIFE = ("least_privilege",)
+HANDS = ("wrong_hands", "key_material")
 QUICK = (
     Run("bad network, soak", files("tests/proof/quick", *LOADS)),
     Run("load on the clients", files("tests/proof/quick", *CLIENTS)),
     Run("least privilege", files("tests/proof/quick", *LIFE)),
+    Run("wrong hands, key material", files("tests/proof/quick", *HANDS)),
     Run(
         "crash points, histories, fuzz, fleet",
-        ["tests/proof/quick", *(f"--ignore={it}" for it in files("tests/proof/quick", *LOADS, *CLIENTS, *LIFE))],
+        [
+            "tests/proof/quick",
+            *(f"--ignore={it}" for it in files("tests/proof/quick", *LOADS, *CLIENTS, *LIFE, *HANDS)),
+        ],
         niceness=5,
     ),
 )
