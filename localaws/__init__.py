@@ -1,7 +1,7 @@
 """A local AWS for the demo and the tests: an emulator in a child process, and what it lacks.
 
-This module holds the one public class, :class:`LocalAws`, which starts and ends it. ``docs/local-aws.md`` lists what
-is emulated and where it differs from AWS.
+This module holds the one public class, :class:`LocalAws`, which starts and ends it. The rooms run in the child, and
+are not imported here. ``docs/local-aws.md`` has their order, and lists what is emulated and where it differs from AWS.
 """
 
 from __future__ import annotations

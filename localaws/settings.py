@@ -14,7 +14,7 @@ MAX_LIST_LAG = timedelta(minutes=5)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The knobs, each with the value that a plain run uses.
+    """The settings, each with its default.
 
     Attributes:
         consistency_lag: how long a read of one secret goes on showing the state before a write.

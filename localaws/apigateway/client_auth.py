@@ -24,7 +24,7 @@ _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
 class UnusableTruststoreError(ValueError):
-    """The object is no truststore that API Gateway would take; the message says what is wrong with it."""
+    """The object is not a truststore that API Gateway would accept; the message says why."""
 
 
 @dataclass(frozen=True)

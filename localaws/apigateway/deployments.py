@@ -1,6 +1,6 @@
 """What a stage of a REST API serves: the API's definition as it was when the stage's deployment was made.
 
-The emulator keeps gateway responses that way, and serves all else as it is now.
+The emulator does so for gateway responses alone, and serves all else as the API is now.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class ServedDomain:
 @dataclass(frozen=True)
 class _State:
     served: Truststore | None
-    coming: Truststore | None = None
+    pending: Truststore | None = None
     available_at: float = 0.0
 
 
@@ -106,7 +106,7 @@ class CustomDomains:
     async def _create(self, data: Record, caller: str | None) -> Answer:
         name = data.get("domainName")
         if not name:
-            raise _bad("Domain name is required")
+            raise _bad_request("Domain name is required")
         if store._domain_names.get(name) is not None:
             raise ServiceError("ConflictException", "The domain name you provided already exists.", 409)
         truststore = await self._checked_truststore(data, caller)
@@ -115,7 +115,7 @@ class CustomDomains:
             return answer
         record = store._domain_names[name]
         record["domainNameStatus"] = "AVAILABLE"
-        _tidy(record, truststore)
+        _set_members(record, truststore)
         self._states[_key(name)] = _State(truststore)
         return json_answer(record, 201, _REST_JSON)
 
@@ -133,7 +133,7 @@ class CustomDomains:
         if answer[0] < 400:
             name = data["domainName"]
             store._domain_names[name]["domainNameStatus"] = "AVAILABLE"
-            _tidy(store._domain_names[name], truststore)
+            _set_members(store._domain_names[name], truststore)
             self._states[_key(name)] = _State(truststore)
         return answer
 
@@ -153,12 +153,12 @@ class CustomDomains:
             )
         changed = _patched(record, data.get("patchOperations") or [])
         truststore = await self._checked_truststore(changed, caller)
-        _tidy(changed, truststore)
+        _set_members(changed, truststore)
         record.clear()
         record.update(changed | {"domainNameStatus": "UPDATING"})
         state = self._states.get(_key(name)) or _State(None)
         available_at = time.monotonic() + self._settings.current.domain_update_time.total_seconds()
-        self._states[_key(name)] = replace(state, coming=truststore, available_at=available_at)
+        self._states[_key(name)] = replace(state, pending=truststore, available_at=available_at)
         return json_answer(record, 200, _REST_JSON)
 
     def _throttle(self) -> None:
@@ -180,44 +180,44 @@ class CustomDomains:
         uri = mutual_tls.get("truststoreUri")
         if not uri:
             if mutual_tls.get("truststoreVersion"):
-                raise _bad("A truststoreVersion needs a truststoreUri.")
+                raise _bad_request("A truststoreVersion needs a truststoreUri.")
             return None
         types = (record.get("endpointConfiguration") or {}).get("types") or ["EDGE"]
         if types != ["REGIONAL"]:
-            raise _bad("Mutual TLS is only supported for regional custom domain names.")
+            raise _bad_request("Mutual TLS is only supported for regional custom domain names.")
         if record.get("securityPolicy") == "TLS_1_0":
-            raise _bad("Mutual TLS needs a security policy of TLS_1_2 or later.")
+            raise _bad_request("Mutual TLS needs a security policy of TLS_1_2 or later.")
         version = mutual_tls.get("truststoreVersion") or None
         pem = await self._read_object(uri, version, caller)
         try:
             return parse_truststore(pem, uri, version, datetime.now(UTC))
         except UnusableTruststoreError as error:
-            raise _bad(f"Invalid truststore: {error}") from error
+            raise _bad_request(f"Invalid truststore: {error}") from error
 
     async def _read_object(self, uri: str, version: str | None, caller: str | None) -> bytes:
         parts = urlsplit(uri)
         if parts.scheme != "s3" or not parts.netloc or not parts.path.strip("/"):
-            raise _bad(f"The truststoreUri must be s3://bucket/key; got {uri}.")
+            raise _bad_request(f"The truststoreUri must be s3://bucket/key; got {uri}.")
         query = {"versionId": [version]} if version else {}
         path = f"/{parts.netloc}{parts.path}"
         refused = _may_not_read(caller, f"arn:aws:s3:::{parts.netloc}{parts.path}", version)
         status, _, body = await self._s3("GET", path, _signed_by_this_account(), b"", query)
         if refused or status >= 400:
             which = f"version {version} of {uri}" if version else uri
-            raise _bad(f"The truststore cannot be read: there is no {which}, or it is not accessible.")
+            raise _bad_request(f"The truststore cannot be read: there is no {which}, or it is not accessible.")
         return bytes(body)
 
     # -- state
 
     def _settle(self) -> None:
-        """Let every update whose time is over take effect."""
+        """Put every update in force whose time is over."""
         now = time.monotonic()
         for key, state in list(self._states.items()):
             record = store._domain_names.get_scoped(*key)
             if record is None:
                 del self._states[key]
             elif state.available_at and state.available_at <= now:
-                self._states[key] = _State(state.coming)
+                self._states[key] = _State(state.pending)
                 record["domainNameStatus"] = "AVAILABLE"
 
 
@@ -240,11 +240,11 @@ def _signed_by_this_account() -> Headers:
     return {"host": "127.0.0.1", "authorization": signature}
 
 
-def _bad(message: str) -> ServiceError:
+def _bad_request(message: str) -> ServiceError:
     return ServiceError("BadRequestException", message)
 
 
-def _tidy(record: Record, truststore: Truststore | None) -> None:
+def _set_members(record: Record, truststore: Truststore | None) -> None:
     """Give the record the members that AWS answers with, and only those."""
     if truststore is None:
         record.pop("mutualTlsAuthentication", None)
@@ -266,11 +266,11 @@ def _patched(record: Record, operations: list[Record]) -> Record:
     for operation in operations:
         op, path, value = operation.get("op"), operation.get("path", ""), operation.get("value")
         if path not in _PATCHABLE and not path.startswith(_PATCHABLE_PREFIXES):
-            raise _bad(f"Invalid patch path {path}")
+            raise _bad_request(f"Invalid patch path {path}")
         if op not in ("add", "replace", "remove"):
-            raise _bad(f"Invalid patch operation {op} for the path {path}")
+            raise _bad_request(f"Invalid patch operation {op} for the path {path}")
         if path == "/securityPolicy" and not str(value).startswith(_SECURITY_POLICIES):
-            raise _bad(f"Invalid security policy {value}")
+            raise _bad_request(f"Invalid security policy {value}")
         if op == "remove" and path == f"{_MTLS}truststoreUri":
             value = ""
         _apply(changed, path, None if op == "remove" else value)

@@ -1,6 +1,6 @@
-"""One request to an API behind API Gateway, and what became of it: what events, gateway responses and logs tell of it.
+"""One request to an API of API Gateway on its way to its answer: what events, gateway responses and logs say of it.
 
-The doors (``front_door.py``, ``default_endpoint.py``) make it; no rule of API Gateway lives here.
+``doors/`` makes it. No rule of API Gateway lives here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""When a REST API's stage may log: the account has a role for it, and the settings are such that AWS takes them.
+"""When a REST API's stage may log: the account has a role for it, and AWS would accept the settings.
 
-What is then written is ``access_log.py``'s business.
+``access_log.py`` writes the lines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REQUEST_IDS = ("$context.requestId", "$context.extendedRequestId")
 
 
 class StageLogging:
-    """Answers UpdateStage where it is about logging and AWS would refuse; leaves all else to the handler it wraps."""
+    """Refuses UpdateStage where AWS would for the sake of logging; all else goes to the handler that it wraps."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -32,9 +32,9 @@ class StageLogging:
         if method == "PATCH" and re.fullmatch(r"/restapis/[^/]+/stages/[^/]+", path):
             operations = json.loads(body or b"{}").get("patchOperations") or []
             try:
-                for complaint in map(_complaint, operations):
-                    if complaint is not None:
-                        raise ServiceError("BadRequestException", complaint)
+                for problem in map(_problem_with, operations):
+                    if problem is not None:
+                        raise ServiceError("BadRequestException", problem)
                 if any(map(_turns_logging_on, operations)) and not await self._role(headers):
                     message = "CloudWatch Logs role ARN must be set in account settings to enable logging"
                     raise ServiceError("BadRequestException", message)
@@ -54,7 +54,7 @@ def _turns_logging_on(operation: Json) -> bool:
     return bool(path.startswith(_ACCESS_LOG) or (path.endswith(_LEVEL) and value != "OFF"))
 
 
-def _complaint(operation: Json) -> str | None:
+def _problem_with(operation: Json) -> str | None:
     path, value = operation.get("path", ""), str(operation.get("value") or "")
     if operation.get("op") == "remove" or not value:
         return None

@@ -1,1 +1,1 @@
-"""CloudWatch: metrics in log lines, and alarms."""
+"""CloudWatch: metrics in log lines, and the states of alarms."""

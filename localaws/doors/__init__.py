@@ -1,1 +1,4 @@
-"""The doors that requests to APIs come in by: the TLS listener of the custom domains, and the default endpoint."""
+"""The two doors of APIs: the TLS listener of the custom domains, and the default endpoint.
+
+Each makes an ``Exchange`` of a request and hands it to ``apigateway``.
+"""

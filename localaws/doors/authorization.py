@@ -1,4 +1,4 @@
-"""SigV4 and IAM for what comes by the front door. By the emulator's own door it sees to both itself."""
+"""SigV4 and IAM for requests by the front door. For those by its own endpoint the emulator checks both itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from localaws.apigateway.exchange import Exchange
 from localaws.asgi import Answer, Headers
 
 
-def refusal(exchange: Exchange, whole_path: str, headers: Headers, body: bytes) -> Answer | None:
+def authorize(exchange: Exchange, full_path: str, headers: Headers, body: bytes) -> Answer | None:
     """Return the answer to a caller who may not call the method; None to one who may, or if IAM is not enforced."""
     if not emulator.AUTH:
         return None
@@ -19,7 +19,7 @@ def refusal(exchange: Exchange, whole_path: str, headers: Headers, body: bytes) 
     query = parse_qs(request.query, keep_blank_values=True)
     lines = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in request.headers]
     iam_evaluator.pin_request_origin(request.source_ip, True)
-    iam_evaluator.pin_signed_request(request.method, whole_path, query, lines)
+    iam_evaluator.pin_signed_request(request.method, full_path, query, lines)
     iam_evaluator.pin_signed_body(body)
     refused: Answer | None = emulator._enforce_execute_api(
         exchange.api_id, exchange.stage, request.method, request.path, headers, query

@@ -1,6 +1,6 @@
 """The TLS listener of the custom domains: ends (mutual) TLS and hands requests to the REST API behind the domain.
 
-Which truststore a domain has is ``domains.py``'s business, which certificates may pass ``client_auth.py``'s.
+``domains.py`` says which truststore a domain has, ``client_auth.py`` which certificates it accepts.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ logger = logging.getLogger("localaws.doors.front_door")
 
 
 @dataclass(frozen=True)
-class _Entrance:
-    """A TLS context, and the domain and truststore that it was built for."""
+class _DomainContext:
+    """A TLS context, and the domain with the truststore that it was made for."""
 
     domain: ServedDomain
     context: ssl.SSLContext
 
 
 @dataclass(frozen=True)
-class _Visit:
-    """What is known about a connection once TLS stands: judged once, good for all its requests."""
+class _Client:
+    """What the TLS handshake of a connection said of the client: verified once, for all requests on the connection."""
 
     domain: ServedDomain
     refusal: str | None
@@ -65,9 +65,9 @@ class FrontDoor:
         self._listener = listener
         self._domains = domains
         self._ca = ca
-        self._entrances: dict[str, _Entrance] = {}
-        self._by_context: WeakKeyDictionary[ssl.SSLContext, _Entrance] = WeakKeyDictionary()
-        self._visits: WeakKeyDictionary[ssl.SSLObject, _Visit] = WeakKeyDictionary()
+        self._contexts: dict[str, _DomainContext] = {}
+        self._by_context: WeakKeyDictionary[ssl.SSLContext, _DomainContext] = WeakKeyDictionary()
+        self._clients: WeakKeyDictionary[ssl.SSLObject, _Client] = WeakKeyDictionary()
         self._runner: web.ServerRunner | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -81,7 +81,7 @@ class FrontDoor:
         try:
             while True:
                 connection, _ = await loop.sock_accept(self._listener)
-                task = loop.create_task(self._admit(connection))
+                task = loop.create_task(self._accept(connection))
                 self._connections.add(task)
                 task.add_done_callback(self._connections.discard)
         finally:
@@ -89,15 +89,15 @@ class FrontDoor:
 
     # -- connections
 
-    async def _admit(self, connection: socket.socket) -> None:
+    async def _accept(self, connection: socket.socket) -> None:
         """Read which domain a client asks for and begin TLS with the context that is in force for it now."""
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             async with asyncio.timeout(_HANDSHAKE_SECONDS):
-                name = await _asked_for(connection)
-            entrance = self._entrance(name)
-            if entrance is None:
+                name = await _read_server_name(connection)
+            known = self._context_of(name)
+            if known is None:
                 logger.info("refused a client that asked for %s: no such custom domain", name)
                 connection.send(_UNRECOGNIZED_NAME)
                 connection.close()
@@ -107,29 +107,29 @@ class FrontDoor:
                 connection.close()
                 return
             await asyncio.get_running_loop().connect_accepted_socket(
-                server, connection, ssl=entrance.context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+                server, connection, ssl=known.context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
             )
         except (OSError, ssl.SSLError, TimeoutError, client_hello.NotTlsError, IndexError) as error:
             logger.info("refused a connection: %s", error)
             connection.close()
 
-    def _entrance(self, name: str | None) -> _Entrance | None:
+    def _context_of(self, name: str | None) -> _DomainContext | None:
         served = self._domains.served()
         domain = served.get(name or "")
         if domain is None and len(served) == 1:
             domain = next(iter(served.values()))
         if domain is None:
             return None
-        known = self._entrances.get(domain.name)
+        known = self._contexts.get(domain.name)
         if known is None or known.domain != domain:
-            known = _Entrance(domain, self._context(domain))
-            self._entrances[domain.name] = known
+            known = _DomainContext(domain, self._make_context(domain))
+            self._contexts[domain.name] = known
             self._by_context[known.context] = known
             version = domain.truststore and domain.truststore.version
             logger.info("new connections to %s meet the truststore version %s", domain.name, version)
         return known
 
-    def _context(self, domain: ServedDomain) -> ssl.SSLContext:
+    def _make_context(self, domain: ServedDomain) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
@@ -149,16 +149,16 @@ class FrontDoor:
         tls = request.transport and request.transport.get_extra_info("ssl_object")
         if not tls:
             return web.Response(status=400)
-        visit = self._visits.get(tls)
-        if visit is None:
-            visit = self._visits[tls] = _visit(self._by_context[tls.context].domain, tls)
-        if visit.refusal is not None:
-            logger.info("refused a client certificate for %s: %s", visit.domain.name, visit.refusal)
+        client = self._clients.get(tls)
+        if client is None:
+            client = self._clients[tls] = _verify(self._by_context[tls.context].domain, tls)
+        if client.refusal is not None:
+            logger.info("refused a client certificate for %s: %s", client.domain.name, client.refusal)
             return _response(_FORBIDDEN)
         body = await _body(request)
-        with request_scope(visit.domain.account_id, visit.domain.region):
+        with request_scope(client.domain.account_id, client.domain.region):
             try:
-                return _response(await _forward(request, visit, body))
+                return _response(await _forward(request, client, body))
             except Exception:
                 logger.exception("no answer to %s %s", request.method, request.path)
                 return _response(Reply(500, [_JSON], b'{"message":"Internal server error"}'))
@@ -171,7 +171,7 @@ def _request(
     return web.BaseRequest(message, payload, protocol, writer, task, loop)
 
 
-async def _asked_for(connection: socket.socket) -> str | None:
+async def _read_server_name(connection: socket.socket) -> str | None:
     """Look at the ClientHello without taking it off the socket, so that TLS can begin with it afterwards."""
     while True:
         try:
@@ -185,11 +185,11 @@ async def _asked_for(connection: socket.socket) -> str | None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _visit(domain: ServedDomain, tls: ssl.SSLObject) -> _Visit:
+def _verify(domain: ServedDomain, tls: ssl.SSLObject) -> _Client:
     if domain.truststore is None:
-        return _Visit(domain, None, None)
+        return _Client(domain, None, None)
     chain = [x509.load_der_x509_certificate(der) for der in tls.get_verified_chain()]
-    return _Visit(domain, client_auth.refusal(chain), _client_certificate(chain[0]))
+    return _Client(domain, client_auth.refusal(chain), _client_certificate(chain[0]))
 
 
 def _client_certificate(leaf: x509.Certificate) -> dict[str, Any]:
@@ -218,11 +218,11 @@ async def _body(request: web.BaseRequest) -> bytes:
     return bytes(body)
 
 
-async def _forward(request: web.BaseRequest, visit: _Visit, body: bytes) -> Reply:
+async def _forward(request: web.BaseRequest, client: _Client, body: bytes) -> Reply:
     """Find the REST or HTTP API by the mappings of the domain and run the request through its stage."""
-    domain = visit.domain.name
-    whole, _, raw_query = request.raw_path.partition("?")
-    mapping = rest_apis.resolve_base_path_mapping(domain, whole)
+    domain = client.domain.name
+    full_path, _, raw_query = request.raw_path.partition("?")
+    mapping = rest_apis.resolve_base_path_mapping(domain, full_path)
     if mapping is None:
         return _FORBIDDEN
     api_id, stage, path = mapping
@@ -238,11 +238,11 @@ async def _forward(request: web.BaseRequest, visit: _Visit, body: bytes) -> Repl
         protocol=f"HTTP/{request.version.major}.{request.version.minor}",
     )
     # What a function gets as its path has the base path of the mapping in it.
-    exchange = Exchange(sent, api_id, stage, domain, whole, whole, client_certificate=visit.certificate)
+    exchange = Exchange(sent, api_id, stage, domain, full_path, full_path, client_certificate=client.certificate)
     query = parse_qs(raw_query, keep_blank_values=True)
 
     async def run(headers: Headers) -> Answer:
-        refused = authorization.refusal(exchange, whole, headers, body)
+        refused = authorization.authorize(exchange, full_path, headers, body)
         if refused is not None:
             return refused
         answer: Answer = await rest_apis.handle_execute(api_id, stage, request.method, path, headers, body, query)

@@ -1,1 +1,4 @@
-"""IAM: which action a request is, what services do in somebody's name, and which statement allowed what."""
+"""IAM: actions, resources and condition keys of requests, what services do for a role, and what allowed it.
+
+Of effect with IAM enforced; function policies always.
+"""

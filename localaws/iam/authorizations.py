@@ -1,4 +1,4 @@
-"""Which statement of which policy allowed what: a line of JSON for each kind of use, where somebody asks for it.
+"""Which statement of which policy allowed what: a line of JSON for each kind of use, if the environment asks for it.
 
 The proof of least privilege reads the lines (``tests/proof/least_privilege/``). What decides is the emulator's; here
 each statement is looked at alone, after the fact.
@@ -19,13 +19,13 @@ from ministack.core import iam_evaluator
 
 # A folder: each local AWS adds a file of its own.
 DIRECTORY = "LOCALAWS_AUTHORIZATIONS"
-# So many resources are told of one kind of use: enough to see which part of a pattern is used.
+# So many resources are recorded of one kind of use: enough to see which part of a pattern is used.
 _EXAMPLES = 20
 
 
 @dataclass
 class _Decision:
-    """What ``enforce`` asked first: the identity's policies, before a resource's own is looked at."""
+    """What ``enforce`` evaluated first: the identity's policies, before a resource's own."""
 
     context: Any = None
     policies: Any = None
@@ -43,7 +43,7 @@ class Record:
         self._seen: dict[tuple[str, ...], set[str]] = {}
 
     def note(self, line: dict[str, Any], resource: str) -> None:
-        """Write a line unless the like of it is there."""
+        """Write a line, unless the kind has it for this resource, or has enough resources."""
         kind = tuple(f"{name}={line[name]}" for name in sorted(line))
         with self._lock:
             resources = self._seen.setdefault(kind, set())

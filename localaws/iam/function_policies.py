@@ -16,7 +16,7 @@ _INVOKE = "lambda:InvokeFunction"
 def allows(function_arn: str, service: str, *sources: str) -> bool:
     """Whether ``service`` may invoke the function for one of the ARNs that it would do so for.
 
-    The function is looked for in the account of its ARN, whoever asks.
+    The function is looked up in the account of its ARN, not in the caller's.
     """
     from ministack.services import lambda_svc
 
@@ -35,7 +35,7 @@ def allows(function_arn: str, service: str, *sources: str) -> bool:
 
 
 def called_by(source: str, action: str, resource: str) -> iam_evaluator.EvalContext:
-    """The request of a service on behalf of a resource of somebody's, which its ARN names."""
+    """Return the request of a service on behalf of the resource whose ARN is ``source``."""
     account, region = source.split(":")[4], resource.split(":")[3]
     return iam_evaluator.EvalContext(
         principal_arn="*",

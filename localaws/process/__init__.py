@@ -1,1 +1,1 @@
-"""The child process: the emulator with all that is added to it, its control surface, and what it holds."""
+"""The child process: the server, its control surface, and the list of what is replaced of the emulator."""

@@ -53,7 +53,7 @@ class Admin:
             case "GET", "rotations":
                 return 200, {"rotations": [run.to_json() for run in self.rotations.runs]}
             case "POST", "objects":
-                return 200, {"aged": aged(data["bucket"], data["prefix"], timedelta(seconds=data["by_seconds"]))}
+                return 200, {"aged": age_objects(data["bucket"], data["prefix"], timedelta(seconds=data["by_seconds"]))}
             case "GET", "settings":
                 return 200, self.settings.current.to_json()
             case "POST", "settings":
@@ -61,10 +61,10 @@ class Admin:
         return 404, {"error": f"there is no {method} {PREFIX}{name}"}
 
 
-def aged(bucket: str, prefix: str, by: timedelta) -> int:
-    """Make objects look as if they had been written earlier. How many there were."""
+def age_objects(bucket: str, prefix: str, by: timedelta) -> int:
+    """Make objects look as if they had been written earlier, and return how many there are."""
     objects = [it for key, it in s3._buckets[bucket]["objects"].items() if key.startswith(prefix)]
-    for it in objects:
-        written = datetime.fromisoformat(it["last_modified"]) - by
-        it["last_modified"] = written.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    for record in objects:
+        written = datetime.fromisoformat(record["last_modified"]) - by
+        record["last_modified"] = written.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     return len(objects)

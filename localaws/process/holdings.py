@@ -1,7 +1,7 @@
-"""All that the emulator holds, for who looks for what should not be there: `tests/proof/key_material` looks for keys.
+"""All that the emulator holds: `tests/proof/key_material` looks through it for private keys.
 
-It goes through the emulator's modules and not through AWS's calls, so that no place is left out because nobody thought
-of it, and nothing because a call gives a part of it.
+The emulator's modules are read, not AWS's calls: so no place is left out that a list of calls would forget, and nothing
+that a call does not return.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 SERVICES = "ministack.services."
-# Where private keys are meant to be.
-KEEPERS = ("secretsmanager", "kms", "acm")
+# Where private keys belong.
+KEY_STORES = ("secretsmanager", "kms", "acm")
 _LARGE = 4096
 
 
 def answer() -> bytes:
-    """Everything as JSON: `held` has (place, base64), and `kept` the texts of Secrets Manager, KMS and ACM."""
+    """Return everything as JSON: `held` has (place, base64), and `kept` the strings of Secrets Manager, KMS and ACM."""
     held: dict[bytes, tuple[str, str]] = {}
-    for place, data in _everything(keepers=False):
+    for place, data in _contents(key_stores=False):
         held.setdefault(hashlib.sha256(data).digest(), (place, b64encode(data).decode()))
-    kept = {text.decode(errors="replace") for _, text in _everything(keepers=True)}
+    kept = {text.decode(errors="replace") for _, text in _contents(key_stores=True)}
     return json.dumps({"held": list(held.values()), "kept": sorted(kept)}).encode()
 
 
-def _everything(*, keepers: bool) -> Iterator[tuple[str, bytes]]:
-    """Each thing at the first level of each module: large contents by themselves, the rest of it together."""
+def _contents(*, key_stores: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield each entry at the first level of each module: large values by themselves, the rest of it together."""
     for module_name, module in sorted(sys.modules.items()):
-        if not module_name.startswith(SERVICES) or (_service(module_name) in KEEPERS) != keepers:
+        if not module_name.startswith(SERVICES) or (_service(module_name) in KEY_STORES) != key_stores:
             continue
         for name, container in sorted(vars(module).items()):
             plain = getattr(container, "_data", container)
@@ -44,7 +44,7 @@ def _everything(*, keepers: bool) -> Iterator[tuple[str, bytes]]:
             for key, value in _entries(plain):
                 place, small = f"{_service(module_name)}.{name} {_named(key)}", [_named(key).encode()]
                 for leaf in _leaves(value, set()):
-                    if keepers or len(leaf) >= _LARGE:
+                    if key_stores or len(leaf) >= _LARGE:
                         yield place, leaf
                     else:
                         small.append(leaf)
@@ -64,7 +64,7 @@ def _entries(container: Any) -> Iterable[tuple[object, object]]:
 
 
 def _leaves(value: Any, above: set[int]) -> Iterator[bytes]:
-    """The texts in a value, however deep; the names in it are texts too."""
+    """Yield the strings in a value, however deep, the names of its members included."""
     match value:
         case str():
             yield value.encode(errors="replace")

@@ -1,4 +1,4 @@
-"""The child process: the emulator with everything that is added to it, until the parent goes away.
+"""The child process: the emulator with everything that is added to it, until its parent ends.
 
 Started by ``localaws.LocalAws`` only, which binds both sockets and passes them on.
 """
@@ -88,7 +88,7 @@ class Server:
         await emulator.app(scope, receive, send)
 
     def _is_closed(self, scope: Scope) -> bool:
-        """Whether a request would go round the front door.
+        """Whether a request would bypass the front door.
 
         That is: the default endpoint of an API that has it disabled, or a custom domain without TLS.
         """
@@ -128,12 +128,12 @@ async def _run(options: dict[str, Any], stopping: threading.Event) -> None:
     config.loglevel = "WARNING"
     background = [asyncio.create_task(server.front_door.serve()), asyncio.create_task(server.rotations.run_schedules())]
 
-    async def until_told() -> None:
+    async def wait_for_stop() -> None:
         while not stopping.is_set():
             await asyncio.sleep(0.1)
 
     try:
-        await serve_http(server, config, shutdown_trigger=until_told)  # type: ignore[arg-type]
+        await serve_http(server, config, shutdown_trigger=wait_for_stop)  # type: ignore[arg-type]
     finally:
         for task in background:
             task.cancel()

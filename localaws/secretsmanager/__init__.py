@@ -1,1 +1,1 @@
-"""Secrets Manager: values, versions, labels, late reads, and the rotation engine."""
+"""Secrets Manager: values, versions, labels, late reads, and the rotation engine with its schedules."""

@@ -58,7 +58,7 @@ class SecretsManagerApi:
             if action is None:
                 return await self._emulator(method, path, headers, body, query)
             data = json.loads(body or b"{}")
-            _require_what_it_takes(name, data, extract_access_key_id(headers, query))
+            _require_further_permissions(name, data, extract_access_key_id(headers, query))
             answer = action(data)
             return answer if isinstance(answer, tuple) else await answer
         except ServiceError as error:
@@ -121,7 +121,7 @@ class SecretsManagerApi:
                     "ResourceNotFoundException",
                     f"Secrets Manager can't find the specified secret version: {version_id}.",
                 )
-        was = secret.labelled(label)
+        was = secret.version_at(label)
         if source and was != source:
             raise _invalid(f"The staging label {label} is not attached to version {source}.")
         if to and was and was != to and not source:
@@ -188,7 +188,7 @@ class SecretsManagerApi:
         shown = [s for s in self._reads.listing() if s.key[:2] == mine]
         if not data.get("IncludePlannedDeletion"):
             shown = [s for s in shown if not s.deleted]
-        shown = [s for s in shown if all(_passes(s, f) for f in data.get("Filters", []))]
+        shown = [s for s in shown if all(_matches(s, f) for f in data.get("Filters", []))]
         shown.sort(key=lambda s: (s.record["CreatedDate"], s.name), reverse=data.get("SortOrder", "desc") == "desc")
         page, token = _page(shown, data)
         entries = []
@@ -234,7 +234,7 @@ def _requested_version(secret: Secret, data: Input) -> str:
     )
     found = version_id if version_id in secret.versions else None
     if version_id is None:
-        found = secret.labelled(label or CURRENT)
+        found = secret.version_at(label or CURRENT)
     elif found and label and label not in secret.versions[found]["Stages"]:
         raise ServiceError(
             "InvalidRequestException",
@@ -268,8 +268,8 @@ def _facts(secret: Secret) -> dict[str, Any]:
     }
 
 
-def _passes(secret: Secret, condition: dict[str, Any]) -> bool:
-    """Whether a secret passes one filter: a prefix match; ``!`` before a value turns it round."""
+def _matches(secret: Secret, condition: dict[str, Any]) -> bool:
+    """Whether a secret matches one filter: by prefix; ``!`` before a value negates it."""
     tags = secret.record.get("Tags", [])
     fields: dict[str, list[str]] = {
         "name": [secret.name],
@@ -298,8 +298,8 @@ def _page[T](items: list[T], data: Input) -> tuple[list[T], str | None]:
     return items[start:end], base64.b64encode(str(end).encode()).decode() if end < len(items) else None
 
 
-def _require_what_it_takes(action: str, data: Input, caller: str | None) -> None:
-    """Ask for what a call takes beside its own action: the use of a key of one's own, and of the function."""
+def _require_further_permissions(action: str, data: Input, caller: str | None) -> None:
+    """Raise AWS's error unless the caller has the further permissions of a call: on the KMS key, and the function."""
     secret = secret_record.find(data.get("SecretId"))
     if secret is None:
         return

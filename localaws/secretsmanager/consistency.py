@@ -28,8 +28,8 @@ class DelayedReads:
     def observe(self) -> None:
         """Note every difference since the last look, as a write of this moment.
 
-        Called before and after each request. Writes that went round the request path, such as
-        CloudFormation's, are so found by the next request at the latest.
+        Called before and after each request, so the next request at the latest finds writes that were no requests,
+        such as CloudFormation's.
         """
         lag = max(self._settings.current.consistency_lag, self._settings.current.list_lag)
         if not lag:

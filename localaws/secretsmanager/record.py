@@ -52,7 +52,7 @@ class Secret:
         """Whether rotation is switched on."""
         return bool(self.record.get("RotationEnabled"))
 
-    def labelled(self, label: str) -> str | None:
+    def version_at(self, label: str) -> str | None:
         """Return the id of the version that carries ``label``."""
         return next((vid for vid, version in self.versions.items() if label in version["Stages"]), None)
 
@@ -63,8 +63,8 @@ class Secret:
 
     def unfinished_rotation(self) -> str | None:
         """Return the version that a rotation left at AWSPENDING without making it AWSCURRENT."""
-        pending = self.labelled(PENDING)
-        return pending if pending is not None and pending != self.labelled(CURRENT) else None
+        pending = self.version_at(PENDING)
+        return pending if pending is not None and pending != self.version_at(CURRENT) else None
 
     def put(self, version_id: str, *, string: str | None, binary: str | None, labels: list[str]) -> None:
         """Store a value under a version id, by the idempotency rule of ``ClientRequestToken``, and move the labels."""
@@ -83,7 +83,7 @@ class Secret:
             "CreatedDate": created,
             "Stages": existing["Stages"] if existing else [],
         }
-        if not self.labelled(CURRENT) and CURRENT not in labels and len(self.versions) == 1:
+        if not self.version_at(CURRENT) and CURRENT not in labels and len(self.versions) == 1:
             labels = [*labels, CURRENT]
         for label in labels:
             self.move_label(label, version_id)
@@ -100,14 +100,14 @@ class Secret:
 
     def move_label(self, label: str, to: str) -> None:
         """Attach ``label`` to one version and to no other; AWSCURRENT leaves AWSPREVIOUS where it was."""
-        was = self.labelled(label)
+        was = self.version_at(label)
         if was == to:
             return
         if was is not None:
             self.remove_label(label, was)
         self.versions[to]["Stages"] = [*self.versions[to]["Stages"], label]
         if label == CURRENT and was is not None:
-            previous = self.labelled(PREVIOUS)
+            previous = self.version_at(PREVIOUS)
             if previous is not None:
                 self.remove_label(PREVIOUS, previous)
             self.versions[was]["Stages"] = [*self.versions[was]["Stages"], PREVIOUS]

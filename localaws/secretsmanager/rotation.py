@@ -67,7 +67,7 @@ class _Job:
     version_id: str
     trigger: Trigger
     steps: tuple[str, ...] = STEPS
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    retry_now: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class RotationEngine:
@@ -101,7 +101,7 @@ class RotationEngine:
             return _rotation_answer(secret, token)
         immediately = data.get("RotateImmediately", True) not in (False, "false")
         if not immediately:
-            self._plan_next(secret)
+            self._schedule_next(secret)
             self._start(_Job(secret, token, "test", ("testSecret",)))
             return _rotation_answer(secret, None)
         if token not in secret.versions:
@@ -142,7 +142,7 @@ class RotationEngine:
     def _reattempt(self, secret: Secret, version_id: str) -> None:
         job = self._jobs.get(secret.key)
         if job is not None:
-            job.hurry.set()
+            job.retry_now.set()
         else:
             self._start(_Job(secret, version_id, "manual"))
 
@@ -158,7 +158,7 @@ class RotationEngine:
         with request_scope(*job.secret.key[:2]):
             try:
                 if job.trigger == "test":
-                    await self._try_out(job)
+                    await self._run_test(job)
                 else:
                     await self._rotate_with_retries(job)
             except Exception:
@@ -172,22 +172,22 @@ class RotationEngine:
         for attempt in range(1, self._settings.current.rotation_retries + 2):
             if attempt > 1:
                 await self._pause(job, attempt - 2)
-            if not self._still_wanted(job):
+            if not self._is_current(job):
                 return
             if await self._run_steps(job, attempt):
                 self._note_success(job.secret)
                 return
-        self._plan_next(job.secret)
+        self._schedule_next(job.secret)
 
     async def _pause(self, job: _Job, failures: int) -> None:
         seconds = self._settings.current.rotation_retry_backoff.total_seconds() * 2**failures
         try:
-            await asyncio.wait_for(job.hurry.wait(), min(seconds, _LONGEST_PAUSE_SECONDS))
-            job.hurry.clear()
+            await asyncio.wait_for(job.retry_now.wait(), min(seconds, _LONGEST_PAUSE_SECONDS))
+            job.retry_now.clear()
         except TimeoutError:
             pass
 
-    async def _try_out(self, job: _Job) -> None:
+    async def _run_test(self, job: _Job) -> None:
         """Run testSecret alone on a version that exists only for it; a failure is recorded and breaks nothing."""
         await self._run_steps(job, 1)
         if job.version_id in job.secret.versions and not job.secret.has_value(job.version_id):
@@ -200,7 +200,7 @@ class RotationEngine:
         self.runs.append(run)
         rotation_token = str(uuid.uuid4())
         for step in job.steps:
-            if not self._still_wanted(job):
+            if not self._is_current(job):
                 run.error = "the secret was deleted, or its rotation cancelled, before this step"
                 break
             started, run.step_starts[step] = time.monotonic(), datetime.now(UTC)
@@ -230,7 +230,7 @@ class RotationEngine:
             return bytes(body).decode(errors="replace")
         return None
 
-    def _still_wanted(self, job: _Job) -> bool:
+    def _is_current(self, job: _Job) -> bool:
         live = record.find(job.secret.arn)
         return live is not None and live.record is job.secret.record and not live.deleted and live.rotates
 
@@ -239,10 +239,10 @@ class RotationEngine:
     def _note_success(self, secret: Secret) -> None:
         now = self._clock.now()
         secret.record["LastRotatedDate"] = now.timestamp()
-        self._plan_next(secret)
+        self._schedule_next(secret)
         secret.touch()
 
-    def _plan_next(self, secret: Secret) -> None:
+    def _schedule_next(self, secret: Secret) -> None:
         due = schedules.due_after(secret.record.get("RotationRules"), self._clock.now())
         secret.record["NextRotationDate"] = due.timestamp() if due else None
 

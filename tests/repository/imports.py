@@ -1,4 +1,7 @@
-"""Which module imports which, by the source alone: imports in functions and under TYPE_CHECKING count like any other.
+"""Which module imports which, by the source alone.
+
+Imports in functions and under TYPE_CHECKING count like any other. So do those by name: of ``import_module``, and of
+entry points, ``"package.module:name"``.
 
 A module imports a package's ``__init__`` if it takes a name from it. To take a module of the package is no import of
 ``__init__``, which is only loaded on the way.
@@ -72,6 +75,10 @@ def _imports(importer: str, path: Path, known: Mapping[str, Path]) -> Iterator[t
                 for alias in names:
                     name = f"{source}.{alias.name}"
                     yield name if name in known else _module(source, known), node.lineno
+            case ast.Constant(value=str(text)) if (
+                text.partition(":")[0] in known and text.partition(":")[2].isidentifier()
+            ):
+                yield text.partition(":")[0], node.lineno
             case ast.Call(func=ast.Name("import_module") | ast.Attribute(attr="import_module"), args=args):
                 yield from ((_module(str(it.value), known), node.lineno) for it in args[:1] if _is_string(it))
 

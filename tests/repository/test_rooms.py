@@ -44,7 +44,8 @@ HOUSES = [
     ),
     house(
         "mtlsctl",
-        "__init__ errors report terminal runbook",
+        "__init__ errors exit_status terminal runbook",
+        "report",
         "show",
         "stack",
         "frame",
@@ -109,7 +110,8 @@ THREE_FLOORS = house("p", "__init__ ground", "left right", "roof")
 LAZY = "def f():\n    from {} import {}\n"
 TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from {} import {}\n"
 BY_NAME = "import importlib\ndef f():\n    return importlib.import_module('{}.{}')\n"
-FORMS = ["from {} import {}\n", "import {}.{}\n", LAZY, TYPES, BY_NAME]
+ENTRY_POINT = "COMMAND = '{}.{}:run'\n"
+FORMS = ["from {} import {}\n", "import {}.{}\n", LAZY, TYPES, BY_NAME, ENTRY_POINT]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=repr)

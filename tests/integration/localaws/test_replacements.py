@@ -214,3 +214,16 @@ def test_a_name_that_is_not_as_expected_is_an_error_and_nothing_is_replaced(
 
     assert emulator.greet is greet
     assert emulator.handlers == {"known": len}
+
+
+def test_every_module_that_the_document_names_is_there() -> None:
+    text = (_ROOT / "docs" / "local-aws.md").read_text()
+    defects = text.partition("## Defects of MiniStack")[2]
+    rooms = text.partition("## Its rooms")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`((?:\w+/)?\w+\.py)`", defects + rooms)) - {"test_rooms.py"}
+
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (_ROOT / "localaws" / name.removeprefix("localaws/")).is_file()] == []
+    assert {f"{path.name}/" for path in (_ROOT / "localaws").iterdir() if (path / "__init__.py").exists()} == set(
+        re.findall(r"`(\w+/)`[,| ]", rooms.partition("| --- |")[2].partition("\n\n")[0])
+    )
