@@ -123,9 +123,12 @@ def roles() -> list[str]:
 
 
 def role_of(function: str) -> str:
-    """The logical id of a function's role."""
-    match resources()[function]["Properties"]:
-        case {"Role": {"Fn::GetAtt": [str(role), "Arn"]}, **others} if "Policies" not in others:
+    """The logical id of a function's role, which may stand at the head of a list of what the function waits for."""
+    properties = resources()[function]["Properties"]
+    match properties.get("Role"):
+        case {"Fn::GetAtt": [str(role), "Arn"]} if "Policies" not in properties:
+            return role
+        case {"Fn::Select": [0, [{"Fn::GetAtt": [str(role), "Arn"]}, *_]]} if "Policies" not in properties:
             return role
     raise AssertionError(f"{function} gets its permissions in a way that no function of ours has so far")
 
@@ -145,7 +148,7 @@ def statements(role: str) -> list[Statement]:
             case _:
                 raise AssertionError(f"a way to name a policy that no role of ours has used so far: {entry}")
     for name in policies():
-        if role in _attached_to(name):
+        if role in named_by(name):
             found += _of_policy(name)
     return found
 
@@ -158,7 +161,8 @@ def policies() -> list[str]:
     return found
 
 
-def _attached_to(policy: str) -> list[str]:
+def named_by(policy: str) -> list[str]:
+    """The roles that a policy names itself."""
     entries = resources()[policy]["Properties"].get("Roles", [])
     assert isinstance(entries, list), f"{policy}: roles under a condition, which no policy of ours has so far"
     assert all(set(it) == {"Ref"} for it in entries), f"{policy}: a way to name a role that is new here"
@@ -173,9 +177,14 @@ def _of_policy(name: str) -> Iterator[Statement]:
 def _flat(policy: str, document: dict[str, Any], when: str | None) -> Iterator[Statement]:
     for entry in document["Statement"]:
         match entry:
-            case {"Fn::If": [condition, body, {"Ref": "AWS::NoValue"}]} if when is None:
+            case {"Fn::If": [condition, body, {"Ref": "AWS::NoValue"}]} if when is None or _implies(condition, when):
                 yield Statement(policy, condition, body)
             case {"Fn::If": _}:
                 raise AssertionError(f"a statement with two sides, or under two conditions: {entry}")
             case _:
                 yield Statement(policy, when, entry)
+
+
+def _implies(condition: str, other: str) -> bool:
+    """Whether the other condition holds wherever the one does, being one of several that it takes."""
+    return {"Condition": condition} in template()["Conditions"][other].get("Fn::Or", [])

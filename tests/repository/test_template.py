@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mtls_rotation.contract import events, layout
-from tests.kit.template import listed, policies, resources, role_of, roles, statements, template
+from tests.kit.template import listed, named_by, policies, resources, role_of, roles, statements, template
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = template()
@@ -136,6 +136,27 @@ def test_every_policy_belongs_to_a_role() -> None:
     given = {it.policy for role in roles() for it in statements(role)}
 
     assert {RESOURCES[name]["Properties"].get("PolicyName", name) for name in policies()} <= given
+
+
+def test_the_bootstrap_waits_for_every_policy_that_names_roles_itself() -> None:
+    """Nothing else does, and the bootstrap is the first of what runs while the stack is made."""
+    _, waited_for = RESOURCES["BootstrapFunction"]["Properties"]["Role"]["Fn::Select"]
+    lists = [it["Fn::If"][:2] for it in waited_for if "Fn::If" in it]
+
+    assert lists == [[RESOURCES[name]["Condition"], {"Ref": name}] for name in policies() if named_by(name)]
+    assert len(lists) > 1
+    for schedule in ("CaRotation", "ClientRotation"):
+        assert "Bootstrap" in RESOURCES[schedule]["DependsOn"]
+    assert RESOURCES["Bootstrap"]["Properties"]["ServiceToken"] == {"Fn::GetAtt": ["BootstrapFunction", "Arn"]}
+
+
+# The parts of the stack that an issuer or a target may be used by; each is the same with any of them.
+@pytest.mark.parametrize("role", ["RotateRole", "TruststoreSyncRole", "RevocationRole", "BootstrapRole"])
+def test_what_issuers_and_targets_take_stands_in_policies_of_their_own(role: str) -> None:
+    own = {it.when for it in statements(role) if it.policy in {"function", "SyncPolicy", "RevocationPolicy"}}
+    plug_ins = {"UsesKms", "UsesPrivateCa", "UsesExternal", "HasTargets", "HasGateway", "HasFurtherDomains"}
+
+    assert not own & plug_ins
 
 
 def test_the_rotation_can_read_the_values_that_it_rotates() -> None:
@@ -279,7 +300,7 @@ def test_the_intake_of_signed_certificates_hears_of_uploads_and_cannot_read_a_se
     assert not actions & READS_VALUES
 
 
-CONDITION_OF = {"kms": "UsesKms", "acm-pca": "UsesPrivateCa", "external": "UsesExternal"}
+CONDITION_OF = {"secretsmanager": "MayHaveCa", "kms": "UsesKms", "acm-pca": "UsesPrivateCa", "external": "UsesExternal"}
 
 
 @pytest.mark.parametrize("issuer", ["secretsmanager", "kms", "acm-pca", "self-signed", "external"])
@@ -287,12 +308,7 @@ def test_the_document_on_issuers_lists_the_permissions_that_the_template_gives_f
     text = (ROOT / "docs" / "issuers.md").read_text().partition("## What each needs")[2]
     (row,) = [line for line in text.splitlines() if line.startswith(f"| `{issuer}` |")]
     told = set(re.findall(r"`([a-z0-9-]+:\w+)`", row.split("|")[3]))
-    given: set[str] = set()
-    for entry in found(RESOURCES["RotateRole"], "Fn::If"):
-        if entry[0] == CONDITION_OF.get(issuer) and isinstance(entry[1], dict) and "Action" in entry[1]:
-            given |= set(listed(entry[1]["Action"]))
-    if issuer == "secretsmanager":
-        given = {a for it in statements("RotateRole") if it.policy == "start-rotations" for a in it.actions}
+    given = {a for it in statements("RotateRole") if it.when == CONDITION_OF.get(issuer, "") for a in it.actions}
 
     assert told == given
 
