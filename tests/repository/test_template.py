@@ -135,7 +135,16 @@ def test_a_function_that_gets_its_permissions_in_another_way_is_not_passed_over(
 def test_every_policy_belongs_to_a_role() -> None:
     given = {it.policy for role in roles() for it in statements(role)}
 
-    assert {RESOURCES[name]["Properties"].get("PolicyName", name) for name in policies()} <= given
+    assert [name for name in policies() if not named_by(name) and name not in given] == []
+
+
+@pytest.mark.parametrize("role", roles())
+def test_no_policy_of_a_role_takes_the_place_of_another(role: str) -> None:
+    """IAM has one policy of a name in a role: the second would replace the first."""
+    own = [it["PolicyName"] for it in RESOURCES[role]["Properties"].get("Policies", [])]
+    named = [RESOURCES[it]["Properties"].get("PolicyName", it) for it in policies() if role in named_by(it)]
+
+    assert len({*own, *named}) == len(own) + len(named)
 
 
 def test_the_bootstrap_waits_for_every_policy_that_names_roles_itself() -> None:
