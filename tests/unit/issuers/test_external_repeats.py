@@ -61,8 +61,8 @@ def test_a_stranger_with_the_serial_number_of_one_that_is_in_use_is_rejected(
         stranger = builders.foreign(common_name="stranger")
 
     assert stranger.serial_number == leaf.serial_number
-    assert "nobody waits for" in upload(external, stranger)
-    assert "nobody waits for" in upload(external, partner.certificate)
+    assert "match no request" in upload(external, stranger)
+    assert "match no request" in upload(external, partner.certificate)
 
 
 def test_an_intake_that_is_killed_when_the_rotation_goes_on_has_announced_what_it_took(

@@ -508,7 +508,7 @@ def test_an_answer_for_another_key_without_its_ca_or_with_no_certificate_is_refu
     wait(external, external.begin())
     other = ec.generate_private_key(ec.SECP256R1()).public_key()
     stranger = answer(partner, csr_of(external), public_key=other)
-    assert "keys that nobody waits for" in upload(external, stranger, partner.certificate)
+    assert "that match no request" in upload(external, stranger, partner.certificate)
     assert f"the answer to a request of {CLIENT}" in upload(external, stranger, partner.certificate)
     assert "is neither in the file nor in" in upload(external, answer(partner, csr_of(external)))
     assert "no certificate" in upload(external)
@@ -530,7 +530,7 @@ def test_the_request_outlives_its_rotation_and_a_changed_one_replaces_it(
     wait(external, str(external.at("AWSPENDING")))
     second = csr_of(external)
     assert second.public_key() != first.public_key()
-    assert "keys that nobody waits for" in upload(external, answer(partner, first), partner.certificate)
+    assert "that match no request" in upload(external, answer(partner, first), partner.certificate)
 
 
 def test_a_key_that_was_certified_is_not_used_again_although_the_end_was_killed(

@@ -38,7 +38,7 @@ class SignedReport(Report):
 
     Attributes:
         uri: where it was put.
-        rotation: the rotation that waited for it; null if nobody waited for that.
+        rotation: the rotation that waited for it; null if it was not waited for.
     """
 
     secret: str

@@ -60,8 +60,8 @@ class Issuer(Protocol):
             ValidityBeyondIssuerError: the request would outlive the CA.
             InvalidSecretError: the request asks for what this issuer cannot give.
             OutOfTimeError: the issuer did not answer in time; nothing was written.
-            WaitingForCertificateError: somebody else has yet to sign.
-            UnfitCertificateError: what they signed is not what was asked for.
+            WaitingForCertificateError: an external CA has yet to sign.
+            UnfitCertificateError: what it signed is not what was asked for.
         """
         ...
 

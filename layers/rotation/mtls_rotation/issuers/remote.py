@@ -1,4 +1,4 @@
-"""What issuers behind an API of others share: a fresh key, its request signed by them, and a look at what came back."""
+"""What issuers that sign elsewhere share: a fresh key, its request signed there, and the checks of what comes back."""
 
 from __future__ import annotations
 

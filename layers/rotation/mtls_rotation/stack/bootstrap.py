@@ -69,8 +69,8 @@ class Bootstrap:
         """Bring the secrets and the truststore into being.
 
         Args:
-            ca: the CA secret, if the client's issuer has one. It is issued here and now, once: nothing hangs on a first
-                CA yet.
+            ca: the CA secret, if the client's issuer has one. It is issued here and now, once: nothing chains to a
+                first CA yet.
             client: the client secret. Its first certificate comes from its first rotation; but where no CA secret gives
                 the truststore its first anchor, it is issued here, since a gateway cannot be made without.
             request_id: CloudFormation's, so that a repeat of the request writes the same versions.
@@ -88,7 +88,7 @@ class Bootstrap:
             self._define(ca, request_id, deadline, issue=True)
         self._define(client, request_id, deadline, issue=registry.kind(types[-1]).issued_at_bootstrap)
         result = self._reconcile(deadline)
-        # The authorizer lets nobody in without a list. What else it could not do, the function's alarm tells.
+        # Without a list the authorizer denies every request. What else it could not do, the function's alarm tells.
         for problem in self._revocation.run().problems:
             log.error("revocation: %s", problem)
         return BootstrapResult(self._bucket.truststore_uri, result.version_id)

@@ -1,1 +1,1 @@
-"""Certificates that somebody else signs: what is asked of them, and what comes back."""
+"""Certificates that an external CA signs: what is asked of it, and what comes back."""

@@ -116,7 +116,7 @@ def no_matching_request(found: Sequence[x509.Certificate], index: Index, where: 
     names = ", ".join(map(short_subject, found))
     return UnfitCertificateError(
         where=where,
-        found=f"certificates for keys that nobody waits for ({names})" if found else "no certificate",
+        found=f"certificates that match no request ({names})" if found else "no certificate",
         expected=f"the answer to a request of {', '.join(waiting)}" if waiting else "nothing: no request is out",
         remedy=f"Have a request under {layout.REQUESTED} signed, and upload the answer; nothing was changed.",
     )
@@ -207,8 +207,8 @@ class Intake:
         previous = self._bucket.read(key)
         if previous is None or previous.body != body:
             self._bucket.replace(key, body, previous)
-        # Said before the rotation goes on: once that is through nobody waits any more, and a run that repeats one which
-        # was killed here has nothing to say.
+        # Said before the rotation goes on: once that is through no request matches any more, and a run that repeats one
+        # which was killed here has nothing to say.
         self._bus.put(
             SIGNED_CERTIFICATE_ACCEPTED,
             {

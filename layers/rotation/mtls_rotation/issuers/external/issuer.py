@@ -1,4 +1,4 @@
-"""The issuer that is somebody else: we make the key and the signing request, they sign, often by hand and days later.
+"""The issuer that is an external CA: key and request are made here, its owner signs, often by hand and days later.
 
 Until then the key waits in a version of its own, under a label of our own, so that AWSPENDING never holds half a value.
 """
@@ -33,7 +33,7 @@ _CSR = "certificate_signing_request"
 
 
 class Reference(IssuerReference):
-    """Somebody else signs our certificate signing request. Their CA's other clients are none of ours.
+    """An external CA signs our certificate signing request. Its other clients are none of ours.
 
     Attributes:
         ca_certificates: PEM of the CAs that sign, for when the signed certificate comes without them.
@@ -46,7 +46,7 @@ class Reference(IssuerReference):
 
 
 class ExternalIssuer:
-    """Waits for a certificate that somebody else signs."""
+    """Waits for a certificate that an external CA signs."""
 
     def __init__(self, reference: Reference, services: Services) -> None:
         self._ca_certificates = reference.ca_certificates or ""
@@ -82,7 +82,7 @@ class ExternalIssuer:
     def _outstanding(self, order: Order) -> tuple[SigningKey, SigningRequest]:
         """The request that is out for what the secret asks now; a new one if there is none.
 
-        It outlives the rotation that made it: somebody may be signing it while that one is cancelled and another begun.
+        It outlives the rotation that made it: its answer may be under way while that is cancelled and another begun.
         """
         waiting = self._versions.at(order.arn, SIGNING_REQUEST)
         if waiting is not None:
@@ -91,14 +91,13 @@ class ExternalIssuer:
             unchanged = (kept.request, kept.issuer) == (order.definition.request, order.definition.issuer)
             if unchanged and not _certifies(order.definition, key):
                 return key, request
-            # It asked for something else, or was met and not cleared away. Whoever signs it all the same is told that
-            # nobody waits for it.
+            # It asked for something else, or was met and not cleared away. An answer to it will match no request.
             self._requests.withdraw(request)
         kept = self._begin(order, waiting)
         return self._read(kept, order.arn, order.name)
 
     def _begin(self, order: Order, replaced: SecretVersion | None) -> ManagedSecret:
-        """Keep a fresh key and its request in a version of their own. Whoever puts it first, wins."""
+        """Keep a fresh key and its request in a version of their own. The run that puts it first wins."""
         definition = order.definition
         key = generate_key(definition.request.key_algorithm)
         csr = signing_request(definition.request, key)

@@ -1,7 +1,7 @@
-"""What somebody else is asked to sign, and whether what came back is that.
+"""What an external CA is asked to sign, and whether what came back is that.
 
-Everything in it is public. It lies in the bucket under the fingerprint of its key, so whoever looks at what came back
-needs no secret to see for whom it is, and whether it fits.
+Everything in it is public. It lies in the bucket under the fingerprint of its key, so what looks at an answer needs
+no secret to see for whom it is, and whether it fits.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class SigningRequest:
-    """What somebody else is to sign."""
+    """What an external CA is to sign."""
 
     arn: str
     name: str
