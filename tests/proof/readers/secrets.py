@@ -15,7 +15,7 @@ from mtls_client import MtlsClientError, context_template, credential, loopback
 from mtls_client import context as client_context
 from mtls_client.source import SecretVersion
 from mtls_rotation.aws.secret_versions import SecretVersion as StoredVersion
-from mtls_rotation.contract import secret
+from mtls_rotation.contract import issuer, secret
 from mtls_rotation.errors import MtlsRotationError
 from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
@@ -50,7 +50,13 @@ def readers() -> Iterator[Reader]:
     }
     texts = [json.dumps(it).encode() for it in (_everything(), issued, external, *_definitions())]
     yield Reader(
-        "managed secrets", _managed, texts, (secret, request, names), (MtlsRotationError,), bombs, largest=1 << 20
+        "managed secrets",
+        _managed,
+        texts,
+        (secret, issuer, request, names),
+        (MtlsRotationError,),
+        bombs,
+        largest=1 << 20,
     )
     yield Reader(
         "managed secrets, in mtlsctl",
