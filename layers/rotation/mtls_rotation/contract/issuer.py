@@ -1,11 +1,11 @@
 """What a secret says of its issuer, as far as the reader of a secret must know it. Each issuer has one of its own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from mtls_rotation.contract.explain import Problem
 from mtls_rotation.pki.request import Strict
 
 type SecretKind = Literal["client", "ca"]
@@ -42,23 +42,6 @@ class IssuerReference(Strict):
 
 
 type IssuerReferences = Mapping[str, type[IssuerReference]]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a value, in the words of pydantic's `ErrorDetails`."""
-
-    type: str
-    location: tuple[int | str, ...]
-    value: object
-    message: str
-    context: Mapping[str, Any]
-
-    @classmethod
-    def first_of(cls, error: ValidationError, *above: str) -> Self:
-        """The first one of a validation, whose model is a member of others."""
-        it = error.errors(include_url=False, include_context=True)[0]
-        return cls(it["type"], (*above, *it["loc"]), it["input"], it["msg"], it.get("ctx", {}))
 
 
 def parse_issuer(value: object, issuers: IssuerReferences) -> IssuerReference | Problem:

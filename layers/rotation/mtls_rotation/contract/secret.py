@@ -4,59 +4,21 @@ The operator writes `request`, `issuer` and `endpoint`; rotation writes the rest
 over untouched.
 """
 
-import ipaddress
 import json
-import re
 from datetime import timedelta
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, ValidationError
 
-from mtls_rotation.contract.issuer import (
-    CaCertificates,
-    IssuerReference,
-    IssuerReferences,
-    Problem,
-    SecretKind,
-    parse_issuer,
-)
+from mtls_rotation.contract.endpoint import Endpoint
+from mtls_rotation.contract.explain import Problem, explain
+from mtls_rotation.contract.issuer import IssuerReference, IssuerReferences, SecretKind, parse_issuer
 from mtls_rotation.errors import InvalidSecretError
-from mtls_rotation.pki.names import dns_name
-from mtls_rotation.pki.request import CertificateRequest, Strict
+from mtls_rotation.pki.request import CertificateRequest
 
 _NO_JSON = object()
 
 
-def _https_url(text: str) -> str:
-    expected = "an https URL such as https://api.example.com/ with no user, password or fragment"
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme == "https" and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        raise ValueError(expected) from None
-    if not usable or parts.username or parts.password or parts.fragment or not text.isascii() or " " in text:
-        raise ValueError(expected)
-    hostname = parts.hostname or ""
-    try:
-        ipaddress.ip_address(hostname)
-    except ValueError:
-        dns_name(hostname)
-    return text
-
-
-class Endpoint(Strict):
-    """Where testSecret proves the certificate.
-
-    Attributes:
-        url: the https URL that is asked for with GET.
-        expected_status: the HTTP statuses that prove acceptance.
-        server_ca: PEM of the CAs that may have issued the server's certificate; the system's own when absent.
-    """
-
-    url: Annotated[str, AfterValidator(_https_url)]
-    expected_status: Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], Field(min_length=1)] = (200,)
-    server_ca: CaCertificates | None = None
 
 
 class ManagedSecret(BaseModel):
@@ -125,7 +87,7 @@ class ManagedSecret(BaseModel):
             )
         secret = cls._validated(document, issuers)
         if isinstance(secret, Problem):
-            raise _explain(secret, where)
+            raise explain(secret, where)
         if incoherence := next((it for rule in _COHERENCE if (it := rule(secret, issuers))), None):
             found, expected = incoherence
             raise InvalidSecretError(
@@ -193,8 +155,6 @@ def _deeper_than(levels: int, document: object) -> bool:
     return True
 
 
-_OPERATORS_OWN = {"kind", "request", "issuer", "endpoint", "trusted_by_gateway", "notice_days"}
-
 # What the keys of a secret must be to each other: (what was found, what was expected) where they are not.
 type _Problem = tuple[str, str] | None
 
@@ -229,61 +189,3 @@ _COHERENCE = (
     _the_issuer_is_told_what_the_kind_needs,
     _only_a_ca_gives_notice,
 )
-
-
-def _explain(problem: Problem, where: str) -> InvalidSecretError:
-    """A problem in the operator's words. Only what the operator wrote is ever quoted."""
-    location = [_name(part) for part in problem.location]
-    kind = problem.type
-    quotable = bool(location) and location[0] in _OPERATORS_OWN
-    value = problem.value
-    if kind == "union_tag_invalid":
-        location, value = ["issuer", "type"], problem.context["tag"]
-    path = ".".join(location) or "the JSON"
-    if kind == "missing":
-        found, expected = f"no {path}", f"{path} to be there"
-    elif kind == "extra_forbidden":
-        found, expected = f"the unknown key {path}", "only keys that docs/architecture.md lists"
-    else:
-        found = f"{path} = {_quote(value)}" if quotable else f"an unusable value of {path}"
-        expected = _expectation(problem)
-    return InvalidSecretError(
-        where=where,
-        found=found,
-        expected=expected,
-        remedy=f"Correct {path} in the secret's value; nothing was changed.",
-    )
-
-
-def _expectation(problem: Problem) -> str:
-    context = problem.context
-    match problem.type:
-        case "value_error":
-            return str(context["error"])
-        case "enum" | "literal_error":
-            return f"one of {context['expected']}"
-        case "union_tag_invalid":
-            return f"issuer.type to be one of {context['expected_tags']}"
-        case "union_tag_not_found":
-            return "issuer.type to be there"
-        case _:
-            return re.sub(r"^\w+ should ", "it to ", problem.message)
-
-
-def _name(part: int | str) -> str:
-    """A member's name, which the operator chose: of a long one only how long it is, as it may be a private key, too."""
-    text = str(part)
-    return text if len(text) <= 80 and "PRIVATE KEY" not in text else f"(a name of {len(text)} characters)"
-
-
-def _quote(value: object) -> str:
-    """A short value as it was written; of any other only what it is: it may be a private key in the wrong place."""
-    match value:
-        case dict():
-            return "an object"
-        case list():
-            return "a list"
-        case str() if len(value) > 80 or "PRIVATE KEY" in value:
-            return f"a text of {len(value)} characters"
-        case _:
-            return json.dumps(value, default=str, ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""What proves a certificate at an endpoint: a module for each protocol."""
+"""What proves a certificate at an endpoint: a module for each protocol, chosen by the URL's scheme (`registry`)."""
