@@ -12,7 +12,7 @@ from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
-from mtls_rotation.provers.https import client_context
+from mtls_rotation.provers.tls_context import client_context
 
 
 @dataclass(frozen=True)

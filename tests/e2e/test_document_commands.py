@@ -27,7 +27,7 @@ from demo.certificates import Held
 from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.provers.https import client_context
+from mtls_rotation.provers.tls_context import client_context
 from tests.kit import builders
 from tests.kit.deployment import DOMAIN, Deployment
 from tests.kit.upstream import Upstream

@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.provers.https import client_context
+from mtls_rotation.provers.tls_context import client_context
 from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
 

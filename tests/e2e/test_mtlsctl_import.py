@@ -14,7 +14,7 @@ from demo.waiting import await_condition
 from mtls_rotation.issuers.external.request import SigningRequest
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
-from mtls_rotation.provers.https import client_context
+from mtls_rotation.provers.tls_context import client_context
 from tests.e2e.operators import (
     documented_actions,
     exists,

@@ -37,13 +37,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.endpoint import EndpointSettings
 from mtls_rotation.contract.labels import end_of_issuing
 from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError
 from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import refusals
-from mtls_rotation.rotation import prove
+from mtls_rotation.provers import registry as provers
+from mtls_rotation.provers.api import Identity, Outcome, Proof
 from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.request import RotationRequest, Step
 from mtls_rotation.stack.bootstrap import SecretDefinition
@@ -461,17 +463,18 @@ class World(Stack):
         if event["detail-type"] in {"Secret Label Updated", "Truststore Sync Requested"}:
             self.queue.append(event)
 
-    def handshake(self, _: object, certificate_chain: str, private_key: str) -> str:
+    def handshake(self, _: EndpointSettings, identity: Identity, __: Deadline) -> Proof:
         """What testSecret's request comes to: the endpoint is the gateway's."""
         if not self.endpoint_up:
-            return "no answer"
-        leaf, *chain = pki.from_pem(certificate_chain)
+            return Proof(Outcome.UNREACHABLE, "no answer")
+        leaf, *chain = pki.from_pem(identity.certificate_chain)
+        key = pki.key_from_pem(identity.private_key)
         for name, versions in self.running.items():
             anchors = self._trusted(versions[-1])
-            if reasons := refusals(leaf, pki.key_from_pem(private_key), chain, anchors, self.moment):
-                return f"{name}: {reasons}"
+            if reasons := refusals(leaf, key, chain, anchors, self.moment):
+                return Proof(Outcome.REFUSED, f"{name}: {reasons}")
         self.proved.add(leaf)
-        return ""
+        return Proof(Outcome.ANSWERED, answer="HTTP status 200", http_status=200)
 
     # what must hold ---------------------------------------------------------------------------------------------------
 
@@ -813,7 +816,7 @@ _LONG = timedelta(days=800)
 
 def endpoint_of(world: World) -> Any:
     """While this is entered, testSecret's requests go to the world's gateway."""
-    return patch.object(prove, "try_endpoint", world.handshake)
+    return patch.object(provers, "prove", world.handshake)
 
 
 def _above(held: Held) -> frozenset[str]:

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 import typer
 from cryptography import x509
-from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from mtls_rotation.contract.secret import Endpoint
+from mtls_rotation.contract.endpoint import Endpoint
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
+from mtls_rotation.provers import registry as provers
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtls_rotation.aws.secret_versions import SecretVersion
+    from mtls_rotation.contract.endpoint import EndpointSettings
     from mtls_rotation.contract.secret import ManagedSecret
     from mtlsctl.verification.checks import Evidence
 
@@ -125,14 +126,16 @@ def judge(seen: Evidence) -> VerifyReport:
         serial_number=serial(held.certificate),
         fingerprint_sha256=fingerprint(held.certificate),
         not_after=held.certificate.not_valid_after_utc,
-        endpoint=None if isinstance(seen.probed, str) else seen.probed,
+        endpoint=ProbeResult.of(seen.endpoint.url, seen.probed)
+        if seen.endpoint and not isinstance(seen.probed, str)
+        else None,
         checks=examine(seen),
     )
 
 
 def choose_endpoint(
     secret: ManagedSecret, asked_for: tuple[str | None, str | None], outputs: Mapping[str, str]
-) -> Endpoint | None:
+) -> EndpointSettings | None:
     """Where a certificate is tried: where the operator says, where the secret says, or at the stack's gateway. Pure.
 
     Args:
@@ -144,7 +147,7 @@ def choose_endpoint(
         InvalidInputError: it is not an https URL.
     """
     url, server_ca = asked_for
-    own = secret.endpoint
+    own = provers.settings_of(secret.endpoint, "the secret") if secret.endpoint else None
     if secret.kind == "ca":
         return None
     if url is None and own is not None:
@@ -158,15 +161,13 @@ def choose_endpoint(
     return _valid_endpoint(url, server_ca)
 
 
-def _valid_endpoint(url: str, server_ca: str | None) -> Endpoint:
+def _valid_endpoint(url: str, server_ca: str | None) -> EndpointSettings:
+    document = {"url": url, "server_ca": server_ca} if server_ca else {"url": url}
     try:
-        return Endpoint(url=url, server_ca=server_ca)
-    except ValidationError as error:
+        return provers.settings_of(Endpoint.model_validate(document), "--endpoint")
+    except InvalidSecretError as error:
         raise InvalidInputError(
-            where="--endpoint",
-            found=repr(url),
-            expected=str(error.errors()[0].get("ctx", {}).get("error", "an https URL")),
-            remedy="Give the whole URL.",
+            where="--endpoint", found=repr(url), expected=error.expected, remedy="Give the whole URL."
         ) from None
 
 

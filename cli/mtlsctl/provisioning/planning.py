@@ -15,8 +15,8 @@ from mtls_rotation.errors import UnusableIssuerError
 from mtls_rotation.issuers import registry
 from mtls_rotation.issuers.api import Order
 from mtls_rotation.issuers.ca_secret import require_within
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki.profile import BACKDATE
+from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import Deadline, utc_now
 from mtlsctl.errors import InvalidInputError, NameTakenError
 from mtlsctl.provisioning import schedule
@@ -95,7 +95,7 @@ class Planner:
         """
         name = full_name(name, self._deployment.name)
         rotates = options.get("schedule") or self.parameters[f"{kind.capitalize()}RotationSchedule"]
-        secret = parse_secret(json.dumps(definition), f"secret {name}")
+        secret = parse_value(json.dumps(definition), f"secret {name}")
         schedule.require_usable(rotates, secret.request.validity)
         require_enabled(secret, self.parameters)
         self._require_free(name)
@@ -104,7 +104,7 @@ class Planner:
         return Plan(
             name=name,
             definition=definition,
-            secret=parse_secret(json.dumps(definition), f"secret {name}"),
+            secret=parse_value(json.dumps(definition), f"secret {name}"),
             tags=self._tags(kind, proxy=proxy),
             schedule=rotates,
             description=options.get("description") or _DESCRIPTIONS[kind],

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import bundles
+from mtls_rotation.rotation.value import parse_value
 from mtlsctl.errors import NoCertificateError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def read(stored: SecretVersion) -> Material:
         NoCertificateError: it holds no certificate yet.
         ValueError: what stands for a certificate in it is none.
     """
-    secret = parse_secret(stored.value, f"secret {stored.name}, version {stored.version_id}")
+    secret = parse_value(stored.value, f"secret {stored.name}, version {stored.version_id}")
     if not secret.issued:
         raise NoCertificateError(
             where=f"secret {stored.name}, version {stored.version_id}",

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, subject
 from mtls_rotation.pki.verification import refusals
+from mtls_rotation.provers.api import Outcome
 from mtls_rotation.targets.limits import refusal
 from mtls_rotation.timing import to_rfc3339
 from mtlsctl.report import Model
 from mtlsctl.show import moment
 from mtlsctl.stack.material import Label
-from mtlsctl.verification.probe import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-    from mtls_rotation.contract.secret import Endpoint
+    from mtls_rotation.contract.endpoint import EndpointSettings
+    from mtls_rotation.provers.api import Proof
     from mtls_rotation.revocation.register import Register
     from mtlsctl.stack.material import Material
     from mtlsctl.stack.targets import Target
-    from mtlsctl.verification.probe import ProbeResult
 
 # Where a certificate is filed that no gateway of ours is to trust.
 OUTSIDE = ""
@@ -79,8 +79,8 @@ class Evidence:
     register: Register | None
     by_own_ca: bool
     crl: x509.CertificateRevocationList | None
-    endpoint: Endpoint | None
-    probed: ProbeResult | str
+    endpoint: EndpointSettings | None
+    probed: Proof | str
 
     @property
     def is_authority(self) -> bool:
@@ -252,36 +252,32 @@ def _endpoint(seen: Evidence) -> Iterator[Check]:
     if isinstance(seen.probed, str):
         yield Check(name=name, result=Result.UNKNOWN, reason=seen.probed)
         return
-    result, reason = _verdict(seen.probed, seen.endpoint.expected_status)
+    result, reason = _verdict(seen.probed)
     server = " ".join(filter(None, [seen.probed.server_subject, seen.probed.tls_version]))
     yield Check(name=name, result=result, reason=f"{reason} ({server})" if server else reason)
 
 
-def _verdict(probed: ProbeResult, expected: Iterable[int]) -> tuple[Result, str]:
+def _verdict(probed: Proof) -> tuple[Result, str]:
     match probed.outcome:
-        case Outcome.ANSWERED if probed.http_status in set(expected):
-            return Result.OK, f"accepted, HTTP status {probed.http_status}"
+        case Outcome.ANSWERED if probed.accepted:
+            return Result.OK, f"accepted, {probed.answer}"
         case Outcome.ANSWERED if probed.http_status in {401, 403}:
-            return Result.FAILED, f"HTTP status {probed.http_status}: the handshake was accepted, the request was not"
+            return Result.FAILED, f"{probed.answer}: the handshake was accepted, the request was not"
         case Outcome.ANSWERED:
-            wanted = " or ".join(map(str, expected))
-            return (
-                Result.FAILED,
-                f"HTTP status {probed.http_status}, where {wanted} was expected; the handshake was accepted",
-            )
+            return Result.FAILED, f"{probed.problem}; the handshake was accepted"
         case Outcome.REFUSED:
-            return Result.FAILED, f"the server refused the certificate: {probed.what}"
+            return Result.FAILED, f"the server refused the certificate: {probed.problem}"
         case Outcome.CLOSED:
             return (
                 Result.FAILED,
-                f"the server ended the connection, as one does that wants another certificate: {probed.what}",
+                f"the server ended the connection, as one does that wants another certificate: {probed.problem}",
             )
         case Outcome.UNTRUSTED:
-            return Result.FAILED, f"the server's own certificate is not trusted: {probed.what}"
+            return Result.FAILED, f"the server's own certificate is not trusted: {probed.problem}"
         case Outcome.UNREACHABLE:
-            return Result.UNKNOWN, f"the server cannot be reached: {probed.what}"
+            return Result.UNKNOWN, f"the server cannot be reached: {probed.problem}"
         case Outcome.BROKEN:
-            return Result.UNKNOWN, f"no answer that tells: {probed.what}"
+            return Result.UNKNOWN, f"no answer that tells: {probed.problem}"
 
 
 def _judged(name: str, wrong: list[str], fine: str) -> Check:

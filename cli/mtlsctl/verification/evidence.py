@@ -10,26 +10,30 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from mtls_rotation.contract import layout
 from mtls_rotation.pki.certificates import fingerprint, key_from_pem, to_pem
+from mtls_rotation.provers import registry as provers
+from mtls_rotation.provers.api import Identity
 from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.register import Register
-from mtls_rotation.timing import utc_now
+from mtls_rotation.timing import Deadline, utc_now
 from mtlsctl.stack import authorities
 from mtlsctl.stack.targets import targets_of
 from mtlsctl.verification.checks import OUTSIDE, Evidence
-from mtlsctl.verification.probe import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-    from mtls_rotation.contract.secret import Endpoint
+    from mtls_rotation.contract.endpoint import EndpointSettings
+    from mtls_rotation.provers.api import Proof
     from mtlsctl.stack.deployment import Deployment
     from mtlsctl.stack.material import Label, Material
-    from mtlsctl.verification.probe import ProbeResult
+
+# Seconds for one attempt at an endpoint.
+_PATIENCE = 60.0
 
 
-def gather(deployment: Deployment, material: Material, label: Label, endpoint: Endpoint | None) -> Evidence:
+def gather(deployment: Deployment, material: Material, label: Label, endpoint: EndpointSettings | None) -> Evidence:
     """Look at everything that has to do with a certificate, and present it to the endpoint."""
     bucket = deployment.assembly.bucket
     public_key = _public_key(deployment, material)
@@ -81,11 +85,12 @@ def _register(deployment: Deployment) -> Register | None:
 
 
 def _probed(
-    material: Material, public_key: CertificatePublicKeyTypes | str, endpoint: Endpoint | None
-) -> ProbeResult | str:
+    material: Material, public_key: CertificatePublicKeyTypes | str, endpoint: EndpointSettings | None
+) -> Proof | str:
     if endpoint is None or material.secret.private_key is None:
         return "there is nothing to present, or nowhere to"
     if public_key != material.certificate.public_key():
         return "not tried: the private key is not the certificate's"
     chain = to_pem(material.certificate, *material.chain)
-    return probe(endpoint, chain, material.secret.private_key.get_secret_value())
+    identity = Identity(chain, material.secret.private_key.get_secret_value())
+    return provers.prove(endpoint, identity, Deadline.within(_PATIENCE))

@@ -16,9 +16,9 @@ from cryptography import x509
 from pydantic import ValidationError
 
 from mtls_rotation.errors import MtlsRotationError
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
+from mtls_rotation.rotation.value import parse_value
 from mtlsctl import revocation, terminal
 from mtlsctl.commands.importing import client as import_client
 from mtlsctl.files import documents
@@ -216,7 +216,7 @@ def _definition(data: bytes) -> None:
     }
     if endpoint := options.endpoint_of(options.Proof(), document.get("endpoint")):
         made["endpoint"] = endpoint
-    parse_secret(json.dumps(made), "--from")
+    parse_value(json.dumps(made), "--from")
 
 
 def _identity(data: bytes) -> None:

@@ -22,9 +22,9 @@ from mtls_rotation.gateway.authorizer import caller, decision
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.proxy import api_gateway, forwarding
 from mtls_rotation.issuers.external.intake import Outcome
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import request as rotation_request
+from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.stack import custom_resource, properties
 from mtls_rotation.truststore import request as requests
 from tests.proof.readers import Reader, client, gateway
@@ -164,7 +164,7 @@ def _bootstrap() -> Reader:
 
     def run(ca: Any, definition: Any, *_: Any) -> Any:
         for it in filter(None, (ca, definition)):
-            parse_secret(json.dumps(it.value), f"the definition of secret {it.secret_id}")
+            parse_value(json.dumps(it.value), f"the definition of secret {it.secret_id}")
         return ran
 
     removal = SimpleNamespace(run=lambda names, _: list(map(str.encode, names)))

@@ -17,9 +17,9 @@ from mtls_client.source import SecretVersion
 from mtls_rotation.aws.secret_versions import SecretVersion as StoredVersion
 from mtls_rotation.contract import issuer, secret
 from mtls_rotation.errors import MtlsRotationError
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import names, profile, request
+from mtls_rotation.rotation.value import parse_value
 from mtlsctl.stack import material
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
@@ -128,9 +128,9 @@ def text(data: bytes) -> str:
 
 
 def _managed(data: bytes) -> None:
-    read = parse_secret(text(data), "secret mtls/billing")
+    read = parse_value(text(data), "secret mtls/billing")
     # What is read can be written, and is the same when it is read again.
-    assert parse_secret(read.render(), "again") == read
+    assert parse_value(read.render(), "again") == read
     profile.subject(read.request)
     profile.alternative_names(read.request)
     profile.extended_key_usages(read.request)

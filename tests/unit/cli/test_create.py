@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation.issuers.registry import parse_secret
+from mtls_rotation.rotation.value import parse_value
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.files import documents
 from mtlsctl.provisioning import schedule
@@ -148,7 +148,7 @@ PRIVATE_CA = "arn:aws:acm-pca:eu-west-1:123456789012:certificate-authority/abc"
 def test_what_the_stacks_functions_may_not_do_needs_a_parameter(
     definition: dict[str, Any], switch: dict[str, str]
 ) -> None:
-    secret = parse_secret(json.dumps(builders.client_definition() | definition), "the test's secret")
+    secret = parse_value(json.dumps(builders.client_definition() | definition), "the test's secret")
 
     require_enabled(secret, OFF | switch)
     with pytest.raises(InvalidInputError, match=r"Deploy the stack with (KmsIssuer|ExternalIssuer|PrivateCaArn)="):

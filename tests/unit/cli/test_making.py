@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from mtls_rotation.issuers.registry import parse_secret
+from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import Deadline
 from mtlsctl.errors import AwsError, NameTakenError
 from mtlsctl.provisioning import secret as making
@@ -66,7 +66,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[SecretsManager], Any]:
 
     monkeypatch.setattr(Deadline, "within", classmethod(within))
     definition = builders.client_definition()
-    plan = Plan("s/new", definition, parse_secret(json.dumps(definition), "here"), {}, "rate(10 days)", "A secret.")
+    plan = Plan("s/new", definition, parse_value(json.dumps(definition), "here"), {}, "rate(10 days)", "A secret.")
 
     def made(secrets: SecretsManager) -> Any:
         versions = SimpleNamespace(describe=lambda _: SimpleNamespace(stages={OURS: frozenset()}))

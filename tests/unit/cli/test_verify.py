@@ -12,28 +12,31 @@ from cryptography import x509
 from rich.console import Console
 
 from mtls_rotation.aws.secret_versions import SecretVersion
-from mtls_rotation.contract.secret import Endpoint
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint, serial
+from mtls_rotation.provers.api import Outcome, Proof
+from mtls_rotation.provers.https import HttpsSettings
 from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.notices import Notice
 from mtls_rotation.revocation.register import Register, Source
+from mtls_rotation.rotation.value import parse_value
 from mtlsctl.commands.verify import VerifyReport, choose_endpoint, judge
 from mtlsctl.errors import InvalidInputError, NoCertificateError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.stack.material import Label, read
 from mtlsctl.stack.targets import Target
 from mtlsctl.verification.checks import OUTSIDE, Evidence, Result
-from mtlsctl.verification.probe import Outcome, ProbeResult
 from tests.kit import builders
 from tests.kit.builders import NOW
 
 URL = "https://api.example.com/"
-ACCEPTED = ProbeResult(
-    url=URL, outcome=Outcome.ANSWERED, http_status=200, tls_version="TLSv1.3", server_subject="CN=api"
+ACCEPTED = Proof(
+    Outcome.ANSWERED, answer="HTTP status 200", http_status=200, tls_version="TLSv1.3", server_subject="CN=api"
 )
+
+
+ANSWERED = {"outcome": Outcome.ANSWERED, "problem": "HTTP status 4711, where 200 was expected"}
 
 
 def stored(value: str) -> SecretVersion:
@@ -55,7 +58,7 @@ def seen(authority: CertifiedKey, client: CertifiedKey, target: Target) -> Evide
         register=Register(),
         by_own_ca=True,
         crl=made,
-        endpoint=Endpoint(url=URL),
+        endpoint=HttpsSettings(url=URL),
         probed=ACCEPTED,
     )
 
@@ -148,19 +151,23 @@ def test_a_truststore_is_judged_by_what_the_domain_runs(seen: Evidence, target: 
 @pytest.mark.parametrize(
     ("probed", "status", "words"),
     [
-        ({"outcome": Outcome.ANSWERED, "http_status": 403}, ExitStatus.ATTENTION, "HTTP status 403"),
-        ({"outcome": Outcome.ANSWERED, "http_status": 500}, ExitStatus.ATTENTION, "where 200 was expected"),
-        ({"outcome": Outcome.REFUSED, "what": "unknown ca"}, ExitStatus.ATTENTION, "refused the certificate"),
-        ({"outcome": Outcome.CLOSED, "what": "reset"}, ExitStatus.ATTENTION, "ended the connection"),
-        ({"outcome": Outcome.UNTRUSTED, "what": "self-signed"}, ExitStatus.ATTENTION, "own certificate is not trusted"),
-        ({"outcome": Outcome.UNREACHABLE, "what": "refused"}, ExitStatus.UNKNOWN, "cannot be reached"),
-        ({"outcome": Outcome.BROKEN, "what": "no answer in time"}, ExitStatus.UNKNOWN, "no answer that tells"),
+        (ANSWERED | {"answer": "HTTP status 403", "http_status": 403}, ExitStatus.ATTENTION, "HTTP status 403: the"),
+        (ANSWERED | {"answer": "HTTP status 500", "http_status": 500}, ExitStatus.ATTENTION, "where 200 was expected;"),
+        ({"outcome": Outcome.REFUSED, "problem": "unknown ca"}, ExitStatus.ATTENTION, "refused the certificate"),
+        ({"outcome": Outcome.CLOSED, "problem": "reset"}, ExitStatus.ATTENTION, "ended the connection"),
+        (
+            {"outcome": Outcome.UNTRUSTED, "problem": "self-signed"},
+            ExitStatus.ATTENTION,
+            "own certificate is not",
+        ),
+        ({"outcome": Outcome.UNREACHABLE, "problem": "refused"}, ExitStatus.UNKNOWN, "cannot be reached"),
+        ({"outcome": Outcome.BROKEN, "problem": "no answer in time"}, ExitStatus.UNKNOWN, "no answer that tells"),
     ],
 )
 def test_how_a_request_ended_is_told_apart(
     seen: Evidence, probed: dict[str, Any], status: ExitStatus, words: str
 ) -> None:
-    report = judge(replace(seen, probed=ProbeResult(url=URL, **probed)))
+    report = judge(replace(seen, probed=Proof(**probed)))
 
     assert report.exit_status is status
     assert words in failed(report)[f"request to {URL}"]
@@ -245,7 +252,7 @@ GATEWAY = {"GatewayUrl": URL}
 def test_where_a_certificate_is_tried(
     definition: dict[str, Any], asked_for: tuple[str | None, str | None], url: str | None, server_ca: str | None
 ) -> None:
-    secret = parse_secret(json.dumps(builders.client_definition(**definition)), "the test's secret")
+    secret = parse_value(json.dumps(builders.client_definition(**definition)), "the test's secret")
 
     endpoint = choose_endpoint(secret, asked_for, GATEWAY)
 
@@ -253,7 +260,7 @@ def test_where_a_certificate_is_tried(
 
 
 def test_a_url_that_is_none_is_refused() -> None:
-    secret = parse_secret(json.dumps(builders.client_definition()), "the test's secret")
+    secret = parse_value(json.dumps(builders.client_definition()), "the test's secret")
 
     with pytest.raises(InvalidInputError, match="an https URL"):
         choose_endpoint(secret, ("ftp://api.example.com", None), {})

@@ -22,9 +22,9 @@ from mtls_rotation.errors import (
     ValidityBeyondIssuerError,
     VersionNotStagedError,
 )
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.request import RotationRequest, Step
+from mtls_rotation.rotation.value import parse_value
 from tests.kit import builders
 from tests.kit.stack import CA, CLIENT, Stack
 
@@ -284,7 +284,7 @@ ISSUED = builders.issued_value(builders.client_definition(), LEAF)
 )
 def test_no_error_text_ever_holds_a_private_key(value: str) -> None:
     with pytest.raises(InvalidSecretError) as failure:
-        parse_secret(value, "secret x")
+        parse_value(value, "secret x")
 
     shown = "".join(traceback.format_exception(failure.value)) + repr(failure.value) + str(vars(failure.value))
     assert not _leaked(shown)
@@ -295,8 +295,8 @@ def test_no_error_text_ever_holds_a_private_key(value: str) -> None:
 @pytest.mark.parametrize(
     "show",
     [
-        lambda: repr(parse_secret(ISSUED, "secret x")),
-        lambda: str(parse_secret(ISSUED, "secret x").model_dump(mode="json")),
+        lambda: repr(parse_value(ISSUED, "secret x")),
+        lambda: str(parse_value(ISSUED, "secret x").model_dump(mode="json")),
         lambda: repr(LEAF),
     ],
 )

@@ -36,7 +36,6 @@ from mtls_rotation.gateway.proxy import headers, paths
 from mtls_rotation.gateway.proxy.routes import HeaderPolicy
 from mtls_rotation.issuers.external.answer import certificates_in
 from mtls_rotation.issuers.external.request import SigningRequest
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.conformity import violations
@@ -45,6 +44,7 @@ from mtls_rotation.pki.verification import order_chain
 from mtls_rotation.revocation import check, crl, notices
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.rotation.request import Step
+from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.stack import custom_resource
 from mtls_rotation.stack import properties as stack_properties
 from mtls_rotation.targets.limits import over_long_chains
@@ -80,7 +80,7 @@ def quickly() -> Any:
 
 def refused(value: Any) -> InvalidSecretError:
     with pytest.raises(InvalidSecretError) as raised:
-        parse_secret(value if isinstance(value, str) else json.dumps(value), "secret a")
+        parse_value(value if isinstance(value, str) else json.dumps(value), "secret a")
     return raised.value
 
 

@@ -36,9 +36,9 @@ from moto import mock_aws
 
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidSecretError
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
+from mtls_rotation.rotation.value import parse_value
 from tests.kit import builders
 from tests.proof.key_material import files, processes
 from tests.proof.key_material.allowed import ALLOWED, OPERATORS, reason_for
@@ -400,7 +400,7 @@ def test_a_key_that_an_exception_carries_out_of_the_product_is_found(
 
     monkeypatch.setattr(ManagedSecret, "model_validate", leak)
     with pytest.raises(InvalidSecretError):
-        parse_secret("{}", "x")
+        parse_value("{}", "x")
     assert kinds(heard) == {"exceptions"}
 
 

@@ -19,8 +19,6 @@ from mtls_rotation.pki.request import CertificateRequest
 _NO_JSON = object()
 
 
-
-
 class ManagedSecret(BaseModel):
     """The value of one version of a client secret or CA secret.
 

@@ -67,15 +67,17 @@ class Proof:
     """What came of an attempt.
 
     Attributes:
-        problem: why there was no answer, in words that hold no secret; empty if there was one.
-        answer: None where there was none.
+        problem: why it does not prove the certificate, in words that hold no secret; empty if it does.
+        answer: of the server, in the protocol's words; empty without one.
+        http_status: of the answer, where the protocol is HTTP.
         tls_version: such as TLSv1.3; empty where no handshake was completed.
         server_subject: whom the server's certificate names; and the end of that. Empty and None where none was seen.
     """
 
     outcome: Outcome
     problem: str = ""
-    answer: Answer | None = None
+    answer: str = ""
+    http_status: int | None = None
     tls_version: str = ""
     server_subject: str = ""
     server_not_after: datetime | None = None
@@ -83,7 +85,7 @@ class Proof:
     @property
     def accepted(self) -> bool:
         """Whether the endpoint accepted the certificate, as its settings have it."""
-        return self.answer is not None and not self.answer.problem
+        return self.outcome is Outcome.ANSWERED and not self.problem
 
 
 class Prover[S: EndpointSettings](Protocol):

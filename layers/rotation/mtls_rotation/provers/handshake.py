@@ -119,7 +119,8 @@ def read_alert(secure: ssl.SSLSocket) -> OSError | None:
 def _ask(secure: ssl.SSLSocket, protocol: Protocol) -> Proof:
     seen = _seen(Proof(Outcome.ANSWERED, tls_version=secure.version() or ""), secure.getpeercert(binary_form=True))
     try:
-        return replace(seen, answer=protocol.exchange(secure))
+        answer = protocol.exchange(secure)
+        return replace(seen, problem=answer.problem, answer=answer.text, http_status=answer.http_status)
     except ConnectionError as error:
         heard = read_alert(secure) or error
         said = heard if _outcome(heard) is Outcome.REFUSED else error
@@ -155,12 +156,12 @@ def _words(error: Exception) -> str:
 
 
 def _presented(address: tuple[str, int], protocol: Protocol, deadline: Deadline) -> bytes | None:
-    """The certificate of a server that is not trusted, for the operator to see. No client certificate is shown to it."""
+    """The certificate of a server that is not trusted, for the operator to see. It is shown none."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with suppress(OSError, UnexpectedAnswerError), connect(address, deadline) as connection:
         protocol.preamble(connection)
-        with context.wrap_socket(connection) as secure:
+        with context.wrap_socket(connection, server_hostname=address[0]) as secure:
             return secure.getpeercert(binary_form=True)
     return None
 

@@ -45,7 +45,8 @@ def prove(settings: EndpointSettings, identity: Identity, deadline: Deadline) ->
 def _read(endpoint: Endpoint) -> EndpointSettings | Problem:
     """The settings, or what is wrong. Raises nothing: an exception would hold what was written, maybe a private key."""
     try:
-        return _prover(_scheme(endpoint.url)).Settings.model_validate(endpoint.model_dump())
+        kind: type[EndpointSettings] = _prover(_scheme(endpoint.url)).Settings
+        return kind.model_validate(endpoint.model_dump())
     except ValidationError as error:
         return Problem.first_of(error, "endpoint")
     except ValueError as error:

@@ -9,11 +9,11 @@ from mtls_rotation.aws.secret_versions import SecretVersion
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError, RotationNotEnabledError
 from mtls_rotation.issuers.api import Discarding, HasAuthority, Order
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import filing
 from mtls_rotation.rotation.ca_renewal import CaRenewal
 from mtls_rotation.rotation.context import not_staged
+from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import to_rfc3339
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class CreateStep:
                 expected='a value with "request" and "issuer"',
                 remedy="Put one; docs/architecture.md shows it.",
             )
-        definition = parse_secret(current.value, f"secret {description.name}")
+        definition = parse_value(current.value, f"secret {description.name}")
         order = Order(definition, description.arn, description.name, request.version_id, self._clock(), deadline)
         issuer = self._issuer(order)
         issued = issuer.issue(order)

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import signed_by
+from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import to_rfc3339
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def certified(stored: SecretVersion) -> ManagedSecret:
     Raises:
         InvalidSecretError: it holds none.
     """
-    secret = parse_secret(stored.value, f"secret {stored.name}")
+    secret = parse_value(stored.value, f"secret {stored.name}")
     if not secret.issued:
         raise InvalidSecretError(
             where=f"secret {stored.name}, version {stored.version_id}",

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mtls_rotation.contract.labels import AWSCURRENT
-from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import (
     HandshakeFailedError,
     NotYetVisibleError,
@@ -14,18 +13,21 @@ from mtls_rotation.errors import (
     UnusableIssuerError,
 )
 from mtls_rotation.issuers.api import Signer
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import refusals
-from mtls_rotation.provers.https import try_endpoint
+from mtls_rotation.provers import registry as provers
+from mtls_rotation.provers.api import Identity, Outcome
 from mtls_rotation.rotation.filing import certificates_of, certified, private_key_of
+from mtls_rotation.rotation.value import parse_value
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from mtls_rotation.aws.secret_versions import SecretVersion
+    from mtls_rotation.contract.secret import ManagedSecret
+    from mtls_rotation.provers.api import Proof
     from mtls_rotation.rotation.context import StepContext
     from mtls_rotation.rotation.request import RotationRequest
     from mtls_rotation.timing import Deadline
@@ -53,7 +55,7 @@ class ProveStep:
         if stored.version_id == request.version_id:
             if AWSCURRENT in stored.stages:
                 return
-        elif not parse_secret(stored.value, f"secret {stored.name}").issued:
+        elif not parse_value(stored.value, f"secret {stored.name}").issued:
             return  # a configuration is tried before there is a certificate
         secret = certified(stored)
         chain, anchor = certificates_of(secret)
@@ -71,13 +73,15 @@ class ProveStep:
             )
         if secret.endpoint is None:
             return
+        settings = provers.settings_of(secret.endpoint, where)
+        identity = Identity(pki.to_pem(*chain), pki.key_to_pem(key))
         for _ in deadline.sooner(PROPAGATION).attempts():
-            refusal = try_endpoint(secret.endpoint, pki.to_pem(*chain), pki.key_to_pem(key))
-            if not refusal:
+            proof = provers.prove(settings, identity, deadline)
+            if proof.accepted:
                 return
         raise HandshakeFailedError(
             where=where,
-            found=f"{secret.endpoint.url} refused it: {refusal}",
+            found=f"{settings.url} refused it: {_reason(proof)}",
             expected="the endpoint to accept the pending certificate",
             remedy="Secrets Manager tries again by itself. If it goes on, see that the endpoint trusts the CA.",
         )
@@ -112,3 +116,9 @@ class ProveStep:
         # Dated a day back where the CA itself has less than a day left.
         now = min(self._clock(), chain[0].not_valid_after_utc - timedelta(days=1))
         return (profile.issue_leaf(request, key.public_key(), chain[0], ca_key, now), *chain[1:]), key
+
+
+def _reason(proof: Proof) -> str:
+    """Why the certificate is not proved, as OpenSSL has it where it is the server that is not trusted."""
+    prefix = "CERTIFICATE_VERIFY_FAILED: " if proof.outcome is Outcome.UNTRUSTED else ""
+    return prefix + proof.problem

@@ -16,8 +16,8 @@ from mtls_rotation.contract.labels import secret_name
 from mtls_rotation.errors import DomainBusyError
 from mtls_rotation.issuers import registry
 from mtls_rotation.issuers.api import Order
-from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.rotation import filing
+from mtls_rotation.rotation.value import parse_value
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.services import Services
@@ -82,7 +82,7 @@ class Bootstrap:
         # All are looked at before one is written: a stack that fails leaves nothing half done.
         defined = [it for it in (ca, client) if it is not None]
         types = [
-            parse_secret(json.dumps(it.value), f"the definition of secret {it.secret_id}").issuer.type for it in defined
+            parse_value(json.dumps(it.value), f"the definition of secret {it.secret_id}").issuer.type for it in defined
         ]
         if ca is not None:
             self._define(ca, request_id, deadline, issue=True)
@@ -113,14 +113,14 @@ class Bootstrap:
         document = json.loads(current.value) if current else {}
         stated = {key: value for key, value in definition.value.items() if key in DEFINITION_KEYS}
         carried = {key: value for key, value in document.items() if key not in DEFINITION_KEYS}
-        secret = parse_secret(json.dumps(stated | carried), f"secret {definition.secret_id}")
+        secret = parse_value(json.dumps(stated | carried), f"secret {definition.secret_id}")
         version_id = current.version_id if current else ""
         new_version = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{request_id}/{definition.secret_id}"))
         if issue and not secret.issued:
             name = secret_name(definition.secret_id)
             order = Order(secret, definition.secret_id, name, new_version, self._clock(), deadline)
             secret = filing.with_certificate(secret, self._issuers.of(secret).issue(order), self._clock())
-        if current is None or parse_secret(current.value, definition.secret_id) != secret:
+        if current is None or parse_value(current.value, definition.secret_id) != secret:
             version_id = new_version
             self._versions.put_current(definition.secret_id, version_id, secret.render())
         if secret.issued:
@@ -129,5 +129,5 @@ class Bootstrap:
     def _file(self, secret_id: str, version_id: str, deadline: Deadline) -> None:
         """File what is stored, which need not be what was just made: a repeat finds the first run's CA."""
         stored = self._versions.await_version(secret_id, version_id, deadline)
-        secret = parse_secret(stored.value, f"secret {stored.name}")
+        secret = parse_value(stored.value, f"secret {stored.name}")
         filing.file_certificate(self._bucket, secret, stored.name, stored.version_id)

@@ -10,13 +10,24 @@ from contextlib import contextmanager
 
 import pytest
 
-from mtls_rotation.contract.secret import Endpoint
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
-from mtlsctl.verification.probe import Outcome, ProbeResult, probe
+from mtls_rotation.provers.api import Identity, Outcome, Proof
+from mtls_rotation.provers.https import PROVER, HttpsSettings
+from mtls_rotation.timing import Deadline
 from tests.kit import builders
 from tests.kit.upstream import Upstream, answer, upstream
 
 SERVERS_CA = builders.root("Server's CA")
+
+
+@pytest.fixture(scope="module")
+def authority() -> CertifiedKey:
+    return builders.root()
+
+
+@pytest.fixture(scope="module")
+def client(authority: CertifiedKey) -> CertifiedKey:
+    return builders.leaf(authority)
 
 
 @pytest.fixture
@@ -26,9 +37,13 @@ def server(authority: CertifiedKey) -> Iterator[Upstream]:
         yield server
 
 
-def ask(url: str, client: CertifiedKey, server_ca: CertifiedKey | None = SERVERS_CA) -> ProbeResult:
+def ask(url: str, client: CertifiedKey, server_ca: CertifiedKey | None = SERVERS_CA) -> Proof:
     trusted = to_pem(server_ca.certificate) if server_ca else None
-    return probe(Endpoint(url=url, server_ca=trusted), to_pem(client.certificate), key_to_pem(client.key))
+    return present(HttpsSettings(url=url, server_ca=trusted), to_pem(client.certificate), key_to_pem(client.key))
+
+
+def present(settings: HttpsSettings, certificate: str, key: str) -> Proof:
+    return PROVER.prove(settings, Identity(certificate, key), Deadline.within(20))
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -41,6 +56,7 @@ def test_an_answer_tells_the_status_and_whom_it_came_from(
     result = ask(f"{server.url}/a/b?c=d", client)
 
     assert (result.outcome, result.http_status, result.server_subject) == (Outcome.ANSWERED, 404, "CN=server")
+    assert (result.answer, result.accepted) == ("HTTP status 404", False)
     assert result.tls_version == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
     (received,) = server.received
     assert (received.target, received.all("host")) == ("/a/b?c=d", [server.url.removeprefix("https://")])
@@ -53,14 +69,14 @@ def test_a_refusal_is_heard_whenever_it_comes(server: Upstream, client: Certifie
 
     result = ask(server.url, client)
 
-    assert (result.outcome, result.what) == (Outcome.REFUSED, "tlsv1 alert unknown ca")
+    assert (result.outcome, result.problem) == (Outcome.REFUSED, "tlsv1 alert unknown ca")
 
 
 def test_a_strangers_server_is_never_shown_the_certificate(server: Upstream, client: CertifiedKey) -> None:
     result = ask(server.url, client, builders.root("Another CA"))
 
     assert result.outcome is Outcome.UNTRUSTED
-    assert "unable to get local issuer certificate" in result.what
+    assert "unable to get local issuer certificate" in result.problem
     assert (result.server_subject, server.received) == ("CN=server", [])
 
 
@@ -84,16 +100,16 @@ def test_a_closed_port_and_a_name_that_is_none_are_out_of_reach(client: Certifie
 
     result = ask(f"https://127.0.0.1:{port}/", client)
 
-    assert (result.outcome, result.what) == (Outcome.UNREACHABLE, "Connection refused")
+    assert (result.outcome, result.problem) == (Outcome.UNREACHABLE, "Connection refused")
 
 
 def test_a_key_that_is_not_the_certificates_reaches_no_server(client: CertifiedKey) -> None:
-    endpoint = Endpoint(url="https://127.0.0.1:9/")
-
-    result = probe(endpoint, to_pem(client.certificate), key_to_pem(builders.root().key))
+    result = present(
+        HttpsSettings(url="https://127.0.0.1:9/"), to_pem(client.certificate), key_to_pem(builders.root().key)
+    )
 
     assert result.outcome is Outcome.BROKEN
-    assert "PRIVATE KEY" not in result.what
+    assert "PRIVATE KEY" not in result.problem
 
 
 @contextmanager
