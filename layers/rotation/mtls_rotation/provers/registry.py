@@ -64,9 +64,9 @@ def _scheme(url: str) -> str:
     Raises:
         ValueError: it is none; the text says what one would be.
     """
-    first, *more = PROVERS
-    schemes = f"{', '.join(more)} or {first}" if more else first
-    expected = f"an {schemes} URL such as {first}://api.example.com/ with no user, password or fragment"
+    *others, last = PROVERS
+    schemes = f"{', '.join(others)} or {last}" if others else last
+    expected = f"an {schemes} URL such as https://api.example.com/ with no user, password or fragment"
     try:
         parts = urlsplit(url)
         usable = parts.scheme in PROVERS and parts.hostname and (parts.port is None or parts.port > 0)
