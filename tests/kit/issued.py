@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from mtls_rotation.contract.material import certificates_of
 from mtls_rotation.pki import certificates as pki
 from tests.kit.conformance import Chain
 
@@ -20,9 +21,8 @@ _OURS: dict[str, x509.Certificate] = {}
 
 def remember(secret: ManagedSecret) -> None:
     """Keep what a version of a secret holds."""
-    (certificate,) = pki.from_pem(secret.certificate or "")
-    (anchor,) = pki.from_pem(secret.anchor or "")
-    chain = Chain(certificate, pki.from_pem(secret.certificate_chain or ""), anchor)
+    (certificate, *intermediates), anchor = certificates_of(secret)
+    chain = Chain(certificate, tuple(intermediates), anchor)
     remember_chain(chain, ours=secret.issuer.type not in {"acm-pca", "external"})
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from mtls_rotation.errors import HandshakeFailedError, InvalidSecretError
-from mtls_rotation.pki.certificates import CertifiedKey
+from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from mtls_rotation.provers import registry
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.rotation.value import parse_value
@@ -36,7 +36,7 @@ def server(ca: CertifiedKey) -> Iterator[EchoServer]:
 
 
 def endpoint(server: EchoServer, **more: Any) -> dict[str, Any]:
-    return {"url": server.url, "server_ca": builders.pki.to_pem(SERVERS.anchor), "word": "hello"} | more
+    return {"url": server.url, "server_ca": to_pem(SERVERS.anchor), "word": "hello"} | more
 
 
 def pending(stack: Stack, server: EchoServer) -> str:
@@ -76,7 +76,7 @@ def verified(stack: Stack, token: str) -> VerifyReport:
     assert stored
     material = read(stored)
     settings = choose_endpoint(material.secret, (None, None), {})
-    deployment = SimpleNamespace(assembly=SimpleNamespace(bucket=stack.bucket, targets=(), domains=()))
+    deployment = SimpleNamespace(assembly=SimpleNamespace(bucket=stack.bucket))
     return judge(gather(cast("Any", deployment), material, Label.PENDING, settings))
 
 

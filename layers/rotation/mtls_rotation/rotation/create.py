@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtls_rotation.aws.secret_versions import SecretVersion
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
+from mtls_rotation.contract.material import certificates_of
 from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError, RotationNotEnabledError
 from mtls_rotation.issuers.api import Discarding, HasAuthority, Order
 from mtls_rotation.pki import certificates as pki
@@ -66,7 +67,7 @@ class CreateStep:
         Raises:
             RejectedCertificateError: its certificate expired while the rotation stood still.
         """
-        (leaf, *_), _ = filing.certificates_of(filing.certified(stored))
+        (leaf, *_), _ = certificates_of(filing.certified(stored))
         end = leaf.not_valid_after_utc
         if self._clock() <= end:
             return

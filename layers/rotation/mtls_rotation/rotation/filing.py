@@ -1,4 +1,4 @@
-"""What was issued, as a secret holds it and the bucket files it; and the certificates in the value of a secret."""
+"""What was issued, as a secret holds it and as the bucket files it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.material import authorities_of, certificates_of
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError
 from mtls_rotation.pki import certificates as pki
@@ -18,8 +19,6 @@ from mtls_rotation.timing import to_rfc3339
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
-
-    from cryptography import x509
 
     from mtls_rotation.aws.bucket import CertificateBucket
     from mtls_rotation.aws.secret_versions import SecretVersion
@@ -110,26 +109,3 @@ def certified(stored: SecretVersion) -> ManagedSecret:
             f" --remove-from-version-id {stored.version_id}`), and rotate anew.",
         )
     return secret
-
-
-def certificates_of(secret: ManagedSecret) -> tuple[tuple[x509.Certificate, ...], x509.Certificate]:
-    """The certificate with its intermediates, and its anchor."""
-    (leaf,) = pki.from_pem(secret.certificate or "")
-    (anchor,) = pki.from_pem(secret.anchor or "")
-    return (leaf, *pki.from_pem(secret.certificate_chain or "")), anchor
-
-
-def authorities_of(secret: ManagedSecret) -> tuple[x509.Certificate, ...]:
-    """What a truststore must hold: API Gateway wants the whole chain above the certificate, up to the root.
-
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mutual-tls.html
-    """
-    (_, *intermediates), anchor = certificates_of(secret)
-    return (*intermediates, anchor)
-
-
-def private_key_of(secret: ManagedSecret) -> pki.SigningKey:
-    """A client's private key."""
-    if secret.private_key is None:
-        raise ValueError("a client secret without private_key")
-    return pki.key_from_pem(secret.private_key.get_secret_value())

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mtls_rotation.contract.labels import AWSCURRENT
+from mtls_rotation.contract.material import certificates_of, private_key_of
 from mtls_rotation.errors import (
     HandshakeFailedError,
     NotYetVisibleError,
@@ -19,7 +20,7 @@ from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.provers import registry as provers
 from mtls_rotation.provers.api import Identity, Outcome
-from mtls_rotation.rotation.filing import certificates_of, certified, private_key_of
+from mtls_rotation.rotation.filing import certified
 from mtls_rotation.rotation.value import parse_value
 
 if TYPE_CHECKING:

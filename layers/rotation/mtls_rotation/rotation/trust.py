@@ -10,11 +10,11 @@ from mtls_rotation.aws.retries import throttled
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.contract.labels import secret_name
+from mtls_rotation.contract.material import authorities_of
 from mtls_rotation.errors import TruststoreNotDeployedError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint
 from mtls_rotation.rotation.backoff import backoff, jitter, jittered
-from mtls_rotation.rotation.filing import authorities_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
