@@ -40,7 +40,7 @@ def endpoint(server: EchoServer, **more: Any) -> dict[str, Any]:
 
 
 def pending(stack: Stack, server: EchoServer) -> str:
-    definition = builders.client_definition(endpoint=endpoint(server))
+    definition = builders.client_definition(endpoint=endpoint(server), trusted_by_gateway=False)
     stack.versions.put_current(CLIENT, "d" * 32, json.dumps(definition))
     token = stack.begin()
     stack.step(Step.CREATE, token)
