@@ -74,14 +74,14 @@ IMPORT = {
         "Hand in a certificate that somebody else signed, once it is seen to be what was asked for.",
     ),
 }
-GROUPS = {"truststore": TRUSTSTORE, "create": CREATE, "import": IMPORT}
-_GROUPS_HELP = {
-    "truststore": "Shows the truststore, and has it brought in line.",
-    "create": "Make a further client secret or CA secret.",
-    "import": "Take in a certificate that is there already.",
+# By name: what a group of commands is for, and its commands.
+GROUPS = {
+    "truststore": ("Shows the truststore, and has it brought in line.", TRUSTSTORE),
+    "create": ("Make a further client secret or CA secret.", CREATE),
+    "import": ("Take in a certificate that is there already.", IMPORT),
 }
 # By whole name, all that report something.
-ENTRIES = COMMANDS | {f"{name} {it}": entry for name, entries in GROUPS.items() for it, entry in entries.items()}
+ENTRIES = COMMANDS | {f"{name} {it}": entry for name, (_, entries) in GROUPS.items() for it, entry in entries.items()}
 REPORTS = Reports(ENTRIES)
 
 app = group(
@@ -91,5 +91,5 @@ app = group(
 )
 app.callback()(before_the_command)
 app.command("schema")(schema.printer(REPORTS))
-for _name, _entries in GROUPS.items():
-    app.add_typer(group(_entries, help=_GROUPS_HELP[_name]), name=_name)
+for _name, (_help, _entries) in GROUPS.items():
+    app.add_typer(group(_entries, help=_help), name=_name)
