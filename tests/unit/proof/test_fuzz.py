@@ -332,7 +332,7 @@ class TestEvents:
         properties = json.loads((ROOT / "events/bootstrap-create.json").read_text())["ResourceProperties"]
         key = pki.key_to_pem(ec.generate_private_key(ec.SECP256R1()))
         change = {"EndpointUrl": "https://a.example", "EndpointServerCa": key}
-        with pytest.raises(InvalidSettingsError, match="a text of 241 characters"):
+        with pytest.raises(InvalidSettingsError, match="a string of 241 characters"):
             stack_properties.definitions(properties | change)
 
     @pytest.mark.parametrize("document", ["AllowListParameter", "ProxyRoutes"])

@@ -189,7 +189,8 @@ class Intake:
         """
         stored = self._bucket.read(key)
         found = certificates_in(stored.body) if stored else []
-        match match(found, BucketIndex(self._bucket), self._clock(), f"s3://{self._bucket.name}/{key}"):
+        decision = match(found, BucketIndex(self._bucket), self._clock(), f"s3://{self._bucket.name}/{key}")
+        match decision:
             case AlreadyTaken(secret=secret):
                 return Outcome(key, secret, "")
             case Reject(secret=secret, error=error):
