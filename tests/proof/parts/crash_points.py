@@ -26,7 +26,7 @@ from unittest.mock import patch
 import boto3
 from moto import mock_aws
 
-from mtls_rotation.revocation import run as revocation
+from mtls_rotation.revocation import revocation_list
 from tests.kit.stack import Mocked
 from tests.proof import Outcome
 from tests.proof.endings import ending, orphans, problems
@@ -180,7 +180,7 @@ class _Forks:
 
 def play(scenario: Scenario, fork: _Forks) -> Ran:
     """Let the scenario happen, and see how it ends. In a child, this does not return."""
-    with mock_aws(), patch.object(revocation, "ThreadPoolExecutor", _NoThreads):
+    with mock_aws(), patch.object(revocation_list, "ThreadPoolExecutor", _NoThreads):
         world = World(clients(), fork.here)
         ran = Ran()
         fork.in_child = world.count_anew

@@ -87,6 +87,6 @@ def _quote(value: object) -> str:
         case list():
             return "a list"
         case str() if len(value) > 80 or "PRIVATE KEY" in value:
-            return f"a text of {len(value)} characters"
+            return f"a string of {len(value)} characters"
         case _:
             return json.dumps(value, default=str, ensure_ascii=False)

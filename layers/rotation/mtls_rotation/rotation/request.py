@@ -63,5 +63,5 @@ class RotationRequest:
         step, secret_id, version_id = (invocation.text(event, it) for it in ("Step", "SecretId", "ClientRequestToken"))
         token = invocation.member(event, "RotationToken")
         if token is not None and not isinstance(token, str):
-            raise invocation.invalid(("RotationToken",), token, "a text, or nothing")
+            raise invocation.invalid(("RotationToken",), token, "a string, or nothing")
         return cls(Step.parse(step), secret_id, version_id, token)

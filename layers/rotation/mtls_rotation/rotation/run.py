@@ -60,7 +60,8 @@ class Rotation:
         issuers: Issuers,
         memory: Memory | None = None,
     ) -> None:
-        self._context = StepContext(services, targets, issuers, memory or Memory())
+        context = StepContext(services, targets, issuers, memory or Memory())
+        self._steps = {step: step_class(context) for step, step_class in STEPS.items()}
         self._bus = services.bus
 
     def run(self, request: RotationRequest, deadline: Deadline) -> None:
@@ -78,7 +79,7 @@ class Rotation:
                     expected="a function with a timeout of minutes",
                     remedy="Secrets Manager tries again by itself. If it goes on, raise the function's timeout.",
                 )
-            STEPS[request.step](self._context).run(request, deadline)
+            self._steps[request.step].run(request, deadline)
         except WaitingForCertificateError as waiting:
             # No failure, and announced when the request was published. Secrets Manager must stop here all the same.
             log.info("waiting for a certificate", extra={"secret": request.secret_id, "reason": str(waiting)})
