@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
@@ -65,12 +65,14 @@ class Stack:
     """One stack. `with_gateway` gives it a domain name.
 
     Attributes:
+        now: its clock. It begins when the stack is made: moto's objects bear the real time, and a slow run lasts longer
+            than the margins of some tests.
         memory: of the execution environment that stays warm and runs every step; None: each step has one of its own.
     """
 
     clients: Mocked
     time: FakeTime = field(default_factory=FakeTime)
-    now: datetime = builders.NOW
+    now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     settings: Settings = field(default_factory=Settings)
     memory: Memory | None = None
 
