@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,7 +162,8 @@ esac""",
             servers.callback(server.terminate)
             await_condition(at.exists, f"{name} is imported", 60.0)
             script = folder / name
-            script.write_text(f'#!/bin/bash\n{rewritten}\nexec {sys.executable} -S -E {warm.__file__} call {at} "$@"\n')
+            call = shlex.join([sys.executable, "-S", "-E", warm.__file__, "call", str(at)])
+            script.write_text(f'#!/bin/bash\n{rewritten}\nexec {call} "$@"\n')
             script.chmod(0o755)
         yield folder
 

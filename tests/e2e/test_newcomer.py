@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def environment_file(built: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def shell(file: Path, commands: str) -> subprocess.CompletedProcess[str]:
-    script = f"set -e; source {file}\n{commands}"
+    script = f"set -e; source {shlex.quote(str(file))}\n{commands}"
     return subprocess.run(
         ["bash", "-c", script],
         env=os.environ | {"COLUMNS": "200"},
