@@ -177,7 +177,7 @@ def test_a_dry_run_says_what_would_be_taken_in(mtlsctl: Mtlsctl, gateway: Deploy
             "MTLS-403",
             "nobody to ask",
         ),
-        ({}, (), "MTLS-403", "no CA of this stack"),
+        ({}, (), "MTLS-403", "not a CA of this stack"),
         (
             {},
             ("--issuer", "secretsmanager", "--validity-days", "60", "--schedule", "rate(25 days)"),
