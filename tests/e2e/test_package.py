@@ -15,6 +15,7 @@ import yaml
 
 from demo import sam
 from demo.gateway import architecture
+from tests.kit import change_sets
 from tests.kit.deployment import Deployment, await_first_rotation
 
 UV = next(str(path) for path in (sam.ROOT / ".tools" / "bin" / "uv", Path("uv")) if path.exists() or path == Path("uv"))
@@ -87,7 +88,7 @@ def test_cloudformation_deploys_it_with_nothing_beside_it_and_it_rotates(
     (tmp_path / "packaged.yaml").write_bytes((packaged.folder / "packaged.yaml").read_bytes())
     command = (
         "cloudformation deploy --stack-name e2e-packaged --template-file packaged.yaml "
-        f"--s3-bucket {BUCKET} --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND "
+        f"--s3-bucket {BUCKET} --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --no-execute-changeset "
         f"--parameter-overrides Architecture={architecture()} OnDelete=delete"
     )
     subprocess.run(
@@ -98,7 +99,8 @@ def test_cloudformation_deploys_it_with_nothing_beside_it_and_it_rotates(
         capture_output=True,
         text=True,
     )
-    stack = sam.describe("e2e-packaged", sam.session(end_to_end.environment))
+    # It is carried out here: the AWS CLI would look every thirty seconds whether it is done.
+    stack = change_sets.execute(sam.session(end_to_end.environment), "e2e-packaged")
     deployment = await_first_rotation(Deployment(end_to_end.aws, stack, end_to_end.environment))
 
     assert deployment.value(deployment.client)["not_after"]

@@ -15,6 +15,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import boto3
 from botocore.exceptions import ClientError
 
 from demo import gateway, sam
@@ -90,6 +91,20 @@ def deploy(name: str, parameters: Mapping[str, str], environment: Mapping[str, s
         if "didn't contain changes" in described["StatusReason"]:
             return sam.describe(name, aws)
         raise sam.SamError(described["StatusReason"])
+    return execute(aws, name)
+
+
+def execute(aws: boto3.Session, name: str) -> sam.Stack:
+    """Carry out the one change set of a stack, and wait until that is done.
+
+    Raises:
+        sam.SamError: the stack could not be made or updated.
+    """
+    stacks = aws.client("cloudformation")
+    waiting = [
+        it for it in stacks.list_change_sets(StackName=name)["Summaries"] if it["ExecutionStatus"] == "AVAILABLE"
+    ]
+    (change_set,) = (it["ChangeSetId"] for it in waiting)
     stacks.execute_change_set(ChangeSetName=change_set, StackName=name)
 
     def status() -> str:

@@ -30,7 +30,7 @@ class Attack:
     Attributes:
         by: whose hands they are.
         what: what is tried.
-        quick: whether it is tried with every run of the tests, and not in `make prove` alone.
+        quick: whether it is in the quick form.
     """
 
     by: str
