@@ -156,7 +156,7 @@ class Demo:
     def _breathe(self, traffic: Traffic) -> None:
         until = time.monotonic() + BREATHER
         enough = traffic.sent + int(RATE * BREATHER / 2)
-        await_condition(lambda: time.monotonic() > until and traffic.sent > enough, "traffic", BREATHER * 10)
+        await_condition(lambda: time.monotonic() > until and traffic.sent > enough, "traffic", ROTATION_TIMEOUT)
         console.print(f"  [dim]{traffic.sent} requests sent, {traffic.failed} failed[/]")
 
     # truststore -------------------------------------------------------------------------------------------------------
