@@ -62,7 +62,8 @@ class Checkout:
         if not self._during or (event != "open" and event not in _CHANGES):
             return
         for path in _changed(event, arguments):
-            if self.is_foreign(path):
+            is_above_own = event == "os.mkdir" and (self._root / OWN).is_relative_to(path)
+            if self.is_foreign(path) and not is_above_own:
                 self.findings.append(f"{path}, in {self._during}")
                 raise OthersFilesError(f"a test writes {path}. Its own folders are tmp_path, and those in {OWN}.")
 

@@ -54,14 +54,14 @@ ALLOWED = {
 THERE = ("opened", "removed", "replaced", "moved", "program_has_written", "program_has_removed")
 
 
-def run(tmp_path: Path, tests: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run tests in a checkout of their own."""
+def run(tmp_path: Path, tests: dict[str, str], there: tuple[str, ...] = THERE) -> subprocess.CompletedProcess[str]:
+    """Run tests in a checkout of their own, where the demo has left some files."""
     checkout = tmp_path / "checkout"
     folder = checkout / "tests" / "integration"
     folder.mkdir(parents=True)
     (checkout / "README.md").write_text("read me")
-    (checkout / "build" / "demo").mkdir(parents=True)
-    for name in THERE:
+    for name in there:
+        (checkout / "build" / "demo").mkdir(parents=True, exist_ok=True)
         (checkout / "build" / "demo" / name).write_text("old")
     (folder.parent / "conftest.py").write_text(CONFTEST)
     written = "".join(f"\ndef test_{name}(tmp_path):\n    {does}\n" for name, does in tests.items())
@@ -100,8 +100,8 @@ def test_a_run_that_writes_in_anothers_folder_fails(does: str, tmp_path: Path) -
     assert finished.returncode == pytest.ExitCode.TESTS_FAILED
 
 
-def test_a_run_that_writes_in_its_own_folders_passes(tmp_path: Path) -> None:
-    finished = run(tmp_path, ALLOWED)
+def test_a_run_that_writes_in_its_own_folders_passes_also_where_nothing_was_built_yet(tmp_path: Path) -> None:
+    finished = run(tmp_path, ALLOWED, there=())
 
     assert finished.returncode == 0, finished.stdout
     assert "written in the checkout" not in finished.stdout
