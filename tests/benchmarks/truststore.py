@@ -35,8 +35,10 @@ from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtls_rotation.pki.verification import Verifier
+from mtls_rotation.targets import limits
 from mtls_rotation.truststore import guards, rendering
-from mtls_rotation.truststore.plan import Observation, Plan, Settings, StaticEntry, decide, needed
+from mtls_rotation.truststore.observation import Observation, StaticEntry
+from mtls_rotation.truststore.plan import Plan, Settings, decide, needed
 from tests.benchmarks import table
 from tests.benchmarks.figures import Results, beside, in_turn
 from tests.kit import builders, fleet
@@ -46,7 +48,7 @@ ANCHORS, CERTIFICATES = (10, 100, 1000), (100, 1000, 10_000)
 RUNS = 5
 # Seconds of the processor for the largest of these fleets, planned and checked.
 GOAL = 2.0
-SETTINGS = Settings(most_anchors=max(ANCHORS))
+SETTINGS, LIMITS = Settings(), limits.api_gateway(max(ANCHORS))
 LONG_AGO = builders.NOW - timedelta(days=1)
 
 
@@ -139,7 +141,7 @@ class Bench:
     def plan(self, seen: Observation) -> Plan:
         """The decision."""
         needed(seen, SETTINGS)
-        return decide(seen, SETTINGS)
+        return decide(seen, SETTINGS, LIMITS)
 
     def check(self, plan: Plan) -> None:
         """Judge each client's certificate as a server would that runs the plan."""
@@ -223,7 +225,7 @@ def _seconds(bench: Bench, *, checked: bool = True) -> dict[str, float]:
         made["body"] = rendering.render(made["plan"].anchors)
 
     def guard() -> None:
-        assert guards.stop(made["body"], made["plan"], seen, SETTINGS) is None
+        assert guards.stop(made["body"], made["plan"], seen, SETTINGS, LIMITS) is None
 
     parts: dict[str, Callable[[], None]] = {"plan": plan, "render": render, "guard": guard}
     if checked:

@@ -25,7 +25,8 @@ from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.request import RotationRequest, Step
 from mtls_rotation.rotation.run import Rotation
 from mtls_rotation.stack.bootstrap import Bootstrap
-from mtls_rotation.targets.api_gateway import GatewayDomain
+from mtls_rotation.targets.limits import API_GATEWAY
+from mtls_rotation.targets.registry import TruststoreTargets
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
 from tests.kit import builders
@@ -67,6 +68,7 @@ class Stack:
     Attributes:
         now: its clock. It begins when the stack is made: moto's objects bear the real time, and a slow run lasts longer
             than the margins of some tests.
+        capacity: how many certificates API Gateway takes.
         memory: of the execution environment that stays warm and runs every step; None: each step has one of its own.
     """
 
@@ -74,6 +76,7 @@ class Stack:
     time: FakeTime = field(default_factory=FakeTime)
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     settings: Settings = field(default_factory=Settings)
+    capacity: int = API_GATEWAY.capacity
     memory: Memory | None = None
 
     def __post_init__(self) -> None:
@@ -82,7 +85,7 @@ class Stack:
         self.kms = Kms(self.clients.kms)
         self.private_ca: Any = PrivateCa(self.clients.acm_pca, lambda: self.moment)
         self.services = Services(Clients(self.client), Names(), lambda: self.moment)
-        self._domains: tuple[GatewayDomain, ...] = ()
+        self._targets: tuple[str, ...] = ()
 
     def client(self, service: str, **_: Any) -> Any:
         """A client of AWS as the engine gets it: moto's, or a stand-in where moto lacks something."""
@@ -135,18 +138,18 @@ class Stack:
 
     def expect_gateway(self) -> None:
         """The functions are told of a domain name, which need not be there."""
-        self._domains = (self.domain(DOMAIN),)
+        self._targets = (DOMAIN,)
 
-    def domain(self, name: str) -> GatewayDomain:
-        """A domain name of the fake gateway, as the functions see it."""
-        return GatewayDomain(self.services.clients, name)
+    def add_targets(self, *names: str) -> None:
+        """The functions are told of further targets, by name or ARN."""
+        self._targets += names
 
     def add_domains(self, *names: str) -> tuple[str, ...]:
         """Further domain names, running what the first does."""
         first = self.gateway.domains[DOMAIN]
         for name in names:
             self.gateway.domains[name] = Domain(first.uri, first.version_id)
-        self._domains += tuple(map(self.domain, names))
+        self.add_targets(*names)
         return names
 
     def add_secret(self, name: str, value: str | dict[str, Any] | None, *, rotates: bool = True) -> str:
@@ -181,10 +184,15 @@ class Stack:
     # the engine -------------------------------------------------------------------------------------------------------
 
     @property
+    def targets(self) -> TruststoreTargets:
+        """What runs the truststore, as the functions see it."""
+        return TruststoreTargets(self.services, self._targets, capacity=self.capacity)
+
+    @property
     def rotation(self) -> Rotation:
         """The four steps, in a fresh execution environment, or in the warm one, if there is one."""
         return Rotation(
-            self.services, targets=self._domains, issuers=Issuers(self.services), memory=self.memory or Memory()
+            self.services, targets=self.targets, issuers=Issuers(self.services), memory=self.memory or Memory()
         )
 
     @property
@@ -206,7 +214,7 @@ class Stack:
     @property
     def sync(self) -> TruststoreSync:
         """The reconcile."""
-        return TruststoreSync(self.services, targets=self._domains, settings=self.settings)
+        return TruststoreSync(self.services, targets=self.targets, settings=self.settings)
 
     @property
     def bootstrap(self) -> Bootstrap:

@@ -49,7 +49,7 @@ from mtls_rotation.provers.api import Identity, Outcome, Proof
 from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.request import RotationRequest, Step
 from mtls_rotation.stack.bootstrap import SecretDefinition
-from mtls_rotation.targets.limits import refusal
+from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.request import SyncRequest
@@ -742,7 +742,7 @@ class World(Stack):
         for key in [it for it in self.s3.objects if it.startswith(layout.STATIC_ANCHORS)]:
             newest = self.s3.newest(key)
             needed |= bundles.certificates(newest.body or b"") if newest else {}
-        return {key for key, it in needed.items() if refusal(it, self.moment) is None}, may
+        return {key for key, it in needed.items() if API_GATEWAY.refusal(it, self.moment) is None}, may
 
     def _counts(self, held: Held, labels: list[str]) -> bool:
         if held.authority:

@@ -20,7 +20,7 @@ from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import CertifiedKey, subject
 from mtls_rotation.pki.conformity import violations
 from mtls_rotation.pki.verification import order_chain, refusals, signed_by
-from mtls_rotation.targets import limits
+from mtls_rotation.targets.limits import API_GATEWAY
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
 from mtlsctl.files import documents
 
@@ -173,7 +173,7 @@ def _refused_authorities(issued: CertifiedKey, now: datetime) -> list[str]:
     return [
         f"{subject(it)} is not a CA that API Gateway accepts: {reason}"
         for it in (*issued.chain, issued.anchor)
-        if (reason := limits.refusal(it, now))
+        if (reason := API_GATEWAY.refusal(it, now))
     ]
 
 

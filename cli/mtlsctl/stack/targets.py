@@ -12,6 +12,8 @@ from mtls_rotation.contract import layout
 from mtls_rotation.errors import UnusableDomainError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.verification import Verifier
+from mtls_rotation.targets import api
+from mtls_rotation.truststore.state import SyncState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from mtls_rotation.aws.bucket import CertificateBucket
-    from mtls_rotation.targets import api
     from mtls_rotation.truststore.sync import Preview
     from mtlsctl.stack.deployment import Deployment
 
@@ -35,6 +36,8 @@ class Target:
         state: the target's own word, such as AVAILABLE; empty where it does not exist.
         settled: whether that is what requests are checked against, with no update under way.
         warnings: what the target says is wrong with certificates in it.
+        names_version: whether it tells by an object version what it runs.
+        key: of the edition that it should run.
         problem: why it runs no truststore of the stack that can be read; empty if it does.
         anchors: by fingerprint; None where there is a problem.
     """
@@ -45,13 +48,20 @@ class Target:
     state: str = ""
     settled: bool = True
     warnings: tuple[str, ...] = ()
+    names_version: bool = True
+    key: str = layout.TRUSTSTORE
     problem: str = ""
     anchors: Mapping[str, x509.Certificate] | None = None
     _verifiers: dict[datetime, Verifier] = field(default_factory=dict, repr=False, compare=False)
 
     def runs(self, preview: Preview) -> bool:
         """Whether it runs, or is about to run, the truststore that is published."""
-        return self.exists and not self.problem and self.version_id == preview.version_id
+        edition = preview.editions.get(self.key)
+        if edition is None or not self.exists or self.problem:
+            return False
+        if self.names_version:
+            return self.version_id == edition.version_id
+        return frozenset(self.anchors or ()) == edition.anchors
 
     def verifier(self, now: datetime) -> Verifier:
         """What judges certificates by its anchors. Kept, as to read those takes longer than to judge a certificate."""
@@ -67,7 +77,7 @@ def published_version(preview: Preview) -> str | None:
 
 def targets_of(deployment: Deployment) -> tuple[Target, ...]:
     """Every target of the stack."""
-    return tuple(_seen(it, deployment.assembly.bucket) for it in deployment.assembly.domains)
+    return tuple(_seen(it, deployment.assembly.bucket) for it in deployment.assembly.targets)
 
 
 def look_at(target: api.Target, bucket: CertificateBucket) -> Target:
@@ -76,25 +86,59 @@ def look_at(target: api.Target, bucket: CertificateBucket) -> Target:
     Raises:
         UnusableDomainError: it checks no client certificates.
     """
-    running = target.deployed()
+    running = target.running()
     if running is None:
         return Target(target.name, exists=False, problem="no such domain name")
-    anchors = None
-    if running.uri != bucket.truststore_uri:
-        problem = f"runs {running.uri}, which is not the stack's truststore"
-    elif stored := bucket.read(layout.TRUSTSTORE, running.version_id):
-        problem, anchors = "", bundles.certificates(stored.body)
-    else:
-        problem = "runs an object version that is gone"
+    version = running.evidence if isinstance(running.evidence, api.ObjectVersion) else None
+    try:
+        problem, anchors = "", _anchors(target, running, bucket)
+    except LookupError as error:
+        problem, anchors = str(error), None
     return Target(
         target.name,
-        version_id=running.version_id,
+        version_id=version.version_id if version else None,
         state=running.status,
         settled=running.settled,
         warnings=running.warnings,
+        names_version=version is not None,
+        key=target.limits.key,
         problem=problem,
         anchors=anchors,
     )
+
+
+def _anchors(target: api.Target, running: api.Running, bucket: CertificateBucket) -> Mapping[str, x509.Certificate]:
+    """The anchors that it runs, by fingerprint.
+
+    Raises:
+        LookupError: it runs no truststore of the stack that can be read.
+    """
+    match running.evidence:
+        case api.ObjectVersion(uri, version_id):
+            if uri != bucket.uri(target.limits.key):
+                raise LookupError(f"runs {uri}, which is not the stack's truststore")
+            anchors = _published(target, version_id, bucket)
+            if anchors is None:
+                raise LookupError("runs an object version that is gone")
+            return anchors
+        case _:
+            state = bucket.read(layout.SYNC_NOTES)
+            receipt = SyncState.parse(state.body).receipts.get(target.name) if state else None
+            published = _published(target, None, bucket) or {}
+            trusted = api.anchors_of(
+                running, receipt, lambda it: frozenset(_published(target, it.version_id, bucket) or ())
+            )
+            if trusted is None or not trusted <= published.keys():
+                raise LookupError("runs another truststore than the one that is published")
+            return {key: published[key] for key in trusted}
+
+
+def _published(
+    target: api.Target, version_id: str | None, bucket: CertificateBucket
+) -> Mapping[str, x509.Certificate] | None:
+    """The anchors in a version of the edition that a target should run, or in the latest; None if it is gone."""
+    stored = bucket.read(target.limits.key, version_id)
+    return bundles.certificates(stored.body) if stored else None
 
 
 def _seen(target: api.Target, bucket: CertificateBucket) -> Target:

@@ -11,7 +11,7 @@ from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, subject
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.provers.api import Outcome
-from mtls_rotation.targets.limits import refusal
+from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.timing import to_rfc3339
 from mtlsctl.report import Model
 from mtlsctl.show import moment
@@ -130,7 +130,7 @@ def _chain(seen: Evidence) -> Iterator[Check]:
     """Up to the anchor that the secret names, at a moment at which the certificate itself is in date."""
     held = seen.material
     if seen.is_authority:
-        unfit = refusal(held.certificate, _in_date(seen))
+        unfit = API_GATEWAY.refusal(held.certificate, _in_date(seen))
         if held.anchor != held.certificate:
             unfit = "its anchor is another certificate"
         yield _judged("certificate of the CA", [unfit] if unfit else [], "a CA that API Gateway takes as an anchor")

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.targets import limits
+from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import announcements, guards, plan, rendering
+from mtls_rotation.truststore.observation import Observation, StaticEntry
 from mtls_sidecar import trust_bundle
 from mtls_sidecar.errors import SidecarError
 from tests.kit import builders, odd
@@ -50,9 +52,9 @@ def _uploaded(data: bytes) -> None:
     entries = bundles.parse(data)
     found = bundles.from_blocks(bundles.blocks(entries))
     assert found == entries
-    static = tuple(plan.StaticEntry(KEY, it, number) for number, it in enumerate(entries, 1))
+    static = tuple(StaticEntry(KEY, it, number) for number, it in enumerate(entries, 1))
     nothing: frozenset[Any] = frozenset()
-    decided = plan.decide(plan.Observation(builders.NOW, nothing, nothing, (), static=static), plan.Settings())
+    decided = plan.decide(Observation(builders.NOW, nothing, nothing, (), static=static), plan.Settings(), API_GATEWAY)
     rendered = rendering.render(decided.anchors)
     assert bundles.fingerprints(rendered) == frozenset(decided.anchors)
     assert rendered.isascii()

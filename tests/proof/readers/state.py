@@ -1,4 +1,4 @@
-"""What lies in the bucket besides: the sync's notes, and the keys of objects."""
+"""What lies in the bucket besides: the sync's state, and the keys of objects."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from mtls_rotation import timing
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.targets.api import Receipt
+from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import announcements, plan, state
-from mtls_rotation.truststore.rollout import Told
-from mtls_rotation.truststore.state import AnchorObject, Notes
+from mtls_rotation.truststore.observation import Observation, StaticEntry
+from mtls_rotation.truststore.state import AnchorObject, AnnouncedEdition, SyncState
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, repeated, within
@@ -22,20 +24,22 @@ def readers() -> Iterator[Reader]:
     """See `Reader`."""
     text = _sample().render()
     document = json.loads(text)
-    where = ("objects", "anchors/static/a.pem", 1, 0)
+    where = ("anchor_objects", "anchors/static/a.pem", "entries", 0)
     yield Reader(
-        "the sync's notes",
-        _notes,
-        [text, Notes().render()],
+        "the sync's state",
+        _state,
+        [text, SyncState().render()],
         (state, announcements, bundles),
         (),
         {
             **JSON,
             **within(document, *where, bombs={**PEM, **CERTIFICATES}),
-            **members(document, "said"),
-            **members(document, "told"),
+            **members(document, "announced"),
+            **members(document, "receipts"),
             **members(document, "unused_since"),
-            **members(document, "objects"),
+            **members(document, "anchor_objects"),
+            **members(document, "editions"),
+            **members(document, "overwritten_versions"),
         },
         largest=1 << 20,
     )
@@ -61,37 +65,39 @@ def readers() -> Iterator[Reader]:
     )
 
 
-def _sample() -> Notes:
+def _sample() -> SyncState:
     fingerprint = pki.fingerprint(ca().certificate)
     entries = (ca().certificate, client().certificate, bundles.Unreadable("no PEM certificate in it"))
-    return Notes(
+    return SyncState(
         unused_since={fingerprint: builders.NOW - timedelta(hours=1)},
-        said=frozenset({"Truststore Drift: 0123456789abcdef"}),
-        told={"api.example.com": Told("v1", builders.NOW)},
-        objects={"anchors/static/a.pem": AnchorObject('"etag"', entries)},
+        announced=frozenset({"Truststore Drift: 0123456789abcdef"}),
+        receipts={"api.example.com": Receipt("s3://b/truststore.pem", "v1", "digest", "apigateway", builders.NOW)},
+        anchor_objects={"anchors/static/a.pem": AnchorObject('"etag"', entries)},
+        editions={"truststore.pem": AnnouncedEdition("v1", frozenset({fingerprint}))},
+        overwritten_versions={"truststore.pem": "v0"},
     )
 
 
-def _notes(data: bytes) -> None:
-    """As a sync goes on with them."""
-    read = Notes.parse(data)
-    assert Notes.parse(read.render()) == read
+def _state(data: bytes) -> None:
+    """As a sync goes on with it."""
+    read = SyncState.parse(data)
+    assert SyncState.parse(read.render()) == read
     static = tuple(
-        plan.StaticEntry(key, it, number)
-        for key, content in read.objects.items()
+        StaticEntry(key, it, number)
+        for key, content in read.anchor_objects.items()
         for number, it in enumerate(content.entries, 1)
     )
     deployed = {pki.fingerprint(ca().certificate): ca().certificate}
     nothing: frozenset[tuple[str, str]] = frozenset()
-    seen = plan.Observation(
+    seen = Observation(
         builders.NOW, nothing, nothing, (), static=static, deployed=deployed, unused_since=read.unused_since
     )
-    decided = plan.decide(seen, plan.Settings())
-    events, said = announcements.to_say(
-        announcements.rejections(decided, "s3://b/t"), read.said, ["Truststore Anchor Rejected"]
+    decided = plan.decide(seen, plan.Settings(), API_GATEWAY)
+    events, announced = announcements.pending(
+        announcements.rejections(decided, "s3://b/t"), read.announced, ["Truststore Anchor Rejected"]
     )
-    Notes(decided.unused_since, said, read.told, read.objects).render()
-    assert all(it.version_id + it.at.strftime("%z") for it in read.told.values())
+    SyncState(decided.unused_since, announced, read.receipts, read.anchor_objects).render()
+    assert all(it.version_id + it.at.strftime("%z") for it in read.receipts.values())
     json.dumps([event.detail for event in events])
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import DomainBusyError, InvalidSettingsError
-from mtls_rotation.targets.api import Deployed, Truststore
+from mtls_rotation.targets.api import Edition, ObjectVersion, Running
 from tests.kit.serving import serving
 
 SETTINGS = {"BUCKET_NAME": "b", "EVENT_BUS_NAME": "default", "STACK_NAME": "stack"}
@@ -53,9 +53,10 @@ def test_an_update_that_api_gateway_throttles_is_not_tried_again_at_once(
     throttling: ThrottlingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{throttling.server_address[1]}")
-    (domain,) = assembly(DOMAIN_NAMES="api.example.com").domains
+    (domain,) = assembly(DOMAIN_NAMES="api.example.com").targets
+    edition = Edition("truststore.pem", "s3://b/truststore.pem", "new", b"", frozenset())
     with pytest.raises(DomainBusyError, match="TooManyRequestsException") as busy:
-        domain.deploy(Deployed(domain.name, "s3://b/truststore.pem", "old"), Truststore("s3://b/truststore.pem", "new"))
+        domain.run(edition, Running(ObjectVersion("s3://b/truststore.pem", "old")))
 
     assert throttling.requests == 1
     assert busy.value.retry_after == 17
@@ -64,11 +65,11 @@ def test_an_update_that_api_gateway_throttles_is_not_tried_again_at_once(
 def test_domains_are_told_of_by_name_or_by_arn_each_once() -> None:
     names = "api.example.com, arn:aws:apigateway:eu-west-1::/domainnames/orders.example.com,,api.example.com"
 
-    assert [domain.name for domain in assembly(DOMAIN_NAMES=names).domains] == [
+    assert [domain.name for domain in assembly(DOMAIN_NAMES=names).targets] == [
         "api.example.com",
         "orders.example.com",
     ]
-    assert assembly(DOMAIN_NAMES=" , ").domains == ()
+    assert list(assembly(DOMAIN_NAMES=" , ").targets) == []
 
 
 @pytest.mark.parametrize(
@@ -93,5 +94,6 @@ def test_the_settings_are_what_the_template_sets() -> None:
         ANCHOR_OVERLAP_HOURS="48", LARGEST_REMOVAL_PERCENT="20", TRUSTSTORE_MAX_CERTIFICATES="2000"
     ).sync
     settings = made._settings
+    (limits,) = made._targets.limits
 
-    assert (settings.overlap.total_seconds(), settings.most_removed, settings.most_anchors) == (172_800, 0.2, 2000)
+    assert (settings.overlap.total_seconds(), settings.most_removed, limits.capacity) == (172_800, 0.2, 2000)

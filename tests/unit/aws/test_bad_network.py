@@ -27,8 +27,8 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.revocation.check import Moment, RevocationCheck
 from mtls_rotation.rotation.request import Step
-from mtls_rotation.targets.api import Deployed, Truststore
-from mtls_rotation.targets.api_gateway import GatewayDomain
+from mtls_rotation.targets.api import Edition, ObjectVersion, Running
+from mtls_rotation.targets.registry import TruststoreTargets
 from tests.kit import builders
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.serving import serving
@@ -74,7 +74,7 @@ def made_clients(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     monkeypatch.setattr(session, "client", noted)
     assembly = Assembly(SETTINGS, session)
     _ = assembly.rotation, assembly.sync, assembly.intake, assembly.revocation, assembly.queue, assembly.removal
-    _ = assembly.services.signing_keys, assembly.domains
+    _ = assembly.services.signing_keys, list(assembly.targets)
     certificate_authority = acm_pca.Reference(type="acm-pca", certificate_authority_arn=CA_ARN)
     assembly.issuers.of(cast("Any", SimpleNamespace(issuer=certificate_authority)))
     return made
@@ -109,8 +109,9 @@ def test_what_must_not_be_done_twice_is_not_tried_again_by_the_sdk(monkeypatch: 
     assembly = Assembly(SETTINGS, boto3.Session("test", "test", region_name="us-east-1"))
     key = assembly.services.signing_keys.make(KeyAlgorithm.EC_P256, "stack/ca", "version")
     assembly.services.signing_keys.discard(key)
-    (domain,) = assembly.domains
-    domain.deploy(Deployed(domain.name, "s3://b/truststore.pem", "old"), Truststore("s3://b/truststore.pem", "new"))
+    (domain,) = assembly.targets
+    edition = Edition("truststore.pem", "s3://b/truststore.pem", "new", b"", frozenset())
+    domain.run(edition, Running(ObjectVersion("s3://b/truststore.pem", "old")))
 
     assert attempts.pop("CreateKey") == attempts.pop("UpdateDomainName") == 1
     assert attempts.keys() == {"GetResources", "ScheduleKeyDeletion"}
@@ -375,7 +376,9 @@ def test_a_sync_that_fails_is_told_of_by_its_own_error_though_the_queue_is_away(
 
 def test_a_sync_with_more_to_do_keeps_its_one_message_though_the_queue_is_away(stack: Stack, app: ModuleType) -> None:
     client = cast("Any", stack.gateway)
-    app.assembly.domains = (GatewayDomain(Clients(lambda *_, **__: client), DOMAIN),)
+    app.assembly.targets = TruststoreTargets(
+        cast("Any", SimpleNamespace(clients=Clients(lambda *_, **__: client))), [DOMAIN]
+    )
     stack.gateway.refuse_updates = "TooManyRequestsException"
     partner = pki.to_pem(builders.foreign(common_name="Partner"))
     stack.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())

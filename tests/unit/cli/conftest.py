@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from mtls_rotation.contract.layout import TRUSTSTORE
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
+from mtls_rotation.targets.api import Edition
 from mtls_rotation.truststore.plan import Anchor, Plan, Reason, Why
 from mtls_rotation.truststore.sync import Preview
 from mtlsctl.stack.survey import Filed, SecretState, Survey
@@ -66,7 +68,8 @@ def survey(surveyed: SecretState, target: Target, authority: CertifiedKey) -> Su
         removed=frozenset(),
         unused_since={},
     )
-    preview = Preview(plan, None, PUBLISHED, {key: authority.certificate})
+    edition = Edition(TRUSTSTORE, "s3://bucket/truststore.pem", PUBLISHED, b"", frozenset({key}))
+    preview = Preview(plan, None, {key: authority.certificate}, {TRUSTSTORE: edition})
     return Survey(now=NOW, secrets=(surveyed,), targets=(target,), preview=preview)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from mtls_rotation.aws.clients import Clients
 from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.targets.api_gateway import GatewayDomain
+from mtls_rotation.targets.registry import TruststoreTargets
 from tests.kit import builders
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.stack import BUCKET, DOMAIN, Stack
@@ -41,7 +41,9 @@ def app(stack: Stack, queue: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     module = load("truststore_sync", monkeypatch, QUEUE_URL=queue, DOMAIN_NAMES=DOMAIN)
     # moto has no UpdateDomainName, so the environment's own client gives way to the fake one.
     client = cast("Any", SettlingGateway(stack))
-    module.assembly.domains = (GatewayDomain(Clients(lambda *_, **__: client), DOMAIN),)
+    module.assembly.targets = TruststoreTargets(
+        cast("Any", SimpleNamespace(clients=Clients(lambda *_, **__: client))), [DOMAIN]
+    )
     return module
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, to_pem
-from mtls_rotation.targets.limits import over_long_chains, refusal
+from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.plan import Anchor, Reason, Why
 from tests.kit import builders
@@ -168,7 +168,7 @@ def test_what_the_sync_notes_of_a_bundle_is_what_it_reads_again(
     ids=["CA", "ours", "P-521", "RSA-2048", "self-signed leaf", "self-signed without constraints"],
 )
 def test_what_api_gateway_takes_is_not_refused(certificate: x509.Certificate) -> None:
-    assert refusal(certificate, NOW) is None
+    assert API_GATEWAY.refusal(certificate, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -190,17 +190,17 @@ def test_what_api_gateway_takes_is_not_refused(certificate: x509.Certificate) ->
     ],
 )
 def test_what_api_gateway_would_not_take_is_refused_with_the_reason(certificate: x509.Certificate, reason: str) -> None:
-    assert reason in (refusal(certificate, NOW) or "")
+    assert reason in (API_GATEWAY.refusal(certificate, NOW) or "")
 
 
 def test_a_ca_more_than_four_below_its_root_is_refused_with_the_count() -> None:
     certificates = builders.authorities(6)
 
-    assert over_long_chains(certificates) == {
+    assert API_GATEWAY.over_long_chains(certificates) == {
         certificates[4]: "its chain has 5 CAs, where API Gateway takes 4 at most",
         certificates[5]: "its chain has 6 CAs, where API Gateway takes 4 at most",
     }
-    assert over_long_chains(certificates[2:]) == {}, "what is not there is not counted"
+    assert API_GATEWAY.over_long_chains(certificates[2:]) == {}, "what is not there is not counted"
 
 
 def test_the_shortest_of_several_chains_counts() -> None:
@@ -208,7 +208,7 @@ def test_the_shortest_of_several_chains_counts() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     cross = builders.foreign(common_name="Level 3", key=key)  # self-signed, with the name of the last but one
 
-    assert over_long_chains([*certificates, cross]) == {}
+    assert API_GATEWAY.over_long_chains([*certificates, cross]) == {}
 
 
 def test_cas_that_have_signed_each_other_are_no_endless_chain() -> None:
@@ -217,10 +217,10 @@ def test_cas_that_have_signed_each_other_are_no_endless_chain() -> None:
     second = builders.foreign(common_name="Other", key=other, signer=one, issuer=root)
     first = builders.foreign(common_name="One", key=one, signer=other, issuer=second)
 
-    assert over_long_chains([first, second]) == {}
+    assert API_GATEWAY.over_long_chains([first, second]) == {}
 
 
 def test_a_certificate_in_its_own_name_that_another_key_signed_is_not_self_signed() -> None:
     impostor = builders.foreign(authority=False, signer=ec.generate_private_key(ec.SECP256R1()))
 
-    assert refusal(impostor, NOW) == "it is neither a CA nor self-signed"
+    assert API_GATEWAY.refusal(impostor, NOW) == "it is neither a CA nor self-signed"

@@ -47,10 +47,10 @@ from mtls_rotation.rotation.request import Step
 from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.stack import custom_resource
 from mtls_rotation.stack import properties as stack_properties
-from mtls_rotation.targets.limits import over_long_chains
+from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.telemetry import share_format
 from mtls_rotation.truststore.request import SyncRequest
-from mtls_rotation.truststore.state import Notes
+from mtls_rotation.truststore.state import SyncState
 from mtls_sidecar import address, proxy, trust_bundle
 from mtls_sidecar.configuration import Given, Origin, gather
 from mtls_sidecar.configuration import check as check_settings
@@ -211,33 +211,50 @@ class TestBundles:
     def test_of_many_cas_of_two_names_take_no_square(self) -> None:
         certificates = [it for it in bundles.parse(pem.of_two_names(2 << 20)) if isinstance(it, x509.Certificate)]
         began = time.process_time()
-        assert over_long_chains(certificates) == {}
+        assert API_GATEWAY.over_long_chains(certificates) == {}
         assert time.process_time() - began < 0.25
 
-    def test_notes_with_a_certificate_that_cannot_be_read_to_its_end_are_no_notes(self) -> None:
+    @staticmethod
+    def _read(**change: Any) -> SyncState:
+        """A sync's state of which some members were changed by hand."""
+        return SyncState.parse(json.dumps(json.loads(SyncState().render()) | change).encode())
+
+    def test_a_state_is_read_as_it_was_written(self) -> None:
+        since = {"a": "2026-01-01T00:00:00Z"}
+        assert list(self._read(unused_since=since).unused_since) == ["a"], "so that what follows looks at something"
+
+    def test_a_state_with_a_certificate_that_cannot_be_read_to_its_end_is_an_empty_one(self) -> None:
         spoilt = pem.as_pem(builders.with_an_unknown_key(builders.root().certificate)).decode()
-        text = json.dumps({"unused_since": {}, "said": [], "told": {}, "objects": {"a": ["etag", [spoilt]]}})
-        assert Notes.parse(text.encode()) == Notes()
+        assert self._read(anchor_objects={"a": {"etag": "etag", "entries": [spoilt]}}) == SyncState()
 
     @pytest.mark.parametrize(
-        "change", [{"said": [1]}, {"told": {"a": [1, "2026-01-01T00:00:00Z"]}}, {"objects": {"a": [1, []]}}]
+        "change",
+        [
+            {"announced": [1]},
+            {"receipts": {"a": {"uri": 1, "at": "2026-01-01T00:00:00Z"}}},
+            {"anchor_objects": {"a": {"etag": 1, "entries": []}}},
+            {"editions": {"a": {"version_id": "v", "anchors": [1]}}},
+            {"overwritten_versions": {"a": 1}},
+        ],
     )
-    def test_notes_of_other_types_are_no_notes(self, change: dict[str, Any]) -> None:
-        document = {"unused_since": {}, "said": [], "told": {}, "objects": {}} | change
-        assert Notes.parse(json.dumps(document).encode()) == Notes()
+    def test_a_state_of_other_types_is_an_empty_one(self, change: dict[str, Any]) -> None:
+        assert self._read(unused_since={"a": "2026-01-01T00:00:00Z"}, **change) == SyncState()
 
-    @pytest.mark.parametrize("change", [{"said": ["\ud800"]}, {"objects": {"\ud800": ["a", []]}}], ids=["said", "key"])
-    def test_notes_with_half_a_character_are_no_notes(self, change: dict[str, Any]) -> None:
-        document = {"unused_since": {}, "said": [], "told": {}, "objects": {}} | change
-        assert Notes.parse(json.dumps(document).encode()) == Notes()
+    @pytest.mark.parametrize(
+        "change",
+        [{"announced": ["\ud800"]}, {"anchor_objects": {"\ud800": {"etag": "a", "entries": []}}}],
+        ids=["announced", "key"],
+    )
+    def test_a_state_with_half_a_character_is_an_empty_one(self, change: dict[str, Any]) -> None:
+        assert self._read(**change) == SyncState()
 
     @pytest.mark.parametrize("end", ["00261125T125513Z", "2026-W01T101112Z", "20261125T12:551Z"])
     def test_a_key_is_read_as_it_is_written(self, end: str) -> None:
         key = f"outside/mtls/billing/v1.5e01.{end}.pem"
         assert str(layout.OutsideKey.parse(key)) == key
 
-    def test_notes_that_are_deep_are_no_notes(self) -> None:
-        assert Notes.parse(DEEP.encode()) == Notes()
+    def test_a_state_that_is_deep_is_an_empty_one(self) -> None:
+        assert SyncState.parse(DEEP.encode()) == SyncState()
 
     def test_a_message_that_is_deep_holds_up_no_other(self) -> None:
         assert SyncRequest.from_messages({"a": DEEP}, "stack").unreadable == ("a",)

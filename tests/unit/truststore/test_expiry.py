@@ -11,7 +11,8 @@ from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.contract.layout import OutsideKey
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore.expiry import Expiry, Remaining, measure
-from mtls_rotation.truststore.plan import Anchor, Observation, Plan, Reason, Why
+from mtls_rotation.truststore.observation import Observation
+from mtls_rotation.truststore.plan import Anchor, Reason, Why
 from tests.kit import builders
 from tests.kit.stack import CA, CLIENT, NAME, Stack
 
@@ -28,8 +29,7 @@ def issued(version: str, days: float | None, *, secret: str = "client", **more: 
 def measured(*entries: FiledCertificate, current: dict[str, str], pending: str = "", **more: Any) -> Expiry:
     live = set(current.items())
     seen = Observation(NOW, frozenset(live | {("client", pending)}), frozenset(), entries, in_place=frozenset(live))
-    plan = Plan(more.pop("anchors", {}), (), frozenset(), frozenset(), {})
-    return measure(seen, plan, current, **more)
+    return measure(seen, more.pop("anchors", {}), current, **more)
 
 
 def anchor(*reasons: Why) -> Anchor:

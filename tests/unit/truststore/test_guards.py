@@ -11,9 +11,12 @@ from cryptography import x509
 
 from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.pki.certificates import fingerprint
+from mtls_rotation.targets.api import Limits
+from mtls_rotation.targets.limits import API_GATEWAY, api_gateway
 from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.guards import Guard, stop
-from mtls_rotation.truststore.plan import Observation, Plan, Settings, StaticEntry, decide
+from mtls_rotation.truststore.observation import Observation, StaticEntry
+from mtls_rotation.truststore.plan import Plan, Settings, decide
 from tests.kit import builders
 from tests.kit.builders import NOW
 
@@ -44,11 +47,13 @@ def clients_of(*authorities: x509.Certificate, deployed: tuple[x509.Certificate,
     )
 
 
-def found(seen: Observation, settings: Settings | None = None, *, force: bool = False) -> Guard | None:
+def found(
+    seen: Observation, settings: Settings | None = None, *, limits: Limits = API_GATEWAY, force: bool = False
+) -> Guard | None:
     """What stops the publish of what is decided."""
-    limits = settings or Settings()
-    plan = decide(seen, limits)
-    stopped = stop(rendering.render(plan.anchors), plan, seen, limits, force=force)
+    settings = settings or Settings()
+    plan = decide(seen, settings, limits)
+    stopped = stop(rendering.render(plan.anchors), plan, seen, settings, limits, force=force)
     return stopped.guard if stopped else None
 
 
@@ -64,7 +69,7 @@ def test_an_empty_truststore_is_never_let_through(force: bool) -> None:
 
 def test_bytes_in_which_nothing_can_be_read_are_an_empty_truststore() -> None:
     seen = clients_of(ROOTS[0])
-    stopped = stop(b"rubbish", decide(seen, Settings()), seen, Settings())
+    stopped = stop(b"rubbish", decide(seen, Settings(), API_GATEWAY), seen, Settings(), API_GATEWAY)
 
     assert stopped
     assert stopped.guard is Guard.EMPTY
@@ -93,8 +98,8 @@ def test_a_truststore_that_would_refuse_a_certificate_in_use_is_never_let_throug
     if label == "edited by hand":
         edited = seen.live - {("client-2", "v")} | {("client-2", "edited")}
         seen = replace(seen, live=edited, in_place=edited)
-    wrong = dropping(ROOTS[2], decide(seen, Settings()))
-    stopped = stop(rendering.render(wrong.anchors), wrong, seen, Settings(), force=force)
+    wrong = dropping(ROOTS[2], decide(seen, Settings(), API_GATEWAY))
+    stopped = stop(rendering.render(wrong.anchors), wrong, seen, Settings(), API_GATEWAY, force=force)
 
     assert stopped
     assert stopped.guard is Guard.REFUSES_A_CLIENT
@@ -109,8 +114,8 @@ def dropping(certificate: x509.Certificate, plan: Plan) -> Plan:
 
 def test_the_bytes_are_looked_at_and_not_the_plan_that_they_were_made_from() -> None:
     seen = clients_of(*ROOTS[:3], deployed=tuple(ROOTS[:3]))
-    plan = decide(seen, Settings())
-    stopped = stop(rendering.render(dropping(ROOTS[1], plan).anchors), plan, seen, Settings())
+    plan = decide(seen, Settings(), API_GATEWAY)
+    stopped = stop(rendering.render(dropping(ROOTS[1], plan).anchors), plan, seen, Settings(), API_GATEWAY)
 
     assert stopped
     assert stopped.guard is Guard.REFUSES_A_CLIENT
@@ -130,8 +135,8 @@ def test_above_the_quota_it_is_stopped_early_and_the_largest_contributors_are_na
         for number, it in enumerate(partners)
     )
     seen = replace(clients_of(ROOTS[0]), static=static)
-    plan = decide(seen, Settings())
-    stopped = stop(rendering.render(plan.anchors), plan, seen, Settings(most_anchors=6), force=True)
+    plan = decide(seen, Settings(), API_GATEWAY)
+    stopped = stop(rendering.render(plan.anchors), plan, seen, Settings(), api_gateway(6), force=True)
 
     assert stopped
     assert stopped.guard is Guard.TOO_LARGE
@@ -139,4 +144,4 @@ def test_above_the_quota_it_is_stopped_early_and_the_largest_contributors_are_na
         "7 certificates, where 6 are allowed; most come from anchors/static/large.pem (4),"
         " anchors/static/small.pem (2), in use by secrets (1)"
     )
-    assert found(seen, Settings(most_anchors=7)) is None
+    assert found(seen, limits=api_gateway(7)) is None

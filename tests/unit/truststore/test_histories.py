@@ -22,9 +22,12 @@ from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.verification import refusals
+from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.guards import Guard, stop
-from mtls_rotation.truststore.plan import Observation, Settings, StaticEntry, decide, obsolete
+from mtls_rotation.truststore.observation import Observation, StaticEntry
+from mtls_rotation.truststore.plan import Settings, decide
+from mtls_rotation.truststore.retention import obsolete
 from tests.kit import builders
 from tests.kit.builders import NOW
 
@@ -186,7 +189,7 @@ class History(RuleBasedStateMachine):
 
     @rule(days=DAYS, times=st.integers(1, 3), data=st.data())
     def rotate_everything(self, days: int, times: int, data: st.DataObject) -> None:
-        """The CAs first, then whatever hangs on them."""
+        """The CAs first, then whatever chains to them."""
         order = sorted(range(len(self.world)), key=lambda which: not self._secret(which).authority)
         for which in order:
             self.rotate_all_through(which, which, days, 1 if self._secret(which).authority else times, data)
@@ -278,9 +281,9 @@ class History(RuleBasedStateMachine):
 
     def _sync(self, named: Iterable[str], lags: dict[str, int], *, busy: bool) -> None:
         seen = self._observe(named, lags)
-        plan = decide(seen, self.options)
+        plan = decide(seen, self.options, API_GATEWAY)
         body = rendering.render(plan.anchors)
-        if stopped := stop(body, plan, seen, self.options):
+        if stopped := stop(body, plan, seen, self.options, API_GATEWAY):
             assert stopped.guard is Guard.DROPS_TOO_MANY, f"the decision itself is at fault: {stopped.found}"
             return
         if plan.added or plan.removed or not self.published:

@@ -10,8 +10,7 @@ import pytest
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.request import Step
-from mtls_rotation.truststore.rollout import Told
-from mtls_rotation.truststore.state import Notes
+from mtls_rotation.truststore.state import SyncState
 from tests.kit import builders
 from tests.kit.fakes import KilledError
 from tests.kit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
@@ -108,13 +107,13 @@ def test_what_a_killed_run_told_a_domain_or_did_not_is_no_drift(
     assert gateway.deployed() == gateway.published()
 
 
-def test_what_was_told_is_sure_again_once_it_has_happened(gateway: Stack) -> None:
+def test_what_was_told_is_confirmed_once_it_has_happened(gateway: Stack) -> None:
     upload(gateway, "newer")
     gateway.reconcile()
     stored = gateway.bucket.read(layout.SYNC_NOTES)
     assert stored
-    told = Notes.parse(stored.body).told[DOMAIN]
-    assert told == Told(str(gateway.gateway.domains[DOMAIN].version_id), told.at, sure=True)
+    receipt = SyncState.parse(stored.body).receipts[DOMAIN]
+    assert (receipt.version_id, receipt.confirmed) == (gateway.gateway.domains[DOMAIN].version_id, True)
 
 
 # forgetting -----------------------------------------------------------------------------------------------------------

@@ -15,15 +15,11 @@ from hypothesis import strategies as st
 from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.pki.bundles import Unreadable
 from mtls_rotation.pki.certificates import fingerprint
-from mtls_rotation.truststore.plan import (
-    Observation,
-    Reason,
-    Settings,
-    StaticEntry,
-    Why,
-    decide,
-    obsolete,
-)
+from mtls_rotation.targets.limits import API_GATEWAY
+from mtls_rotation.truststore.observation import Observation, StaticEntry
+from mtls_rotation.truststore.plan import Plan, Reason, Settings, Why
+from mtls_rotation.truststore.plan import decide as decide_for
+from mtls_rotation.truststore.retention import obsolete
 from tests.kit import builders
 from tests.kit.builders import NOW
 
@@ -36,6 +32,11 @@ IDS = {certificate: fingerprint(certificate) for certificate in (*ROOTS, EXPIRED
 
 def issued(anchor: x509.Certificate, version: str, at: datetime = LONG_AGO) -> FiledCertificate:
     return FiledCertificate(IDS[anchor], "client", version, SERIAL, at)
+
+
+def decide(observation: Observation, settings: Settings) -> Plan:
+    """What API Gateway's edition should hold."""
+    return decide_for(observation, settings, API_GATEWAY)
 
 
 def seen(

@@ -1,86 +1,122 @@
-"""Which target is brought to the published truststore next, and when."""
+"""Which target is brought to its published edition next, and when."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_rotation.targets.api import Deployed, Truststore
-from mtls_rotation.truststore.rollout import Move, Told, next_move
+from mtls_rotation.targets.api import Anchors, Edition, Evidence, Lane, ObjectVersion, Receipt, Revision, Running
+from mtls_rotation.targets.api_gateway import LANE
+from mtls_rotation.truststore.rollout import RolloutDecision, Standing, next_update
 from tests.kit.builders import NOW
 
-WANTED = Truststore("s3://bucket/truststore.pem", "new")
-INTERVAL = timedelta(seconds=30)
+WANTED = Edition("truststore.pem", "s3://bucket/truststore.pem", "new", b"", frozenset({"a"}))
+OLD = Edition("truststore.pem", "s3://bucket/truststore.pem", "old", b"", frozenset({"b"}))
 
 
-def runs(name: str, version: str | None, *, uri: str = WANTED.uri, settled: bool = True) -> Deployed:
-    return Deployed(name, uri, version, settled=settled)
+def told(edition: Edition | str, seconds_ago: float, *, lane: Lane = LANE, revision: str = "") -> Receipt:
+    version, digest = (edition, "") if isinstance(edition, str) else (edition.version_id, edition.digest)
+    return Receipt(WANTED.uri, version, digest, lane.key, NOW - timedelta(seconds=seconds_ago), revision)
 
 
-def told(version: str, seconds_ago: float) -> Told:
-    return Told(version, NOW - timedelta(seconds=seconds_ago))
+def standing(name: str, evidence: Evidence, receipt: Receipt | None = None, *, settled: bool = True) -> Standing:
+    return Standing(name, LANE, Running(evidence, settled), WANTED, receipt)
+
+
+def runs(
+    name: str, version: str | None, receipt: Receipt | None = None, *, uri: str = WANTED.uri, settled: bool = True
+) -> Standing:
+    return standing(name, ObjectVersion(uri, version), receipt, settled=settled)
+
+
+def decided(standings: Iterable[Standing], **receipts: Receipt) -> RolloutDecision:
+    return next_update(standings, receipts, LANE, NOW)
 
 
 def test_nothing_is_done_where_every_target_runs_what_is_wanted() -> None:
-    assert next_move([runs("a", "new")], WANTED, {}, INTERVAL, NOW) == Move(None, None, ())
+    assert decided([runs("a", "new")]) == RolloutDecision(None, None)
 
 
 def test_a_target_that_is_behind_is_updated_at_once_if_the_rate_allows() -> None:
     a = runs("a", "old")
 
-    assert next_move([a], WANTED, {}, INTERVAL, NOW) == Move(a, None, ())
-    assert next_move([a], WANTED, {"a": told("old", 30)}, INTERVAL, NOW) == Move(a, None, ())
+    assert decided([a]) == RolloutDecision(a, None)
+    assert decided([a], a=told("old", 30)) == RolloutDecision(a, None)
 
 
-def test_the_rate_is_for_all_targets_together_and_what_is_left_of_it_is_waited_for() -> None:
-    move = next_move([runs("a", "old")], WANTED, {"b": told("new", 12.5)}, INTERVAL, NOW)
+def test_the_rate_is_for_all_targets_of_a_lane_together_and_what_is_left_of_it_is_waited_for() -> None:
+    assert decided([runs("a", "old")], b=told("new", 12.5)) == RolloutDecision(None, 18)
 
-    assert move == Move(None, 18, ())
+
+def test_an_update_in_another_lane_holds_up_none_in_this_one() -> None:
+    a, slow = runs("a", "old"), Lane("slow", timedelta(hours=1), timedelta(0))
+
+    assert decided([a], b=told("new", 1, lane=slow)) == RolloutDecision(a, None)
 
 
 def test_after_one_of_several_the_next_is_due_an_interval_later() -> None:
-    a, b = runs("a", "old"), runs("b", "old")
+    last = told("old", 40)
+    a, b = runs("a", "old", last), runs("b", "old")
 
-    assert next_move([a, b], WANTED, {"a": told("old", 40)}, INTERVAL, NOW) == Move(b, 30, ())
+    assert decided([a, b], a=last) == RolloutDecision(b, 30)
 
 
 def test_a_target_that_is_updating_is_looked_at_again_soon_and_holds_up_no_other() -> None:
     a, b = runs("a", "old", settled=False), runs("b", "old")
 
-    assert next_move([a], WANTED, {}, INTERVAL, NOW) == Move(None, 5, ())
-    assert next_move([a, b], WANTED, {}, INTERVAL, NOW) == Move(b, 30, ())
+    assert decided([a]) == RolloutDecision(None, 5)
+    assert decided([a, b]) == RolloutDecision(b, 30)
 
 
-def test_what_nobody_here_told_a_target_is_drift_and_what_it_was_told_last_is_not() -> None:
-    elsewhere, older = runs("a", "new", uri="s3://other/t.pem"), runs("b", "older")
-    last = {"b": told("old", 99), "c": told("old", 99)}
+def test_what_the_sync_never_told_a_target_is_drift_and_what_it_was_told_last_is_not() -> None:
+    last = told(OLD, 99)
 
-    assert next_move([elsewhere], WANTED, {}, INTERVAL, NOW).drifted == (elsewhere,)
-    assert next_move([older, runs("c", "old")], WANTED, last, INTERVAL, NOW).drifted == (older,)
-    assert next_move([runs("d", "unknown")], WANTED, last, INTERVAL, NOW).drifted == ()
+    assert runs("a", "new", uri="s3://other/t.pem").drifted
+    assert runs("b", "older", last).drifted
+    assert not runs("c", "old", last).drifted
+    assert not runs("d", "unknown").drifted
+
+
+def test_a_target_that_hands_its_anchors_back_is_compared_by_them_and_comments_do_not_count() -> None:
+    assert not standing("a", Anchors(frozenset({"a"}))).behind
+    assert standing("a", Anchors(frozenset({"a", "b"}))).behind
+    assert not standing("a", Anchors(OLD.anchors), told(OLD, 99)).drifted
+    assert standing("a", Anchors(frozenset({"c"})), told(OLD, 99)).drifted
+    assert not standing("a", Anchors(frozenset({"c"}))).drifted
+
+
+def test_a_revision_is_known_only_where_the_receipt_has_the_same() -> None:
+    mine, other = Revision("r1"), Revision("r2")
+
+    assert not standing("a", mine, told(WANTED, 99, revision="r1")).behind
+    assert standing("a", mine, told(OLD, 99, revision="r1")).behind
+    assert not standing("a", mine, told(OLD, 99, revision="r1")).drifted
+    assert standing("a", mine).behind
+    assert standing("a", other, told(WANTED, 99, revision="r1")).drifted
 
 
 def test_a_clock_that_was_set_back_costs_one_interval_and_no_more() -> None:
-    assert next_move([runs("a", "old")], WANTED, {"a": told("old", -9999)}, INTERVAL, NOW) == Move(None, 30, ())
+    assert decided([runs("a", "old")], a=told("old", -9999)) == RolloutDecision(None, 30)
 
 
 AGES = st.floats(0, 100, allow_nan=False)
-SHOWN = st.builds(runs, st.sampled_from("abc"), st.sampled_from(["new", "old", None]), settled=st.booleans())
+STANDING = st.builds(runs, st.sampled_from("abc"), st.sampled_from(["new", "old", None]), settled=st.booleans())
 
 
-@given(st.lists(SHOWN, unique_by=lambda it: it.name), st.dictionaries(st.sampled_from("abc"), AGES))
+@given(st.lists(STANDING, unique_by=lambda it: it.name), st.dictionaries(st.sampled_from("abc"), AGES))
 def test_no_update_comes_within_an_interval_of_another_and_something_is_always_due(
-    shown: list[Deployed], ages: dict[str, float]
+    standings: list[Standing], ages: dict[str, float]
 ) -> None:
-    move = next_move(shown, WANTED, {name: told("old", age) for name, age in ages.items()}, INTERVAL, NOW)
-    behind = [it for it in shown if not it.runs(WANTED)]
+    decision = decided(standings, **{name: told("old", age) for name, age in ages.items()})
+    behind = [it for it in standings if it.behind]
 
-    if move.update:
+    if decision.update:
         assert min(ages.values(), default=30) >= 30
-        assert move.update in behind
-        assert move.update.settled
-    left = [it for it in behind if it != move.update]
-    assert (move.retry_after is not None) == bool(left)
-    assert move.retry_after is None or 5 <= move.retry_after <= 30
+        assert decision.update in behind
+        assert decision.update.running.settled
+    left = [it for it in behind if it != decision.update]
+    assert (decision.retry_after is not None) == bool(left)
+    assert decision.retry_after is None or 5 <= decision.retry_after <= 30

@@ -14,6 +14,7 @@ from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE
 from mtls_rotation.errors import SupersededError, TruststoreGuardError, UnusableDomainError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore.plan import Settings
+from mtls_rotation.truststore.state import StateFile, SyncState
 from tests.kit import builders
 from tests.kit.stack import BUCKET, CA, CLIENT, DOMAIN, NAME, Stack
 
@@ -127,11 +128,11 @@ def test_an_unused_anchor_leaves_after_its_overlap_and_not_before(gateway: Stack
     assert json.loads(gateway.objects()[SYNC_NOTES])["unused_since"] == {}
 
 
-NAIVE = b'{"unused_since": {"%s": "2000-01-01T00:00:00"}, "said": [], "told": {}, "objects": {}}'
+NAIVE = SyncState().render().replace(b'"unused_since": {}', b'"unused_since": {"%s": "2000-01-01T00:00:00"}')
 
 
 @pytest.mark.parametrize("broken", [b"[rubbish", b"{}", b"null", NAIVE])
-def test_notes_that_somebody_broke_remove_nothing_early(gateway: Stack, broken: bytes) -> None:
+def test_a_state_that_was_broken_by_hand_removes_nothing_early(gateway: Stack, broken: bytes) -> None:
     newer, _ = add_client_of(gateway, builders.root("Newer CA"), "stack/other")
     gateway.reconcile()
     gateway.clients.secretsmanager.delete_secret(SecretId="stack/other", ForceDeleteWithoutRecovery=True)
@@ -196,7 +197,7 @@ def test_a_folder_that_the_console_made_is_no_bundle(gateway: Stack) -> None:
 
 
 def test_a_bundle_that_is_too_large_is_not_even_read(gateway: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtls_rotation.truststore.sync.LARGEST_BUNDLE", 1000)
+    monkeypatch.setattr("mtls_rotation.truststore.observe.LARGEST_BUNDLE", 1000)
     upload(gateway, "partner.pem", pki.to_pem(builders.foreign()) * 2)
     gateway.reconcile()
 
@@ -313,7 +314,7 @@ def test_a_plan_that_a_guard_refuses_leaves_everything_as_it_was(gateway: Stack)
 
 
 def test_a_guard_that_stops_a_publish_again_later_says_so_again(gateway: Stack) -> None:
-    gateway.settings = Settings(most_anchors=1)
+    gateway.capacity = 1
     for _ in range(2):
         upload(gateway, "partner.pem", pki.to_pem(builders.foreign()))
         with pytest.raises(TruststoreGuardError, match="2 certificates, where 1 are allowed"):
@@ -403,20 +404,20 @@ class TruststoreSyncBeside:
 
 
 @pytest.mark.parametrize(("seconds", "updates"), [(6, 1), (8, 0)])
-def test_a_run_that_is_held_up_after_its_note_updates_no_domain(gateway: Stack, seconds: float, updates: int) -> None:
+def test_a_run_that_is_held_up_after_its_note_updates_no_domain(
+    gateway: Stack, monkeypatch: pytest.MonkeyPatch, seconds: float, updates: int
+) -> None:
     """By then another run may have updated it: 30 s after the note, which this one's update must not outlast."""
     upload(gateway, "partner.pem", pki.to_pem(builders.foreign()))
-    run = gateway.sync
-    remember, held_up = run._remember, [seconds]
+    save, held_up = StateFile.save, [seconds]
 
-    def remember_slowly(*arguments: Any) -> Any:
-        stored = remember(*arguments)
+    def save_slowly(state: StateFile) -> None:
+        save(state)
         if held_up:
             gateway.now += timedelta(seconds=held_up.pop())
-        return stored
 
-    run._remember = remember_slowly  # type: ignore[assignment, method-assign]
-    result = run.run(gateway.time.deadline())
+    monkeypatch.setattr(StateFile, "save", save_slowly)
+    result = gateway.sync.run(gateway.time.deadline())
 
     assert (len(gateway.gateway.updates), result.behind) == (updates, () if updates else (DOMAIN,))
     assert result.retry_after

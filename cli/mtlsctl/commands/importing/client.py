@@ -360,7 +360,7 @@ def _trust(context: CommandContext, issued: CertifiedKey, name: str, timeout: fl
     trusting: dict[str, bool] = {}
 
     def what_is_left() -> str:
-        for target in (look_at(it, assembly.bucket) for it in assembly.domains):
+        for target in (look_at(it, assembly.bucket) for it in assembly.targets):
             if target.exists:  # one that is not there lacks nothing
                 trusting[target.name] = target.settled and anchors <= (target.anchors or {}).keys()
         return ", ".join(f"{domain} does not trust it yet" for domain, trusts in trusting.items() if not trusts)

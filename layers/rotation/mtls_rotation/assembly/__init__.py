@@ -13,7 +13,6 @@ from mtls_rotation.aws.bucket import CertificateBucket
 from mtls_rotation.aws.clients import BRIEF_CALLS, Clients
 from mtls_rotation.aws.queue import SyncQueue
 from mtls_rotation.aws.services import Services
-from mtls_rotation.targets.api_gateway import GatewayDomain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from mtls_rotation.rotation.run import Rotation
     from mtls_rotation.stack.bootstrap import Bootstrap
     from mtls_rotation.stack.removal import Removal
+    from mtls_rotation.targets.registry import TruststoreTargets
     from mtls_rotation.truststore.sync import TruststoreSync
 
 
@@ -72,11 +72,11 @@ class Assembly:
         return self.services.bus
 
     @cached_property
-    def domains(self) -> tuple[GatewayDomain, ...]:
-        """The custom domain names; none where the stack has no gateway."""
-        # Names, or ARNs, which end in them.
-        names = (entry.rpartition("/")[2] for entry in self.settings.domains)
-        return tuple(GatewayDomain(self.services.clients, name) for name in dict.fromkeys(filter(None, names)))
+    def targets(self) -> TruststoreTargets:
+        """What runs the truststore; nothing where the stack has no gateway."""
+        from mtls_rotation.targets.registry import TruststoreTargets
+
+        return TruststoreTargets(self.services, self.settings.targets, capacity=self.settings.most_anchors)
 
     @cached_property
     def queue(self) -> SyncQueue:
@@ -161,7 +161,7 @@ class Assembly:
         from mtls_rotation.rotation.run import Rotation
 
         patient = self.services.patient()
-        return Rotation(patient, targets=self.domains, issuers=Issuers(patient))
+        return Rotation(patient, targets=self.targets, issuers=Issuers(patient))
 
     @cached_property
     def sync(self) -> TruststoreSync:
@@ -172,9 +172,8 @@ class Assembly:
         bounds = plan.Settings(
             overlap=self.settings.anchor_overlap,
             most_removed=self.settings.largest_removal,
-            most_anchors=self.settings.most_anchors,
         )
-        return TruststoreSync(self.services, targets=self.domains, settings=bounds)
+        return TruststoreSync(self.services, targets=self.targets, settings=bounds)
 
     @cached_property
     def bootstrap(self) -> Bootstrap:

@@ -68,7 +68,7 @@ class Settings:
         return self.required("QUEUE_URL")
 
     @property
-    def domains(self) -> tuple[str, ...]:
+    def targets(self) -> tuple[str, ...]:
         """What runs the truststore: names or ARNs of domain names, as the template lists them."""
         entries = map(str.strip, self.optional("DOMAIN_NAMES").split(","))
         return tuple(filter(None, entries))

@@ -60,7 +60,16 @@ class CertificateBucket:
     @property
     def truststore_uri(self) -> str:
         """The truststore as API Gateway names it."""
-        return f"s3://{self.name}/{TRUSTSTORE}"
+        return self.uri(TRUSTSTORE)
+
+    def uri(self, key: str) -> str:
+        """An object of the bucket, by its URI."""
+        return f"s3://{self.name}/{key}"
+
+    def key_of(self, uri: str) -> str | None:
+        """The key of an object, from its URI; None if it is none of this bucket."""
+        key = uri.removeprefix(self.uri(""))
+        return key if key != uri else None
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Every object under `prefix`; one call for each thousand."""

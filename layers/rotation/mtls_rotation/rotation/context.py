@@ -12,7 +12,7 @@ from mtls_rotation.errors import InvalidEventError, NotYetVisibleError, VersionN
 from mtls_rotation.rotation.filing import certified
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from mtls_rotation.aws.secret_versions import SecretDescription, SecretVersion
     from mtls_rotation.aws.services import Services
@@ -37,7 +37,7 @@ class StepContext:
     """
 
     services: Services
-    targets: Sequence[Target]
+    targets: Iterable[Target]
     issuers: Issuers
     memory: Memory
 

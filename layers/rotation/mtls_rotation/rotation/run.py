@@ -23,7 +23,7 @@ from mtls_rotation.rotation.request import Step
 from mtls_rotation.rotation.trust import TrustStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from mtls_rotation.aws.services import Services
     from mtls_rotation.issuers.registry import Issuers
@@ -56,7 +56,7 @@ class Rotation:
         self,
         services: Services,
         *,
-        targets: Sequence[Target],
+        targets: Iterable[Target],
         issuers: Issuers,
         memory: Memory | None = None,
     ) -> None:

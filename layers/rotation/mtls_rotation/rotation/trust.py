@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.retries import throttled
-from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.contract.labels import secret_name
 from mtls_rotation.contract.material import authorities_of
@@ -15,13 +14,14 @@ from mtls_rotation.errors import TruststoreNotDeployedError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint
 from mtls_rotation.rotation.backoff import backoff, jitter, jittered
+from mtls_rotation.targets.api import anchors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mtls_rotation.rotation.context import StepContext
     from mtls_rotation.rotation.request import RotationRequest
-    from mtls_rotation.targets.api import Target
+    from mtls_rotation.targets.api import ObjectVersion, Target
     from mtls_rotation.timing import Deadline
 
 
@@ -47,7 +47,7 @@ class TrustStep:
         lacking: list[str] = []
         for _ in deadline.attempts():
             try:
-                lacking = targets_without(self._context.targets, anchors, self._published)
+                lacking = targets_without(self._context.targets, anchors, self._anchors_in)
             except ClientError as error:
                 if not throttled(error):
                     raise
@@ -78,32 +78,36 @@ class TrustStep:
         }
         self._bus.put(TRUSTSTORE_SYNC_REQUESTED, detail, request.secret_id)
 
-    def _published(self, version_id: str | None) -> frozenset[str] | None:
-        """The anchors of a version of the truststore, by fingerprint; None if there is no such version."""
+    def _anchors_in(self, version: ObjectVersion) -> frozenset[str] | None:
+        """The anchors of a version of an edition, by fingerprint; None if it is none of the stack's, or gone."""
+        key = self._bucket.key_of(version.uri)
+        if key is None or key not in {it.limits.key for it in self._context.targets}:
+            return None
 
         def read() -> frozenset[str] | None:
-            stored = self._bucket.read(layout.TRUSTSTORE, version_id)
+            stored = self._bucket.read(key, version.version_id)
             return frozenset(bundles.fingerprints(stored.body)) if stored else None
 
-        return self._context.memory.truststore(version_id, read)
+        return self._context.memory.truststore(version.version_id, read)
 
 
 def targets_without(
-    targets: Iterable[Target], anchors: frozenset[str], published: Callable[[str | None], frozenset[str] | None]
+    targets: Iterable[Target], anchors: frozenset[str], catalogue: Callable[[ObjectVersion], frozenset[str] | None]
 ) -> list[str]:
     """The targets whose running truststore lacks one of `anchors`. A target that is not there (yet) lacks none.
 
     Args:
         targets: what checks client certificates.
         anchors: by fingerprint.
-        published: the anchors of a version of the truststore; None if there is no such version.
+        catalogue: the anchors in a version of an object; None if it is none of the stack's, or gone.
     """
     lacking = []
     for target in targets:
-        deployed = target.deployed()
-        if deployed is None:
+        running = target.running()
+        if running is None:
             continue
-        running = published(deployed.version_id) if deployed.settled else None
-        if running is None or not anchors <= running:
+        # Without the sync's receipts, which a rotation may not read: API Gateway names the object that it runs.
+        trusted = anchors_of(running, None, catalogue) if running.settled else None
+        if trusted is None or not anchors <= trusted:
             lacking.append(target.name)
     return lacking

@@ -14,17 +14,27 @@ from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.clients import SINGLE_CALLS
 from mtls_rotation.errors import DomainBusyError, UnusableDomainError
-from mtls_rotation.targets.api import Deployed, Truststore
+from mtls_rotation.targets import limits
+from mtls_rotation.targets.api import Lane, ObjectVersion, Running
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
 
     from mtls_rotation.aws.clients import Clients
+    from mtls_rotation.aws.services import Services
+    from mtls_rotation.targets.api import Edition, Limits
 
 AVAILABLE = "AVAILABLE"
 # One UpdateDomainName in 30 seconds for an account.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 UPDATE_INTERVAL = timedelta(seconds=30)
+# An update takes effect within 23 s of its start, by the time-outs of SINGLE_CALLS, or never.
+LANE = Lane("apigateway", interval=UPDATE_INTERVAL, effect_within=timedelta(seconds=23))
+
+
+def create(services: Services, name: str, capacity: int) -> GatewayDomain:
+    """The target for a domain name, or for its ARN, which ends in it."""
+    return GatewayDomain(services.clients, name.rpartition("/")[2], limits.api_gateway(capacity))
 
 
 class GatewayDomain:
@@ -33,16 +43,18 @@ class GatewayDomain:
     Args:
         clients: makes the clients of API Gateway.
         name: the domain name.
+        limits: what API Gateway takes in this account.
     """
 
-    update_interval = UPDATE_INTERVAL
+    lane = LANE
 
-    def __init__(self, clients: Clients, name: str) -> None:
+    def __init__(self, clients: Clients, name: str, limits: Limits = limits.API_GATEWAY) -> None:
         self._clients = clients
         self._client: APIGatewayClient = clients.of("apigateway")
         self.name = name
+        self.limits = limits
 
-    def deployed(self) -> Deployed | None:
+    def running(self) -> Running | None:
         """What the domain runs now; None if there is no such domain.
 
         Raises:
@@ -61,24 +73,23 @@ class GatewayDomain:
                 remedy="Deploy the stack again, or set the truststore on the domain name.",
             )
         status = answer.get("domainNameStatus", AVAILABLE)
-        return Deployed(
-            name=self.name,
-            uri=mutual_tls["truststoreUri"],
-            version_id=mutual_tls.get("truststoreVersion"),
+        return Running(
+            ObjectVersion(mutual_tls["truststoreUri"], mutual_tls.get("truststoreVersion")),
             settled=status == AVAILABLE,
             status=status,
             warnings=tuple(mutual_tls.get("truststoreWarnings", ())),
         )
 
-    def deploy(self, current: Deployed, truststore: Truststore) -> None:
-        """Have the domain run this truststore. It takes effect when the domain is AVAILABLE again.
+    def run(self, edition: Edition, replacing: Running) -> None:
+        """Have the domain run this edition. It takes effect when the domain is AVAILABLE again.
 
         Raises:
             DomainBusyError: an update is under way, or the account's rate is used up.
         """
+        before = replacing.evidence if isinstance(replacing.evidence, ObjectVersion) else ObjectVersion("", None)
         wanted = {
-            "truststoreUri": (current.uri, truststore.uri),
-            "truststoreVersion": (current.version_id, truststore.version_id),
+            "truststoreUri": (before.uri, edition.uri),
+            "truststoreVersion": (before.version_id, edition.version_id),
         }
         try:
             # A client that tries again by itself what API Gateway throttled would use up the rate that it waits for.

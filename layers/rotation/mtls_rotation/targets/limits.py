@@ -1,50 +1,17 @@
-"""API Gateway's rules for a certificate in a truststore, as a list of named checks. Pure.
+"""What each kind of target takes: its rules for a certificate in a truststore as a list of named checks. Pure.
 
-https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mutual-tls.html
+API Gateway: https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mutual-tls.html
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA224
 
+from mtls_rotation.contract.layout import TRUSTSTORE
 from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, signed_by
-
-type Rule = Callable[[x509.Certificate, datetime], str | None]
-
-
-def refusal(certificate: x509.Certificate, now: datetime) -> str | None:
-    """Why API Gateway would not take this certificate as an anchor at `now`, or None if it would."""
-    return next((reason for rule in RULES if (reason := rule(certificate, now))), None)
-
-
-def over_long_chains(certificates: Iterable[x509.Certificate]) -> Mapping[x509.Certificate, str]:
-    """Which of these are too far below their root for API Gateway to accept any client of theirs, and why.
-
-    A certificate's chain is the shortest that the names of issuers lead along, upwards among `certificates`.
-    """
-    pool = set(certificates)
-    by_subject = defaultdict(list)
-    for certificate in pool:
-        by_subject[certificate.subject].append(certificate)
-    # Breadth first, downwards: from those with nothing above them, each level one further from its root.
-    height = {it: 1 for it in pool if it.issuer == it.subject or it.issuer not in by_subject}
-    below = defaultdict(list)
-    for certificate in pool - set(height):
-        below[certificate.issuer].append(certificate)
-    level = list(height)
-    while level:
-        found = {it for name in {above.subject for above in level} for it in below[name] if it not in height}
-        height |= dict.fromkeys(found, height[level[0]] + 1)
-        level = list(found)
-    return {
-        it: f"its chain has {levels} CAs, where API Gateway takes {MAX_CHAIN_LENGTH} at most"
-        for it, levels in height.items()
-        if levels > MAX_CHAIN_LENGTH
-    }
+from mtls_rotation.targets.api import Limits, Rule
 
 
 def _is_in_date(certificate: x509.Certificate, now: datetime) -> str | None:
@@ -94,10 +61,25 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-RULES: tuple[Rule, ...] = (
+API_GATEWAY_RULES: tuple[Rule, ...] = (
     _is_version_3,
     _is_in_date,
     _has_strong_signature,
     _has_strong_key,
     _is_authority_or_self_signed,
 )
+
+
+def api_gateway(capacity: int = 1000) -> Limits:
+    """What API Gateway takes, of so many certificates: a quota that can be raised."""
+    return Limits(
+        name="API Gateway",
+        key=TRUSTSTORE,
+        rules=API_GATEWAY_RULES,
+        capacity=capacity,
+        chain=MAX_CHAIN_LENGTH,
+        quota="API Gateway's quota and TruststoreMaxCertificates",
+    )
+
+
+API_GATEWAY = api_gateway()

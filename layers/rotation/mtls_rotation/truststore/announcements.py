@@ -1,4 +1,4 @@
-"""What there is to say about a plan and its targets, each thing once for as long as it holds. Pure."""
+"""What there is to announce of a plan and of targets, each thing once for as long as it holds. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from mtls_rotation.contract.events import (
     TRUSTSTORE_ANCHOR_REJECTED,
     TRUSTSTORE_DRIFT,
     TRUSTSTORE_PUBLISH_STOPPED,
+    TRUSTSTORE_PUBLISHED,
     TRUSTSTORE_WARNING,
     Event,
 )
 from mtls_rotation.pki.certificates import short_subject
-from mtls_rotation.targets.api import Deployed, Truststore
+from mtls_rotation.targets.api import Anchors, Edition, Evidence, ObjectVersion, Revision, Running
 from mtls_rotation.timing import to_rfc3339
 from mtls_rotation.truststore.guards import Stop, largest_contributors
 from mtls_rotation.truststore.plan import Plan
@@ -28,7 +29,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """An event, and what tells it from others of its type: said once as long as it is made anew in every run."""
+    """An event, and what tells it from others of its type: announced once as long as it is made anew in every run."""
 
     event: Event
     about: tuple[str, ...]
@@ -40,23 +41,23 @@ class Statement:
         return f"{self.event.detail_type}: {digest}"
 
 
-def to_say(
-    statements: Iterable[Statement], said: frozenset[str], looked_at: Iterable[str]
+def pending(
+    statements: Iterable[Statement], announced: frozenset[str], looked_at: Iterable[str]
 ) -> tuple[list[Event], frozenset[str]]:
-    """The events that are news, and what has been said once they are put.
+    """The events that are still to be put, and what has been announced once they are.
 
     Args:
         statements: everything that holds now.
-        said: what was said before.
-        looked_at: the event types that this run has looked at; what was said of others stays said.
+        announced: what was announced before.
+        looked_at: the event types that this run has looked at; what was announced of others stays so.
     """
     made = {statement.id: statement.event for statement in statements}
-    others = {it for it in said if it.partition(":")[0] not in set(looked_at)}
-    return [event for key, event in made.items() if key not in said], frozenset(made) | others
+    others = {it for it in announced if it.partition(":")[0] not in set(looked_at)}
+    return [event for key, event in made.items() if key not in announced], frozenset(made) | others
 
 
 def rejections(plan: Plan, truststore_uri: str) -> Iterable[Statement]:
-    """What somebody meant to be trusted and is not."""
+    """What an operator, or a live secret, means to be trusted and is not."""
     for entry in plan.left_out:
         if entry.rejected:
             detail: dict[str, object] = {
@@ -72,7 +73,7 @@ def rejections(plan: Plan, truststore_uri: str) -> Iterable[Statement]:
 
 
 def expiring(plan: Plan, now: datetime) -> Iterable[Statement]:
-    """The anchors in use that end soon, which API Gateway tells nobody. One that is on its way out is none of them."""
+    """The anchors in use that end soon, which no target warns of. One that is on its way out is none of them."""
     for key, anchor in plan.anchors.items():
         end = anchor.certificate.not_valid_after_utc
         mark = min((days for days in WARNED_AT if end - now <= days * _DAY), default=None)
@@ -99,42 +100,53 @@ def stopped(stop: Stop, plan: Plan, truststore_uri: str) -> Statement:
         "removed": sorted(plan.removed)[:_NAMED],
         "largest_contributors": largest_contributors(plan),
     }
-    return Statement(Event(TRUSTSTORE_PUBLISH_STOPPED, detail), (stop.guard.value, stop.found))
+    return Statement(Event(TRUSTSTORE_PUBLISH_STOPPED, detail), (truststore_uri, stop.guard.value, stop.found))
 
 
-def drift(found: Deployed, truststore: Truststore) -> Statement:
-    """That a target runs what nobody here told it to, or that the object itself was written over (a target without a
+def drift(name: str, found: Evidence, edition: Edition) -> Statement:
+    """That a target runs what the sync never told it, or that the object itself was overwritten (a target without a
     name). It is brought back.
     """
+    shown = _shown(found)
     detail: dict[str, object] = {
-        "domain_name": found.name,
-        "found_uri": found.uri,
-        "found_version_id": found.version_id,
-        "truststore_uri": truststore.uri,
-        "version_id": truststore.version_id,
+        "domain_name": name,
+        **shown,
+        "truststore_uri": edition.uri,
+        "version_id": edition.version_id,
     }
-    return Statement(Event(TRUSTSTORE_DRIFT, detail), (found.name, found.uri, found.version_id or ""))
+    return Statement(Event(TRUSTSTORE_DRIFT, detail), (name, *(str(it or "") for it in shown.values())))
 
 
-def warnings(shown: Deployed) -> Statement:
+def _shown(found: Evidence) -> dict[str, object]:
+    match found:
+        case ObjectVersion(uri, version_id):
+            return {"found_uri": uri, "found_version_id": version_id}
+        case Anchors(fingerprints):
+            return {"found_anchors": sorted(fingerprints)[:_NAMED]}
+        case Revision(token):
+            return {"found_revision": token}
+
+
+def warnings(name: str, running: Running) -> Statement:
     """What a target says is wrong with certificates in its truststore."""
-    detail: dict[str, object] = {"domain_name": shown.name, "warnings": list(shown.warnings)}
-    return Statement(Event(TRUSTSTORE_WARNING, detail), (shown.name, *shown.warnings))
+    detail: dict[str, object] = {"domain_name": name, "warnings": list(running.warnings)}
+    return Statement(Event(TRUSTSTORE_WARNING, detail), (name, *running.warnings))
 
 
 # How many fingerprints an event names: it may have 256 KiB.
 _NAMED = 100
 
 
-def published(plan: Plan, truststore: Truststore, before: frozenset[str]) -> dict[str, object]:
-    """The detail of `Truststore Published`; `before` are the anchors of the one that was announced before."""
-    added, removed = frozenset(plan.anchors) - before, before - frozenset(plan.anchors)
-    return {
-        "truststore_uri": truststore.uri,
-        "version_id": truststore.version_id,
-        "anchors": len(plan.anchors),
+def published(edition: Edition, before: frozenset[str]) -> Event:
+    """That an edition was published; `before` are the anchors of the one that was announced before."""
+    added, removed = edition.anchors - before, before - edition.anchors
+    detail: dict[str, object] = {
+        "truststore_uri": edition.uri,
+        "version_id": edition.version_id,
+        "anchors": len(edition.anchors),
         "added": sorted(added)[:_NAMED],
         "removed": sorted(removed)[:_NAMED],
         "added_count": len(added),
         "removed_count": len(removed),
     }
+    return Event(TRUSTSTORE_PUBLISHED, detail)

@@ -1,8 +1,8 @@
 """How long certificates, CAs and anchors have left, from what a sync saw. Pure.
 
 What counts is what is in use: of a client secret the certificate at AWSCURRENT, which is what its clients hold; of a CA
-secret likewise; of the truststore every anchor that somebody needs from now on. An anchor that only a certificate at
-AWSPREVIOUS hangs on ends when it is over, as it should.
+secret likewise; of the truststore every anchor that is needed from now on. An anchor to which only a certificate at
+AWSPREVIOUS chains ends when it is over, as it should.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mtls_rotation.aws.certificate_index import FiledCertificate
-from mtls_rotation.truststore.plan import Anchor, Observation, Plan, Why
+from mtls_rotation.truststore.observation import Observation
+from mtls_rotation.truststore.plan import Anchor, Why
 
 _DAY = timedelta(days=1)
 # Reasons for an anchor that tell by themselves that it is needed from now on.
@@ -52,13 +53,16 @@ class Expiry:
 
 
 def measure(
-    seen: Observation, plan: Plan, current: Mapping[str, str], outside: Iterable[FiledCertificate] = ()
+    seen: Observation,
+    anchors: Mapping[str, Anchor],
+    current: Mapping[str, str],
+    outside: Iterable[FiledCertificate] = (),
 ) -> Expiry:
     """Measure what is in use.
 
     Args:
         seen: what the sync saw.
-        plan: what it made of it.
+        anchors: by fingerprint, those of every edition.
         current: by name of a secret, the version at AWSCURRENT.
         outside: the certificates that no gateway of ours is to trust; their clients need them all the same.
     """
@@ -79,18 +83,18 @@ def measure(
             (authorities if entries[0].authority else clients).append(remaining)
         elif entries:
             unknown.append(secret)
-    anchors = (
+    lasting = (
         Remaining(key, _days(anchor.certificate.not_valid_after_utc, seen.now))
-        for key, anchor in plan.anchors.items()
+        for key, anchor in anchors.items()
         if lasts(anchor) or key in needed
     )
-    return Expiry(_sorted(clients), _sorted(authorities), _sorted(anchors), tuple(sorted(unknown)))
+    return Expiry(_sorted(clients), _sorted(authorities), _sorted(lasting), tuple(sorted(unknown)))
 
 
 def _of_version(
     entries: Sequence[FiledCertificate], version: str, pending: frozenset[tuple[str, str]]
 ) -> list[FiledCertificate]:
-    """What is filed for a version. One that somebody made by hand has none: it carries the newest certificate over."""
+    """What is filed for a version. One that was made by hand has none: it carries the newest certificate over."""
     found = [entry for entry in entries if entry.version_id == version]
     if found:
         return found

@@ -8,8 +8,9 @@ from enum import StrEnum
 from cryptography import x509
 
 from mtls_rotation.pki import bundles
-from mtls_rotation.targets.limits import refusal
-from mtls_rotation.truststore.plan import Observation, Plan, Settings, Why, hanging
+from mtls_rotation.targets.api import Limits
+from mtls_rotation.truststore.observation import Observation
+from mtls_rotation.truststore.plan import Plan, Settings, Why, anchors_in_use
 
 
 class Guard(StrEnum):
@@ -45,28 +46,34 @@ class Candidate:
     """A truststore that is about to be published.
 
     Attributes:
-        accepted: the certificates in its bytes that API Gateway would take now, by fingerprint.
+        accepted: the certificates in its bytes that its targets would take now, by fingerprint.
+        size: how many bytes it has.
     """
 
     accepted: Mapping[str, x509.Certificate]
+    size: int
     plan: Plan
     seen: Observation
     settings: Settings
+    limits: Limits
 
 
-def stop(body: bytes, plan: Plan, seen: Observation, settings: Settings, *, force: bool = False) -> Stop | None:
+def stop(
+    body: bytes, plan: Plan, seen: Observation, settings: Settings, limits: Limits, *, force: bool = False
+) -> Stop | None:
     """Why `body` must not take the place of what is deployed; None if it may.
 
     Args:
         body: the rendered truststore. It is read again here: nothing is taken over from the plan that was rendered.
         plan: what it was rendered from; it names the largest contributors.
         seen: what the plan was made from.
-        settings: the limits.
+        settings: what an operator chose.
+        limits: what the targets take that are to run it.
         force: let through what an operator may mean.
     """
     read = bundles.certificates(body)
-    accepted = {key: it for key, it in read.items() if refusal(it, seen.now) is None}
-    candidate = Candidate(accepted, plan, seen, settings)
+    accepted = {key: it for key, it in read.items() if limits.refusal(it, seen.now) is None}
+    candidate = Candidate(accepted, len(body), plan, seen, settings, limits)
     stops = (found for guard in _GUARDS if (found := guard(candidate)))
     return next((it for it in stops if not (force and it.guard.may_be_forced)), None)
 
@@ -82,28 +89,33 @@ def _is_not_empty(candidate: Candidate) -> Stop | None:
 
 
 def _is_within_the_quota(candidate: Candidate) -> Stop | None:
-    count, most = len(candidate.plan.anchors), candidate.settings.most_anchors
-    if count <= most:
+    count, limits = len(candidate.plan.anchors), candidate.limits
+    if count > limits.capacity:
+        found = f"{count} certificates, where {limits.capacity} are allowed"
+    elif limits.size is not None and candidate.size > limits.size:
+        found = f"{candidate.size} bytes, where {limits.size} are allowed"
+    else:
         return None
     largest = ", ".join(f"{name} ({number})" for name, number in largest_contributors(candidate.plan).items())
     return Stop(
         Guard.TOO_LARGE,
-        f"{count} certificates, where {most} are allowed; most come from {largest}",
-        "Take bundles away that nobody needs, or have API Gateway's quota and TruststoreMaxCertificates raised.",
+        f"{found}; most come from {largest}",
+        f"Take bundles away that no client needs, or have {limits.quota} raised.",
     )
 
 
 def _refuses_no_client(candidate: Candidate) -> Stop | None:
-    """Whoever is accepted now stays accepted.
+    """A client that is accepted now stays accepted.
 
     createSecret files a certificate under each CA of its chain once it has verified that they have signed it. So a
     certificate is accepted as long as these CAs are. A CA that the gateway does not take even now, because it is lost
     or has expired, is no reason to hold up everyone else's: it is named among what is left out.
     """
     seen = candidate.seen
-    needed = hanging(seen)
+    needed = anchors_in_use(seen)
     missing = (set(needed) & set(seen.deployed)).difference(candidate.accepted)
-    lost = {key: needed[key] for key in missing if refusal(seen.deployed[key], seen.now) is None}
+    taken = {key for key in missing if candidate.limits.refusal(seen.deployed[key], seen.now) is None}
+    lost = {key: needed[key] for key in taken}
     if not lost:
         return None
     secrets = sorted(set().union(*lost.values()))

@@ -1,0 +1,71 @@
+"""What a sync has seen: everything that its decisions take into account. Calls nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+
+from mtls_rotation.aws.certificate_index import FiledCertificate
+from mtls_rotation.pki.bundles import Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class StaticEntry:
+    """One certificate, or one unreadable block, of a bundle under `anchors/static/`.
+
+    Attributes:
+        position: which block of the bundle, counted from 1; 1 where the bundle has none.
+    """
+
+    key: str
+    content: x509.Certificate | Unreadable
+    position: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything that the decision takes into account.
+
+    Attributes:
+        live: (secret name, version id) of every version that a client may hold, or that will be held next.
+        issuing: likewise, of every version that a CA issues from or is about to. A CA at AWSPREVIOUS does not: it stays
+            for the certificates that chain to it, and no longer.
+        in_place: those of `live` and `issuing` that are past their rotation, so that they hold a value for certain.
+        unclear: the names of secrets that exist and of whose versions nothing is said.
+        managed: the anchors in the bucket, by fingerprint; at least those that `needed` names.
+        deployed: the anchors of what is published now, by fingerprint: of one edition, or of all.
+        unused_since: for each anchor on its way out, since when it has been unused.
+    """
+
+    now: datetime
+    live: frozenset[tuple[str, str]]
+    issuing: frozenset[tuple[str, str]]
+    issued: tuple[FiledCertificate, ...]
+    managed: Mapping[str, x509.Certificate] = field(default_factory=dict)
+    static: tuple[StaticEntry, ...] = ()
+    deployed: Mapping[str, x509.Certificate] = field(default_factory=dict)
+    unused_since: Mapping[str, datetime] = field(default_factory=dict)
+    in_place: frozenset[tuple[str, str]] = frozenset()
+    unclear: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The secrets of which it cannot be told, without reading them, which of their certificates is in use.
+
+    An operator edited the secret by hand: its new version carries a certificate over, and none is filed for it. Or
+    nothing is said of its versions. Whatever was issued for such a secret counts.
+    """
+
+    clients: frozenset[str]
+    authorities: frozenset[str]
+
+    @classmethod
+    def among(cls, seen: Observation) -> "Unclear":
+        """Those of an observation."""
+        unfiled = seen.in_place.difference((entry.secret, entry.version_id) for entry in seen.issued)
+        return cls(
+            clients=seen.unclear | {secret for secret, _ in seen.live & unfiled},
+            authorities=seen.unclear | {secret for secret, _ in seen.issuing & unfiled},
+        )

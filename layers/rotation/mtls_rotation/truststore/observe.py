@@ -1,0 +1,201 @@
+"""What there is: labels, filed certificates, anchors, and what is published. It reads, and changes nothing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mtls_rotation.aws.certificate_index import CertificateIndex
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, HELD_LABELS, end_of_issuing, secret_name
+from mtls_rotation.contract.tags import STACK_TAG
+from mtls_rotation.pki import bundles
+from mtls_rotation.truststore.observation import Observation, StaticEntry
+from mtls_rotation.truststore.plan import needed
+from mtls_rotation.truststore.state import AnchorObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cryptography import x509
+
+    from mtls_rotation.aws.bucket import Listed, Stored
+    from mtls_rotation.aws.certificate_index import FiledCertificate
+    from mtls_rotation.aws.secret_versions import SecretDescription
+    from mtls_rotation.aws.services import Services
+    from mtls_rotation.targets.api import Limits
+    from mtls_rotation.truststore.plan import Settings
+    from mtls_rotation.truststore.state import SyncState
+
+log = logging.getLogger(__name__)
+
+# A bundle of three thousand certificates: more than any truststore takes.
+LARGEST_BUNDLE = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is there: the observation, and the objects that it was made from.
+
+    Attributes:
+        seen: its `deployed` is of all editions; `of` has those of one.
+        current: by name of a secret, its version at AWSCURRENT; without secrets that are marked for deletion.
+        outside: the certificates that no gateway of ours is to trust.
+        managed: by fingerprint of an anchor that rotation issues from, when it was written.
+        published: by key, the objects of the editions that are published.
+        deployed: by key, the anchors in them, by fingerprint.
+        anchor_objects: by key, the objects under `anchors/`.
+    """
+
+    seen: Observation
+    current: Mapping[str, str]
+    outside: tuple[FiledCertificate, ...]
+    managed: Mapping[str, datetime]
+    published: Mapping[str, Stored]
+    deployed: Mapping[str, Mapping[str, x509.Certificate]]
+    anchor_objects: Mapping[str, AnchorObject]
+
+    def of(self, key: str) -> Observation:
+        """The observation for the edition of this key."""
+        return replace(self.seen, deployed=self.deployed.get(key, {}))
+
+
+class Observer:
+    """Looks at everything that counts. Reads no secret value: which anchor a version chains to is in the keys."""
+
+    def __init__(self, services: Services, settings: Settings) -> None:
+        self._versions = services.versions
+        self._bucket = services.bucket
+        self._stack = services.stack
+        self._clock = services.clock
+        self._settings = settings
+
+    def published(self, limits: Iterable[Limits]) -> dict[str, Stored]:
+        """By key, the editions for these limits that are published."""
+        return {it.key: stored for it in limits if (stored := self._bucket.read(it.key))}
+
+    def observe(self, published: Mapping[str, Stored], state: SyncState, named: Iterable[tuple[str, str]]) -> Snapshot:
+        """Look at everything else.
+
+        Args:
+            published: the editions; they and the state are read first, so that what changes meanwhile is noticed.
+            state: what is remembered.
+            named: (secret ARN, version id) that events in hand name; the listing may not show them yet.
+        """
+        now = self._clock()
+        # Labels before certificates: a version that is listed has been filed before, or is about to be and named later.
+        descriptions = list(self._versions.list_tagged(STACK_TAG, self._stack))
+        issued = CertificateIndex.read(self._bucket, layout.ISSUED).entries
+        descriptions += self._describe_unlisted(named, descriptions, issued, now)
+        deployed = {key: bundles.certificates(stored.body) for key, stored in published.items()}
+        seen = Observation(
+            now=now,
+            live=frozenset(_versions_at(descriptions, lambda label: label in HELD_LABELS)),
+            issuing=frozenset(_versions_at(descriptions, lambda label: _issues(label, now))),
+            in_place=frozenset(_versions_at(descriptions, lambda label: label != AWSPENDING)),
+            unclear=frozenset(it.name for it in descriptions if not it.stages),
+            issued=issued,
+            deployed={key: it for anchors in deployed.values() for key, it in anchors.items()},
+            unused_since=state.unused_since,
+        )
+        listed = list(self._bucket.list(layout.ANCHORS))
+        objects = self._anchor_objects(listed, state.anchor_objects, needed(seen, self._settings))
+        return Snapshot(
+            seen=replace(seen, managed=_managed(objects), static=tuple(_static(objects))),
+            outside=CertificateIndex.read(self._bucket, layout.OUTSIDE).entries,
+            current={
+                it.name: version for it in descriptions if not it.deleted and (version := it.version_at(AWSCURRENT))
+            },
+            managed={key: it.modified for it in listed if (key := layout.managed_anchor(it.key))},
+            published=published,
+            deployed=deployed,
+            anchor_objects=objects,
+        )
+
+    def _describe_unlisted(
+        self,
+        named: Iterable[tuple[str, str]],
+        listed: Iterable[SecretDescription],
+        issued: Iterable[FiledCertificate],
+        now: datetime,
+    ) -> list[SecretDescription]:
+        """The secrets that events name and that the listing may show too late.
+
+        Events come for every secret of the account, in bursts. So a secret is asked for only if something was issued
+        for it, the listing does not show the named version, and the version is too old to count as live anyhow.
+        """
+        shown = {(it.arn, version) for it in listed for version, labels in it.stages.items() if labels & HELD_LABELS}
+        filed = {entry.secret for entry in issued}
+        recent = {(entry.secret, entry.version_id) for entry in issued if now - entry.at < self._settings.recent}
+        wanted = {
+            arn
+            for arn, version in named
+            if (arn, version) not in shown and secret_name(arn) in filed and (secret_name(arn), version) not in recent
+        }
+        return list(self._describe(sorted(wanted)))
+
+    def _describe(self, arns: Iterable[str]) -> Iterable[SecretDescription]:
+        for arn in arns:
+            try:
+                yield self._versions.describe(arn)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in {"ResourceNotFoundException", "AccessDeniedException"}:
+                    raise
+                log.info("passed over a secret that is gone or not the stack's", extra={"secret": arn})
+
+    def _anchor_objects(
+        self, listed: Iterable[Listed], known: Mapping[str, AnchorObject], managed: Iterable[str]
+    ) -> dict[str, AnchorObject]:
+        """The operators' bundles and the managed anchors that are needed. What has not changed is not read again."""
+        wanted = set(map(layout.managed_anchor_key, managed))
+        found = {}
+        for entry in listed:
+            if entry.key not in wanted and not _is_bundle(entry):
+                continue
+            before = known.get(entry.key)
+            after = before if before and before.etag == entry.etag else self._read_anchors(entry)
+            if after is not None:
+                found[entry.key] = after
+        return found
+
+    def _read_anchors(self, entry: Listed) -> AnchorObject | None:
+        if entry.size > LARGEST_BUNDLE:
+            too_large = f"an object of {entry.size} bytes, where a bundle may have {LARGEST_BUNDLE}"
+            return AnchorObject(entry.etag, (bundles.Unreadable(too_large),))
+        stored = self._bucket.read(entry.key)
+        return AnchorObject(stored.etag, tuple(bundles.parse(stored.body))) if stored else None
+
+
+def _versions_at(descriptions: Iterable[SecretDescription], counts: Callable[[str], bool]) -> Iterable[tuple[str, str]]:
+    for description in descriptions:
+        for version, labels in description.stages.items():
+            if any(map(counts, labels)):
+                yield description.name, version
+
+
+def _issues(label: str, now: datetime) -> bool:
+    """Whether a CA version with this label issues, or is about to."""
+    until = end_of_issuing(label)
+    return label in {AWSCURRENT, AWSPENDING} or (until is not None and now < until)
+
+
+def _is_bundle(entry: Listed) -> bool:
+    """Whether an operator meant this object to be read: the console makes empty ones for folders."""
+    return entry.key.startswith(layout.STATIC_ANCHORS) and not entry.key.endswith("/")
+
+
+def _managed(objects: Mapping[str, AnchorObject]) -> dict[str, x509.Certificate]:
+    """Every certificate at hand. The decision asks for an anchor by its fingerprint, so nothing can stand in for it."""
+    return bundles.by_fingerprint(entry for content in objects.values() for entry in content.entries)
+
+
+def _static(objects: Mapping[str, AnchorObject]) -> Iterable[StaticEntry]:
+    for key, content in objects.items():
+        if not key.startswith(layout.STATIC_ANCHORS):
+            continue
+        for position, entry in enumerate(content.entries, start=1):
+            yield StaticEntry(key, entry, position)

@@ -1,0 +1,144 @@
+"""Publishing an edition: `choose` decides what of a plan may be, and calls nothing; `Publisher` does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mtls_rotation.targets.api import Edition, ObjectVersion
+from mtls_rotation.truststore import announcements, guards, rendering
+from mtls_rotation.truststore.plan import Plan, decide, without_removals
+from mtls_rotation.truststore.state import AnnouncedEdition
+
+if TYPE_CHECKING:
+    from mtls_rotation.aws.services import Services
+    from mtls_rotation.targets.api import Limits
+    from mtls_rotation.truststore.observation import Observation
+    from mtls_rotation.truststore.observe import Snapshot
+    from mtls_rotation.truststore.plan import Settings
+    from mtls_rotation.truststore.state import StateFile
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """No guard objects to the plan.
+
+    Attributes:
+        body: its rendering.
+    """
+
+    limits: Limits
+    plan: Plan
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PublishAdditions:
+    """A guard objects to what the plan takes away, and to nothing else.
+
+    Attributes:
+        plan: the plan with all of that left in; `body` is its rendering.
+        refused: the plan that the guard objects to.
+    """
+
+    limits: Limits
+    plan: Plan
+    body: bytes
+    stop: guards.Stop
+    refused: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A guard objects to the plan."""
+
+    limits: Limits
+    plan: Plan
+    stop: guards.Stop
+
+    @property
+    def refused(self) -> Plan:
+        """The plan that the guard objects to."""
+        return self.plan
+
+
+type Release = Publish | PublishAdditions | Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An edition that is published.
+
+    Attributes:
+        changed: whether it was published just now.
+    """
+
+    edition: Edition
+    limits: Limits
+    plan: Plan
+    changed: bool
+
+
+def choose(seen: Observation, settings: Settings, limits: Limits, *, force: bool = False) -> Release:
+    """Decide what to publish for these limits. Pure.
+
+    Args:
+        seen: what there is; `deployed` is of this edition.
+        settings: what an operator chose.
+        limits: what its targets take.
+        force: let through what a guard refuses, if it is a guard that may be forced.
+    """
+    plan = decide(seen, settings, limits)
+    body = rendering.render(plan.anchors)
+    stop = guards.stop(body, plan, seen, settings, limits, force=force)
+    if stop is None:
+        return Publish(limits, plan, body)
+    if not stop.guard.may_be_forced:
+        return Stopped(limits, plan, stop)
+    # What is new need not wait until an operator has looked at what would go: a rotation may wait for it.
+    additions = without_removals(plan, seen, limits)
+    body = rendering.render(additions.anchors)
+    if further := guards.stop(body, additions, seen, settings, limits):
+        return Stopped(limits, additions, further)
+    return PublishAdditions(limits, additions, body, stop, refused=plan)
+
+
+class Publisher:
+    """Brings the editions in the bucket in line with the plans."""
+
+    def __init__(self, services: Services) -> None:
+        self._bucket = services.bucket
+        self._bus = services.bus
+
+    def publish(self, release: Publish | PublishAdditions, snapshot: Snapshot, state: StateFile) -> Published:
+        """Write the edition if it is another than the one that is published, and announce it.
+
+        Raises:
+            SupersededError: another run published in the meantime.
+        """
+        key, plan = release.limits.key, release.plan
+        before = snapshot.published.get(key)
+        changed = before is None or not before.ours or bool(plan.added or plan.removed)
+        if before is not None and not before.ours:
+            # Noted first: no run could tell any more once ours lies there again.
+            state.change(overwritten_versions={**state.state.overwritten_versions, key: before.version_id})
+            state.save()
+        if before is None or changed:
+            before = self._bucket.replace(key, release.body, before)
+        edition = Edition(key, self._bucket.uri(key), before.version_id, before.body, frozenset(plan.anchors))
+        replaced = frozenset(snapshot.deployed.get(key, ())) if changed else frozenset()
+        self._announce(edition, replaced, state)
+        return Published(edition, release.limits, plan, changed)
+
+    def _announce(self, edition: Edition, replaced: frozenset[str], state: StateFile) -> None:
+        """Say what is published, if that has not been said: by this run, or by one that was killed before it could."""
+        events = []
+        last = state.state.editions.get(edition.key)
+        if last is None or last.version_id != edition.version_id:
+            events.append(announcements.published(edition, last.anchors if last else replaced))
+        overwritten = dict(state.state.overwritten_versions)
+        if version_id := overwritten.pop(edition.key, ""):
+            events.append(announcements.drift("", ObjectVersion(edition.uri, version_id), edition).event)
+        self._bus.put_all(events)
+        announced = AnnouncedEdition(edition.version_id, edition.anchors)
+        state.change(editions={**state.state.editions, edition.key: announced}, overwritten_versions=overwritten)
