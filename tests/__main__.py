@@ -12,26 +12,22 @@ from tests.kit.runs import Run, files, run_all
 
 # What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. What
 # waits for most of its time, or keeps so many requests a second going, runs beside what computes, which stands back.
-WAITING = ("issuers", "truststore")
-DOCUMENTS = ("document_commands", "package")
-COMMAND_LINE = ("mtlsctl_*", "newcomer")
-DEMO = ("demo",)
 RUNS = (
-    Run("end to end, the truststore and the issuers", files("tests/e2e", *WAITING)),
-    Run("end to end, the commands of the documents, and the package", files("tests/e2e", *DOCUMENTS)),
-    Run("end to end, the command line", files("tests/e2e", *COMMAND_LINE)),
-    Run("end to end, the demo", files("tests/e2e", *DEMO)),
+    Run("end to end, the truststore and the issuers", files("tests/e2e", "issuers", "truststore")),
+    Run(
+        "end to end, the commands of the documents, and the package", files("tests/e2e", "document_commands", "package")
+    ),
+    Run("end to end, the command line", files("tests/e2e", "mtlsctl_*", "newcomer")),
+    Run("end to end, the demo", files("tests/e2e", "demo")),
+    # What watches a stack is first: those that follow leave certificates of another lifetime in it.
     Run(
         "end to end, all else",
-        [
-            *("tests/e2e", "--ignore=tests/e2e/browser"),
-            *(f"--ignore={it}" for it in files("tests/e2e", *WAITING, *DOCUMENTS, *COMMAND_LINE, *DEMO)),
-        ],
+        files("tests/e2e", "watching", "end_to_end", "gateway", "lifecycle", "proxy", "revocation"),
     ),
     Run("unit", ["tests/unit"], niceness=5),
     Run(
-        "integration, the demo's page in a browser, and what the repository holds",
-        ["tests/integration", "tests/e2e/browser", "tests/repository"],
+        "integration, the demo's page in a browser, what is built, and what the repository holds",
+        ["tests/integration", "tests/e2e/browser", *files("tests/e2e", "artefacts"), "tests/repository"],
         niceness=5,
     ),
 )

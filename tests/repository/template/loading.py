@@ -19,7 +19,7 @@ from tests.repository.template.layers import BUILT
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
 # What each function makes of its parts, beside importing its handler.
 PARTS = {
-    "RotateFunction": "from mtls_rotation import handshake, kms; parts.rotation",
+    "RotateFunction": "from mtls_rotation.aws import kms; from mtls_rotation.provers import https; parts.rotation",
     "TruststoreSyncFunction": "parts.sync, parts.queue",
     "BootstrapFunction": "import urllib3; parts.bootstrap, parts.removal",
     "SignedCertificateFunction": "parts.intake",
