@@ -82,7 +82,7 @@ class Files:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._bucket: CertificateBucket = deployment.assembly.bucket
+        self._bucket: CertificateBucket = deployment.services.bucket
         self._index = CertificateIndex.read(self._bucket)
 
     def of_secret(self, secret_id: str, label: Label, reason: Reason) -> Target:

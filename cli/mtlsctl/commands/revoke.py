@@ -215,7 +215,7 @@ def _release(
         )
     if key := shared(found.items()):
         raise InvalidInputError(
-            where=f"s3://{context.deployment.assembly.bucket.name}/{key}",
+            where=f"s3://{context.deployment.services.bucket.name}/{key}",
             found="a notice that revokes other certificates as well",
             expected="one that can be deleted for this certificate alone",
             remedy="Nothing was changed. Upload it again without this certificate.",
@@ -224,7 +224,7 @@ def _release(
         whom = target.subject or str(target.certificate)
         confirm(context, f"Let {whom} in again, by deleting {' and '.join(found)}?", yes=yes)
         for notice in found:
-            context.deployment.assembly.bucket.delete(notice)
+            context.deployment.services.bucket.delete(notice)
     if wait:
         _await_released(context, target, timeout)
     return RevokeReport(
@@ -241,7 +241,7 @@ def _release(
 def _upload(deployment: Deployment, key: str, target: Target) -> None:
     """Put the notice, in the place of no other: that would release what the other revokes."""
     try:
-        deployment.assembly.bucket.replace(key, target.body, None, content_type=_JSON)
+        deployment.services.bucket.replace(key, target.body, None, content_type=_JSON)
     except SupersededError as error:
         raise InvalidInputError(
             where=error.where,
@@ -255,7 +255,7 @@ def _await_revoked(context: CommandContext, target: Target, holders: Sequence[Ho
     deployment = context.deployment
 
     def what_is_left() -> str:
-        if target.certificate not in register(deployment.assembly.bucket).revoked:
+        if target.certificate not in register(deployment.services.bucket).revoked:
             return "it is not on the revocation list yet"
         waiting = [it.secret for it in holders if not _has_rotated(deployment, it)]
         return f"{', '.join(waiting)} has not rotated yet" if waiting else ""
@@ -271,7 +271,7 @@ def _await_revoked(context: CommandContext, target: Target, holders: Sequence[Ho
 
 
 def _await_released(context: CommandContext, target: Target, seconds: float) -> None:
-    bucket = context.deployment.assembly.bucket
+    bucket = context.deployment.services.bucket
     with context.doing("waiting"):
         await_end(
             lambda: "it is still on the revocation list" if target.certificate in register(bucket).revoked else "",
@@ -283,7 +283,7 @@ def _await_released(context: CommandContext, target: Target, seconds: float) -> 
 
 
 def _has_rotated(deployment: Deployment, holder: Holder) -> bool:
-    described = deployment.assembly.versions.describe(holder.secret)
+    described = deployment.services.versions.describe(holder.secret)
     current, pending = described.version_at(AWSCURRENT), described.version_at(AWSPENDING)
     return holder.version_id not in {current, pending} and pending in {None, current}
 
@@ -331,4 +331,4 @@ def _unknown_issuer(target: Target) -> InvalidInputError:
 
 
 def _uris(deployment: Deployment, keys: Iterable[str]) -> list[str]:
-    return [f"s3://{deployment.assembly.bucket.name}/{key}" for key in keys]
+    return [f"s3://{deployment.services.bucket.name}/{key}" for key in keys]

@@ -213,7 +213,7 @@ class Follower:
 
     def __init__(self, context: CommandContext) -> None:
         self._context = context
-        self._versions = context.deployment.assembly.versions
+        self._versions = context.deployment.services.versions
         self._log = RotationLog(context.deployment)
 
     def follow(self, rotation: Started, timeout: float, *, until_signed: bool = False) -> tuple[Sight, Outcome]:
@@ -317,7 +317,7 @@ def _told(deployment: Deployment, secret: SecretDescription) -> frozenset[str]:
 def _pending(deployment: Deployment, secret: SecretDescription) -> str:
     """The version of the rotation that is under way."""
     for _ in Deadline.within(LATE).attempts():
-        description = deployment.assembly.versions.describe(secret.arn)
+        description = deployment.services.versions.describe(secret.arn)
         pending = description.version_at(AWSPENDING)
         if pending is not None and pending != description.version_at(AWSCURRENT):
             return pending

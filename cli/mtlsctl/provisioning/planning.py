@@ -150,7 +150,7 @@ class Planner:
         description = self._deployment.secret(reference)
         if description.arn == self._deployment.outputs.get("CaSecret"):
             _require_own_kind(secret, self.parameters["ClientIssuer"])
-        ca = authorities.issuing(self._deployment.assembly.bucket, description, utc_now())
+        ca = authorities.issuing(self._deployment.services.bucket, description, utc_now())
         if ca is None:
             raise UnusableIssuerError(
                 where=f"CA secret {description.name}",

@@ -132,7 +132,7 @@ def _await_visible(deployment: Deployment, arn: str, version_id: str) -> None:
     """Wait until Secrets Manager shows what was just made: the rotation reads it at once."""
     for _ in Deadline.within(_VISIBLE_WITHIN).attempts():
         try:
-            if version_id in deployment.assembly.versions.describe(arn).stages:
+            if version_id in deployment.services.versions.describe(arn).stages:
                 return
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":

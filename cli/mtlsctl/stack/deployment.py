@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mtls_rotation.aws.secret_versions import SecretDescription
+    from mtls_rotation.aws.services import Services
     from mtlsctl.stack.account import Account
 
 
@@ -115,6 +116,11 @@ class Deployment:
         settings = self.session.client("lambda").get_function_configuration(FunctionName=function)
         return Assembly(settings.get("Environment", {}).get("Variables", {}), self.session)
 
+    @property
+    def services(self) -> Services:
+        """AWS's services as the engine has them."""
+        return self.assembly.services
+
     @cached_property
     def region(self) -> str:
         """The region's name."""
@@ -140,7 +146,7 @@ class Deployment:
                     raise
                 continue
             if {"Key": STACK_TAG, "Value": self.name} in answer.get("Tags", []):
-                return self.assembly.versions.describe(answer["ARN"])
+                return self.services.versions.describe(answer["ARN"])
             raise UnknownSecretError(
                 where=f"secret {candidate}",
                 found=f"no tag {STACK_TAG} with the value {self.name}",

@@ -61,7 +61,7 @@ def stored_at(deployment: Deployment, secret_id: str, label: Label) -> SecretVer
         NoCertificateError: no version with a value carries the label.
     """
     described = deployment.secret(secret_id)
-    if version := deployment.assembly.versions.at(described.arn, label):
+    if version := deployment.services.versions.at(described.arn, label):
         return version
     raise nothing_at(described.name, label)
 

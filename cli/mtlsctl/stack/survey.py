@@ -97,12 +97,12 @@ class Surveyor:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._bucket = deployment.assembly.bucket
+        self._bucket = deployment.services.bucket
         self._secrets = deployment.session.client("secretsmanager")
 
     def survey(self) -> Survey:
         """Look at everything. Some calls for each secret, sixteen at a time; none of them reads a value."""
-        names = [it.arn for it in self._deployment.assembly.versions.list_tagged(STACK_TAG, self._deployment.name)]
+        names = [it.arn for it in self._deployment.services.versions.list_tagged(STACK_TAG, self._deployment.name)]
         # The listing may be minutes behind; the stack's own secrets are there for certain.
         names += [self._deployment.outputs[it] for it in ("ClientSecret", "CaSecret") if it in self._deployment.outputs]
         index = CertificateIndex.read(self._bucket)

@@ -77,7 +77,7 @@ def published_version(preview: Preview) -> str | None:
 
 def targets_of(deployment: Deployment) -> tuple[Target, ...]:
     """Every target of the stack."""
-    return tuple(_seen(it, deployment.assembly.bucket) for it in deployment.assembly.targets)
+    return tuple(_seen(it, deployment.services.bucket) for it in deployment.assembly.targets)
 
 
 def look_at(target: api.Target, bucket: CertificateBucket) -> Target:

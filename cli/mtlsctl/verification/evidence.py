@@ -35,7 +35,7 @@ _PATIENCE = 60.0
 
 def gather(deployment: Deployment, material: Material, label: Label, endpoint: EndpointSettings | None) -> Evidence:
     """Look at everything that has to do with a certificate, and present it to the endpoint."""
-    bucket = deployment.assembly.bucket
+    bucket = deployment.services.bucket
     public_key = _public_key(deployment, material)
     stored = bucket.read(layout.crl_key(fingerprint(material.issuing)))
     return Evidence(
@@ -68,7 +68,7 @@ def _public_key(deployment: Deployment, material: Material) -> CertificatePublic
 
 
 def _filed(deployment: Deployment, material: Material) -> Iterator[tuple[str, x509.Certificate]]:
-    bucket, suffix = deployment.assembly.bucket, f"{material.name}/{material.version_id}."
+    bucket, suffix = deployment.services.bucket, f"{material.name}/{material.version_id}."
     prefixes = {fingerprint(it): f"{layout.ISSUED}{fingerprint(it)}/{suffix}" for it in material.authorities}
     for anchor, prefix in (prefixes | {OUTSIDE: f"{layout.OUTSIDE}{suffix}"}).items():
         for entry in bucket.list(prefix):
@@ -77,7 +77,7 @@ def _filed(deployment: Deployment, material: Material) -> Iterator[tuple[str, x5
 
 
 def _register(deployment: Deployment) -> Register | None:
-    stored = deployment.assembly.bucket.read(layout.REVOCATION_LIST)
+    stored = deployment.services.bucket.read(layout.REVOCATION_LIST)
     try:
         return Register.parse(stored.body) if stored else None
     except ValueError:

@@ -1,7 +1,6 @@
-"""The rotation engine that every function of the stack shares.
+"""The rotation engine that every function of the stack shares, in rooms on floors.
 
-What decides is apart from what acts. These modules decide, and call nothing: `secret`, `pki`, `truststore.plan`,
-`truststore.rules`. These act on AWS, each on one thing: `versions` (Secrets Manager), `bucket` (S3), `bus`
-(EventBridge), `truststore.api_gateway` (API Gateway), `handshake` (the network). `rotation`, `truststore.sync` and
-`bootstrap` join the two, one for each function.
+From the ground up: `errors`, `timing`, `telemetry`, `invocation`; `pki`; `contract`; `aws`; `issuers`, `targets` and
+`provers`; `rotation`, `truststore`, `revocation` and `gateway`; `stack`; `assembly`. A room imports from lower floors
+alone. docs/architecture.md says what lives in each.
 """

@@ -71,7 +71,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[SecretsManager], Any]:
     def made(secrets: SecretsManager) -> Any:
         versions = SimpleNamespace(describe=lambda _: SimpleNamespace(stages={OURS: frozenset()}))
         deployment: Any = SimpleNamespace(
-            session=SimpleNamespace(client=lambda _: secrets), assembly=SimpleNamespace(versions=versions)
+            session=SimpleNamespace(client=lambda _: secrets), services=SimpleNamespace(versions=versions)
         )
         return making.make(deployment, plan, "{}", OURS, immediately=True, function="arn")
 

@@ -229,7 +229,7 @@ def _identity(context: CommandContext, source: Source) -> tuple[identity.Identit
 
 
 def _value(deployment: Deployment, secret_id: str) -> str:
-    version = deployment.assembly.versions.current(secret_id)
+    version = deployment.services.versions.current(secret_id)
     if version is None:
         raise InvalidInputError(
             where="--from-secret",
@@ -242,7 +242,7 @@ def _value(deployment: Deployment, secret_id: str) -> str:
 
 def _trusted(deployment: Deployment) -> Iterable[Any]:
     """The CAs in the truststore: a certificate below one of these needs no --chain."""
-    stored = deployment.assembly.bucket.read(layout.TRUSTSTORE)
+    stored = deployment.services.bucket.read(layout.TRUSTSTORE)
     return bundles.certificates(stored.body).values() if stored else ()
 
 
@@ -282,7 +282,7 @@ def _issuer_of(deployment: Deployment, issued: CertifiedKey) -> dict[str, Any]:
     if issued.anchor == issued.certificate:
         return {"type": "self-signed"}
     own = deployment.parameters["ClientIssuer"]
-    ca_secret = authorities.secret_of(deployment.assembly.bucket, fingerprint(issued.anchor))
+    ca_secret = authorities.secret_of(deployment.services.bucket, fingerprint(issued.anchor))
     if ca_secret and "ca_secret" in registry.kind(own).parameters:
         return {"type": own, "ca_secret": ca_secret}
     raise InvalidInputError(
@@ -328,7 +328,7 @@ def _take_in(
     version_id = str(uuid.uuid4())
     secret = with_certificate(plan.secret, issued, utc_now())
     deployment = context.deployment
-    bucket = deployment.assembly.bucket
+    bucket = deployment.services.bucket
 
     def take_out() -> None:
         for prefix in (layout.ISSUED, layout.OUTSIDE):
@@ -355,18 +355,18 @@ def _trust(context: CommandContext, issued: CertifiedKey, name: str, timeout: fl
     Raises:
         StillUnderWayError: it did not within `timeout` seconds.
     """
-    assembly = context.deployment.assembly
+    assembly, services = context.deployment.assembly, context.deployment.services
     anchors = frozenset(map(fingerprint, (*issued.chain, issued.anchor)))
     trusting: dict[str, bool] = {}
 
     def what_is_left() -> str:
-        for target in (look_at(it, assembly.bucket) for it in assembly.targets):
+        for target in (look_at(it, services.bucket) for it in assembly.targets):
             if target.exists:  # one that is not there lacks nothing
                 trusting[target.name] = target.settled and anchors <= (target.anchors or {}).keys()
         return ", ".join(f"{domain} does not trust it yet" for domain, trusts in trusting.items() if not trusts)
 
     if what_is_left():
-        assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, {"secret_name": name, "anchors": sorted(anchors)})
+        services.bus.put(TRUSTSTORE_SYNC_REQUESTED, {"secret_name": name, "anchors": sorted(anchors)})
         with context.doing("waiting for the gateway to trust it"):
             await_end(
                 what_is_left,

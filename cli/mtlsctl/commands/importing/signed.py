@@ -93,10 +93,10 @@ def signed(
         found = _signed_certificates(file)
         request = _request(context.deployment, found, file, secret)
         fitting = request.fit(found, utc_now())
-        description = context.deployment.assembly.versions.describe(request.arn)
+        description = context.deployment.services.versions.describe(request.arn)
         require_rotating(context.deployment, description)
     with context.doing("handing in"):
-        bucket = context.deployment.assembly.bucket
+        bucket = context.deployment.services.bucket
         key = f"{layout.SIGNED}{request.name.replace('/', '-')}.{fingerprint(fitting.certificate)[:16]}.pem"
         bucket.replace(key, to_pem(fitting.certificate, *fitting.chain, fitting.anchor).encode(), bucket.read(key))
     rotation = None
@@ -127,7 +127,7 @@ def _signed_certificates(file: str) -> list[Any]:
 
 def _request(deployment: Deployment, found: list[Any], file: str, secret: str | None) -> SigningRequest:
     """The request that was answered; the secret's, if one is named."""
-    index = BucketIndex(deployment.assembly.bucket)
+    index = BucketIndex(deployment.services.bucket)
     request = matching_request(found, index)
     if request is None:
         raise no_matching_request(found, index, file)

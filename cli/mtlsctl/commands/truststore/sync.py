@@ -92,7 +92,7 @@ def sync(
         if force:
             _confirm(context, seen, yes=yes)
         detail = {"stack": context.deployment.name, **({"force": True} if force else {})}
-        context.deployment.assembly.bus.put(TRUSTSTORE_SYNC_REQUESTED, detail)
+        context.deployment.services.bus.put(TRUSTSTORE_SYNC_REQUESTED, detail)
     stop, version = seen.stop, seen.published_version
     if stop is None and wait:
         stop, version = _await(context, timeout, force=force)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import boto3
 
     from mtls_client import ClientCertificate
-    from mtls_rotation.aws.bus import EventBus
-    from mtls_rotation.aws.secret_versions import SecretVersions
     from mtls_rotation.gateway.authorizer.allow_list import AllowList
     from mtls_rotation.gateway.live_document import LiveDocument
     from mtls_rotation.gateway.proxy.forwarding import Forwarding
@@ -55,21 +53,6 @@ class Assembly:
     def stack(self) -> str:
         """The stack's name: the value of its secrets' tag, and of a dimension of its metrics."""
         return self.settings.stack
-
-    @property
-    def versions(self) -> SecretVersions:
-        """Secrets Manager."""
-        return self.services.versions
-
-    @property
-    def bucket(self) -> CertificateBucket:
-        """The bucket."""
-        return self.services.bucket
-
-    @property
-    def bus(self) -> EventBus:
-        """The event bus."""
-        return self.services.bus
 
     @cached_property
     def targets(self) -> TruststoreTargets:
