@@ -11,7 +11,9 @@ from tests.kit import change_sets
 from tests.kit.runs import Run, files, run_all
 
 # What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. What
-# waits for most of its time, or keeps so many requests a second going, runs beside what computes, which stands back.
+# waits for most of its time, or keeps so many requests a second going, runs beside what computes, which stands back: it
+# takes what the others leave, and both processors are at work until the end.
+AROUND_THE_ENGINE = ("benchmarks", "cli", "client", "demo", "examples", "kit", "proof", "sidecar")
 RUNS = (
     Run("end to end, the truststore and the issuers", files("tests/e2e", "issuers", "truststore")),
     Run(
@@ -24,10 +26,11 @@ RUNS = (
         "end to end, all else",
         files("tests/e2e", "watching", "end_to_end", "gateway", "lifecycle", "proxy", "revocation"),
     ),
-    Run("unit", ["tests/unit"], niceness=5),
+    Run("integration, and the demo's page in a browser", ["tests/integration", "tests/e2e/browser"]),
+    Run("unit, the engine", ["tests/unit", *(f"--ignore=tests/unit/{it}" for it in AROUND_THE_ENGINE)], niceness=5),
     Run(
-        "integration, the demo's page in a browser, what is built, and what the repository holds",
-        ["tests/integration", "tests/e2e/browser", *files("tests/e2e", "artefacts"), "tests/repository"],
+        "unit, all around the engine; what is built, and what the repository holds",
+        [*(f"tests/unit/{it}" for it in AROUND_THE_ENGINE), *files("tests/e2e", "artefacts"), "tests/repository"],
         niceness=5,
     ),
 )
