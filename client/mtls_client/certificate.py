@@ -95,7 +95,7 @@ class ClientCertificate:
         at once, but to try again is left to the caller; the libraries below do it by themselves.
 
         Args:
-            server_ca: PEM of the CAs that the server's certificate may hang on; None for the system's.
+            server_ca: PEM of the CAs that the server's certificate may chain to; None for the system's.
 
         Raises:
             MtlsClientError: there is no valid certificate; the subclass and the message say why. Later connections may

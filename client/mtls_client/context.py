@@ -20,7 +20,7 @@ def trusting[C: ssl.SSLContext](kind: type[C], server_ca: str | None) -> C:
 
     Args:
         kind: the class of the context.
-        server_ca: PEM of the CAs that the server's certificate may hang on; None for the system's.
+        server_ca: PEM of the CAs that the server's certificate may chain to; None for the system's.
 
     Raises:
         InvalidServerCaError: it is no PEM.

@@ -21,7 +21,7 @@ class ContextTemplate:
     """Makes a context for each new version of the certificate, all alike.
 
     Args:
-        server_ca: PEM of the CAs that the server's certificate may hang on; None for the system's.
+        server_ca: PEM of the CAs that the server's certificate may chain to; None for the system's.
 
     Raises:
         InvalidServerCaError: it is no PEM.

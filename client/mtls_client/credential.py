@@ -36,7 +36,7 @@ class Credential:
         not_after: until when, UTC.
         chain: PEM of the leaf and its intermediates.
         key: PKCS#8 PEM.
-        server_ca: PEM of the CAs that the server's certificate may hang on, as the secret's `endpoint` has it; None if
+        server_ca: PEM of the CAs that the server's certificate may chain to, as the secret's `endpoint` has it; None if
             it does not say.
     """
 

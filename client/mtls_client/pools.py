@@ -40,7 +40,7 @@ class Pools[P]:
 
     Args:
         keeper: has the newest identity.
-        server_ca: PEM of the CAs that the server's certificate may hang on; None for the system's.
+        server_ca: PEM of the CAs that the server's certificate may chain to; None for the system's.
         make: makes the library's pool.
 
     Raises:

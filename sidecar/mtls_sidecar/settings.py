@@ -119,7 +119,7 @@ class Settings(BaseModel):
     check_every: Seconds = Field(300.0, description="How often to look for a new version, at most. Seconds.")
     server_ca: File | None = Field(
         None,
-        description="PEM file of the CAs that the server's certificate may hang on. Without it the secret's "
+        description="PEM file of the CAs that the server's certificate may chain to. Without it the secret's "
         "endpoint.server_ca, and without that the system's CAs.",
     )
     fail_fast: bool = Field(

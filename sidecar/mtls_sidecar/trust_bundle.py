@@ -64,7 +64,7 @@ def _unusable(where: str, found: str) -> ServerCaError:
         where=where,
         found=found,
         expected="CA certificates in PEM",
-        remedy="Name the CA that the server's certificate hangs on, or leave it out for the system's CAs.",
+        remedy="Name the CA that the server's certificate chains to, or leave it out for the system's CAs.",
     )
 
 

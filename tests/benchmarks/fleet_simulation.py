@@ -4,7 +4,7 @@ Nothing is measured here, and no clock is looked at: it is computed, and comes o
 is counted by `tests.benchmarks.calls`, what a sync calls is bounded by `tests.kit.fleet`, the functions' settings are
 the template's, pauses and time-outs are those of the code, and the account is that of `tests.benchmarks.account`.
 
-Two scenarios. In the everyday one the domain runs what it needs. In the other, the fleet's certificates hang on a CA
+Two scenarios. In the everyday one the domain runs what it needs. In the other, the fleet's certificates chain to a CA
 that the truststore does not hold yet, as when the CA behind a Private CA or an external issuer changes: every setSecret
 waits until the domain runs the new truststore, and the domain was updated the moment before. (A CA of the stack's own
 does that waiting by itself, before anything is issued from it.)

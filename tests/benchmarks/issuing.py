@@ -163,7 +163,7 @@ class Bench:
         return _microseconds(lambda: pki.key_from_pem(pem), AMOUNTS[self.algorithm][1])
 
     def ready(self) -> Callable[[], x509.Certificate]:
-        """What makes a certificate with the same content, of which all is made before that does not hang on the key.
+        """What makes a certificate with the same content, of which all is made before that does not depend on the key.
 
         What is left is the library's: the key, its identifier, the subject, and a builder that encodes and signs.
         """

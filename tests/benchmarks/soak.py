@@ -138,7 +138,7 @@ class Soak:
     def run(self, rotations: int, ca_rotations: int, *, at_once: int = AT_ONCE, every: int = EVERY) -> Soaked:
         """Rotate so often; CAs all at once, at even distances.
 
-        The last two rotations of each client come after all else, so that nothing in use hangs on a CA of before.
+        The last two rotations of each client come after all else, so that nothing in use chains to a CA of before.
         """
         began = time.monotonic()
         secrets = [client for clients in self._clients.values() for client in clients]
@@ -400,12 +400,12 @@ def unaccounted(deployment: Deployment) -> list[str]:
     found = [
         f"{it} is remembered, and no label names the version"
         for it in issued
-        # A CA is remembered as long as a client certificate hangs on it.
+        # A CA is remembered as long as a client certificate chains to it.
         if (it.secret, it.version_id) not in live and not (it.authority and it.anchor in hung_on)
     ]
-    found += [f"the truststore holds {it}, which nothing hangs on" for it in sorted(deployed - trusted)]
+    found += [f"the truststore holds {it}, which nothing chains to" for it in sorted(deployed - trusted)]
     found += [
-        f"{key} is kept, and nothing hangs on it"
+        f"{key} is kept, and nothing chains to it"
         for key in keys
         if (anchor := layout.managed_anchor(key)) and anchor not in hung_on
     ]

@@ -98,7 +98,7 @@ def test_what_a_guard_stops_is_reported_and_goes_through_by_force_alone(mtlsctl:
     before = gateway.deployed_truststore()
 
     shown = mtlsctl("truststore", "show")
-    assert "it goes: nothing live hangs on it" in shown.out
+    assert "it goes: nothing live chains to it" in shown.out
     status, document = mtlsctl.json("truststore", "plan")
     assert (status, document["stop"]["guard"], document["stop"]["may_be_forced"]) == (1, "drops-too-many", True)
     assert {it["fingerprint_sha256"] for it in document["removed"]} == FINGERPRINTS

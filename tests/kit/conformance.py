@@ -60,7 +60,7 @@ def openssl_refusals(chains: Iterable[Chain]) -> list[str]:
     for chain in chains:
         parts = (chain.certificate, *chain.intermediates, chain.anchor)
         at = max(part.not_valid_before_utc for part in parts) + timedelta(seconds=1)
-        # A CA's own certificate is for no client; below, where clients hang on it, it is looked at as their CA.
+        # A CA's own certificate is for no client; below, where clients chain to it, it is looked at as their CA.
         purpose = "any" if is_authority(chain.certificate) else "sslclient"
         key = (to_pem(chain.anchor), to_pem(*chain.intermediates), int(at.timestamp()), purpose)
         groups[key][fingerprint(chain.certificate)] = chain

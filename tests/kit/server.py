@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class MutualTlsServer(socketserver.ThreadingTCPServer):
-    """Answers GET with `status`; accepts clients whose certificate hangs on an anchor it was told to trust.
+    """Answers GET with `status`; accepts clients whose certificate chains to an anchor it was told to trust.
 
     `clients` holds the common name of everyone it let in.
     """
@@ -43,7 +43,7 @@ class MutualTlsServer(socketserver.ThreadingTCPServer):
         return f"https://127.0.0.1:{self.server_address[1]}/"
 
     def trust(self, *anchors: x509.Certificate) -> None:
-        """From the next connection on, let in whoever hangs on one of these, and nobody else."""
+        """From the next connection on, let in whoever chains to one of these, and nobody else."""
         self.context = self._context(anchors)
 
     def reset(self) -> None:

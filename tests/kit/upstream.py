@@ -87,7 +87,7 @@ class Upstream(socketserver.ThreadingTCPServer):
         return f"https://127.0.0.1:{self.server_address[1]}"
 
     def trust(self, *anchors: x509.Certificate) -> None:
-        """From the next connection on, let in whoever hangs on one of these, and nobody else."""
+        """From the next connection on, let in whoever chains to one of these, and nobody else."""
         context = server_context(self._identity)
         context.verify_mode = ssl.CERT_REQUIRED
         context.maximum_version = self.tls

@@ -70,7 +70,7 @@ class Held:
 
     @property
     def above(self) -> frozenset[bytes]:
-        """The CAs that it hangs on, by fingerprint."""
+        """The CAs that it chains to, by fingerprint."""
         return frozenset(it.fingerprint(hashes.SHA256()) for it in (*self.chain, self.anchor))
 
     def in_date(self, moment: datetime) -> bool:
@@ -182,7 +182,7 @@ class Monitor(Listener):
         return [it for it in found if it and it.trusted and not it.authority and it.in_date(moment)]
 
     def in_use(self) -> Mapping[bytes, str]:
-        """The anchors that clients hang on or that CAs issue from, by fingerprint, with a secret that needs each."""
+        """The anchors that clients chain to or that CAs issue from, by fingerprint, with a secret that needs each."""
         needed: dict[bytes, str] = {}
         for secret, labels in self._labels().items():
             ca = self._version(secret, labels[CURRENT]) if CURRENT in labels else None

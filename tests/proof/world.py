@@ -751,7 +751,7 @@ class World(Stack):
         return bool({CURRENT, PENDING, PREVIOUS} & set(labels))
 
     def _require_filed(self) -> None:
-        """Whatever a client may hold and the engine has made is filed under each CA that it hangs on."""
+        """Whatever a client may hold and the engine has made is filed under each CA that it chains to."""
         for name, record in self.quick_secrets.secrets.items():
             for label in (CURRENT, PREVIOUS):
                 version = record.at(label)
@@ -820,7 +820,7 @@ def endpoint_of(world: World) -> Any:
 
 
 def _above(held: Held) -> frozenset[str]:
-    """The CAs that it hangs on, by fingerprint in hex."""
+    """The CAs that it chains to, by fingerprint in hex."""
     return frozenset(it.hex() for it in held.above)
 
 

@@ -3,7 +3,7 @@
     python -m tests.proof.load.partner IDENTITY.pem
 
 prints `{"port": ..., "admin": ...}`. On the admin port, plain HTTP: `PUT /trust` (PEM; from the next connection on, let
-in whoever hangs on one of these), `GET /received` ({request's name: serial number}). It ends when its input does.
+in whoever chains to one of these), `GET /received` ({request's name: serial number}). It ends when its input does.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ class Load:
         self.partner.trust(self.anchors())
 
     def anchors(self) -> tuple[x509.Certificate, ...]:
-        """The CAs that our certificates hang on, as a partner is told of them."""
+        """The CAs that our certificates chain to, as a partner is told of them."""
         s3, bucket = self.deployment.s3, self.deployment.bucket
         listed = s3.list_objects_v2(Bucket=bucket, Prefix=layout.MANAGED_ANCHORS).get("Contents", [])
         return tuple(

@@ -136,7 +136,7 @@ class History(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 2))
     def rotate_everything(self, times: int) -> None:
-        """The CAs first, then whatever hangs on them."""
+        """The CAs first, then whatever chains to them."""
         self._play("rotate everything")
         for name in sorted(self.world.names(), key=lambda it: it not in AUTHORITIES):
             for _ in range(1 if name in AUTHORITIES else times):

@@ -46,7 +46,7 @@ LIMITS = {
 
 
 def table() -> str:
-    """A table for each role, one row for each statement, and which parameters the conditions in it hang on."""
+    """A table for each role, one row for each statement, and which parameters the conditions in it depend on."""
     parts, conditions = [], set()
     for role in roles():
         of_role = resources()[role].get("Condition")
@@ -57,7 +57,7 @@ def table() -> str:
         parts += [_row(statement, of_role) for statement in statements(role)]
         parts += [""]
     parts += [
-        "The conditions, and the parameters that they hang on:",
+        "The conditions, and the parameters that they depend on:",
         "",
         "| condition | parameters |",
         "| --- | --- |",

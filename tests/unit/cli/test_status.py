@@ -173,7 +173,7 @@ def test_a_domain_that_runs_an_older_truststore_or_warns_needs_attention(survey:
 
 def test_a_guard_and_a_rejected_upload_need_attention(survey: Survey) -> None:
     rejected = LeftOut("anchors/static/partner.pem", 2, "CN=Partner", "", "it has expired", rejected=True)
-    left_out = LeftOut("anchors/managed/x.pem", 1, "CN=Old", "", "nothing live hangs on it")
+    left_out = LeftOut("anchors/managed/x.pem", 1, "CN=Old", "", "nothing live chains to it")
     plan = replace(survey.preview.plan, left_out=(rejected, left_out))
     stop = Stop(Guard.DROPS_TOO_MANY, "60% less", "force it")
     report = judged(replace(survey, preview=replace(survey.preview, plan=plan, stop=stop)))
@@ -208,7 +208,7 @@ def test_an_anchor_that_is_not_published_for_long_needs_attention(
 def test_an_anchor_that_ends_needs_attention_if_somebody_needs_it_from_now_on(
     survey: Survey, why: Why, *, of_current: bool, told: bool
 ) -> None:
-    """A CA that only a certificate at AWSPREVIOUS hangs on ends when it is over, as it should."""
+    """A CA that only a certificate at AWSPREVIOUS chains to ends when it is over, as it should."""
     ending = root("Ending", now=NOW - timedelta(days=362))
     key = fingerprint(ending.certificate)
     plan = replace(survey.preview.plan, anchors={key: Anchor(ending.certificate, (Reason(why, ("x",)),))})

@@ -37,7 +37,7 @@ def uploaded(survey: Survey) -> Survey:
 @pytest.fixture
 def leaving(survey: Survey) -> Survey:
     """A stack that has a partner's CA which nothing holds any more."""
-    out = LeftOut("anchors/managed/p.pem", 1, "CN=Partner", KEY, "nothing live hangs on it")
+    out = LeftOut("anchors/managed/p.pem", 1, "CN=Partner", KEY, "nothing live chains to it")
     plan = replace(survey.preview.plan, removed=frozenset({KEY}), left_out=(out,))
     deployed = {**survey.preview.deployed, KEY: PARTNER}
     domain = replace(survey.targets[0], anchors=deployed)
@@ -69,7 +69,7 @@ def test_what_nothing_holds_any_more_is_shown_as_going_with_the_reason(leaving: 
     (domain,) = show_of(leaving.targets, leaving.preview.plan, NOW).domains
     (line,) = [it for it in domain.anchors or [] if it.goes]
 
-    assert line.why == "it goes: nothing live hangs on it"
+    assert line.why == "it goes: nothing live chains to it"
     assert [it.fingerprint_sha256 for it in plan_of(leaving.targets, leaving.preview, NOW).removed] == [KEY]
 
 

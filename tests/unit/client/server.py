@@ -60,7 +60,7 @@ class PartnerApi(ThreadingHTTPServer):
         self.trust()
 
     def trust(self, *anchors: x509.Certificate, revoked: str = "") -> None:
-        """From the next connection on, let in whoever hangs on one of these, and nobody else.
+        """From the next connection on, let in whoever chains to one of these, and nobody else.
 
         Args:
             anchors: CA certificates.

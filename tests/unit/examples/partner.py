@@ -23,7 +23,7 @@ class Partner(ThreadingHTTPServer):
     """Listens on 127.0.0.1, and is `HOST`.
 
     `asked_by` has the serial number of each client's certificate, `paths` what was asked for. `server_ca` is a file
-    with the CA that its own certificate hangs on.
+    with the CA that its own certificate chains to.
     """
 
     daemon_threads = True

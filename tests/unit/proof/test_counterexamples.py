@@ -45,7 +45,7 @@ def test_a_rotation_that_stood_still_until_its_certificate_expired_does_not_stan
 def test_what_is_new_does_not_wait_until_somebody_has_looked_at_what_would_go(world: World) -> None:
     """A CA that was rotated some times in a row leaves as many anchors at once, more than a guard lets go unasked.
 
-    Every rotation to a new CA waited then, for as long as nobody came; so did every client that hangs on it.
+    Every rotation to a new CA waited then, for as long as nobody came; so did every client that chains to it.
     """
     for _ in range(5):
         assert world.rotate_through(CA)

@@ -1,4 +1,4 @@
-"""The rotation of a CA: with notice, before its time, and out of the truststore when nothing hangs on it."""
+"""The rotation of a CA: with notice, before its time, and out of the truststore when nothing chains to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ca_of(stack: Stack, version: str | None) -> str:
 
 
 def issuer_of(stack: Stack, version: str | None) -> str:
-    """The fingerprint of the CA that a client version hangs on."""
+    """The fingerprint of the CA that a client version chains to."""
     return pki.fingerprint(pki.from_pem(stack.value(version)["anchor"])[0])
 
 
@@ -123,7 +123,7 @@ def test_an_old_ca_leaves_when_no_client_version_hangs_on_it_although_it_is_awsp
     new = ca_of(stack, stack.rotate(CA))
     stack.rotate()
     stack.pass_time(hours=2)
-    assert old in stack.reconcile().plan.anchors, "AWSPREVIOUS of the client hangs on it"
+    assert old in stack.reconcile().plan.anchors, "AWSPREVIOUS of the client chains to it"
 
     stack.rotate()
     stack.pass_time(hours=2)

@@ -90,7 +90,7 @@ class Upstream:
     closed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def trust(self, *anchors: x509.Certificate) -> None:
-        """From the next connection on, let in who hangs on one of these as well."""
+        """From the next connection on, let in who chains to one of these as well."""
         self.context.load_verify_locations(cadata=to_pem(*anchors))
 
     @property
@@ -127,7 +127,7 @@ class Upstream:
 async def upstream(
     identity: CertifiedKey, *anchors: x509.Certificate, tls: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
 ) -> AsyncIterator[Upstream]:
-    """One that answers as long as the block runs, and lets in who hangs on an anchor."""
+    """One that answers as long as the block runs, and lets in who chains to an anchor."""
     context = server_context(identity)
     context.verify_mode = ssl.CERT_REQUIRED
     context.maximum_version = tls

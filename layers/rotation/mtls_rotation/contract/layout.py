@@ -4,7 +4,7 @@ truststore.pem                                   what the gateway reads
 anchors/managed/<sha256>.pem                     CA certificates that rotation issues from
 anchors/static/<any name>                        bundles that operators and partners upload
 issued/<anchor sha256>/<secret>/<version id>.<serial number>.<not after>.pem
-    issued certificates: which version hangs on which anchor (.ca.pem for a CA's own certificate)
+    issued certificates: which version chains to which anchor (.ca.pem for a CA's own certificate)
 outside/<secret>/<version id>.<serial number>.<not after>.pem
     issued certificates that no gateway of ours is to trust
     (<not after> as 20261225T101112Z; keys of earlier releases have none, and a version may lie under both)
@@ -57,10 +57,10 @@ def managed_anchor(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """The key of an issued certificate: which version hangs on which anchor.
+    """The key of an issued certificate: which version chains to which anchor.
 
     Attributes:
-        anchor: the fingerprint of a CA certificate that it hangs on, at whatever height of its chain.
+        anchor: the fingerprint of a CA certificate that it chains to, at whatever height of its chain.
         serial_number: the certificate's, in lower-case hex, so that it is found when it is revoked.
         authority: whether it is a CA's own certificate.
         not_after: its end, so that it is known without being read; None where an earlier release filed it.

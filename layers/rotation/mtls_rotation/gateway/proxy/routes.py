@@ -97,7 +97,7 @@ class Route(_Strict):
     Attributes:
         upstream: https URL that the rest of the path is put behind.
         client_secret: name or ARN of the client secret; the stack's own when absent.
-        server_ca: PEM of the CAs that the upstream's certificate may hang on; the public ones when absent.
+        server_ca: PEM of the CAs that the upstream's certificate may chain to; the public ones when absent.
         methods: what may be asked for.
         connect_timeout: seconds for the connection with its handshake.
         timeout: seconds for the whole request.
