@@ -1,1 +1,1 @@
-"""What runs the truststore: the protocol in `api`, and a module for each kind of target."""
+"""What runs the truststore: the protocol in `api`, what each takes in `limits`, a module for each kind of target."""
