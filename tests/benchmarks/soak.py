@@ -378,9 +378,9 @@ def _sync(deployment: Deployment, overlap: timedelta, ahead: timedelta) -> Trust
         # Twenty CAs that end within minutes of each other are what the guard is there to ask about.
         "LARGEST_REMOVAL_PERCENT": "100",
     }
-    sync = Assembly(environment, sam.session(deployment.environment)).sync
-    sync._clock = lambda: utc_now() + ahead
-    return sync
+    assembly = Assembly(environment, sam.session(deployment.environment))
+    assembly.services.clock = lambda: utc_now() + ahead
+    return assembly.sync
 
 
 def unaccounted(deployment: Deployment) -> list[str]:
