@@ -165,6 +165,16 @@ def test_a_domain_that_runs_a_version_which_is_gone_does_not_count_as_deployed(s
         stack.step(Step.SET, token)
 
 
+def test_a_domain_that_runs_the_latest_of_another_object_does_not_count_as_deployed(stack: Stack) -> None:
+    stack.with_gateway()
+    stack.gateway.domains[DOMAIN].uri = "s3://elsewhere/truststore.pem"
+    stack.gateway.domains[DOMAIN].version_id = None
+    token = stack.begin()
+    stack.step(Step.CREATE, token)
+    with pytest.raises(TruststoreNotDeployedError):
+        stack.step(Step.SET, token)
+
+
 def test_a_domain_without_mutual_tls_is_an_error(stack: Stack) -> None:
     stack.with_gateway()
     stack.gateway.domains[DOMAIN].mutual_tls = False

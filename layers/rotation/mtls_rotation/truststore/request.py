@@ -17,7 +17,7 @@ class SyncRequest:
     Attributes:
         named: (secret ARN, version id) of every version that an event names.
         force: whether any asks this stack to publish what a guard would refuse.
-        unnamed_force: whether any asks for it and names no stack: on a bus that several stacks share, that is nobody's.
+        unnamed_force: whether any asks for it and names no stack: on a bus that several stacks share, that is for none.
         unreadable: the ids of the messages that are no EventBridge events.
     """
 
