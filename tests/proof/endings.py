@@ -172,8 +172,9 @@ def _objects(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
             content = " ".join(sorted(bundles.fingerprints(body)))
         elif key == layout.SYNC_NOTES:
             notes = json.loads(body)
-            said = sorted(it.partition(":")[0] for it in notes["said"])
-            content = f"unused {sorted(notes['unused_since'])}, said {said}, told {sorted(notes['told'])}"
+            announced = sorted(it.partition(":")[0] for it in notes["announced"])
+            receipts = sorted(notes["receipts"])
+            content = f"unused {sorted(notes['unused_since'])}, announced {announced}, receipts of {receipts}"
         elif key.endswith(".crl"):
             content = str(sorted(f"{it.serial_number:x}" for it in x509.load_der_x509_crl(body)))
         else:
