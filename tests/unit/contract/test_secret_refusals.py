@@ -122,7 +122,9 @@ def test_a_certificate_that_would_outlive_its_ca_is_refused_with_how_many_days_i
     empty_stack: Stack,
 ) -> None:
     # A new CA would live no longer, so rotating this one early would help nobody.
-    empty_stack.add_ca(builders.root(days=20), request={"common_name": "Test CA", "validity_days": 20})
+    empty_stack.add_ca(
+        builders.root(now=empty_stack.now, days=20), request={"common_name": "Test CA", "validity_days": 20}
+    )
     empty_stack.add_secret(CLIENT, builders.client_definition())
     error = refuse_create(empty_stack, ValidityBeyondIssuerError)
 
@@ -134,9 +136,10 @@ def test_a_certificate_that_would_outlive_its_ca_is_refused_with_how_many_days_i
 @pytest.mark.parametrize("microseconds", [0, 400_000])
 def test_a_certificate_that_ends_in_the_same_second_as_its_ca_is_issued(empty_stack: Stack, microseconds: int) -> None:
     """As with a CA that was rotated early for it: that one is asked for a moment later, and ends at a whole second."""
+    ca = builders.root(now=empty_stack.now, days=30)
     empty_stack.pass_time(microseconds=microseconds)
     # A new one would live no longer, so it is not rotated once more.
-    empty_stack.add_ca(builders.root(days=30), request={"common_name": "Test CA", "validity_days": 20})
+    empty_stack.add_ca(ca, request={"common_name": "Test CA", "validity_days": 20})
     empty_stack.add_secret(CLIENT, builders.client_definition())
 
     assert empty_stack.value(empty_stack.rotate())["certificate"]

@@ -247,7 +247,8 @@ def test_a_ca_that_can_issue_this_one_but_not_the_next_is_rotated_beside_it(empt
 
 
 def test_a_ca_that_does_not_rotate_is_an_error_that_says_until_when_it_can_issue(empty_stack: Stack) -> None:
-    empty_stack.add_secret(CA, builders.issued_value(builders.ca_definition(), builders.root(days=20)), rotates=False)
+    ca = builders.root(now=empty_stack.now, days=20)
+    empty_stack.add_secret(CA, builders.issued_value(builders.ca_definition(), ca), rotates=False)
     empty_stack.add_secret(CLIENT, builders.client_definition())
     with pytest.raises(ValidityBeyondIssuerError, match="20 days or fewer, or rotate the CA stack/ca first"):
         empty_stack.step(Step.CREATE, empty_stack.begin())
