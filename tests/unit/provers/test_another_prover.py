@@ -76,7 +76,7 @@ def verified(stack: Stack, token: str) -> VerifyReport:
     assert stored
     material = read(stored)
     settings = choose_endpoint(material.secret, (None, None), {})
-    deployment = SimpleNamespace(assembly=SimpleNamespace(bucket=stack.bucket))
+    deployment = SimpleNamespace(services=SimpleNamespace(bucket=stack.bucket))
     return judge(gather(cast("Any", deployment), material, Label.PENDING, settings))
 
 
