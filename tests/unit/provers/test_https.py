@@ -62,6 +62,29 @@ def test_an_answer_tells_the_status_and_whom_it_came_from(
     assert (received.target, received.all("host")) == ("/a/b?c=d", [server.url.removeprefix("https://")])
 
 
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        ("", "/"),
+        ("?deep", "/?deep"),
+        ('/health?filter={"a":"b|c"}', "/health?filter=%7B%22a%22:%22b%7Cc%22%7D"),
+        ("/v1/../health", "/health"),
+        ("/%7Ea%2Fb", "/%7Ea%2Fb"),
+    ],
+)
+def test_the_url_is_asked_for_as_rfc_3986_has_it(
+    server: Upstream, client: CertifiedKey, authority: CertifiedKey, written: str, target: str
+) -> None:
+    server.trust(authority.certificate)
+    server_name = server.url.removeprefix("https://")
+
+    result = ask(f"https://@{server_name}{written}", client)
+
+    assert result.accepted
+    (received,) = server.received
+    assert (received.target, received.all("host")) == (target, [server_name])
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_refusal_is_heard_whenever_it_comes(server: Upstream, client: CertifiedKey, version: ssl.TLSVersion) -> None:
     server.tls = version

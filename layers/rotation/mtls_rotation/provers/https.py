@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 from pydantic import Field
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from mtls_rotation.contract.endpoint import EndpointSettings
 from mtls_rotation.provers.api import Answer
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from mtls_rotation.provers.api import Identity, Proof
     from mtls_rotation.timing import Deadline
+
+_PORT = 443
 
 
 class HttpsSettings(EndpointSettings):
@@ -36,23 +39,24 @@ class HttpsProver:
 
     def prove(self, settings: HttpsSettings, identity: Identity, deadline: Deadline) -> Proof:
         """Ask once."""
-        protocol = Protocol(443, lambda secure: _get(secure, settings))
+        protocol = Protocol(_PORT, lambda secure: _get(secure, settings))
         return prove_by(protocol, settings, identity, deadline)
 
 
 def _get(secure: ssl.SSLSocket, settings: HttpsSettings) -> Answer:
-    url = urlsplit(settings.url)
-    http = HTTPConnection(url.netloc)
-    http.sock = secure
-    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    headers = {"Host": url.netloc, "Connection": "close", "User-Agent": "mtls-rotation"}
     try:
-        http.request("GET", target, headers=headers)
+        url = parse_url(settings.url)
+        server = f"{url.host}:{url.port}" if url.port not in {None, _PORT} else str(url.host)
+        http = HTTPConnection(server)
+        http.sock = secure
+        headers = {"Host": server, "Connection": "close", "User-Agent": "mtls-rotation"}
+        # As RFC 3986 has it: without dot segments, and what may not stand in a URL is percent-encoded.
+        http.request("GET", url.request_uri, headers=headers)
         with http.getresponse() as response:
             status = response.status
     except ConnectionError:
         raise
-    except HTTPException as error:
+    except (HTTPException, LocationParseError) as error:
         raise UnexpectedAnswerError(str(error) or type(error).__name__) from None
     text = f"HTTP status {status}"
     if status in settings.expected_status:
