@@ -262,5 +262,5 @@ def test_where_a_certificate_is_tried(
 def test_a_url_that_is_none_is_refused() -> None:
     secret = parse_value(json.dumps(builders.client_definition()), "the test's secret")
 
-    with pytest.raises(InvalidInputError, match="an https URL"):
+    with pytest.raises(InvalidInputError, match="URL such as https://"):
         choose_endpoint(secret, ("ftp://api.example.com", None), {})

@@ -96,9 +96,9 @@ def refuse_create(stack: Stack, expected: type[MtlsRotationError], token: str | 
         (request(validity_days=0), "request.validity_days = 0", "greater than or equal to 1"),
         (request(validity_days="30"), 'request.validity_days = "30"', "valid integer"),
         (request(validity_day=30), "the unknown key request.validity_day", "only keys"),
-        (builders.client_definition(endpoint={"url": "http://a.example"}), "endpoint.url", "an https URL"),
+        (builders.client_definition(endpoint={"url": "http://a.example"}), "endpoint.url", "URL such as https://"),
         (builders.client_definition(endpoint={"url": "https://u:p@a.example"}), "endpoint.url", "no user"),
-        (builders.client_definition(endpoint={"url": "https://a.example:0x/"}), "endpoint.url", "an https URL"),
+        (builders.client_definition(endpoint={"url": "https://a.example:0x/"}), "endpoint.url", "URL such as https://"),
         (
             builders.client_definition(endpoint={"url": "https://a.example", "expected_status": []}),
             "endpoint.expected_status",

@@ -191,7 +191,7 @@ def test_a_bad_definition_writes_nothing_of_either_secret(new: Stack, broken: st
         ({"ClientValidityDays": "many"}, "ClientValidityDays: found 'many'; expected a whole number"),
         ({"CaCommonName": ""}, "CaCommonName: found nothing"),
         ({"ClientDnsNames": ["-bad-"]}, "a DNS name"),
-        ({"EndpointUrl": "http://a.example"}, "an https URL"),
+        ({"EndpointUrl": "http://a.example"}, "URL such as https://"),
         ({"EndpointUrl": "https://a.example", "EndpointServerCa": "%%%"}, "a PEM file in base64"),
         ({"EndpointUrl": "https://a.example", "EndpointServerCa": "eA=="}, "the PEM of one CA certificate"),
         ({"AllowList": '{"routes": {"GET /": ["billing"]}}'}, "the template's parameter AllowList: found an unusable"),
