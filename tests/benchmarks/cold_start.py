@@ -69,9 +69,12 @@ def handler(event, context):
 USUAL = {
     "RotateFunction": (
         "secretsmanager s3 events apigateway kms resourcegroupstaggingapi acm-pca",
-        "rotation issuers.registry issuers.kms issuers.acm_pca issuers.external kms handshake truststore.sync",
+        (
+            "rotation.create rotation.trust rotation.prove rotation.finish issuers.registry issuers.kms "
+            "issuers.acm_pca issuers.external.issuer aws.kms provers.https truststore.sync"
+        ),
     ),
-    "TruststoreSyncFunction": ("secretsmanager s3 events apigateway sqs", "truststore.sync queue"),
+    "TruststoreSyncFunction": ("secretsmanager s3 events apigateway sqs", "truststore.sync aws.queue"),
 }
 GOALS = {
     "RotateFunction": GOAL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.benchmarks import calls
 from tests.benchmarks.__main__ import BENCHMARKS
 from tests.benchmarks.check import KEPT
+from tests.benchmarks.cold_start import USUAL
 from tests.benchmarks.figures import Better, Goal, Results, beside, compare, compare_calls, in_turn
 
 PAIRS = [(2.0, 1.0), (2.2, 1.0), (1.8, 1.0), (2.0, 1.0)]
@@ -106,3 +108,10 @@ def test_each_figure_that_was_kept_has_a_name_of_its_own_and_a_command_that_repe
     kept = json.loads(KEPT.read_text())["figures"]
     assert len({it["name"] for it in kept}) == len(kept)
     assert {it["command"] for it in kept} <= {f"python -m tests.benchmarks {name}" for name in BENCHMARKS}
+
+
+@pytest.mark.parametrize("function", USUAL)
+def test_what_a_function_would_usually_import_is_there(function: str) -> None:
+    _, modules = USUAL[function]
+
+    assert [it for it in modules.split() if find_spec(f"mtls_rotation.{it}") is None] == []
