@@ -1,0 +1,1 @@
+"""The demo's page, and pages of reports in every state, in a real browser."""

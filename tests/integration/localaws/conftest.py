@@ -1,3 +1,5 @@
+"""What the tests of the local AWS share: one that runs, and what is made on it."""
+
 from __future__ import annotations
 
 import http.client

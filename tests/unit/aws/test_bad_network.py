@@ -1,4 +1,4 @@
-"""What functions make of calls that hang, break off, or whose answers are lost; end to end in tests/e2e."""
+"""What functions make of calls that hang, break off, or whose answers are lost; end to end in tests/proof/quick."""
 
 from __future__ import annotations
 

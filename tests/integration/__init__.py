@@ -1,0 +1,1 @@
+"""What needs a local AWS but no deployed stack: the local AWS itself, and the examples on it."""

@@ -1,0 +1,1 @@
+"""The demo's parts: its report, its browser, and how it calls SAM."""

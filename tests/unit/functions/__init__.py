@@ -1,0 +1,1 @@
+"""The handlers, with the events of `events/`."""

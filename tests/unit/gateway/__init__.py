@@ -1,0 +1,1 @@
+"""The authorizer and the proxy."""

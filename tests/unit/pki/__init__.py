@@ -1,0 +1,1 @@
+"""Certificates: made, read, verified, compared with their request and with RFC 5280."""

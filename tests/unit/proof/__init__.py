@@ -1,0 +1,1 @@
+"""That the trials of `make prove` see what they look for."""

@@ -1,0 +1,1 @@
+"""Proving a certificate at an endpoint: https, and a further protocol."""

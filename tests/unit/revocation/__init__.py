@@ -1,0 +1,1 @@
+"""A run of revocation, also where it is killed, and who asks the list."""

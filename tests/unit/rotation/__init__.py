@@ -1,0 +1,1 @@
+"""The four steps, for clients and for CAs."""

@@ -1,0 +1,1 @@
+"""What runs the truststore: a further kind of target."""
