@@ -1,6 +1,6 @@
 """API Gateway's rules for mutual TLS: what a truststore may hold, and which client chains it accepts. Pure.
 
-Signatures, dates, name chaining and the key usage of a presented chain are OpenSSL's part (``front_door.py``).
+Signatures, dates, name chaining and the key usage of a presented chain are OpenSSL's part (``doors/front_door.py``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Custom domain names of API Gateway: creating and updating them, and the truststore each one serves with.
 
-The rules of truststores are in ``client_auth.py``; the TLS listener that uses them is ``front_door.py``.
+The rules of truststores are in ``client_auth.py``; the TLS listener that uses them is ``doors/front_door.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A request to a REST API, from what a client sent to what it gets back, by whichever door it came.
 
-The doors are ``front_door.py`` and ``default_endpoint.py``. Routing, authorization, throttling and integrations are the
-emulator's; the request that goes in and the answer that comes out are corrected here.
+The doors are in ``doors``. Routing, authorization, throttling and integrations are the emulator's; the request that
+goes in and the answer that comes out are corrected here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The TLS listener of the custom domains: ends (mutual) TLS and hands requests to the REST API behind the domain.
 
-``domains.py`` says which truststore a domain has, ``client_auth.py`` which certificates it accepts.
+``apigateway.domains`` says which truststore a domain has, ``apigateway.client_auth`` which certificates it accepts.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The commands, a module each: it looks or acts through `deployment` and `survey`, and returns its report."""
+"""The commands, a module each: it looks or acts through `stack`, and returns its report."""

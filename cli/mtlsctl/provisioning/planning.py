@@ -265,7 +265,7 @@ def _see_that_it_lasts(secret: ManagedSecret, ca: x509.Certificate, ca_arn: str,
     """See that the CA outlives the certificate, or that its successor will."""
     now, validity = utc_now(), secret.request.validity
     lifetime = ca.not_valid_after_utc - ca.not_valid_before_utc - BACKDATE
-    # A CA that ends too soon is rotated first, if that helps: see early_rotation.need.
+    # A CA that ends too soon is rotated first, if that helps: see `rotation.ca_renewal`.
     if now + validity > ca.not_valid_after_utc and validity <= lifetime:
         return (f"The CA ends on {ca.not_valid_after_utc:%Y-%m-%d}, before the certificate: it is rotated first.",)
     require_within(Order(secret, ca_arn, name, "", now, Deadline.within(0)), ca, "rotate the CA first.")

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from mtls_rotation.errors import UnusableDomainError
 from mtls_rotation.timing import utc_now
-from mtlsctl import findings as examination
+from mtlsctl import findings
 from mtlsctl.commands.doctor import CHECKS, run
 from mtlsctl.findings import DoctorCheck, attention
 from mtlsctl.report import Finding, Severity
@@ -130,7 +130,7 @@ def test_an_error_is_found_behind_pages_that_hold_nothing() -> None:
     resources = {"RotateFunction": "rotate", "RotateLogs": "/aws/lambda/rotate"}
     deployment: Any = SimpleNamespace(resources=resources, session=SimpleNamespace(client=lambda _: Logs()))
 
-    complaints = examination.DoctorContext(deployment).complaints
+    complaints = findings.DoctorContext(deployment).complaints
 
     assert complaints == {"RotateFunction": [{"level": "ERROR", "message": "step failed", "at": NOW}]}
 

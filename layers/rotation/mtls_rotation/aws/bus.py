@@ -1,4 +1,4 @@
-"""What the project says on EventBridge. The names here are the contract with operators' own rules."""
+"""Puts events on EventBridge. `contract.events` has their names."""
 
 from __future__ import annotations
 
