@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "tests" / "unit"
-# The quick forms of `make prove`: for `make test`.
+# That the trials of `make prove` see what they look for: for `make test`.
 APART = UNIT / "proof"
 # How long each module took the last time, by which the next run is parted.
 REPORTS = ROOT / "build" / "tests" / "check"
