@@ -47,7 +47,8 @@ def setup(checkout: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", "--no-print-directory", "setup"],
         cwd=checkout,
-        env={**os.environ, "PATH": path, **settings},
+        # As a user calls it, and not as a part of the `make test` that this may run in.
+        env={**{name: it for name, it in os.environ.items() if not name.startswith("MAKE")}, "PATH": path, **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -93,10 +93,9 @@ class _Stage:
         self.heard: list[bytes] = []
         self.errors: list[str] = []
         self.loop.set_exception_handler(lambda _, context: self.errors.append(str(context.get("message"))))
-        log = logging.getLogger("aiohttp.server")
-        log.propagate = False
-        log.addHandler(_Errors(self.errors.append))
-        logging.getLogger("mtls_sidecar").setLevel(logging.CRITICAL)
+        # A logger of its own: what has a name is every other test's in this process, too.
+        self.log = logging.Logger("aiohttp.server of the stage")
+        self.log.addHandler(_Errors(self.errors.append))
         self.loop.run_until_complete(self._set_up())
 
     async def _set_up(self) -> None:
@@ -122,6 +121,7 @@ class _Stage:
             auto_decompress=False,
             handler_cancellation=True,
             lingering_time=0.0,
+            logger=self.log,
         )
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -169,7 +169,13 @@ class _Stage:
         self.answer = answer
         self.heard.clear()
         self.errors.clear()
-        said = self.loop.run_until_complete(self._ask(request))
+        ours = logging.getLogger("mtls_sidecar")
+        level = ours.level
+        ours.setLevel(logging.CRITICAL)  # of each failure it says a line
+        try:
+            said = self.loop.run_until_complete(self._ask(request))
+        finally:
+            ours.setLevel(level)
         for it in self.heard:
             line = it.partition(b"\r\n")[0]
             assert _REQUEST.fullmatch(line), f"the upstream is asked {line[:100]!r}"
