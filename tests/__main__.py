@@ -16,9 +16,7 @@ from tests.kit.runs import Run, files, run_all
 AROUND_THE_ENGINE = ("benchmarks", "cli", "client", "demo", "examples", "kit", "proof", "sidecar")
 RUNS = (
     Run("end to end, the truststore and the issuers", files("tests/e2e", "issuers", "truststore")),
-    Run(
-        "end to end, the commands of the documents, and the package", files("tests/e2e", "document_commands", "package")
-    ),
+    Run("end to end, the commands of the documents", files("tests/e2e", "document_commands")),
     Run("end to end, the command line", files("tests/e2e", "mtlsctl_*", "newcomer")),
     Run("end to end, the demo", files("tests/e2e", "demo")),
     # What watches a stack is first: those that follow leave certificates of another lifetime in it.
@@ -28,11 +26,8 @@ RUNS = (
     ),
     Run("integration, and the demo's page in a browser", ["tests/integration", "tests/e2e/browser"]),
     Run("unit, the engine", ["tests/unit", *(f"--ignore=tests/unit/{it}" for it in AROUND_THE_ENGINE)], niceness=5),
-    Run(
-        "unit, all around the engine; what is built, and what the repository holds",
-        [*(f"tests/unit/{it}" for it in AROUND_THE_ENGINE), *files("tests/e2e", "artefacts"), "tests/repository"],
-        niceness=5,
-    ),
+    Run("unit, all around the engine", [f"tests/unit/{it}" for it in AROUND_THE_ENGINE], niceness=5),
+    Run("what is built, and what the repository holds", [*files("tests/e2e", "artefacts"), "tests/repository"]),
 )
 
 

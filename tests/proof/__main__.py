@@ -46,19 +46,21 @@ PARTS = (
 AT_ONCE = 2
 # The quick forms. What computes stands back for what sends requests.
 LOADS = ("bad_network", "soak")
-CLIENTS = ("clients",)
+CLIENTS = ("clients", "proxy")
+PACKAGE = ("package",)
 LIFE = ("least_privilege",)
 HANDS = ("wrong_hands", "key_material")
 QUICK = (
     Run("bad network, soak", files("tests/proof/quick", *LOADS)),
-    Run("load on the clients", files("tests/proof/quick", *CLIENTS)),
+    Run("load on the clients and the proxy", files("tests/proof/quick", *CLIENTS)),
+    Run("what is packaged", files("tests/proof/quick", *PACKAGE)),
     Run("least privilege", files("tests/proof/quick", *LIFE)),
     Run("wrong hands, key material", files("tests/proof/quick", *HANDS)),
     Run(
         "crash points, histories, fuzz, fleet",
         [
             "tests/proof/quick",
-            *(f"--ignore={it}" for it in files("tests/proof/quick", *LOADS, *CLIENTS, *LIFE, *HANDS)),
+            *(f"--ignore={it}" for it in files("tests/proof/quick", *LOADS, *CLIENTS, *PACKAGE, *LIFE, *HANDS)),
         ],
         niceness=5,
     ),

@@ -87,12 +87,12 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
         r"make prove( QUICK=1)?|python -m tests\.proof( --keep)?",
         Held("tests/proof/quick/test_crash_points.py", "it tries for half an hour; the quick forms are tests"),
     ),
-    (_ALL, r"make package", Held("tests/e2e/test_package.py", "it has a test of its own")),
+    (_ALL, r"make package", Held("tests/proof/quick/test_package.py", "it has a test of its own")),
     (
         _ALL,
         r"uv tool install .*--find-links build/package/wheels mtlsctl",
         Held(
-            "tests/e2e/test_package.py::test_the_wheels_install_with_no_index_and_their_commands_run",
+            "tests/proof/quick/test_package.py::test_the_wheels_install_with_no_index_and_their_commands_run",
             "it changes the user's own tools",
         ),
     ),
@@ -120,7 +120,7 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
         _CLIENTS,
         r"sudo (uv|env) .*|pip install .*",
         Held(
-            "tests/e2e/test_package.py::test_the_wheels_install_with_no_index_and_their_commands_run",
+            "tests/proof/quick/test_package.py::test_the_wheels_install_with_no_index_and_their_commands_run",
             "it installs what make package builds",
         ),
     ),
@@ -163,7 +163,7 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
         r"docs/operations\.md",
         r"pip install 'mtls-client\[NAME\]'",
         Held(
-            "tests/e2e/test_package.py::test_the_wheels_install_with_no_index_and_their_commands_run",
+            "tests/proof/quick/test_package.py::test_the_wheels_install_with_no_index_and_their_commands_run",
             "it installs what make package builds",
         ),
     ),
