@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import botocore.session
 import botocore.useragent
@@ -18,3 +19,22 @@ def install() -> None:
     botocore.useragent.sanitize_user_agent_string_component = cache(
         botocore.useragent.sanitize_user_agent_string_component
     )
+
+
+def install_for_moto() -> None:
+    """Make the table of a service's URLs once: moto makes it for each call, and loads S3's module anew for it."""
+    from moto.core.base_backend import BaseBackend
+    from moto.s3 import urls
+    from moto.s3.models import S3Backend
+
+    made: dict[type[BaseBackend], Any] = {}
+    make = BaseBackend.urls.fget  # type: ignore[attr-defined]
+    assert make
+
+    def once(backend: BaseBackend) -> Any:
+        if type(backend) not in made:
+            made[type(backend)] = make(backend)
+        return made[type(backend)]
+
+    S3Backend._url_module = property(lambda _: urls)  # type: ignore[assignment]
+    BaseBackend.urls = property(once)  # type: ignore[assignment]

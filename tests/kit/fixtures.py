@@ -9,13 +9,14 @@ import pytest
 from moto import mock_aws
 
 from mtls_rotation.pki.certificates import CertifiedKey
-from tests.kit import builders
+from tests.kit import builders, caches
 from tests.kit.server import MutualTlsServer
 from tests.kit.stack import CLIENT, Mocked, Stack
 
 
 @pytest.fixture(scope="session")
 def clients() -> Mocked:
+    caches.install_for_moto()
     session = boto3.Session("unit", "test", region_name="us-east-1")
     return Mocked(*(session.client(name) for name in ("secretsmanager", "s3", "events", "sqs", "kms", "acm-pca")))
 

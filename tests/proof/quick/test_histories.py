@@ -1,8 +1,19 @@
-"""Histories from seeds that no run before had: half of them, for as long as the quick form may take."""
+"""Whole histories on the real engine: the same in each run, and from seeds that no run before had."""
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
+
 from tests.proof.parts import histories
+
+TestHistories = histories.History.TestCase
+TestHistories.settings = settings(
+    max_examples=36,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def test_no_history_breaks_an_invariant() -> None:

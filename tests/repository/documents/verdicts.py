@@ -75,7 +75,7 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     (
         _ALL,
         r"make bench( +#.*)?|python -m tests\.benchmarks.*",
-        Held("tests/integration/test_fleet.py", "it measures for minutes"),
+        Held("tests/proof/quick/test_fleet.py", "it measures for minutes"),
     ),
     (
         _ALL,

@@ -1,22 +1,11 @@
-"""Whole histories on the real engine, and that what watches them sees what it is there for."""
+"""What watches whole histories sees what it is there for."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.kit.stack import CLIENT, DOMAIN
-from tests.proof.parts.histories import History
 from tests.proof.world import ViolationError, World, endpoint_of
-
-TestHistories = History.TestCase
-TestHistories.settings = settings(
-    max_examples=36,
-    stateful_step_count=30,
-    deadline=None,
-    derandomize=True,  # the same in each run; `tests/proof/quick` plays new ones
-    suppress_health_check=list(HealthCheck),
-)
 
 
 def test_a_client_that_is_refused_is_seen() -> None:
