@@ -21,7 +21,7 @@ LEVELS = ("E", "W", "I")
 # minutes.
 REGIONS = ("us-east-1", "eu-west-1", "us-gov-west-1", "cn-north-1")
 # The one thing that a template may tell cfn-lint: yes, CloudFormation takes no merges (`<<`), and `sam build` resolves
-# them. tests/e2e/test_artefacts.py holds that none is in what is deployed.
+# them. tests/proof/quick/test_artefacts.py holds that none is in what is deployed.
 MERGED_BY_SAM = {"config": {"ignore_checks": ["W1100"]}}
 
 
