@@ -10,7 +10,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,8 @@ TYPED = (
     *("localaws", "demo", "tests"),
 )
 AT_ONCE = 2
-# Of a module that was in no run yet: few take longer.
-UNKNOWN_SECONDS = 2.0
+# Bytes of a module that was in no run yet, for each second that it may take.
+BYTES_A_SECOND = 9000
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,15 @@ def unit_tests() -> list[str]:
     return [str(it.relative_to(ROOT)) for it in sorted(UNIT.rglob("test_*.py")) if not it.is_relative_to(APART)]
 
 
-def parted(modules: Iterable[str], seconds: dict[str, float], parts: int) -> list[list[str]]:
+def parted(modules: Sequence[str], seconds: dict[str, float], parts: int) -> list[list[str]]:
     """Modules in so many parts that take about the same time."""
     lists: list[list[str]] = [[] for _ in range(parts)]
     taken = [0.0] * parts
-    for module in sorted(modules, key=lambda it: (-seconds.get(it, UNKNOWN_SECONDS), it)):
+    guessed = {it: (ROOT / it).stat().st_size / BYTES_A_SECOND for it in modules if it not in seconds}
+    for length, module in sorted(((guessed | seconds)[it], it) for it in modules)[::-1]:
         least = taken.index(min(taken))
         lists[least].append(module)
-        taken[least] += seconds.get(module, UNKNOWN_SECONDS)
+        taken[least] += length
     return lists
 
 
