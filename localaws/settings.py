@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 MAX_LIST_LAG = timedelta(minutes=5)
 
@@ -23,6 +23,7 @@ class Settings:
         domain_update_interval: the least time between two ``UpdateDomainName`` calls of an account.
         rotation_retries: how often a failed rotation is tried again by itself.
         rotation_retry_backoff: the pause before the first retry; it doubles with each one.
+        rotation_trial: what the version of a trial (RotateImmediately=false) holds: the value at AWSCURRENT, or none.
         enforce_iam: whether requests are authorized against IAM policies. Read at start only.
     """
 
@@ -32,6 +33,7 @@ class Settings:
     domain_update_interval: timedelta = timedelta(seconds=30)
     rotation_retries: int = 3
     rotation_retry_backoff: timedelta = timedelta(seconds=2)
+    rotation_trial: Literal["current", "empty"] = "current"
     enforce_iam: bool = False
 
     def __post_init__(self) -> None:

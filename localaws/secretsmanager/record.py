@@ -61,6 +61,19 @@ class Secret:
         version = self.versions.get(version_id)
         return version is not None and not _is_empty(version)
 
+    def value_of(self, version_id: str) -> tuple[str | None, str | None]:
+        """The string and the binary value of a version; neither if it is empty or not there."""
+        version = self.versions.get(version_id, {})
+        return version.get("SecretString"), version.get("SecretBinary")
+
+    def copy_current_to(self, version_id: str) -> None:
+        """Make a version without a label that holds what AWSCURRENT does, if that holds anything."""
+        current = self.version_at(CURRENT)
+        if current is not None and version_id not in self.versions:
+            string, binary = self.value_of(current)
+            value = {"SecretString": string, "SecretBinary": binary}
+            self.versions[version_id] = value | {"CreatedDate": int(time.time()), "Stages": []}
+
     def unfinished_rotation(self) -> str | None:
         """Return the version that a rotation left at AWSPENDING without making it AWSCURRENT."""
         pending = self.version_at(PENDING)

@@ -102,7 +102,7 @@ class RotationEngine:
         immediately = data.get("RotateImmediately", True) not in (False, "false")
         if not immediately:
             self._schedule_next(secret)
-            self._start(_Job(secret, token, "test", ("testSecret",)))
+            self._start_trial(secret, token)
             return _rotation_answer(secret, None)
         if token not in secret.versions:
             self._start(_Job(secret, token, "manual"))
@@ -145,6 +145,12 @@ class RotationEngine:
             job.retry_now.set()
         else:
             self._start(_Job(secret, version_id, "manual"))
+
+    def _start_trial(self, secret: Secret, token: str) -> None:
+        """Try the configuration out on a version of its own; whether it holds a value is not documented."""
+        if self._settings.current.rotation_trial == "current":
+            secret.copy_current_to(token)
+        self._start(_Job(secret, token, "test", ("testSecret",)))
 
     def _start(self, job: _Job) -> None:
         job.secret.add_pending(job.version_id)
@@ -189,8 +195,9 @@ class RotationEngine:
 
     async def _run_test(self, job: _Job) -> None:
         """Run testSecret alone on a version that exists only for it; a failure is recorded and breaks nothing."""
+        before = job.secret.value_of(job.version_id)
         await self._run_steps(job, 1)
-        if job.version_id in job.secret.versions and not job.secret.has_value(job.version_id):
+        if job.version_id in job.secret.versions and job.secret.value_of(job.version_id) == before:
             del job.secret.versions[job.version_id]
             job.secret.touch()
 

@@ -17,7 +17,7 @@ from botocore.config import Config
 from localaws import LocalAws
 from tests.integration.localaws.support import Answered, Certificate, connected, make, send, wait_until, zipped
 
-# Does what a rotation function does; a tag `fail` names the step that is to go wrong.
+# Does what a rotation function does; a tag `fail` names the step that is to go wrong. testSecret tags what it finds.
 _ROTATOR = """
 import json, boto3
 sm = boto3.client("secretsmanager")
@@ -33,6 +33,12 @@ def handler(event, context):
         except sm.exceptions.ResourceNotFoundException:
             sm.put_secret_value(SecretId=secret, ClientRequestToken=token, VersionStages=["AWSPENDING"],
                                 RotationToken=event["RotationToken"], SecretString=json.dumps(event))
+    if step == "testSecret":
+        try:
+            found = sm.get_secret_value(SecretId=secret, VersionId=token, VersionStage="AWSPENDING")["SecretString"]
+        except sm.exceptions.ResourceNotFoundException:
+            found = "nothing"
+        sm.tag_resource(SecretId=secret, Tags=[{"Key": "found", "Value": found[:200]}])
     if step == "finishSecret":
         current = [v for v, s in described["VersionIdsToStages"].items() if "AWSCURRENT" in s]
         source = {"RemoveFromVersionId": current[0]} if current else {}

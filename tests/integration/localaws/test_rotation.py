@@ -174,9 +174,11 @@ def test_the_function_must_let_secrets_manager_invoke_it(
     assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
 
 
+@pytest.mark.parametrize("reading", ["current", "empty"])
 def test_without_rotating_at_once_only_testsecret_runs_and_its_version_goes_again(
-    secrets: Any, secret: str, rotator: str, runs_of: Runs
+    secrets: Any, secret: str, rotator: str, runs_of: Runs, settings: Callable[..., object], reading: str
 ) -> None:
+    settings(rotation_trial=reading)
     make_fail(secrets, secret, "testSecret")
     before = stages(secrets, secret)
     rules = {"AutomaticallyAfterDays": 5}
@@ -187,6 +189,19 @@ def test_without_rotating_at_once_only_testsecret_runs_and_its_version_goes_agai
     wait_until(lambda: stages(secrets, secret) == before)
     assert secrets.describe_secret(SecretId=secret)["RotationEnabled"] is True
     assert "NextRotationDate" in secrets.describe_secret(SecretId=secret)
+
+
+@pytest.mark.parametrize(("reading", "found"), [("current", "what is there"), ("empty", "nothing")])
+def test_a_trial_finds_the_value_at_awscurrent_or_none_as_is_set(
+    secrets: Any, secret: str, rotator: str, runs_of: Runs, settings: Callable[..., object], reading: str, found: str
+) -> None:
+    settings(rotation_trial=reading)
+    secrets.put_secret_value(SecretId=secret, SecretString="what is there")
+    rules = {"AutomaticallyAfterDays": 5}
+    secrets.rotate_secret(SecretId=secret, RotationLambdaARN=rotator, RotationRules=rules, RotateImmediately=False)
+    runs_of(secret)
+    tags = {tag["Key"]: tag["Value"] for tag in secrets.describe_secret(SecretId=secret)["Tags"]}
+    assert tags["found"] == found
 
 
 def test_cancelling_ends_retries_and_schedule_and_leaves_the_labels(

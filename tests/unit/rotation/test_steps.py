@@ -354,20 +354,23 @@ def test_awspending_left_on_the_version_in_use_by_another_tool_does_no_harm(stac
     assert stack.labels() == {left: {"AWSPREVIOUS"}, token: {"AWSCURRENT"}}
 
 
-@pytest.mark.parametrize("value", ['{"username": "app", "password": "x"}', None])
-def test_a_pending_value_that_another_tool_put_is_refused_with_the_way_out_and_stays(
-    stack: Stack, value: str | None
-) -> None:
+ANOTHER_DEFINITION = json.dumps(builders.client_definition() | {"endpoint": {"url": "https://another.example/"}})
+
+
+@pytest.mark.parametrize("value", ['{"username": "app", "password": "x"}', ANOTHER_DEFINITION])
+def test_a_pending_value_that_another_tool_put_is_refused_with_the_way_out_and_stays(stack: Stack, value: str) -> None:
     current = stack.at("AWSCURRENT")
     token = "11111111-2222-4333-8444-555555555555"
-    stack.versions.put_pending(CLIENT, token, value or json.dumps(builders.client_definition()), None)
+    stack.versions.put_pending(CLIENT, token, value, None)
     before = stack.snapshot()
     with pytest.raises(InvalidSecretError) as failure:
         stack.step(Step.CREATE, token)
 
     assert stack.snapshot() == before
     assert stack.at("AWSCURRENT") == current
-    assert value or f"--version-stage AWSPENDING --remove-from-version-id {token}" in str(failure.value)
+    assert value != ANOTHER_DEFINITION or f"--version-stage AWSPENDING --remove-from-version-id {token}" in str(
+        failure.value
+    )
 
 
 class TestAWarmEnvironment:

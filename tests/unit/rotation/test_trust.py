@@ -285,29 +285,45 @@ def test_a_pending_value_whose_key_is_anothers_is_rejected(stack: Stack, ca: pki
 
 def test_a_pending_value_without_a_certificate_is_refused(stack: Stack) -> None:
     token = stack.begin()
-    stack.versions.put_pending(CLIENT, token, json.dumps(builders.client_definition()), None)
+    another = builders.client_definition() | {"endpoint": {"url": "https://another.example/"}}
+    stack.versions.put_pending(CLIENT, token, json.dumps(another), None)
     with pytest.raises(InvalidSecretError, match="without certificate, anchor or private_key"):
         stack.step(Step.TEST, token)
 
 
-# RotateSecret with RotateImmediately=false: testSecret alone, on a version that no createSecret has filled ---------
+# RotateSecret with RotateImmediately=false: testSecret alone, on a version that no createSecret has filled ------------
+
+# Whether that version is empty or carries the value at AWSCURRENT, AWS's page does not say.
+either_reading = pytest.mark.parametrize("carries_current", [False, True], ids=["empty", "carries AWSCURRENT's value"])
 
 
+def begin_trial(stack: Stack, *, carries_current: bool) -> str:
+    """Stage what Secrets Manager makes for a trial; its version id."""
+    token = stack.begin()
+    if carries_current:
+        current = stack.versions.current(CLIENT)
+        assert current
+        stack.versions.put_pending(CLIENT, token, current.value, None)
+    return token
+
+
+@either_reading
 def test_trying_a_configuration_tests_the_current_certificate(
-    stack: Stack, server: MutualTlsServer, ca: pki.CertifiedKey
+    stack: Stack, server: MutualTlsServer, ca: pki.CertifiedKey, carries_current: bool
 ) -> None:
     server.trust(ca.certificate)
     token = define(stack, server)
     for step in (Step.SET, Step.TEST, Step.FINISH):
         stack.step(step, token)
     server.clients.clear()
-    stack.step(Step.TEST, stack.begin())
+    stack.step(Step.TEST, begin_trial(stack, carries_current=carries_current))
 
     assert server.clients == ["billing"]
 
 
+@either_reading
 def test_trying_a_configuration_fails_where_the_current_certificate_is_refused(
-    stack: Stack, server: MutualTlsServer, ca: pki.CertifiedKey
+    stack: Stack, server: MutualTlsServer, ca: pki.CertifiedKey, carries_current: bool
 ) -> None:
     server.trust(ca.certificate)
     token = define(stack, server)
@@ -315,11 +331,30 @@ def test_trying_a_configuration_fails_where_the_current_certificate_is_refused(
         stack.step(step, token)
     server.trust(builders.root("Another CA").certificate)
     with pytest.raises(HandshakeFailedError):
-        stack.step(Step.TEST, stack.begin(), seconds=30)
+        stack.step(Step.TEST, begin_trial(stack, carries_current=carries_current), seconds=30)
 
 
-def test_trying_the_configuration_of_a_secret_that_was_never_rotated_passes(stack: Stack) -> None:
-    stack.step(Step.TEST, stack.begin())
+@either_reading
+def test_trying_the_configuration_of_a_secret_that_was_never_rotated_passes(
+    stack: Stack, carries_current: bool
+) -> None:
+    stack.step(Step.TEST, begin_trial(stack, carries_current=carries_current))
+
+
+@pytest.mark.parametrize("rotated", [False, True], ids=["never rotated", "rotated"])
+def test_a_rotation_that_takes_up_what_a_trial_left_does_not_end_with_the_old_certificate(
+    stack: Stack, rotated: bool
+) -> None:
+    before = stack.rotate() if rotated else stack.at("AWSCURRENT")
+    left = begin_trial(stack, carries_current=True)
+    with pytest.raises(RejectedCertificateError, match="a trial of the rotation left it"):
+        stack.step(Step.CREATE, left)
+
+    assert stack.at("AWSPENDING") is None
+    assert stack.at("AWSCURRENT") == before
+    fresh = stack.rotate()
+    assert stack.at("AWSCURRENT") == fresh
+    assert not rotated or stack.serial(fresh) != stack.serial(before)
 
 
 # CA secrets -----------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class CreateStep:
         Raises:
             RotationNotEnabledError: the secret does not rotate.
             VersionNotStagedError: the token is of no rotation that is under way.
-            RejectedCertificateError: the certificate expired while the rotation stood still.
+            RejectedCertificateError: the certificate expired while the rotation stood still, or is AWSCURRENT's.
         """
         description = self._staged(request, deadline)
         if AWSCURRENT in description.stages[request.version_id]:
@@ -53,6 +53,7 @@ class CreateStep:
         if stored is None:
             stored = self._issue(description, request, deadline)
         else:
+            self._give_up_if_copied(stored)
             self._give_up_if_expired(stored)
         secret, now = filing.certified(stored), self._clock()
         filed = filing.file_certificate(
@@ -60,6 +61,26 @@ class CreateStep:
         )
         self._memory.file(filed, now)
         self._memory.keep(request, secret)
+
+    def _give_up_if_copied(self, stored: SecretVersion) -> None:
+        """Take AWSPENDING off a version that carries what AWSCURRENT does: rotating to it would renew nothing.
+
+        A trial of the configuration (RotateImmediately=false) can leave one: see `ProveStep`.
+
+        Raises:
+            RejectedCertificateError: it does.
+        """
+        current = self._versions.current(stored.arn)
+        if current is None or current.value != stored.value:
+            return
+        self._versions.drop_pending(stored.arn, stored.version_id)
+        raise RejectedCertificateError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found="a pending value that is the one at AWSCURRENT: a trial of the rotation left it",
+            expected="no value, or a fresh certificate",
+            remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
+            " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
+        )
 
     def _give_up_if_expired(self, stored: SecretVersion) -> None:
         """Take AWSPENDING off a version that nobody can use any more: Secrets Manager would try it again for ever.

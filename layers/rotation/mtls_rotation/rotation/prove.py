@@ -53,10 +53,9 @@ class ProveStep:
             HandshakeFailedError: the endpoint does not.
         """
         stored = self._tried(request, deadline)
-        if stored.version_id == request.version_id:
-            if AWSCURRENT in stored.stages:
-                return
-        elif not parse_value(stored.value, f"secret {stored.name}").issued:
+        if stored.version_id == request.version_id and AWSCURRENT in stored.stages:
+            return
+        if self._is_definition(stored, request):
             return  # a configuration is tried before there is a certificate
         secret = certified(stored)
         chain, anchor = certificates_of(secret)
@@ -90,8 +89,9 @@ class ProveStep:
     def _tried(self, request: RotationRequest, deadline: Deadline) -> SecretVersion:
         """The version to try: the token's, or else AWSCURRENT.
 
-        RotateSecret with RotateImmediately=false tries the configuration by this step alone, on a version that no
-        createSecret has filled: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html
+        RotateSecret with RotateImmediately=false tries the configuration by this step alone, on a version at AWSPENDING
+        that no createSecret has filled. It is empty or carries the value at AWSCURRENT, the page does not say which:
+        https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html
         """
         try:
             return self._context.pending(request, deadline)
@@ -99,6 +99,15 @@ class ProveStep:
             if current := self._versions.current(request.secret_id):
                 return current
             raise
+
+    def _is_definition(self, stored: SecretVersion, request: RotationRequest) -> bool:
+        """Whether this is what AWSCURRENT holds before the first rotation: a definition, and no certificate yet."""
+        if parse_value(stored.value, f"secret {stored.name}").issued:
+            return False
+        if stored.version_id != request.version_id:
+            return True
+        current = self._versions.current(request.secret_id)
+        return current is not None and current.value == stored.value
 
     def _leaf_of(self, ca: ManagedSecret, name: str) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey]:
         """A CA is proved by a leaf that it signs: one that lives for a day and is kept nowhere."""
