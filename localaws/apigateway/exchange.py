@@ -55,6 +55,10 @@ class Failure:
 
 
 TOO_LARGE = Failure("REQUEST_TOO_LARGE", "Request Too Long", "BadRequestException")
+URI_TOO_LONG = Failure("DEFAULT_4XX", "Request URI too long", "BadRequestException", 414)
+AUTHORIZER_ANSWER_TOO_LARGE = Failure(
+    "AUTHORIZER_CONFIGURATION_ERROR", "Internal server error", "AuthorizerConfigurationException"
+)
 BAD_GATEWAY = Failure("DEFAULT_5XX", "Internal server error", "InternalServerErrorException", 502)
 TIMED_OUT = Failure("INTEGRATION_TIMEOUT", "Endpoint request timed out", "InternalServerErrorException")
 NOT_BASE64 = Failure("API_CONFIGURATION_ERROR", "Internal server error", "InternalServerErrorException")

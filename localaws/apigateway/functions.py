@@ -16,7 +16,14 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import apigateway_v1
 
 from localaws.apigateway import proxy_answers
-from localaws.apigateway.exchange import TIMED_OUT, TOO_LARGE, Exchange, current
+from localaws.apigateway.exchange import (
+    AUTHORIZER_ANSWER_TOO_LARGE,
+    TIMED_OUT,
+    TOO_LARGE,
+    URI_TOO_LONG,
+    Exchange,
+    current,
+)
 from localaws.iam import function_policies
 
 type Json = dict[str, Any]
@@ -24,6 +31,9 @@ type _Invoke = Callable[..., Awaitable[Any]]
 
 # Lambda's quota for a synchronous request.
 _REQUEST_BYTES = 6 * 1024 * 1024
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+_AUTHORIZER_ANSWER_BYTES = 8 * 1024
+_AUTHORIZED_METHOD_ARN_BYTES = 1600
 _invocations: set[asyncio.Future[Any]] = set()
 _NOT_FORWARDED = {
     "connection",
@@ -60,7 +70,11 @@ async def invoke_integration(emulated: _Invoke, target: Any, event: Json, *rest:
     if len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()) > _REQUEST_BYTES:
         exchange.failure = TOO_LARGE
         return None, TOO_LARGE.message
-    integration = _integration(exchange)
+    method = _method(exchange)
+    if method.get("authorizationType", "NONE") != "NONE" and _is_too_long(exchange):
+        exchange.failure = URI_TOO_LONG
+        return None, URI_TOO_LONG.message
+    integration: Json = method["methodIntegration"]
     if not (integration.get("credentials") or _may_invoke(target, *_sources(exchange))):
         return None, "API Gateway may not invoke the function."
     started = time.monotonic()
@@ -81,6 +95,9 @@ async def invoke_authorizer(emulated: _Invoke, authorizer: Json, event: Json, *r
     exchange = current.get()
     if exchange is None:
         return await emulated(authorizer, event, *rest)
+    if _is_too_long(exchange):
+        exchange.failure = URI_TOO_LONG
+        return None
     if "requestContext" in event:  # an authorizer of the type TOKEN gets the token alone
         complete(event, exchange)
         exchange.context = event["requestContext"]
@@ -91,6 +108,9 @@ async def invoke_authorizer(emulated: _Invoke, authorizer: Json, event: Json, *r
     result = await emulated(authorizer, event, *rest)
     answer = (result or {}).get("body")
     if isinstance(answer, dict) and not (result or {}).get("error"):
+        if len(json.dumps(answer)) > _AUTHORIZER_ANSWER_BYTES:
+            exchange.failure = AUTHORIZER_ANSWER_TOO_LARGE
+            return None
         exchange.authorizer = apigateway_v1._stringify_context(answer.get("context"))
         if answer.get("principalId"):
             exchange.authorizer["principalId"] = str(answer["principalId"])
@@ -175,11 +195,17 @@ def forwarded_headers(exchange: Exchange) -> dict[str, list[str]]:
     return headers
 
 
-def _integration(exchange: Exchange) -> Json:
+def _method(exchange: Exchange) -> Json:
     resource = apigateway_v1._resources.get(exchange.api_id)[exchange.context["resourceId"]]
-    methods = resource["resourceMethods"]
-    integration: Json = (methods.get(exchange.request.method) or methods["ANY"])["methodIntegration"]
-    return integration
+    methods: Json = resource["resourceMethods"]
+    method: Json = methods.get(exchange.request.method) or methods["ANY"]
+    return method
+
+
+def _is_too_long(exchange: Exchange) -> bool:
+    """Whether the ARN of the method, with the path that the client sent, is too long to be authorized."""
+    arn = f"{_api_arn(exchange)}/{exchange.stage}/{exchange.request.method}{exchange.request.path}"
+    return len(arn.encode()) > _AUTHORIZED_METHOD_ARN_BYTES
 
 
 def _sources(exchange: Exchange) -> list[str]:

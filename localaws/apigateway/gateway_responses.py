@@ -6,6 +6,7 @@ here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -20,6 +21,9 @@ from localaws.asgi import Answer
 type Json = dict[str, Any]
 
 _JSON = "application/json"
+# Customizing the response to what is too large is not supported.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+_NOT_CUSTOMIZABLE = "REQUEST_TOO_LARGE"
 
 
 def respond(emulated: Callable[[Any, Json], Answer], error: Any, request: Json) -> Answer:
@@ -56,6 +60,10 @@ def answer(exchange: Exchange, failure: Failure) -> Answer:
         "request_id": exchange.request_id,
     }
     error = store._GatewayError(failure.response_type, failure.message, failure.error_type)
+    if failure.response_type == _NOT_CUSTOMIZABLE:
+        _note(exchange, error, request)
+        headers = {"Content-Type": _JSON, "x-amzn-ErrorType": failure.error_type}
+        return 413, headers, json.dumps({"message": failure.message}).encode()
     with request_scope(*scope):
         status, headers, body = store._gateway_error_response(error, request)
         named = _in_force(request, failure.response_type).get("statusCode")
@@ -72,6 +80,8 @@ def _note(exchange: Exchange, error: Any, request: Json) -> None:
 
 
 def _in_force(request: Json, response_type: str) -> Json:
+    if response_type == _NOT_CUSTOMIZABLE:
+        return {}
     api_id, stage = request["api_id"], request.get("stage") or {}
     customized = store._deployed_gateway_responses.get(api_id, {}).get(stage.get("deploymentId"))
     if customized is None:

@@ -174,7 +174,9 @@ def test_what_has_no_answer_from_upstream_is_told_as_a_problem(proxy: Proxy, api
     assert problem(proxy.send("GET", "/proxy/billing/../x")) in {(400, "unusable-request"), (403, "")}
     api.answering = lambda _: b""
     assert problem(proxy.send("POST", "/proxy/billing/x", b"once")) == (502, "upstream-protocol")
-    assert problem(proxy.send("POST", "/proxy/billing/x", b"x" * 6_000_000)) == (413, "request-too-large")
+    too_large = proxy.send("POST", "/proxy/billing/x", b"x" * 6_000_000)
+    assert (too_large.status_code, too_large.json()) == (413, {"message": "Request Too Long"})
+    assert proxy.send("GET", f"/proxy/billing/{'x' * 1600}").status_code == 414
     assert [received.body for received in api.received] == [b"once"]
 
 

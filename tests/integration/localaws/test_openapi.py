@@ -23,11 +23,14 @@ def handler(event, context):
         raise RuntimeError("told to")
     if told == "nonsense":
         return {"principalId": "client"}
+    contexts = {"Large": {"much": "x" * 6000}, "TooLarge": {"much": "x" * 8192}}
+    told = "Allow" if told in contexts else told
     statement = {"Effect": told, "Action": "execute-api:Invoke", "Resource": event["methodArn"]}
     return {
         "principalId": "client",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": {"reason": "told to", "number": 7, "flag": True, "event": json.dumps(event), "none": None},
+        "context": contexts.get(event["headers"].get("x-told"))
+        or {"reason": "told to", "number": 7, "flag": True, "event": json.dumps(event), "none": None},
     }
 """
 _ECHO = """
@@ -180,6 +183,40 @@ def test_an_authorizer_that_raises_is_a_failure_and_one_that_answers_no_policy_i
     status, headers, body = request_to(api_id, "/proxy/a/b", x_told="raise")
     assert (status, json.loads(body)) == (500, {"message": None})
     assert headers["x-amzn-ErrorType"] == "AuthorizerConfigurationException"
+
+
+def test_an_authorizer_that_answers_more_than_8_kb_is_misconfigured(
+    deploy: Deploy, gateway_of: Gateway, request_to: RequestTo
+) -> None:
+    api_id = deploy(beside=_SAM, **gateway_of())["Api"]
+    assert request_to(api_id, "/proxy/a/b", x_told="Large")[0] == 200
+    status, headers, _ = request_to(api_id, "/proxy/a/b", x_told="TooLarge")
+    assert (status, headers["x-amzn-ErrorType"]) == (500, "AuthorizerConfigurationException")
+
+
+def test_a_path_is_too_long_where_the_method_is_authorized_and_its_arn_is_longer_than_1600_bytes(
+    deploy: Deploy, gateway_of: Gateway, request_to: RequestTo, functions: tuple[str, str], signature: str
+) -> None:
+    integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": uri(functions[1])}
+    anybody = {"/open/{path+}": {"get": {"x-amazon-apigateway-integration": integration}}}
+    api_id = deploy(beside=_SAM, parameters={"Inside": "yes"}, **gateway_of(further=anybody))["Api"]
+    long = "x" * 1600
+    assert request_to(api_id, f"/open/{long}")[0] == 200
+    assert request_to(api_id, f"/proxy/a/{long[:1400]}", x_told="Large")[0] == 200
+    assert request_to(api_id, f"/proxy/a/{long}")[0] == 414
+    assert request_to(api_id, f"/inside/{long}", Authorization=signature)[0] == 414
+
+
+def test_the_words_for_a_request_that_is_too_large_cannot_be_changed(
+    aws: LocalAws, deploy: Deploy, gateway_of: Gateway
+) -> None:
+    problem = {"statusCode": "400", "responseTemplates": {"application/json": "{}"}}
+    api_id = deploy(beside=_SAM, **gateway_of({"REQUEST_TOO_LARGE": problem}))["Api"]
+    connection = http.client.HTTPConnection(urlsplit(aws.endpoint_url).netloc, timeout=20)
+    path = f"/_aws/execute-api/{api_id}/live/proxy/a/b"
+    status, _, body = send(connection, "POST", path, body=b"x" * (4_700 * 1024))
+    connection.close()
+    assert (status, json.loads(body)) == (413, {"message": "Request Too Long"})
 
 
 def test_paths_for_signed_requests_are_closed_to_others(

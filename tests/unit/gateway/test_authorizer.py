@@ -50,7 +50,8 @@ def test_a_caller_is_let_in_and_the_backend_is_told_who_it_is(leaf: x509.Certifi
     decision = decided(leaf)
 
     assert decision.denial == ""
-    assert decision.context == {
+    assert decision.response(ARN)["context"] == {
+        "denial": "",
         "subject": "CN=billing,O=Example",
         "issuer": "CN=Test CA",
         "serialNumber": pki.serial(leaf),
@@ -217,14 +218,45 @@ def test_an_allow_list_that_cannot_be_held_to_is_refused_in_words(document: Any,
     assert "MTLS-107 the template's parameter AllowList" in str(caught.value)
 
 
-def test_a_certificate_with_hundreds_of_names_fits_into_the_context(ca: pki.CertifiedKey) -> None:
+ARN = "arn:aws:execute-api:us-east-1:123456789012:abcdefghij/live/GET/"
+
+
+def told_names(decision: Decision, arn: str = ARN) -> list[str]:
+    names: list[str] = json.loads(decision.response(arn)["context"]["subjectAlternativeNames"])
+    return names
+
+
+def test_a_certificate_with_hundreds_of_names_is_told_with_the_first_fifty(ca: pki.CertifiedKey) -> None:
     many = builders.leaf(ca, dns_names=[f"host-{number}.example.com" for number in range(90)]).certificate
-    caller = Caller.from_pem(pki.to_pem(many))
-    assert len(caller.names) == 90
-    assert len(json.dumps(caller.context())) < 4096
+    assert told_names(decided(many)) == [f"dns:host-{number}.example.com" for number in range(50)]
     assert decided(many, routes={"GET /": ["dns:host-89.example.com"]}).denial == ""
-    long = builders.leaf(ca, uris=[f"https://example.com/{number}/{'x' * 1000}" for number in range(20)]).certificate
-    assert len(json.dumps(Caller.from_pem(pki.to_pem(long)).context())) < 8192
+
+
+@pytest.mark.parametrize("path", ["", "a" * (1600 - len(ARN)), "é" * 700, "\\" * 700], ids=["-", "long", "é", "\\"])
+@pytest.mark.parametrize("uri", ["x" * 100, "x" * 1000, '"' * 300, "x" * 9000], ids=["100", "1000", "quotes", "9000"])
+@pytest.mark.parametrize("letter", ["o", "é"])
+def test_what_the_authorizer_answers_is_never_larger_than_api_gateway_takes(
+    ca: pki.CertifiedKey, path: str, uri: str, letter: str
+) -> None:
+    names = [f"https://example.com/{number}/{uri}" for number in range(60)]
+    certificate = builders.leaf(ca, uris=names, organization=letter * 64, locality=letter * 128).certificate
+    decision = decided(certificate)
+    answer = decision.response(ARN + path)
+
+    assert len(json.dumps(answer)) <= 8 * 1024
+    assert answer["policyDocument"]["Statement"][0]["Resource"] == ARN + path
+    assert answer["context"]["subject"] == decision.context["subject"]
+    told = told_names(decision, ARN + path)
+    assert told == [f"uri:{name}" for name in names[: len(told)]]
+    assert told or len(uri) >= 300
+
+
+def test_a_caller_whose_names_find_no_room_beside_the_path_is_kept_out(leaf: x509.Certificate) -> None:
+    answer = decided(leaf).response(ARN + "é" * 1300)
+
+    assert len(json.dumps(answer)) > 8 * 1024 - 300, "the path is not long enough to try it"
+    assert effect(answer) == "Deny"
+    assert answer["context"] == {"denial": "too-long"}
 
 
 def test_a_certificate_whose_names_cannot_be_read_has_none_and_is_kept_out_for_nothing_else(

@@ -12,8 +12,7 @@ from mtls_rotation.pki.certificate_id import CertificateId
 
 # Twenty octets with the sign (RFC 5280, section 4.1.2.2), and as much again for who does not keep to it.
 _MOST_BITS = 320
-# API Gateway hands on no more than some kilobytes of context; a certificate may have a thousand names, and long ones.
-_MOST_NAMES = 50
+# Of a subject or an issuer as JSON, so that both find room in what an authorizer may answer.
 _MOST_BYTES = 2048
 
 
@@ -37,8 +36,8 @@ class Caller:
         """Read the certificate.
 
         Raises:
-            ValueError: it is none that can be read, or has a subject or issuer of more than 2,048 bytes, or a serial
-                number of more than 320 bits.
+            ValueError: it is none that can be read, or has a subject or issuer of more than 2,048 bytes as JSON, or a
+                serial number of more than 320 bits.
         """
         try:
             certificate = x509.load_pem_x509_certificate(pem.encode())
@@ -50,30 +49,20 @@ class Caller:
             )
         except Exception as error:  # noqa: BLE001 - the library has a kind for each thing that may be wrong with one
             raise ValueError(f"a certificate that cannot be read ({type(error).__name__})") from None
-        if max(len(caller.subject.encode()), len(caller.certificate.issuer.encode())) > _MOST_BYTES:
-            raise ValueError("a certificate with a name of more than 2,048 bytes")
+        if max(len(json.dumps(caller.subject)), len(json.dumps(caller.certificate.issuer))) > _MOST_BYTES:
+            raise ValueError("a certificate with a name of more than 2,048 bytes as JSON")
         if certificate.serial_number.bit_length() > _MOST_BITS:
             raise ValueError("a certificate with a serial number of more than 320 bits")
         return caller
 
     def context(self) -> dict[str, str]:
-        """What the backend is told in `requestContext.authorizer`. API Gateway passes texts, numbers and booleans."""
+        """What the backend is told in `requestContext.authorizer`, but for the names: those have no bound."""
         return {
             "subject": self.subject,
             "issuer": self.certificate.issuer,
             "serialNumber": self.certificate.serial_number,
             "fingerprintSha256": self.fingerprint,
-            "subjectAlternativeNames": json.dumps(self._names_that_fit()),
         }
-
-    def _names_that_fit(self) -> list[str]:
-        fit, size = [], 0
-        for name in self.names[:_MOST_NAMES]:
-            size += len(name.encode())
-            if size > _MOST_BYTES:
-                break
-            fit.append(name)
-        return fit
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

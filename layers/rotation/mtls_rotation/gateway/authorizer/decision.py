@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,16 @@ if TYPE_CHECKING:
     from mtls_rotation.gateway.authorizer.allow_list import AllowList
     from mtls_rotation.pki.certificate_id import CertificateId
 
+# What an authorizer may answer, in bytes, and so many names besides: a certificate may have a thousand.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+MOST_BYTES = 8 * 1024
+_MOST_NAMES = 50
+
 NO_CERTIFICATE = "no-certificate"
 UNREADABLE = "unreadable"
 REVOKED = "revoked"
 NOT_ALLOWED = "not-allowed"
+TOO_LONG = "too-long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +34,28 @@ class Decision:
         denial: why not, in a word; empty if it may.
         caller: who called, as far as that is known.
         context: what is told of the caller.
+        names: the caller's subject alternative names, of which as many are told as there is room for.
     """
 
     denial: str
     caller: str
     context: dict[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     def response(self, method_arn: str) -> dict[str, Any]:
         """What API Gateway wants of a Lambda authorizer, for this one request.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html
         """
+        for count in range(len(self.names[:_MOST_NAMES]), -1, -1):
+            names = {"subjectAlternativeNames": json.dumps(self.names[:count])} if self.context else {}
+            answer = self._answer(method_arn, self.context | names)
+            if len(json.dumps(answer)) <= MOST_BYTES:
+                return answer
+        # The backend is told who called, or nobody is let in.
+        return Decision(self.denial or TOO_LONG, self.caller)._answer(method_arn, {})
+
+    def _answer(self, method_arn: str, context: dict[str, str]) -> dict[str, Any]:
         return {
             "principalId": self.caller,
             "policyDocument": {
@@ -50,7 +68,8 @@ class Decision:
                     }
                 ],
             },
-            "context": self.context | {"denial": self.denial},
+            # API Gateway passes texts, numbers and booleans.
+            "context": context | {"denial": self.denial},
         }
 
 
@@ -84,4 +103,4 @@ def decide(
         denial = REVOKED
     elif allow_list is not None and not allow_list().allows(caller, method, path):
         denial = NOT_ALLOWED
-    return Decision(denial, caller.fingerprint, caller.context())
+    return Decision(denial, caller.fingerprint, caller.context(), caller.names)
