@@ -17,6 +17,7 @@ from mtls_rotation.errors import UnusableNoticeError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import short_subject, to_pem
+from mtls_rotation.pki.names import rfc4514
 from mtls_rotation.revocation import notices
 from mtls_rotation.revocation.register import Register
 from mtlsctl.errors import InvalidInputError, NoCertificateError
@@ -124,7 +125,7 @@ class Files:
         keys = [layout.TRUSTSTORE, *(entry.key for entry in self._bucket.list(layout.MANAGED_ANCHORS))]
         bodies = (stored.body for key in keys if (stored := self._bucket.read(key)))
         anchors = (anchor for body in bodies for anchor in bundles.certificates(body).values())
-        return any(anchor.subject.rfc4514_string() == certificate.issuer for anchor in anchors)
+        return any(rfc4514(anchor.subject) == certificate.issuer for anchor in anchors)
 
     def register(self) -> Register:
         """The revocation list; an empty one where there is none."""

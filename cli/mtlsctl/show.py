@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtlsctl.report import Finding
+
+
+# A name with a CA's generation in it, as RFC 4514 writes one.
+_GENERATION = re.compile(r",dnQualifier=([0-9a-f-]+)(?=,|$)")
+
+
+def distinguished_name(text: str) -> str:
+    """A distinguished name for a column of a table, which a CA's generation would make wide: it goes below."""
+    found = _GENERATION.search(text)
+    return f"{text[: found.start()]}{text[found.end() :]}\n{found[1]}" if found else text
 
 
 def moment(at: datetime | None) -> str:

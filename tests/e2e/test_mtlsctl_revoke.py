@@ -19,6 +19,7 @@ from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.names import rfc4514
 from mtls_rotation.provers.tls_context import client_context
 from tests.e2e.conftest import REVOCATION_TTL
 from tests.kit import builders
@@ -135,7 +136,7 @@ def test_a_certificate_that_no_secret_holds_is_revoked_by_its_file_and_released_
     assert (ran.exit_code, f"{before}" == f"{notices(gateway)}") == (0, False)
     await_condition(lambda: status(gateway, stray.held) == 403, "the gateway refuses it", REVOCATION_TTL + 2.0)
 
-    name = ("--issuer", stray.certificate.issuer.rfc4514_string(), "--serial", f"0x{stray.held.serial.upper()}")
+    name = ("--issuer", rfc4514(stray.certificate.issuer), "--serial", f"0x{stray.held.serial.upper()}")
     ran = mtlsctl("revoke", *name, "--undo", "--yes", "--wait")
     assert (ran.exit_code, notices(gateway)) == (0, before)
     assert "It is not revoked any more." in ran.out
@@ -191,7 +192,9 @@ def test_what_cannot_be_revoked_is_refused_before_anything_is_uploaded(
         exit_status, document = mtlsctl.json("revoke", *arguments, "--yes")
         return exit_status, document["error"]["code"], document["error"]["found"]
 
-    assert refused("ca") == (2, "MTLS-109", "the CA CN=mtls-rotation CA")
+    status, code, found = refused("ca")
+    assert (status, code) == (2, "MTLS-109")
+    assert found.startswith("the CA CN=mtls-rotation CA,dnQualifier=")
     assert refused() == (2, "MTLS-403", "no certificate")
     assert refused("client", "--certificate", str(key)) == (2, "MTLS-403", "SECRET and --certificate")
     assert refused("--issuer", "CN=x") == (2, "MTLS-403", "--issuer")

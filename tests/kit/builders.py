@@ -39,6 +39,13 @@ def root(
     return pki.CertifiedKey(key=key, certificate=certificate, chain=(), anchor=certificate)
 
 
+def named(name: x509.Name) -> pki.CertifiedKey:
+    """A self-signed CA of exactly that name: somebody else's, or one from before CAs had a generation."""
+    made, key = Foreign(subject=name).make()
+    assert not isinstance(key, ed25519.Ed25519PrivateKey)
+    return pki.CertifiedKey(key=key, certificate=made, chain=(), anchor=made)
+
+
 def leaf(ca: pki.CertifiedKey, *, now: datetime = NOW, **request: Any) -> pki.CertifiedKey:
     """A client certificate by that CA, made as the project makes one."""
     wanted = CertificateRequest(**{"common_name": "billing", "validity_days": 30} | request)

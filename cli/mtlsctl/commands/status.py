@@ -11,11 +11,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mtls_rotation.pki.certificates import serial, short_subject
+from mtls_rotation.pki.names import rfc4514
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.findings.survey import SOON, Acceptance, about_secret, about_target, about_truststore, acceptances
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst
-from mtlsctl.show import day, days, moment, shown
+from mtlsctl.show import day, days, distinguished_name, moment, shown
 from mtlsctl.stack.survey import Survey, Surveyor
 from mtlsctl.stack.targets import published_version
 
@@ -164,7 +165,7 @@ class StatusReport(Report):
         for it in self.anchors:
             table.add_row(
                 f"{it.fingerprint_sha256[:8]}…",
-                Text(it.subject),
+                Text(distinguished_name(it.subject)),
                 Text("; ".join(it.reasons)),
                 days(it.days_left, warn=it.days_left < SOON.days),
             )
@@ -217,7 +218,7 @@ def _secret(it: SecretState, survey: Survey) -> SecretStatus:
         arn=it.arn,
         kind="ca" if it.kind == "ca" else "client",
         subject=short_subject(certificate) if certificate else None,
-        issuer=certificate.issuer.rfc4514_string() if certificate else None,
+        issuer=rfc4514(certificate.issuer) if certificate else None,
         serial_number=serial(certificate) if certificate else None,
         not_after=certificate.not_valid_after_utc if certificate else None,
         days_left=_days_left(certificate, survey.now) if certificate else None,
@@ -254,7 +255,7 @@ def _who(it: SecretStatus) -> Text:
     name = (it.name, "bold"), (" (CA)" if it.kind == "ca" else "", "")
     if it.serial_number is None:
         return Text.assemble(*name)
-    issuer = "itself" if it.issuer == it.subject else it.issuer
+    issuer = "itself" if it.issuer == it.subject else distinguished_name(it.issuer or "").replace("\n", "\n   ")
     return Text.assemble(*name, (f"\nby {issuer}\nserial {it.serial_number[:16]}…", "dim"))
 
 

@@ -16,11 +16,13 @@ from rich.text import Text
 from mtls_rotation.contract.endpoint import Endpoint
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
+from mtls_rotation.pki.names import rfc4514
 from mtls_rotation.provers import registry as provers
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Report
+from mtlsctl.show import distinguished_name
 from mtlsctl.stack.material import Label, read, stored_at
 from mtlsctl.verification.checks import Check, Result, examine
 from mtlsctl.verification.evidence import gather
@@ -75,7 +77,7 @@ class VerifyReport(Report):
             yield Text(f"{self.subject}, serial number {self.serial_number}, issued by {self.issuer}")
         table = Table("", "check", "found", box=SIMPLE_HEAD)
         for it in self.checks:
-            table.add_row(Text(*_MARKS[it.result]), Text(it.name), Text(it.reason, overflow="fold"))
+            table.add_row(Text(*_MARKS[it.result]), Text(distinguished_name(it.name)), Text(it.reason, overflow="fold"))
         yield table
         words = {
             ExitStatus.OK: "Every check is ok.",
@@ -122,7 +124,7 @@ def judge(seen: Evidence) -> VerifyReport:
         version_id=held.version_id,
         kind=held.secret.kind,
         subject=short_subject(held.certificate),
-        issuer=held.certificate.issuer.rfc4514_string(),
+        issuer=rfc4514(held.certificate.issuer),
         serial_number=serial(held.certificate),
         fingerprint_sha256=fingerprint(held.certificate),
         not_after=held.certificate.not_valid_after_utc,

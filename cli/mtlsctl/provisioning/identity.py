@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import CertifiedKey, subject
 from mtls_rotation.pki.conformity import violations
+from mtls_rotation.pki.names import rfc4514
 from mtls_rotation.pki.verification import order_chain, refusals, signed_by
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
@@ -147,7 +148,7 @@ def certified(identity: Identity, key: SigningKey, further: Iterable[x509.Certif
         return CertifiedKey(key, leaf, (), leaf)
     chain, anchor = order_chain(leaf, (*identity.certificates, *further))
     if anchor is None:
-        issuer = leaf.issuer.rfc4514_string()
+        issuer = rfc4514(leaf.issuer)
         raise _unusable(where, f"no certificate of the CA that signed it, {issuer}", "the CAs above it, by --chain")
     return CertifiedKey(key, leaf, chain, anchor)
 

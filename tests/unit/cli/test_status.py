@@ -16,7 +16,7 @@ from mtlsctl.commands.status import StatusReport, judge
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.report import Severity
 from mtlsctl.stack.survey import Filed, Survey
-from tests.kit.builders import NOW, leaf, root
+from tests.kit.builders import NOW, leaf, named, root
 from tests.unit.cli.conftest import spoiled
 
 
@@ -132,7 +132,8 @@ def test_a_ca_is_accepted_if_it_is_in_the_truststore_itself(survey: Survey, auth
         report = judged(replace(ca, targets=(replace(target, anchors=anchors),)))
         return [it.accepted for it in report.secrets[0].accepted]
 
-    successor = root().certificate  # of the same name: the truststore has to hold this very one
+    # Of the same name: the truststore has to hold this very one.
+    successor = named(authority.certificate.subject).certificate
     assert verdicts({fingerprint(authority.certificate): authority.certificate}) == [True]
     assert verdicts({fingerprint(successor): successor}) == [False]
 

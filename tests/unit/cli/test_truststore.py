@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mtls_rotation.pki.certificates import fingerprint
+from mtls_rotation.pki.certificates import fingerprint, subject
 from mtls_rotation.truststore.guards import Guard, Stop
 from mtls_rotation.truststore.plan import Anchor, LeftOut, Reason, Why
 from mtlsctl.commands.truststore.diff import judge as differ
@@ -61,7 +61,7 @@ def test_an_upload_is_added_by_a_sync_and_every_domain_told(uploaded: Survey) ->
 
     assert [it.why for it in report.added] == ["uploaded in anchors/static/p.pem"]
     assert report.updates == ["api.example.com"]
-    assert ([it.subject for it in published.added], published.removed) == (["CN=Partner"], [])
+    assert ([it.subject for it in published.added], published.removed) == ([subject(PARTNER)], [])
     assert what_remains(uploaded.preview, uploaded.targets) == "a change is not published yet"
 
 

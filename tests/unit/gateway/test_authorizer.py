@@ -46,14 +46,14 @@ def decided(
     return decide(pki.to_pem(certificate), "GET", path, lambda: revoked, allow_list)
 
 
-def test_a_caller_is_let_in_and_the_backend_is_told_who_it_is(leaf: x509.Certificate) -> None:
+def test_a_caller_is_let_in_and_the_backend_is_told_who_it_is(ca: pki.CertifiedKey, leaf: x509.Certificate) -> None:
     decision = decided(leaf)
 
     assert decision.denial == ""
     assert decision.response(ARN)["context"] == {
         "denial": "",
         "subject": "CN=billing,O=Example",
-        "issuer": "CN=Test CA",
+        "issuer": pki.subject(ca.certificate),
         "serialNumber": pki.serial(leaf),
         "fingerprintSha256": pki.fingerprint(leaf),
         "subjectAlternativeNames": json.dumps(

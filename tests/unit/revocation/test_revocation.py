@@ -244,7 +244,7 @@ def test_a_crl_is_renewed_when_half_of_its_time_has_gone(stack: Stack, ca: pki.C
 
 
 def test_a_crl_that_somebody_else_put_there_is_replaced(stack: Stack, ca: pki.CertifiedKey) -> None:
-    impostor = builders.root("Test CA")
+    impostor = builders.named(ca.certificate.subject)
     forged = crl.build(impostor.certificate, impostor.key, (), None, stack.moment, timedelta(days=7))
     key = layout.crl_key(pki.fingerprint(ca.certificate))
     for body in (forged, b"no CRL at all"):
@@ -253,18 +253,31 @@ def test_a_crl_that_somebody_else_put_there_is_replaced(stack: Stack, ca: pki.Ce
         assert published_crl(stack, ca.certificate).is_signature_valid(ca.certificate.public_key())  # type: ignore[arg-type]
 
 
-def test_each_ca_of_one_name_lists_what_is_revoked_under_it(stack: Stack, ca: pki.CertifiedKey) -> None:
+def test_a_ca_lists_what_is_revoked_under_its_own_name_and_not_what_its_successor_issued(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
     leaf = builders.leaf(ca).certificate
     stack.rotate(CA)
     stack.revoke("lost", pki.to_pem(leaf))
 
     after = stack.certificate(stack.at("AWSCURRENT", CA), CA)
-    assert after != ca.certificate
-    assert after.subject == ca.certificate.subject
-    for authority in (ca.certificate, after):
+    for authority, listed in ((ca.certificate, [leaf.serial_number]), (after, [])):
         found = published_crl(stack, authority)
+        assert found.issuer == authority.subject
         assert found.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
-        assert [it.serial_number for it in found] == [leaf.serial_number]
+        assert [it.serial_number for it in found] == listed
+
+
+def test_each_ca_of_one_name_lists_what_is_revoked_under_it(stack: Stack, ca: pki.CertifiedKey) -> None:
+    """Nobody can tell which of them issued it, if it was revoked by name and number."""
+    namesake = builders.named(ca.certificate.subject)
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(leaf))
+
+    for authority in (ca, namesake):
+        revoked = register(stack).by(pki.subject(authority.certificate))
+        made = crl.build(authority.certificate, authority.key, revoked, None, stack.moment, timedelta(days=1))
+        assert [it.serial_number for it in crl.parse(made) or ()] == [leaf.serial_number]
 
 
 @pytest.mark.parametrize("algorithm", [KeyAlgorithm.EC_P384, KeyAlgorithm.RSA_2048])

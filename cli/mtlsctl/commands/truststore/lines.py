@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mtls_rotation.pki.certificates import short_subject
 from mtlsctl.report import Model
-from mtlsctl.show import days
+from mtlsctl.show import days, distinguished_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,7 +99,7 @@ def anchors_table(anchors: Iterable[AnchorLine]) -> Table:
     table = Table("anchor", "subject", "why", "days\nleft", box=SIMPLE_HEAD)
     for it in anchors:
         left = days(it.days_left, warn=it.days_left < _SOON)
-        table.add_row(f"{it.fingerprint_sha256[:8]}…", Text(it.subject), Text(it.why), left)
+        table.add_row(f"{it.fingerprint_sha256[:8]}…", Text(distinguished_name(it.subject)), Text(it.why), left)
     return table
 
 

@@ -21,6 +21,7 @@ from mtlsctl.commands.truststore.lines import (
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Model, Report
+from mtlsctl.show import distinguished_name
 from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ class PlanReport(Report):
         table = Table("left out", "", "subject", "reason", box=SIMPLE_HEAD)
         for it in self.left_out:
             style = "bold red" if it.rejected else "dim"
-            table.add_row(Text(it.key), str(it.position), Text(it.subject), Text(it.reason, style=style))
+            table.add_row(
+                Text(it.key), str(it.position), Text(distinguished_name(it.subject)), Text(it.reason, style=style)
+            )
         return table
 
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mtls_rotation.pki.names import rfc4514
+
 if TYPE_CHECKING:
     from cryptography import x509
 
@@ -28,7 +30,7 @@ class CertificateId:
     @classmethod
     def of(cls, certificate: x509.Certificate) -> CertificateId:
         """The one of a certificate."""
-        return cls(certificate.issuer.rfc4514_string(), f"{certificate.serial_number:x}")
+        return cls(rfc4514(certificate.issuer), f"{certificate.serial_number:x}")
 
     def __str__(self) -> str:
         return f"serial number {self.serial_number} of {self.issuer}"

@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, CertificatePublicKeyTypes
 
+from mtls_rotation.pki.names import rfc4514
+
 type SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -58,7 +60,7 @@ def serial(certificate: x509.Certificate) -> str:
 
 def subject(certificate: x509.Certificate) -> str:
     """The subject as RFC 4514 writes it."""
-    return certificate.subject.rfc4514_string()
+    return rfc4514(certificate.subject)
 
 
 def short_subject(certificate: x509.Certificate) -> str:
@@ -68,7 +70,7 @@ def short_subject(certificate: x509.Certificate) -> str:
 
 def short_name(name: x509.Name) -> str:
     """A name for an event or a message, likewise."""
-    text = name.rfc4514_string()
+    text = rfc4514(name)
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."
 
 

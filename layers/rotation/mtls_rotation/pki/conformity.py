@@ -49,7 +49,7 @@ def _has_the_subject(request: CertificateRequest, certificate: x509.Certificate)
     if not missing:
         return None
     wanted = ", ".join(it.rfc4514_string() for it in missing)
-    return f"its subject {certificate.subject.rfc4514_string()} lacks {wanted}"
+    return f"its subject {names.rfc4514(certificate.subject)} lacks {wanted}"
 
 
 def _has_the_names(request: CertificateRequest, certificate: x509.Certificate) -> str | None:

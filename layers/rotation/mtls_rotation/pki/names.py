@@ -1,4 +1,4 @@
-"""How names that an operator writes are encoded in a certificate: Unicode host names, e-mail addresses, URIs. Pure.
+"""How names that an operator writes are encoded in a certificate, and how those in one are written as text. Pure.
 
 Text in ASCII comes out as it went in; the rest is encoded as RFC 5280, section 7, has it, with IDNA 2008.
 """
@@ -9,7 +9,7 @@ import re
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _DNS_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _EMAIL_LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
@@ -29,6 +29,27 @@ EXTENDED_KEY_USAGES = {
     "smartcardLogon": ExtendedKeyUsageOID.SMARTCARD_LOGON,
     "ipsecIKE": ExtendedKeyUsageOID.IPSEC_IKE,
 }
+
+
+# RFC 4514, section 2.3, writes an attribute by its registered name (this one: RFC 4519, section 2.8); the library knows
+# nine of them, and writes numbers for the rest.
+_WRITTEN = {NameOID.DN_QUALIFIER: "dnQualifier"}
+# How it is read besides: in small letters, and as Java writes it.
+_READ = dict.fromkeys(("dnQualifier", "dnqualifier", "DNQUALIFIER", "DNQ"), NameOID.DN_QUALIFIER)
+
+
+def rfc4514(name: x509.Name) -> str:
+    """A distinguished name as RFC 4514 writes it, the most specific part first."""
+    return name.rfc4514_string(_WRITTEN)
+
+
+def from_rfc4514(text: str) -> x509.Name:
+    """The distinguished name in a text of RFC 4514.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return x509.Name.from_rfc4514_string(text, _READ)
 
 
 def dns_name(text: str) -> str:

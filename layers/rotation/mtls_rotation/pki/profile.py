@@ -83,9 +83,13 @@ def issue_self_signed_leaf(request: CertificateRequest, key: SigningKey, now: da
 def issue_root(
     request: CertificateRequest, key: SigningKey, now: datetime, *, path_length: int = 0
 ) -> x509.Certificate:
-    """A self-signed CA certificate. With path length 0 it may sign leaves and nothing else; with more, CAs below it."""
+    """A self-signed CA certificate, whose subject is the request's with a generation: no other CA has it.
+
+    With path length 0 it may sign leaves and nothing else; with more, CAs below it.
+    """
     authority = _CA.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-    return _builder(authority, request, key.public_key(), now).sign(key, signature_digest(key))
+    builder = _builder(authority, request, key.public_key(), now, has_generation=True)
+    return builder.sign(key, signature_digest(key))
 
 
 def signing_request(request: CertificateRequest, key: SigningKey) -> x509.CertificateSigningRequest:
@@ -112,13 +116,16 @@ def _builder(
     public_key: CertificatePublicKeyTypes,
     now: datetime,
     issuer: x509.Certificate | None = None,
+    *,
+    has_generation: bool = False,
 ) -> x509.CertificateBuilder:
     """What every certificate has: names, serial, dates (none before the issuer's), key identifiers.
 
     Without an issuer it is its own.
     """
-    moment = now.replace(microsecond=0)
-    name, not_before = subject(request), moment - BACKDATE
+    moment, serial_number = now.replace(microsecond=0), _serial_number()
+    name = subject(request, generation(moment, serial_number) if has_generation else None)
+    not_before = moment - BACKDATE
     identifier = x509.SubjectKeyIdentifier.from_public_key(public_key)
     issuer_name, issuer_identifier = name, identifier
     if issuer is not None:
@@ -129,7 +136,7 @@ def _builder(
         kind.subject_name(name)
         .issuer_name(issuer_name)
         .public_key(public_key)
-        .serial_number(_serial_number())
+        .serial_number(serial_number)
         .not_valid_before(not_before)
         .not_valid_after(moment + request.validity)
         .add_extension(identifier, critical=False)
@@ -144,14 +151,30 @@ def _serial_number() -> int:
     return secrets.randbits(128) or 1
 
 
-def subject(request: CertificateRequest) -> x509.Name:
-    """The subject, the widest attribute first. countryName is a PrintableString, the rest UTF8String."""
+def generation(moment: datetime, serial_number: int) -> str:
+    """What tells a CA from every other of its name: the day of its issue, by which people order them, and its number.
+
+    The number is that of the certificate, not of the key: a KMS key may have a second certificate, and where two CAs
+    have one subject a server may go by the first, which ends sooner. 48 of its random bits are enough: among ten
+    thousand CAs of a day and a name, two would have one in one case of five million.
+    """
+    return f"{moment:%Y%m%d}-{serial_number:032x}"[:21]
+
+
+def subject(request: CertificateRequest, generation: str | None = None) -> x509.Name:
+    """The subject, the widest attribute first.
+
+    countryName and dnQualifier, which holds a CA's generation, are PrintableStrings, the rest UTF8Strings. Every reader
+    of certificates must know dnQualifier (RFC 5280, section 4.1.2.4), and it is there to tell entries apart that would
+    have the same name (RFC 4519, section 2.8).
+    """
     attributes = (
         (NameOID.COUNTRY_NAME, request.country),
         (NameOID.STATE_OR_PROVINCE_NAME, request.state),
         (NameOID.LOCALITY_NAME, request.locality),
         (NameOID.ORGANIZATION_NAME, request.organization),
         (NameOID.ORGANIZATIONAL_UNIT_NAME, request.organizational_unit),
+        (NameOID.DN_QUALIFIER, generation),
         (NameOID.COMMON_NAME, request.common_name),
     )
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes if value is not None])

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_rotation.pki.certificates import signature_digest
+from mtls_rotation.pki.certificates import signature_digest, subject
 from mtls_rotation.pki.profile import BACKDATE
 from mtls_rotation.revocation.register import Revoked
 
@@ -94,8 +94,8 @@ def _is_signed_by(crl: x509.CertificateRevocationList, ca: x509.Certificate) -> 
 
 
 def _entries(ca: x509.Certificate, revoked: Iterable[Revoked]) -> Sequence[Revoked]:
-    """Those of the CA's name. A CA that was rotated keeps its name, and both list them: serial numbers are random."""
-    name = ca.subject.rfc4514_string()
+    """Those of the CA's name. CAs of one name, as of somebody else's, list each other's: serial numbers are random."""
+    name = subject(ca)
     return sorted((it for it in revoked if it.certificate.issuer == name), key=lambda it: it.certificate)
 
 

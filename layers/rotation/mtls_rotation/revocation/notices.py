@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 from mtls_rotation.errors import UnusableNoticeError
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import from_pem, short_subject
+from mtls_rotation.pki.names import from_rfc4514, rfc4514
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +114,7 @@ def _issuer(text: str) -> str:
     # Tools print a blank after a comma, which RFC 4514 has not. What a backslash escapes stays.
     compact = re.sub(r"(\\.)|,\s+", lambda found: found[1] or ",", text.strip())
     try:
-        return x509.Name.from_rfc4514_string(compact).rfc4514_string()
+        return rfc4514(from_rfc4514(compact))
     except ValueError:
         raise ValueError("a name as RFC 4514 writes it, such as CN=Example CA,O=Example") from None
 

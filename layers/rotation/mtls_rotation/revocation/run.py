@@ -16,6 +16,7 @@ from mtls_rotation.aws.certificate_index import CertificateIndex
 from mtls_rotation.contract import layout
 from mtls_rotation.errors import SupersededError
 from mtls_rotation.pki import bundles
+from mtls_rotation.pki.certificates import subject
 from mtls_rotation.revocation.crls import Crls
 from mtls_rotation.revocation.register import Register, Revoked, added
 from mtls_rotation.revocation.replacement import Replacement
@@ -114,7 +115,7 @@ class Revocation:
         """What was revoked just now under a name that no CA here has: it may be misspelt, and revoke nobody."""
         if not new:
             return
-        known = {certificate.subject.rfc4514_string() for certificate in self._trusted(index.authorities)}
+        known = {subject(certificate) for certificate in self._trusted(index.authorities)}
         serial_numbers = {it.serial_number for it in index.held}
         for revoked in new:
             if revoked.certificate.issuer not in known and revoked.certificate.serial_number not in serial_numbers:

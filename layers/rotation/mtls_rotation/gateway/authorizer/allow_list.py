@@ -15,10 +15,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import unquote
 
-from cryptography import x509
 from pydantic import AfterValidator, Field
 
 from mtls_rotation.gateway.document import OperatorsDocument
+from mtls_rotation.pki.names import from_rfc4514, rfc4514
 
 if TYPE_CHECKING:
     from mtls_rotation.gateway.authorizer.caller import Caller
@@ -46,7 +46,7 @@ def _name(text: str) -> str:
         return text.lower()
     if kind == "subject:":
         try:
-            return kind + x509.Name.from_rfc4514_string(text.removeprefix(kind)).rfc4514_string()
+            return kind + rfc4514(from_rfc4514(text.removeprefix(kind)))
         except ValueError:
             raise ValueError("a subject as RFC 4514 writes it, such as subject:CN=billing,O=Example") from None
     return text

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.pki.names import rfc4514
 
 # Twenty octets with the sign (RFC 5280, section 4.1.2.2), and as much again for who does not keep to it.
 _MOST_BITS = 320
@@ -43,7 +44,7 @@ class Caller:
             certificate = x509.load_pem_x509_certificate(pem.encode())
             caller = cls(
                 CertificateId.of(certificate),
-                certificate.subject.rfc4514_string(),
+                rfc4514(certificate.subject),
                 tuple(_names(certificate)),
                 certificate.fingerprint(hashes.SHA256()).hex(),
             )

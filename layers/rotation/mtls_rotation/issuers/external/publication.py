@@ -9,6 +9,7 @@ from cryptography import x509
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import CERTIFICATE_SIGNING_REQUESTED
 from mtls_rotation.pki import bundles
+from mtls_rotation.pki.names import rfc4514
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.bucket import CertificateBucket
@@ -33,7 +34,7 @@ class SigningRequests:
             {
                 "secret_arn": request.arn,
                 "secret_name": request.name,
-                "subject": request.csr.subject.rfc4514_string(),
+                "subject": rfc4514(request.csr.subject),
                 "public_key_sha256": request.public_key,
                 "request_uri": f"s3://{self._bucket.name}/{request.key}",
                 "answer_uri": f"s3://{self._bucket.name}/{layout.SIGNED}",
