@@ -108,12 +108,12 @@ def functions() -> Functions:
     """As they are deployed with the default parameters."""
     rotate, sync = (resources()[f"{it}Function"]["Properties"] for it in ("Rotate", "TruststoreSync"))
     (source,) = (it["Properties"] for it in sync["Events"].values() if it["Type"] == "SQS")
-    _, reserved, _ = sync["ReservedConcurrentExecutions"]["Fn::If"]
+    syncs = source["ScalingConfig"]["MaximumConcurrency"]
     return Functions(
         rotate_seconds=rotate["Timeout"] - _constant("rotate", "MARGIN"),
         sync_seconds=sync["Timeout"] - _constant("truststore_sync", "MARGIN"),
-        rotate_at_once=CONCURRENCY - reserved,
-        sync_at_once=min(reserved, source["ScalingConfig"]["MaximumConcurrency"]),
+        rotate_at_once=CONCURRENCY - syncs,
+        sync_at_once=syncs,
         batch=min(source["BatchSize"], PAYLOAD // _largest_record()),
         window=source["MaximumBatchingWindowInSeconds"],
         events=frozenset(_queued()),

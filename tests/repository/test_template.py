@@ -275,9 +275,6 @@ def test_no_secret_value_is_in_the_template() -> None:
     for resource in RESOURCES.values():
         if resource["Type"] == "AWS::SecretsManager::Secret":
             assert not {"SecretString", "GenerateSecretString"} & set(resource["Properties"])
-            # Kept when the stack goes; but a stack that could not be made leaves no name taken behind.
-            assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
-            assert resource["UpdateReplacePolicy"] == "Retain"
             assert {"Key": "mtls-rotation:stack", "Value": {"Ref": "AWS::StackName"}} in resource["Properties"]["Tags"]
 
 
@@ -319,6 +316,29 @@ def test_the_document_on_issuers_lists_the_permissions_that_the_template_gives_f
     given = {a for it in statements("RotateRole") if it.when == issuers.kind(issuer).condition for a in it.actions}
 
     assert told == given
+
+
+def test_no_function_takes_from_a_young_accounts_concurrency_unless_it_is_told_to() -> None:
+    reservations = {name: list(found(it, "ReservedConcurrentExecutions")) for name, it in RESOURCES.items()}
+    (of_the_sync,) = reservations.pop("TruststoreSyncFunction")
+    condition, reserved, otherwise = of_the_sync["Fn::If"]
+    (started,) = found(RESOURCES["TruststoreSyncFunction"], "ScalingConfig")
+
+    assert not any(reservations.values())
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": "SyncConcurrency"}, "reserved"]}
+    assert TEMPLATE["Parameters"]["SyncConcurrency"]["Default"] != "reserved"
+    # Lambda refuses a queue's mapping that may start more than are reserved.
+    assert reserved >= started["MaximumConcurrency"]
+
+
+def test_a_stack_that_could_not_be_made_leaves_no_key_behind_and_no_name_taken() -> None:
+    kept = {name for name, it in RESOURCES.items() if it["Type"] in ("AWS::KMS::Key", "AWS::SecretsManager::Secret")}
+
+    assert kept == {"Key", "CaSecret", "ClientSecret"}
+    for name in kept:
+        assert RESOURCES[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
 
 
 def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:

@@ -148,8 +148,7 @@ def _nothing_was_throttled(context: DoctorContext) -> Iterator[Finding]:
             Period=int(LATELY.total_seconds()),
             Statistics=["Sum"],
         )["Datapoints"]
-        # The sync runs at a concurrency of one: its queue being turned away is how that works.
-        if logical_id != "TruststoreSyncFunction" and (count := sum(point["Sum"] for point in points)):
+        if count := sum(point["Sum"] for point in points):
             yield attention(
                 logical_id,
                 f"it was throttled {count:.0f} times in the last day",
