@@ -245,7 +245,7 @@ def main(folder: Path = BUILD) -> int:
         sam.build(gateway.architecture())
     with phase("start the local AWS", seconds):
         # IAM is enforced: the functions may do what the template's roles say, and nothing else.
-        aws = LocalAws.start(log_path=folder / "local-aws.log", enforce_iam=True)
+        aws = LocalAws.start(log_path=folder / "local-aws.log", enforce_iam=True, concurrent_executions=1000)
     with aws:
         report = Demo(aws, seconds).run()
     (folder / "report.json").write_text(report.dump(), "utf-8")

@@ -21,6 +21,7 @@ class Settings:
         list_lag: the same for ``ListSecrets``; at most five minutes, as its API page says.
         domain_update_time: how long a custom domain stays ``UPDATING``.
         domain_update_interval: the least time between two ``UpdateDomainName`` calls of an account.
+        concurrent_executions: the account's quota of functions that run at once; an account that is new has ten.
         rotation_retries: how often a failed rotation is tried again by itself.
         rotation_retry_backoff: the pause before the first retry; it doubles with each one.
         rotation_trial: what the version of a trial (RotateImmediately=false) holds: the value at AWSCURRENT, or none.
@@ -31,6 +32,7 @@ class Settings:
     list_lag: timedelta = timedelta(0)
     domain_update_time: timedelta = timedelta(seconds=1)
     domain_update_interval: timedelta = timedelta(seconds=30)
+    concurrent_executions: int = 10
     rotation_retries: int = 3
     rotation_retry_backoff: timedelta = timedelta(seconds=2)
     rotation_trial: Literal["current", "empty"] = "current"
@@ -42,6 +44,8 @@ class Settings:
                 raise ValueError(f"{name} cannot be negative: {value}")
         if self.list_lag > MAX_LIST_LAG:
             raise ValueError(f"list_lag is at most {MAX_LIST_LAG}, as ListSecrets documents; got {self.list_lag}")
+        if self.concurrent_executions < 1:
+            raise ValueError(f"concurrent_executions is at least 1: {self.concurrent_executions}")
         if self.rotation_retries < 0:
             raise ValueError(f"rotation_retries cannot be negative: {self.rotation_retries}")
 

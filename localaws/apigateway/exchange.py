@@ -61,6 +61,8 @@ AUTHORIZER_ANSWER_TOO_LARGE = Failure(
 )
 BAD_GATEWAY = Failure("DEFAULT_5XX", "Internal server error", "InternalServerErrorException", 502)
 TIMED_OUT = Failure("INTEGRATION_TIMEOUT", "Endpoint request timed out", "InternalServerErrorException")
+# Lambda's 429 is none of the client's: https://repost.aws/knowledge-center/api-gateway-internal-server-error
+THROTTLED = Failure("DEFAULT_5XX", "Internal server error", "InternalServerErrorException", 500)
 NOT_BASE64 = Failure("API_CONFIGURATION_ERROR", "Internal server error", "InternalServerErrorException")
 
 

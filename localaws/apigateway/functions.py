@@ -18,6 +18,7 @@ from ministack.services import apigateway_v1
 from localaws.apigateway import proxy_answers
 from localaws.apigateway.exchange import (
     AUTHORIZER_ANSWER_TOO_LARGE,
+    THROTTLED,
     TIMED_OUT,
     TOO_LARGE,
     URI_TOO_LONG,
@@ -120,8 +121,11 @@ async def invoke_authorizer(emulated: _Invoke, authorizer: Json, event: Json, *r
 def read_proxy_answer(emulated: Callable[[Json], Any], result: Json) -> Any:
     """Return the answer of a proxy integration's function, or why API Gateway refuses it."""
     exchange = current.get()
-    if exchange is None or result.get("throttle"):
+    if exchange is None:
         return emulated(result)
+    if result.get("throttle"):
+        exchange.failure = THROTTLED
+        return None, THROTTLED.message
     try:
         answer = proxy_answers.read(result)
     except proxy_answers.RefusedAnswerError as error:

@@ -10,6 +10,7 @@ from localaws.apigateway import deployments, functions, gateway_responses
 from localaws.asgi import Handler
 from localaws.cloudformation import (
     domain_names,
+    lambda_functions,
     openapi,
     resource_types,
     rest_apis,
@@ -22,7 +23,8 @@ from localaws.cloudwatch import alarms, embedded_metrics
 from localaws.iam import actions, authorizations, delegated, policy_simulator
 from localaws.process.patching import Replacement, around, instead
 from localaws.sqs import batching
-from localaws.workers import layers
+from localaws.workers import concurrency, layers
+from localaws.workers.concurrency import Concurrency
 
 _APP = "ministack.app"
 _ACTIONS = "ministack.core.iam_actions"
@@ -41,8 +43,8 @@ _SNS = "ministack.services.sns"
 _SQS = "ministack.services.sqs"
 
 
-def replacements(*, secrets_manager: Handler, api_gateway: Handler) -> tuple[Replacement, ...]:
-    """Return the list; the two handlers have a state, and wrap the emulator's own by themselves."""
+def replacements(*, secrets_manager: Handler, api_gateway: Handler, executions: Concurrency) -> tuple[Replacement, ...]:
+    """Return the list; the arguments have a state, and the two handlers wrap the emulator's own by themselves."""
     return (
         Replacement(
             _APP,
@@ -55,6 +57,24 @@ def replacements(*, secrets_manager: Handler, api_gateway: Handler) -> tuple[Rep
             "SERVICE_HANDLERS[apigateway]",
             instead(api_gateway),
             "does not update custom domains, reads no truststore, and never refuses a stage's logging",
+        ),
+        Replacement(
+            _LAMBDA,
+            "_acquire_execution_slot",
+            around(executions.acquire),
+            "the quota is what the machine can bear, and what Lambda invokes by itself is given up where it is reached",
+        ),
+        Replacement(
+            _LAMBDA,
+            "_put_function_concurrency",
+            around(executions.reserve),
+            "reserves more than the account has",
+        ),
+        Replacement(
+            _LAMBDA,
+            "_get_account_settings",
+            around(executions.account_settings),
+            "an account's quota is what the machine can bear",
         ),
         *_STATELESS,
     )
@@ -178,6 +198,18 @@ _STATELESS = (
         around(resource_types.runs_on_worker_thread),
         "a fixed list says which types leave the event loop, which those that call services have to",
     ),
+    Replacement(
+        _PROVISIONERS,
+        f"_RESOURCE_HANDLERS[{lambda_functions.TYPE}]",
+        lambda_functions.handlers,
+        "reserves nothing",
+    ),
+    Replacement(
+        _PROVISIONERS,
+        f"_RESOURCE_HANDLERS[{lambda_functions.MAPPING_TYPE}]",
+        lambda_functions.mapping_handlers,
+        "maps a queue that may start more executions than are reserved",
+    ),
     # CloudWatch
     Replacement(
         _CLOUDWATCH,
@@ -198,6 +230,39 @@ _STATELESS = (
         "lines of the embedded metric format stay lines",
     ),
     # Lambda
+    Replacement(
+        _LAMBDA,
+        "_invoke",
+        around(concurrency.await_answer),
+        "does not say whether somebody waits for the answer",
+    ),
+    *(
+        Replacement(
+            _REST_APIS,
+            name,
+            around(concurrency.await_answer),
+            "does not say whether somebody waits for the answer",
+        )
+        for name in ("_call_lambda_raw", "_invoke_authorizer_lambda")
+    ),
+    Replacement(
+        _LAMBDA,
+        "invoke_async_with_retry",
+        around(concurrency.take_event),
+        "an event is not told from an invocation whose answer is awaited",
+    ),
+    Replacement(
+        _LAMBDA,
+        "_create_esm",
+        around(concurrency.create_mapping),
+        "maps a queue that may start more executions than are reserved",
+    ),
+    Replacement(
+        _LAMBDA,
+        "_update_esm",
+        around(concurrency.update_mapping),
+        "maps a queue that may start more executions than are reserved",
+    ),
     Replacement(
         _RUNTIME,
         "zipfile",

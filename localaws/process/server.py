@@ -38,6 +38,7 @@ from localaws.secretsmanager.api import SecretsManagerApi
 from localaws.secretsmanager.consistency import DelayedReads
 from localaws.secretsmanager.rotation import RotationEngine
 from localaws.settings import LiveSettings, Settings
+from localaws.workers.concurrency import Concurrency
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -64,7 +65,11 @@ class Server:
         secrets = SecretsManagerApi(handlers["secretsmanager"], self.rotations, reads)
         authorizations.start_recording()
         patching.apply(
-            replacements(secrets_manager=secrets.handle, api_gateway=StageLogging(self.domains.handle).handle)
+            replacements(
+                secrets_manager=secrets.handle,
+                api_gateway=StageLogging(self.domains.handle).handle,
+                executions=Concurrency(live),
+            )
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

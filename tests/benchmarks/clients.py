@@ -329,7 +329,7 @@ def under_load() -> dict[str, dict[str, Any]]:
     outcomes: dict[str, dict[str, Any]] = {}
     with (
         tempfile.TemporaryDirectory() as folder,
-        LocalAws.start(log_path=Path(folder) / "local-aws.log", enforce_iam=True) as aws,
+        LocalAws.start(log_path=Path(folder) / "local-aws.log", enforce_iam=True, concurrent_executions=1000) as aws,
         run.partner(Path(folder)) as partner,
     ):
         environment = sealed(os.environ, aws.environment())

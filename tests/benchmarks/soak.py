@@ -473,7 +473,9 @@ def measure(rotations: int = ROTATIONS, ca_rotations: int = CA_ROTATIONS) -> tup
     overlap = timedelta(hours=1)
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
-        aws = held.enter_context(LocalAws.start(log_path=folder / "local-aws.log", enforce_iam=True))
+        aws = held.enter_context(
+            LocalAws.start(log_path=folder / "local-aws.log", enforce_iam=True, concurrent_executions=1000)
+        )
         made = change_sets.deploy_gateway(aws, "soak", DOMAIN, AnchorOverlapHours=f"{overlap / timedelta(hours=1):g}")
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         deployment.await_rest(deployment.ca)

@@ -46,7 +46,8 @@ def partner() -> Iterator[Upstream]:
 @pytest.fixture(scope="session")
 def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The stack with a gateway, its first certificate made, and the partner's API behind its proxy."""
-    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True) as aws:
+    # Its tests send more at once than a young account takes, on a machine that has other things to do.
+    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, concurrent_executions=1000) as aws:
         route = {"upstream": f"{partner.url}/v2", "server_ca": partner.ca, "timeout": 10}
         sam.session(sealed(os.environ, aws.environment())).client("ssm").put_parameter(
             Name=ROUTES, Type="String", Value=json.dumps({"routes": {"billing": route}})

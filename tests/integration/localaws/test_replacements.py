@@ -81,8 +81,9 @@ before = Snapshot()
 """
 _LISTED = """
 from localaws.process.replacements import replacements
+from localaws.workers.concurrency import Concurrency
 
-listed = replacements(secrets_manager=None, api_gateway=None)
+listed = replacements(secrets_manager=None, api_gateway=None, executions=Concurrency(None))
 print(json.dumps([sorted({str(it) for it in listed}), changes(before, Snapshot(), listed)]))
 """
 _PATCHED = """

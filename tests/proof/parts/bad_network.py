@@ -99,6 +99,7 @@ def deployed(folder: Path, name: str, rate: float = RATE, **parameters: str) -> 
                 log_path=folder / "local-aws.log",
                 functions_endpoint_url=fault_proxy.address(bound),
                 enforce_iam=True,
+                concurrent_executions=1000,
             )
         )
         proxy = held.enter_context(fault_proxy.running(bound, aws.endpoint_url))
