@@ -11,10 +11,11 @@ from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mtls_rotation.assembly import Assembly
-from mtls_rotation.errors import TruststoreGuardError, code_of
+from mtls_rotation.errors import DomainNotAvailableError, TruststoreGuardError, code_of
 from mtls_rotation.telemetry import measure, meter, share_format
 from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore.request import SyncRequest
+from mtls_rotation.truststore.rollout import come_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,11 +72,17 @@ def _kept(result: SyncResult, request: SyncRequest, records: dict[str, SQSRecord
     """The one message that is to come again if there is more to do. The others have nothing to add: it is published."""
     if result.retry_after is None:
         return []
-    one = next((message for message in records if message not in request.unreadable), None)
-    if one is None:
+    receives = {it: _receives(record) for it, record in records.items() if it not in request.unreadable}
+    if not receives:
         return []
-    _postpone([records[one]], result.retry_after)
+    one = min(receives, key=lambda it: receives[it])
+    _postpone([records[one]], result.retry_after if result.updated else come_again(result.retry_after, receives[one]))
     return [one]
+
+
+def _receives(record: SQSRecord) -> int:
+    """How often the queue has handed it out."""
+    return int(record.attributes.approximate_receive_count or 1)
 
 
 def _postpone(records: Iterable[SQSRecord], seconds: int) -> None:
@@ -103,6 +110,7 @@ def _report(result: SyncResult, batch: int) -> None:
         "TruststorePublished": int(result.published),
         "DomainUpdates": len(result.updated),
         "DomainsDrifted": len(result.drifted),
+        "DomainsStuck": len(result.stuck),
         "TruststoreWarnings": sum(map(len, warnings.values())),
         "Postponed": int(result.retry_after is not None),
         "PublishStopped": 0,
@@ -111,6 +119,8 @@ def _report(result: SyncResult, batch: int) -> None:
     for name, value in counts.items():
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
     _report_expiry(result.expiry)
+    for name, condition in result.stuck.items():
+        logger.warning("a domain is stuck", code=DomainNotAvailableError.code, domain=name, reason=condition)
     logger.info(
         "reconciled",
         batch=batch,
@@ -123,6 +133,7 @@ def _report(result: SyncResult, batch: int) -> None:
         updated=result.updated,
         behind=result.behind,
         drifted=result.drifted,
+        stuck=result.stuck,
         retry_after=result.retry_after,
         warnings=warnings,
         expiring=[f"{it.name}: {it.days:g} days" for it in result.expiry.soonest_secrets(_LOGGED)],

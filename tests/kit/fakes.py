@@ -215,20 +215,30 @@ def _model() -> ServiceModel:
 
 @dataclass
 class Domain:
-    """A custom domain name, as API Gateway keeps it."""
+    """A custom domain name, as API Gateway keeps it.
+
+    Attributes:
+        message: what it says of its status.
+        served: the version that requests are checked against, while that is another than the one that it shows.
+        until: when the update ends that is under way; None: when `settle` is called.
+    """
 
     uri: str
     version_id: str | None
     status: str = "AVAILABLE"
     warnings: tuple[str, ...] = ()
     mutual_tls: bool = True
+    message: str = ""
+    served: str | None = None
+    until: datetime | None = None
 
 
 class ApiGateway:
     """Custom domain names with mutual TLS, which moto has without UpdateDomainName.
 
-    An update takes effect when `settle` is called, and there is one in 30 seconds for the account. Requests are checked
-    against botocore's model of the operation.
+    An update takes effect after `update_time`, or when `settle` is called, and there is one in 30 seconds for the
+    account. With `fails`, it ends in FAILED with that message, and has no effect; with `locks`, a domain that is stuck
+    refuses it with that message. Requests are checked against botocore's model of the operation.
     """
 
     class exceptions:  # noqa: N801 - the name that boto3's clients give it
@@ -243,17 +253,30 @@ class ApiGateway:
         self.update_calls = 0
         self.retry_after: str | None = None
         self.refuse_updates: str | None = None
+        self.update_time: timedelta | None = None
+        self.fails: str | None = None
+        self.locks: str | None = None
         self._has_object_version = has_object_version
 
     def settle(self) -> None:
         """End every update that is under way."""
         for domain in self.domains.values():
-            domain.status = "AVAILABLE"
+            self._end(domain)
+
+    def _end(self, domain: Domain) -> None:
+        domain.until = None
+        if self.fails:
+            domain.status, domain.message = "FAILED", self.fails
+        else:
+            domain.status, domain.message, domain.served = "AVAILABLE", "", None
 
     def get_domain_name(self, **request: Any) -> dict[str, Any]:
         domain = self._domain("GetDomainName", request)
+        if domain.until and domain.until <= self._clock():
+            self._end(domain)
+        message = {"domainNameStatusMessage": domain.message} if domain.message else {}
         if not domain.mutual_tls:
-            return {"domainName": request["domainName"], "domainNameStatus": domain.status}
+            return {"domainName": request["domainName"], "domainNameStatus": domain.status} | message
         mutual_tls: dict[str, Any] = {"truststoreUri": domain.uri, "truststoreWarnings": list(domain.warnings)}
         if domain.version_id:
             mutual_tls["truststoreVersion"] = domain.version_id
@@ -261,7 +284,7 @@ class ApiGateway:
             "domainName": request["domainName"],
             "domainNameStatus": domain.status,
             "mutualTlsAuthentication": mutual_tls,
-        }
+        } | message
 
     def update_domain_name(self, **request: Any) -> dict[str, Any]:
         domain = self._domain("UpdateDomainName", request)
@@ -273,8 +296,11 @@ class ApiGateway:
             raise error
         if self._updated_at and self._clock() - self._updated_at < timedelta(seconds=30):
             raise refused("TooManyRequestsException", "UpdateDomainName")
-        if domain.status != "AVAILABLE":
+        if domain.status == "UPDATING":
             raise refused("ConflictException", "UpdateDomainName")
+        if self.locks and domain.status != "AVAILABLE":
+            raise refused("BadRequestException", "UpdateDomainName", self.locks)
+        served = domain.served or domain.version_id
         for patch in request["patchOperations"]:
             assert patch["op"] == "replace"
             match patch["path"]:
@@ -286,8 +312,9 @@ class ApiGateway:
                     domain.version_id = patch["value"]
                 case _:
                     raise refused("BadRequestException", "UpdateDomainName")
-        domain.status = "UPDATING"
+        domain.status, domain.message, domain.served = "UPDATING", "", served
         self._updated_at = self._clock()
+        domain.until = self._updated_at + self.update_time if self.update_time is not None else None
         self.updates.append((request["domainName"], domain.version_id or ""))
         return self.get_domain_name(domainName=request["domainName"])
 

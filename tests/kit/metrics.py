@@ -29,6 +29,7 @@ METRICS: dict[str, dict[tuple[str, ...], set[str]]] = {
             "TruststoreWarnings",
             "DomainUpdates",
             "DomainsDrifted",
+            "DomainsStuck",
             "Postponed",
             "ClientDaysToExpiry",
             "CaDaysToExpiry",

@@ -305,6 +305,13 @@ class Stack:
         stored = self.bucket.read(TRUSTSTORE, self.gateway.domains[DOMAIN].version_id)
         return bundles.fingerprints(stored.body) if stored else frozenset()
 
+    def served(self) -> frozenset[str]:
+        """The fingerprints that the gateway checks requests against now, whatever it shows."""
+        self.gateway.get_domain_name(domainName=DOMAIN)  # what is over by now has taken effect
+        domain = self.gateway.domains[DOMAIN]
+        stored = self.bucket.read(TRUSTSTORE, domain.served or domain.version_id)
+        return bundles.fingerprints(stored.body) if stored else frozenset()
+
     def object_versions(self, key: str) -> int:
         """How many times an object was written."""
         listed = self.clients.s3.list_object_versions(Bucket=BUCKET, Prefix=key)

@@ -78,10 +78,12 @@ class DomainStatus(Model):
         anchors: how many certificates that holds; null where it cannot be had.
         up_to_date: whether that is the published version.
         state: API Gateway's word, such as AVAILABLE; empty where there is no such domain.
+        message: what API Gateway says of the state; empty if nothing.
     """
 
     name: str
     state: str
+    message: str
     truststore_version: str | None
     anchors: int | None
     up_to_date: bool
@@ -235,6 +237,7 @@ def _domain(it: Target, survey: Survey) -> DomainStatus:
     return DomainStatus(
         name=it.name,
         state=it.state,
+        message=it.message,
         truststore_version=it.version_id,
         anchors=None if it.anchors is None else len(it.anchors),
         up_to_date=it.runs(survey.preview),

@@ -34,7 +34,9 @@ class Target:
         exists: False if there is no such target, or it checks no client certificates.
         version_id: the truststore's object version; None if it names none.
         state: the target's own word, such as AVAILABLE; empty where it does not exist.
-        settled: whether that is what requests are checked against, with no update under way.
+        settled: whether that is what requests are checked against.
+        stuck: whether it does not come to that by itself: an update has failed, or waits for somebody.
+        message: what it says of its state.
         warnings: what the target says is wrong with certificates in it.
         names_version: whether it tells by an object version what it runs.
         key: of the edition that it should run.
@@ -47,6 +49,8 @@ class Target:
     version_id: str | None = None
     state: str = ""
     settled: bool = True
+    stuck: bool = False
+    message: str = ""
     warnings: tuple[str, ...] = ()
     names_version: bool = True
     key: str = layout.TRUSTSTORE
@@ -99,6 +103,8 @@ def look_at(target: api.Target, bucket: CertificateBucket) -> Target:
         version_id=version.version_id if version else None,
         state=running.status,
         settled=running.settled,
+        stuck=running.stuck,
+        message=running.message,
         warnings=running.warnings,
         names_version=version is not None,
         key=target.limits.key,
@@ -117,6 +123,8 @@ def _anchors(target: api.Target, running: api.Running, bucket: CertificateBucket
         case api.ObjectVersion(uri, version_id):
             if uri != bucket.uri(target.limits.key):
                 raise LookupError(f"runs {uri}, which is not the stack's truststore")
+            if version_id is None:
+                raise LookupError("does not say which version of the truststore it runs")
             anchors = _published(target, version_id, bucket)
             if anchors is None:
                 raise LookupError("runs an object version that is gone")

@@ -181,6 +181,21 @@ class UnusableDomainError(MtlsRotationError):
     code = "MTLS-303"
 
 
+class DomainNotAvailableError(MtlsRotationError):
+    """API Gateway takes no update of the domain name before somebody has mended it, and says why in its status."""
+
+    code = "MTLS-304"
+    retryable = True
+
+    def __init__(self, *, where: str, found: str) -> None:
+        super().__init__(
+            where=where,
+            found=found,
+            expected="a domain name that is AVAILABLE",
+            remedy="Mend what its status names, such as a certificate. It is tried again every few minutes by itself.",
+        )
+
+
 def code_of(error: Exception) -> str:
     """The code under which the runbook explains an error; AWS's own where AWS refused a call."""
     if isinstance(error, MtlsRotationError):

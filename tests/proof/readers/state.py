@@ -40,6 +40,7 @@ def readers() -> Iterator[Reader]:
             **members(document, "anchor_objects"),
             **members(document, "editions"),
             **members(document, "overwritten_versions"),
+            **members(document, "reserved"),
         },
         largest=1 << 20,
     )
@@ -75,6 +76,7 @@ def _sample() -> SyncState:
         anchor_objects={"anchors/static/a.pem": AnchorObject('"etag"', entries)},
         editions={"truststore.pem": AnnouncedEdition("v1", frozenset({fingerprint}))},
         overwritten_versions={"truststore.pem": "v0"},
+        reserved={"apigateway": builders.NOW},
     )
 
 

@@ -172,6 +172,17 @@ def test_a_domain_that_runs_an_older_truststore_or_warns_needs_attention(survey:
     ]
 
 
+def test_a_domain_that_is_stuck_or_names_no_version_needs_attention(survey: Survey) -> None:
+    stuck = replace(survey.targets[0], settled=False, stuck=True, state="FAILED", message="not readable")
+    unversioned = replace(
+        survey.targets[0], version_id=None, anchors=None, problem="does not say which version it runs"
+    )
+
+    for domain, what in ((stuck, "it is FAILED: not readable"), (unversioned, "does not say which version it runs")):
+        found = [it for it in judged(replace(survey, targets=(domain,))).findings if it.subject == domain.name]
+        assert [it.what for it in found] == [what]
+
+
 def test_a_guard_and_a_rejected_upload_need_attention(survey: Survey) -> None:
     rejected = LeftOut("anchors/static/partner.pem", 2, "CN=Partner", "", "it has expired", rejected=True)
     left_out = LeftOut("anchors/managed/x.pem", 1, "CN=Old", "", "nothing live chains to it")

@@ -110,6 +110,16 @@ def test_warnings_expired_anchors_and_missing_domains_need_attention(survey: Sur
     assert show_of([expired], survey.preview.plan, later).exit_status is ExitStatus.ATTENTION
 
 
+def test_a_domain_that_is_stuck_is_shown_with_what_it_says_and_needs_attention(survey: Survey) -> None:
+    stuck = running(survey, settled=False, stuck=True, state="FAILED", message="the truststore could not be read")
+    report = show_of([stuck], survey.preview.plan, NOW)
+
+    (finding,) = report.findings
+    assert finding.what.startswith("it is FAILED: the truststore could not be read")
+    assert finding.runbook == "MTLS-304"
+    assert report.domains[0].message == "the truststore could not be read"
+
+
 def test_a_stack_without_a_gateway_has_no_domain_to_show() -> None:
     assert chosen([], None) == []
     with pytest.raises(InvalidInputError, match="a stack with a gateway"):

@@ -167,6 +167,35 @@ def test_a_batch_that_fails_comes_again_long_before_the_queue_would_hand_it_out(
     assert postponed == [(2, 600 if cause == "guard" else 30)]
 
 
+@pytest.mark.parametrize(("receives", "seconds"), [("1", 30), ("12", 72), ("500", 600)])
+def test_what_waits_for_a_domain_comes_again_the_later_the_oftener_it_has_come(
+    stack: Stack, app: ModuleType, monkeypatch: pytest.MonkeyPatch, receives: str, seconds: int
+) -> None:
+    """So a domain that is only slow leads no message to the dead letters."""
+    upload_partner(stack)
+    stack.gateway.refuse_updates = "TooManyRequestsException"
+    postponed: list[int] = []
+    monkeypatch.setattr(app.assembly.queue, "postpone", lambda _, pause: postponed.append(pause))
+    event = sample("sync-schedule")
+    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = receives
+
+    assert app.handler(event, Context())["batchItemFailures"]
+    assert postponed == [seconds]
+
+
+def test_a_domain_that_is_stuck_is_counted_and_logged_with_what_it_says(
+    stack: Stack, app: ModuleType, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upload_partner(stack)
+    stack.gateway.fails = "the truststore could not be read"
+    app.handler(sample("sync-schedule"), Context())
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["DomainsStuck"] for line in lines if "DomainsStuck" in line] == [[1.0]]
+    (said,) = [vars(record) for record in caplog.records if vars(record).get("code") == "MTLS-304"]
+    assert (said["domain"], said["reason"]) == (DOMAIN, "FAILED: the truststore could not be read")
+
+
 def _raiser(error: Exception) -> Callable[..., None]:
     def run(*_: object, **__: object) -> None:
         raise error
@@ -187,6 +216,7 @@ def test_what_was_found_is_counted(stack: Stack, app: ModuleType, capsys: pytest
         "AnchorsRemoved",
         "AnchorsRejected",
         "DomainsDrifted",
+        "DomainsStuck",
         "TruststoreWarnings",
         "Postponed",
         "PublishStopped",

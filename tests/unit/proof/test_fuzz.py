@@ -235,6 +235,7 @@ class TestBundles:
             {"anchor_objects": {"a": {"etag": 1, "entries": []}}},
             {"editions": {"a": {"version_id": "v", "anchors": [1]}}},
             {"overwritten_versions": {"a": 1}},
+            {"reserved": {"a": "never"}},
         ],
     )
     def test_a_state_of_other_types_is_an_empty_one(self, change: dict[str, Any]) -> None:

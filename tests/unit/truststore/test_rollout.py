@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mtls_rotation.targets.api import Anchors, Edition, Evidence, Lane, ObjectVersion, Receipt, Revision, Running
 from mtls_rotation.targets.api_gateway import LANE
-from mtls_rotation.truststore.rollout import RolloutDecision, Standing, next_update
+from mtls_rotation.truststore.rollout import RolloutDecision, Standing, come_again, next_update
 from tests.kit.builders import NOW
 
 WANTED = Edition("truststore.pem", "s3://bucket/truststore.pem", "new", b"", frozenset({"a"}))
@@ -23,13 +23,18 @@ def told(edition: Edition | str, seconds_ago: float, *, lane: Lane = LANE, revis
 
 
 def standing(name: str, evidence: Evidence, receipt: Receipt | None = None, *, settled: bool = True) -> Standing:
-    return Standing(name, LANE, Running(evidence, settled), WANTED, receipt)
+    return Standing(name, LANE, Running(evidence, settled, updating=not settled), WANTED, receipt)
 
 
 def runs(
     name: str, version: str | None, receipt: Receipt | None = None, *, uri: str = WANTED.uri, settled: bool = True
 ) -> Standing:
     return standing(name, ObjectVersion(uri, version), receipt, settled=settled)
+
+
+def stuck(name: str, version: str, receipt: Receipt | None = None) -> Standing:
+    running = Running(ObjectVersion(WANTED.uri, version), settled=False, status="FAILED")
+    return Standing(name, LANE, running, WANTED, receipt)
 
 
 def decided(standings: Iterable[Standing], **receipts: Receipt) -> RolloutDecision:
@@ -100,6 +105,39 @@ def test_a_revision_is_known_only_where_the_receipt_has_the_same() -> None:
 
 def test_a_clock_that_was_set_back_costs_one_interval_and_no_more() -> None:
     assert decided([runs("a", "old")], a=told("old", -9999)) == RolloutDecision(None, 30)
+
+
+def test_a_target_that_is_stuck_is_told_again_even_what_it_shows_already() -> None:
+    a = stuck("a", "new")
+
+    assert decided([a]) == RolloutDecision(a, None)
+
+
+def test_a_target_that_is_stuck_is_left_alone_for_a_while_after_it_was_told() -> None:
+    last = told(WANTED, 60)
+
+    assert decided([stuck("a", "new", last)], a=last) == RolloutDecision(None, 240)
+    assert not stuck("a", "new", last).drifted
+
+
+def test_a_target_that_is_stuck_takes_the_rate_from_no_other() -> None:
+    b = runs("b", "old", told(OLD, 60))
+
+    assert decided([stuck("a", "new"), b]).update == b
+
+
+def test_an_update_that_is_left_to_somebody_else_is_waited_for() -> None:
+    a = runs("a", "old")
+
+    assert next_update([a], {}, LANE, NOW, NOW + timedelta(seconds=40)) == RolloutDecision(None, 40)
+    assert next_update([a], {}, LANE, NOW, NOW) == RolloutDecision(a, None)
+
+
+def test_what_makes_no_progress_comes_again_ever_later_and_a_queue_hands_it_out_for_hours() -> None:
+    waits = [come_again(5, receives) for receives in range(1, 101)]
+
+    assert (waits[0], come_again(30, 1), waits[-1]) == (6, 30, 600)
+    assert sum(waits[:60]) > 2 * 3600, "an update of an hour would be given up"
 
 
 AGES = st.floats(0, 100, allow_nan=False)

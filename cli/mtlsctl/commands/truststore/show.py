@@ -31,6 +31,7 @@ class DomainAnchors(Model):
 
     Attributes:
         state: API Gateway's word, such as AVAILABLE; empty where there is no such domain.
+        message: what API Gateway says of the state; empty if nothing.
         truststore_version: the object version that it runs; null if it names none.
         anchors: null where that version cannot be had.
         warnings: what API Gateway says is wrong with it.
@@ -38,6 +39,7 @@ class DomainAnchors(Model):
 
     name: str
     state: str
+    message: str
     truststore_version: str | None
     anchors: list[AnchorLine] | None
     warnings: list[str]
@@ -103,6 +105,7 @@ def judge(targets: Iterable[Target], plan: Plan, now: datetime) -> ShowReport:
             DomainAnchors(
                 name=it.name,
                 state=it.state,
+                message=it.message,
                 truststore_version=it.version_id,
                 anchors=None if it.anchors is None else anchor_lines(it.anchors, plan, now),
                 warnings=list(it.warnings),
@@ -117,6 +120,9 @@ def _about(target: Target, now: datetime) -> Iterator[Finding]:
     def finding(what: str, remedy: str, severity: Severity = Severity.ATTENTION, runbook: str = "") -> Finding:
         return Finding(severity=severity, subject=target.name, what=what, remedy=remedy, runbook=runbook)
 
+    if target.stuck:
+        what = f"it is {target.state}{target.message and f': {target.message}'}, and may run the truststore before"
+        yield finding(what, "Mend what it names; it is told again by itself.", runbook="MTLS-304")
     if not target.exists:
         yield finding(target.problem, "Deploy the stack again.", runbook="MTLS-303")
     elif target.anchors is None:

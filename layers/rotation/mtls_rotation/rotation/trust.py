@@ -94,7 +94,9 @@ class TrustStep:
 def targets_without(
     targets: Iterable[Target], anchors: frozenset[str], catalogue: Callable[[ObjectVersion], frozenset[str] | None]
 ) -> list[str]:
-    """The targets whose running truststore lacks one of `anchors`. A target that is not there (yet) lacks none.
+    """The targets whose running truststore lacks one of `anchors`, each with its status where that is why.
+
+    A target that is not there (yet) lacks none.
 
     Args:
         targets: what checks client certificates.
@@ -109,5 +111,5 @@ def targets_without(
         # Without the sync's receipts, which a rotation may not read: API Gateway names the object that it runs.
         trusted = anchors_of(running, None, catalogue) if running.settled else None
         if trusted is None or not anchors <= trusted:
-            lacking.append(target.name)
+            lacking.append(target.name if running.settled else f"{target.name}, which is {running.condition}")
     return lacking

@@ -42,7 +42,10 @@ class Edition:
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """A target names the object that it has read, and its version; None is the latest."""
+    """A target names the object that it has read, and its version.
+
+    Without a version it has read the one that was the latest when it was last updated: which, it does not say.
+    """
 
     uri: str
     version_id: str | None
@@ -71,15 +74,30 @@ class Running:
     """What a target runs.
 
     Attributes:
-        settled: whether this is what requests are checked against, with no update under way.
+        settled: whether this is what requests are checked against. If not, they may be checked against what it ran
+            before.
+        updating: whether an update is under way, during which it takes no other.
         status: how the target itself says that.
+        message: what it says besides.
         warnings: what the target says is wrong with certificates in it.
     """
 
     evidence: Evidence
     settled: bool = True
+    updating: bool = False
     status: str = ""
+    message: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it does not come to run this by itself: an update has failed, or waits for somebody."""
+        return not self.settled and not self.updating
+
+    @property
+    def condition(self) -> str:
+        """Its status with what it says besides, for operators to read."""
+        return f"{self.status}: {self.message}" if self.message else self.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +196,14 @@ class Target(Protocol):
         """
 
     def run(self, edition: Edition, replacing: Running) -> Revision | None:
-        """Have it run this edition. It takes effect when the target has settled again.
+        """Have it run this edition, even where it shows that already. It takes effect when it has settled again.
 
         Returns:
             What it will show once it does, if it shows a revision.
 
         Raises:
             DomainBusyError: it takes no update now.
+            DomainNotAvailableError: it takes none before somebody has mended it.
         """
 
 
@@ -234,6 +253,8 @@ def anchors_of(
         catalogue: the anchors in a version of an object; None if it is none of the stack's, or gone.
     """
     match running.evidence:
+        case ObjectVersion(_, None):
+            return None
         case ObjectVersion() as version:
             return catalogue(version)
         case Anchors(fingerprints):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.clients import SINGLE_CALLS
-from mtls_rotation.errors import DomainBusyError, UnusableDomainError
+from mtls_rotation.errors import DomainBusyError, DomainNotAvailableError, UnusableDomainError
 from mtls_rotation.targets import limits
 from mtls_rotation.targets.api import Lane, ObjectVersion, Running
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from mtls_rotation.aws.services import Services
     from mtls_rotation.targets.api import Edition, Limits
 
-AVAILABLE = "AVAILABLE"
+# Others are PENDING, PENDING_CERTIFICATE_REIMPORT, PENDING_OWNERSHIP_VERIFICATION and FAILED. Only a domain that is
+# UPDATING takes no update. Which truststore it has in the others AWS does not say: it may be the old one.
+# https://docs.aws.amazon.com/apigateway/latest/api/API_DomainName.html
+AVAILABLE, UPDATING = "AVAILABLE", "UPDATING"
 # One UpdateDomainName in 30 seconds for an account.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 UPDATE_INTERVAL = timedelta(seconds=30)
@@ -76,39 +79,42 @@ class GatewayDomain:
         return Running(
             ObjectVersion(mutual_tls["truststoreUri"], mutual_tls.get("truststoreVersion")),
             settled=status == AVAILABLE,
+            updating=status == UPDATING,
             status=status,
+            message=answer.get("domainNameStatusMessage", ""),
             warnings=tuple(mutual_tls.get("truststoreWarnings", ())),
         )
 
     def run(self, edition: Edition, replacing: Running) -> None:
         """Have the domain run this edition. It takes effect when the domain is AVAILABLE again.
 
+        A version that it shows already is sent again: it may be what a failed update was to bring.
+
         Raises:
             DomainBusyError: an update is under way, or the account's rate is used up.
+            DomainNotAvailableError: API Gateway locks it until somebody has mended its certificates.
         """
         before = replacing.evidence if isinstance(replacing.evidence, ObjectVersion) else ObjectVersion("", None)
-        wanted = {
-            "truststoreUri": (before.uri, edition.uri),
-            "truststoreVersion": (before.version_id, edition.version_id),
-        }
+        wanted = {"truststoreVersion": edition.version_id}
+        if before.uri != edition.uri:
+            wanted = {"truststoreUri": edition.uri, **wanted}
         try:
             # A client that tries again by itself what API Gateway throttled would use up the rate that it waits for.
             self._clients.of("apigateway", SINGLE_CALLS).update_domain_name(
                 domainName=self.name,
                 patchOperations=[
-                    {"op": "replace", "path": f"/mutualTlsAuthentication/{member}", "value": new}
-                    for member, (old, new) in wanted.items()
-                    if old != new
+                    {"op": "replace", "path": f"/mutualTlsAuthentication/{member}", "value": value}
+                    for member, value in wanted.items()
                 ],
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] not in {"TooManyRequestsException", "ConflictException"}:
-                raise
-            raise DomainBusyError(
-                where=f"domain name {self.name}",
-                found=error.response["Error"]["Code"],
-                retry_after=_retry_after(error),
-            ) from None
+            code, where = error.response["Error"]["Code"], f"domain name {self.name}"
+            if code in {"TooManyRequestsException", "ConflictException"}:
+                raise DomainBusyError(where=where, found=code, retry_after=_retry_after(error)) from None
+            if code == "BadRequestException" and replacing.stuck:
+                refusal = error.response["Error"].get("Message", code)
+                raise DomainNotAvailableError(where=where, found=f"{replacing.condition}; {refusal}") from None
+            raise
 
 
 def _retry_after(error: ClientError) -> int:

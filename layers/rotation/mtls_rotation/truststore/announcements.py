@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from mtls_rotation.contract.events import (
     TRUSTSTORE_ANCHOR_EXPIRING,
     TRUSTSTORE_ANCHOR_REJECTED,
+    TRUSTSTORE_DOMAIN_STUCK,
     TRUSTSTORE_DRIFT,
     TRUSTSTORE_PUBLISH_STOPPED,
     TRUSTSTORE_PUBLISHED,
@@ -131,6 +132,18 @@ def warnings(name: str, running: Running) -> Statement:
     """What a target says is wrong with certificates in its truststore."""
     detail: dict[str, object] = {"domain_name": name, "warnings": list(running.warnings)}
     return Statement(Event(TRUSTSTORE_WARNING, detail), (name, *running.warnings))
+
+
+def stuck(name: str, running: Running, edition: Edition) -> Statement:
+    """That a target does not come to run its truststore, by its own word. It is told again and again."""
+    detail: dict[str, object] = {
+        "domain_name": name,
+        "status": running.status,
+        "message": running.message,
+        "truststore_uri": edition.uri,
+        "version_id": edition.version_id,
+    }
+    return Statement(Event(TRUSTSTORE_DOMAIN_STUCK, detail), (name, running.status, running.message))
 
 
 # How many fingerprints an event names: it may have 256 KiB.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mtls_rotation.errors import DomainBusyError, SupersededError, UnusableDomainError
-from mtls_rotation.truststore.rollout import Standing
+from mtls_rotation.errors import DomainBusyError, DomainNotAvailableError, SupersededError, UnusableDomainError
+from mtls_rotation.truststore.rollout import TELL_AGAIN, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from mtls_rotation.truststore.publish import Published
     from mtls_rotation.truststore.rollout import RolloutDecision
     from mtls_rotation.truststore.state import StateFile
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,9 @@ class Deployer:
                     self._update(decision.update, state)
                 except DomainBusyError as busy:
                     wait = busy.retry_after
+                except DomainNotAvailableError as refusal:
+                    log.warning("a target takes no update", extra={"code": refusal.code, "reason": str(refusal)})
+                    wait = wait or math.ceil(TELL_AGAIN.total_seconds())
                 else:
                     updated.append(decision.update.name)
             waits.append(wait)
@@ -99,12 +107,12 @@ class Deployer:
             permit.revision = target.run(edition, standing.running)
 
     def await_settled(self, names: Iterable[str], deadline: Deadline) -> dict[str, Running]:
-        """What each of these targets shows once it has settled, or at the deadline."""
+        """What each of these targets shows once its update is over, or at the deadline."""
         settled = {}
         for target in map(self._target, names):
             for _ in deadline.attempts():
                 running = target.running()
-                if running is None or running.settled:
+                if running is None or not running.updating:
                     break
             if running is not None:
                 settled[target.name] = running

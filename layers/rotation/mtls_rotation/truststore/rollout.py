@@ -12,6 +12,12 @@ from mtls_rotation.targets.api import Edition, Lane, Receipt, Running, drifted, 
 
 # How soon a target is looked at again whose update is still under way.
 LOOK_AGAIN = timedelta(seconds=5)
+# How long a target that is stuck is left before it is told again. Its updates count towards the rate of all the others.
+TELL_AGAIN = timedelta(minutes=5)
+# What waits for a target comes again the later the oftener it has come: the sum over the times that a queue hands a
+# message out (`maxReceiveCount`) is many hours. An update has been seen to last for one.
+# https://github.com/hashicorp/terraform-provider-aws/issues/45167
+_PACE, _LONGEST_WAIT = 6, 600
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -32,12 +38,12 @@ class Standing:
     @property
     def behind(self) -> bool:
         """Whether it does not run, nor is about to run, what it should."""
-        return not runs(self.running, self.edition, self.receipt)
+        return self.running.stuck or not runs(self.running, self.edition, self.receipt)
 
     @property
     def drifted(self) -> bool:
         """Whether it runs what the sync has never told it."""
-        return self.behind and drifted(self.running, self.edition, self.receipt)
+        return not runs(self.running, self.edition, self.receipt) and drifted(self.running, self.edition, self.receipt)
 
     @property
     def told_at(self) -> datetime:
@@ -59,25 +65,55 @@ class RolloutDecision:
 
 
 def next_update(
-    standings: Iterable[Standing], receipts: Mapping[str, Receipt], lane: Lane, now: datetime
+    standings: Iterable[Standing],
+    receipts: Mapping[str, Receipt],
+    lane: Lane,
+    now: datetime,
+    reserved_until: datetime = _NEVER,
 ) -> RolloutDecision:
     """Decide the next update. The target that was updated longest ago comes first, so that none is starved.
+
+    Those that are stuck come after all others, each after a while: their updates may fail again, and use up the rate.
 
     Args:
         standings: the targets of the lane.
         receipts: by target, what each was told last; also those of other lanes, and of targets that are gone.
         lane: its rate.
         now: the present moment.
+        reserved_until: until when the next update of the lane is left to somebody else.
     """
     behind = [it for it in standings if it.behind]
     if not behind:
         return RolloutDecision(None, None)
     last = max((it.at for it in receipts.values() if it.lane == lane.key), default=_NEVER)
-    wait = lane.interval - (now - last) if last <= now else lane.interval
-    ready = sorted((it for it in behind if it.running.settled), key=lambda it: (it.told_at, it.name))
+    wait = max(lane.interval - (now - last) if last <= now else lane.interval, reserved_until - now)
+    waits = {it.name: _until_due(it, now) for it in behind if not it.running.updating}
+    ready = sorted(
+        (it for it in behind if waits.get(it.name) == timedelta()),
+        key=lambda it: (it.running.stuck, it.told_at, it.name),
+    )
     if wait > timedelta() or not ready:
-        return RolloutDecision(None, _seconds(max(wait, LOOK_AGAIN)))
+        soonest = min(waits.get(it.name, LOOK_AGAIN) for it in behind)
+        return RolloutDecision(None, _seconds(max(wait, soonest, LOOK_AGAIN)))
     return RolloutDecision(ready[0], _seconds(lane.interval) if len(behind) > 1 else None)
+
+
+def come_again(retry_after: int, receives: int) -> int:
+    """In how many seconds a run comes again that made no progress: later, the longer nothing has changed.
+
+    Args:
+        retry_after: in how many seconds there is more to do, at the soonest.
+        receives: how often its message has come.
+    """
+    return max(retry_after, min(_PACE * receives, _LONGEST_WAIT))
+
+
+def _until_due(standing: Standing, now: datetime) -> timedelta:
+    """How long a target is left alone: one that is stuck, and was told a moment ago."""
+    gone = now - standing.told_at
+    if not standing.running.stuck or gone < timedelta():
+        return timedelta()
+    return max(timedelta(), TELL_AGAIN - gone)
 
 
 def _seconds(span: timedelta) -> int:

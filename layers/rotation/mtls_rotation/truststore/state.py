@@ -54,6 +54,7 @@ class SyncState:
         anchor_objects: by key, the objects under `anchors/`.
         editions: by key, the version that was announced last.
         overwritten_versions: by key, the version that another than the sync wrote, until that has been announced.
+        reserved: by lane, until when its next update is left to somebody else.
     """
 
     unused_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class SyncState:
     anchor_objects: Mapping[str, AnchorObject] = field(default_factory=dict)
     editions: Mapping[str, AnnouncedEdition] = field(default_factory=dict)
     overwritten_versions: Mapping[str, str] = field(default_factory=dict)
+    reserved: Mapping[str, datetime] = field(default_factory=dict)
 
     def render(self) -> bytes:
         """The object's content."""
@@ -78,6 +80,7 @@ class SyncState:
                 for key, it in sorted(self.editions.items())
             },
             "overwritten_versions": dict(sorted(self.overwritten_versions.items())),
+            "reserved": {lane: to_rfc3339(until) for lane, until in sorted(self.reserved.items())},
         }
         return json.dumps(document, indent=1).encode()
 
@@ -100,6 +103,7 @@ class SyncState:
                     for key, it in document["editions"].items()
                 },
                 overwritten_versions={key: _string(it) for key, it in document["overwritten_versions"].items()},
+                reserved={lane: from_rfc3339(it) for lane, it in document["reserved"].items()},
             )
         except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
             return cls()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import (
     TRUSTSTORE_ANCHOR_EXPIRING,
     TRUSTSTORE_ANCHOR_REJECTED,
+    TRUSTSTORE_DOMAIN_STUCK,
     TRUSTSTORE_DRIFT,
     TRUSTSTORE_PUBLISH_STOPPED,
     TRUSTSTORE_WARNING,
@@ -25,7 +27,7 @@ from mtls_rotation.truststore.observe import Observer
 from mtls_rotation.truststore.plan import Plan, decide
 from mtls_rotation.truststore.publish import Publish, Publisher, Stopped, choose
 from mtls_rotation.truststore.retention import obsolete, obsolete_anchors, obsolete_outside
-from mtls_rotation.truststore.rollout import next_update
+from mtls_rotation.truststore.rollout import TELL_AGAIN, next_update
 from mtls_rotation.truststore.state import StateFile
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from mtls_rotation.aws.services import Services
-    from mtls_rotation.targets.api import Lane
+    from mtls_rotation.targets.api import Lane, Running
     from mtls_rotation.targets.registry import TruststoreTargets
     from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.announcements import Statement
@@ -65,6 +67,7 @@ class SyncResult:
         updated: the targets that were told to run theirs in this run.
         behind: the targets that do not run it yet, for a reason that passes.
         drifted: the targets that ran what the sync never told them.
+        stuck: by target that does not come to run the truststore by itself, what it says.
         retry_after: in how many seconds a further run has something to do; None if nothing is left.
         warnings: by target, what it says is wrong with the truststore.
         expiry: what each certificate, CA and anchor in use has left.
@@ -76,6 +79,7 @@ class SyncResult:
     updated: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
     drifted: tuple[str, ...] = ()
+    stuck: Mapping[str, str] = field(default_factory=dict)
     retry_after: int | None = None
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     expiry: Expiry = field(default_factory=Expiry)
@@ -188,17 +192,30 @@ class TruststoreSync:
         # Of targets whose edition is stopped nothing was looked at: what was announced of them still holds.
         result = self._deploy(result, standings, state, looked_at=set() if stopped else {TRUSTSTORE_DRIFT})
         shown = {**running, **self._deployer.await_settled(result.updated, deadline)}
-        if any(not shown[name].settled for name in result.updated):
-            result = replace(result, retry_after=result.retry_after or SETTLING)
+        # An update that lasts is looked at until it is over: it may fail yet. One that has failed is tried again.
+        waits = [SETTLING for it in shown.values() if it.updating]
+        stuck = {it.name: found for it in standings if (found := _stuck(it.running, shown[it.name]))}
+        waits += [math.ceil(TELL_AGAIN.total_seconds()) for _ in stuck]
+        if waits and result.retry_after is None:
+            result = replace(result, retry_after=min(waits))
+        editions = {it.name: it.edition for it in standings}
+        tellings = (announcements.stuck(name, it, editions[name]) for name, it in stuck.items())
+        # While one is updating it is not known how that ends: what was announced of it still holds.
+        self._announce(tellings, set() if stopped or SETTLING in waits else {TRUSTSTORE_DOMAIN_STUCK}, state)
         warned = {name: it for name, it in shown.items() if it.warnings}
         warnings = (announcements.warnings(name, it) for name, it in warned.items())
         self._announce(warnings, set() if stopped else {TRUSTSTORE_WARNING}, state)
         state.save()
         if unusable:
             raise unusable
-        if result.retry_after is None and (stop := next(filter(None, map(self._error, releases)), None)):
+        going_on = any(it.behind and not it.running.stuck and it.name not in result.updated for it in standings)
+        if not going_on and (stop := next(filter(None, map(self._error, releases)), None)):
             raise stop
-        return replace(result, warnings={name: it.warnings for name, it in warned.items()})
+        return replace(
+            result,
+            warnings={name: it.warnings for name, it in warned.items()},
+            stuck={name: it.condition for name, it in stuck.items()},
+        )
 
     def _observe(self, named: frozenset[tuple[str, str]]) -> tuple[Snapshot, StateFile]:
         """What is there, and what is remembered."""
@@ -248,7 +265,10 @@ class TruststoreSync:
         lanes: dict[Lane, list[Standing]] = defaultdict(list)
         for standing in standings:
             lanes[standing.lane].append(standing)
-        return [next_update(those, state.state.receipts, lane, now) for lane, those in lanes.items()]
+        return [
+            next_update(those, state.state.receipts, lane, now, state.state.reserved.get(lane.key, now))
+            for lane, those in lanes.items()
+        ]
 
     # announcing -------------------------------------------------------------------------------------------------------
 
@@ -287,6 +307,13 @@ class TruststoreSync:
             expected="a truststore in which every client that is accepted now stays accepted",
             remedy=release.stop.remedy,
         )
+
+
+def _stuck(before: Running, after: Running) -> Running | None:
+    """What shows that a target is stuck: now, or before it was told again, if that has not ended yet; else None."""
+    if after.stuck:
+        return after
+    return before if before.stuck and not after.settled else None
 
 
 def _expiry(snapshot: Snapshot, plans: Iterable[Plan]) -> Expiry:
