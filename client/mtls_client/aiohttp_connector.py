@@ -8,11 +8,13 @@ import asyncio
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import aiohttp
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.payload import BytesPayload
 
-from mtls_client import retrying
+from mtls_client.denial import LONGEST, Answered
 from mtls_client.patient_socket import PatientSocket
 from mtls_client.pools import Pool, Pools
 from mtls_client.refusal import refusal_in
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
 
     from mtls_client.keeper import Keeper
+    from mtls_client.retrying import Retrying
 
 
 class ClientCertificateConnector(aiohttp.BaseConnector):
@@ -31,8 +34,10 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
 
     allowed_protocol_schema_set = aiohttp.TCPConnector.allowed_protocol_schema_set
 
-    def __init__(self, keeper: Keeper, server_ca: str | None, **options: Any) -> None:
+    def __init__(self, keeper: Keeper, retrying: Retrying, server_ca: str | None, **options: Any) -> None:
         super().__init__()
+        self._retrying = retrying
+        self._presented: WeakKeyDictionary[ClientRequest, str] = WeakKeyDictionary()
         self._closing: set[asyncio.Future[Any]] = set()
         options.setdefault("socket_factory", PatientSocket.for_address)
         self._pools = Pools(keeper, server_ca, lambda context: aiohttp.TCPConnector(ssl=context, **options))
@@ -54,6 +59,7 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
             self._leave(pool)
             raise
         connection.add_callback(partial(self._leave, pool))
+        self._presented[req] = pool.identity.credential.version_id
         return connection
 
     def close(self, *, abort_ssl: bool = False) -> Awaitable[None]:
@@ -70,16 +76,31 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
         except aiohttp.ClientError as error:
             if refusal_in(error, before) is None:
                 raise
-            body = request.body
-            again = isinstance(body, bytes | BytesPayload) or getattr(body, "mtls_replayable", False)
-            again = again and "Expect" not in request.headers  # which aiohttp waits for once only
-            judge = partial(retrying.wanted, before=before, can_be_sent_again=again)
-            if not await asyncio.to_thread(judge, error, self._pools.replaced):
+            again = _can_be_sent_again(request)
+            judge = partial(self._retrying.after_error, before=before, can_be_sent_again=again)
+            if not await asyncio.to_thread(judge, error, str(request.url.origin())):
                 raise
         else:
-            return response
+            try:
+                if not await self._refused_by(request, response):
+                    return response
+            except BaseException:
+                response.close()
+                raise
+            response.close()
         again_answered: aiohttp.ClientResponse = await handler(request)
         return again_answered
+
+    async def _refused_by(self, request: ClientRequest, response: aiohttp.ClientResponse) -> bool:
+        """Whether the request is to be made again after this answer."""
+        origin, version_id = str(request.url.origin()), self._presented.get(request)
+        if version_id is None:
+            return False  # another middleware answers by itself
+        answered = Answered(origin, request.method, request.headers, response.status, response.headers, version_id)
+        if not self._retrying.may_be_refusal(answered, await _hold(response) if answered.has_problem else b""):
+            return False
+        judge = partial(self._retrying.after_refusal, can_be_sent_again=_can_be_sent_again(request))
+        return await asyncio.to_thread(judge, answered)
 
     async def _create_connection(self, req: ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
         raise NotImplementedError  # pragma: no cover - `connect` leaves it to the connector of an identity
@@ -92,3 +113,20 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
         closing = asyncio.ensure_future(connector.close(abort_ssl=abort_ssl))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+
+def _can_be_sent_again(request: ClientRequest) -> bool:
+    body = request.body
+    kept = isinstance(body, bytes | BytesPayload) or bool(getattr(body, "mtls_replayable", False))
+    return kept and "Expect" not in request.headers  # which aiohttp waits for once only
+
+
+async def _hold(response: aiohttp.ClientResponse) -> bytes:
+    """Read the body, which may be read as before afterwards."""
+    body = await response.content.read()
+    loop = asyncio.get_running_loop()
+    content = aiohttp.StreamReader(BaseProtocol(loop), LONGEST, loop=loop)
+    content.feed_data(body)
+    content.feed_eof()
+    response.content = content
+    return body

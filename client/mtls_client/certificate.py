@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mtls_client.errors import MissingExtraError
 from mtls_client.keeper import Keeper, utc_now
+from mtls_client.retrying import Retrying
 from mtls_client.schedule import Schedule
 from mtls_client.secrets_manager import SecretsManagerSource
 from mtls_client.status import Status
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     import aiohttp
@@ -53,6 +54,8 @@ class ClientCertificate:
             processes do not ask together.
         background: whether a thread looks for it. If not, the use that finds a check due has it made, and waits for it
             for a second at most. By default a thread, except in Lambda, where nothing runs between two invocations.
+        refusal_statuses: HTTP statuses by which a server may refuse a client certificate, such as 403, whatever else
+            its answer says. None by default: how Amazon API Gateway refuses one is known without.
         allow_temporary_file: where the platform has no files in memory (it is not Linux), whether the key may touch the
             disk for the moment in which OpenSSL reads it, in a file that this user alone can read.
         clock: says what time it is, aware and in UTC; for tests.
@@ -73,6 +76,7 @@ class ClientCertificate:
         source: Source | None = None,
         check_every: timedelta = timedelta(minutes=5),
         background: bool | None = None,
+        refusal_statuses: Collection[int] = (),
         allow_temporary_file: bool = False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -86,13 +90,15 @@ class ClientCertificate:
             background="AWS_LAMBDA_RUNTIME_API" not in os.environ if background is None else background,
             temporary_file=allow_temporary_file,
         )
+        self._retrying = Retrying(self._keeper, refusal_statuses)
 
     def ssl_context(self, server_ca: str | None = None) -> ssl.SSLContext:
         """A context for whatever takes one: TLS 1.2 or later, the server and its host name verified.
 
         It lives: each connection that is made with it presents the certificate that is the newest at that moment.
-        Connections that were made before are the library's to close. If a server refuses one, Secrets Manager is asked
-        at once, but to try again is left to the caller; the libraries below do it by themselves.
+        Connections that were made before are the library's to close. If a server refuses one by an alert, Secrets
+        Manager is asked at once, but to try again is left to the caller. What is answered is not seen here: where that
+        may be a refusal, `refresh`. The libraries below do all of it by themselves.
 
         Args:
             server_ca: PEM of the CAs that the server's certificate may chain to; None for the system's.
@@ -115,8 +121,13 @@ class ClientCertificate:
 
         Requests that are under way finish with the certificate that they began with. If a server refuses a handshake
         for the certificate's sake, Secrets Manager is asked at once, and if there is another version the request is
-        made once more with it: whatever its method, as the server has not processed it. The same holds for every
-        library below. This makes no call to AWS.
+        made once more with it: whatever its method, as the server has not processed it.
+
+        If a server may have refused it by its answer (as API Gateway does, with status 403; or by one of
+        `refusal_statuses`), Secrets Manager is asked, too, if less and less often while that brings nothing. If there
+        is another version, the request is made once more if its method is idempotent or it has an Idempotency-Key.
+
+        The same holds for every library below. This makes no call to AWS.
 
         A request may raise an MtlsClientError where there is no valid certificate, besides the library's own errors.
 
@@ -132,7 +143,7 @@ class ClientCertificate:
             from mtls_client.httpx_transport import ClientCertificateTransport
         except ImportError:
             raise _missing("httpx") from None
-        return ClientCertificateTransport(self._keeper, server_ca, limits)
+        return ClientCertificateTransport(self._keeper, self._retrying, server_ca, limits)
 
     def httpx_client(self, *, base_url: str = "", server_ca: str | None = None, **options: Any) -> httpx.Client:
         """An `httpx.Client` on `httpx_transport`.
@@ -162,7 +173,7 @@ class ClientCertificate:
             from mtls_client.httpx_async_transport import AsyncClientCertificateTransport
         except ImportError:
             raise _missing("httpx") from None
-        return AsyncClientCertificateTransport(self._keeper, server_ca, limits)
+        return AsyncClientCertificateTransport(self._keeper, self._retrying, server_ca, limits)
 
     def httpx_async_client(
         self, *, base_url: str = "", server_ca: str | None = None, **options: Any
@@ -189,7 +200,7 @@ class ClientCertificate:
             from mtls_client.requests_adapter import ClientCertificateAdapter
         except ImportError:
             raise _missing("requests") from None
-        return ClientCertificateAdapter(self._keeper, server_ca, **options)
+        return ClientCertificateAdapter(self._keeper, self._retrying, server_ca, **options)
 
     def requests_session(self, server_ca: str | None = None, **options: Any) -> requests.Session:
         """A `requests.Session` with `requests_adapter` for https."""
@@ -217,7 +228,7 @@ class ClientCertificate:
             from mtls_client.urllib3_pools import ClientCertificatePoolManager
         except ImportError:
             raise _missing("urllib3") from None
-        return ClientCertificatePoolManager(self._keeper, server_ca, **options)
+        return ClientCertificatePoolManager(self._keeper, self._retrying, server_ca, **options)
 
     def aiohttp_connector(self, server_ca: str | None = None, **options: Any) -> ClientCertificateConnector:
         """A connector for `aiohttp.ClientSession`, which makes new requests on connections of the newest certificate.
@@ -239,7 +250,7 @@ class ClientCertificate:
             from mtls_client.aiohttp_connector import ClientCertificateConnector
         except ImportError:
             raise _missing("aiohttp") from None
-        return ClientCertificateConnector(self._keeper, server_ca, **options)
+        return ClientCertificateConnector(self._keeper, self._retrying, server_ca, **options)
 
     def aiohttp_session(
         self, *, base_url: str | None = None, server_ca: str | None = None, **options: Any

@@ -17,8 +17,7 @@ import httpcore
 import httpx
 from httpcore._backends.anyio import AnyIOStream  # which its AnyIOBackend returns
 
-from mtls_client import retrying
-from mtls_client.httpx_transport import once
+from mtls_client.httpx_transport import answer, once, origin
 from mtls_client.patient_socket import PatientSocket
 from mtls_client.pools import Pool, Pools
 from mtls_client.refusal import refusal_in
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from mtls_client.keeper import Keeper
     from mtls_client.refusal import PresentingContext
+    from mtls_client.retrying import Retrying
 
 logger = logging.getLogger("mtls_client")
 
@@ -40,26 +40,39 @@ _NEXT_ADDRESS = 0.25
 class AsyncClientCertificateTransport(httpx.AsyncBaseTransport):
     """See `ClientCertificate.httpx_async_transport`. What has to wait, waits in a thread of its own."""
 
-    def __init__(self, keeper: Keeper, server_ca: str | None, limits: httpx.Limits | None) -> None:
+    def __init__(self, keeper: Keeper, retrying: Retrying, server_ca: str | None, limits: httpx.Limits | None) -> None:
         def make(context: PresentingContext) -> httpx.AsyncHTTPTransport:
             return _transport(context, limits or _LIMITS)
 
         self._pools = Pools(keeper, server_ca, make)
+        self._retrying = retrying
         self._closing: set[asyncio.Future[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it, and if the certificate was refused and there is another by now, once more."""
         before, body = sys.exception(), once(request)
         try:
-            return await self._send(request)
+            response, version_id = await self._send(request)
         except httpx.TransportError as error:
             if refusal_in(error, before) is None:
                 raise
             again = not (body and body.begun)
-            judge = partial(retrying.wanted, before=before, can_be_sent_again=again)
-            if not await anyio.to_thread.run_sync(judge, error, self._pools.replaced):
+            judge = partial(self._retrying.after_error, before=before, can_be_sent_again=again)
+            if not await anyio.to_thread.run_sync(judge, error, origin(request)):
                 raise
-        return await self._send(request)
+        else:
+            answered = answer(request, response, version_id)
+            if not self._retrying.may_be_refusal(answered, await _hold(response) if answered.has_problem else b""):
+                return response
+            try:
+                judge = partial(self._retrying.after_refusal, can_be_sent_again=not (body and body.begun))
+                if not await anyio.to_thread.run_sync(judge, answered):
+                    return response
+            except BaseException:  # such as a cancellation
+                await response.aclose()
+                raise
+            await response.aclose()
+        return (await self._send(request))[0]
 
     async def aclose(self) -> None:
         """Close every connection, those in use included."""
@@ -67,7 +80,8 @@ class AsyncClientCertificateTransport(httpx.AsyncBaseTransport):
             await connections.aclose()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
+    async def _send(self, request: httpx.Request) -> tuple[httpx.Response, str]:
+        """The answer, and the version that was presented."""
         entered = self._pools.enter_at_once()
         if entered is None:
             entered = self._pools.enter(await anyio.to_thread.run_sync(self._pools.prepare))
@@ -84,7 +98,7 @@ class AsyncClientCertificateTransport(httpx.AsyncBaseTransport):
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
         response.stream = _AsyncLeaving(response.stream, lambda: self._leave(pool))
-        return response
+        return response, pool.identity.credential.version_id
 
     async def _leave(self, pool: Pool[httpx.AsyncHTTPTransport]) -> None:
         if self._pools.leave(pool):
@@ -105,15 +119,35 @@ class AsyncClientCertificateTransport(httpx.AsyncBaseTransport):
             logger.warning("Closing connections of a former certificate: %r", error)
 
 
+async def _hold(response: httpx.Response) -> bytes:
+    """Read the body, which may be read as before afterwards."""
+    assert isinstance(response.stream, _AsyncLeaving)  # noqa: S101 - it is ours
+    try:
+        return await response.stream.hold()
+    except BaseException:
+        await response.aclose()
+        raise
+
+
 class _AsyncLeaving(httpx.AsyncByteStream):
     """A response's body whose end is heard of, once."""
 
     def __init__(self, stream: httpx.AsyncByteStream, leave: Callable[[], Coroutine[None, None, None]]) -> None:
         self._stream = stream
+        self._held: bytes | None = None
         self._leave: Callable[[], Coroutine[None, None, None]] | None = leave
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(self._stream)
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._held is not None:
+            yield self._held
+            return
+        async for chunk in self._stream:
+            yield chunk
+
+    async def hold(self) -> bytes:
+        """Read it to its end, and keep it for whoever reads it then."""
+        self._held = b"".join([chunk async for chunk in self._stream])
+        return self._held
 
     async def aclose(self) -> None:
         leave, self._leave = self._leave, None

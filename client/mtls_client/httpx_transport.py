@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from mtls_client import retrying
+from mtls_client.denial import Answered
 from mtls_client.pools import Pool, Pools
 
 if TYPE_CHECKING:
@@ -15,35 +15,46 @@ if TYPE_CHECKING:
 
     from mtls_client.keeper import Keeper
     from mtls_client.refusal import PresentingContext
+    from mtls_client.retrying import Retrying
 
 
 class ClientCertificateTransport(httpx.BaseTransport):
     """Sends every new request with the newest identity. See `ClientCertificate.httpx_transport`."""
 
-    def __init__(self, keeper: Keeper, server_ca: str | None, limits: httpx.Limits | None) -> None:
+    def __init__(self, keeper: Keeper, retrying: Retrying, server_ca: str | None, limits: httpx.Limits | None) -> None:
         def make(context: PresentingContext) -> httpx.HTTPTransport:
             options: dict[str, Any] = {} if limits is None else {"limits": limits}
             return httpx.HTTPTransport(context, **options)
 
         self._pools = Pools(keeper, server_ca, make)
+        self._retrying = retrying
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it, and if the certificate was refused and there is another by now, once more."""
         before, body = sys.exception(), once(request)
         try:
-            return self._send(request)
+            response, version_id = self._send(request)
         except httpx.TransportError as error:
-            again = not (body and body.begun)
-            if not retrying.wanted(error, self._pools.replaced, before=before, can_be_sent_again=again):
+            if not self._retrying.after_error(
+                error, origin(request), before=before, can_be_sent_again=not (body and body.begun)
+            ):
                 raise
-        return self._send(request)
+        else:
+            answered = answer(request, response, version_id)
+            if not self._retrying.may_be_refusal(answered, _hold(response) if answered.has_problem else b""):
+                return response
+            if not self._retrying.after_refusal(answered, can_be_sent_again=not (body and body.begun)):
+                return response
+            response.close()
+        return self._send(request)[0]
 
     def close(self) -> None:
         """Close every connection, those in use included."""
         for connections in self._pools.clear():
             connections.close()
 
-    def _send(self, request: httpx.Request) -> httpx.Response:
+    def _send(self, request: httpx.Request) -> tuple[httpx.Response, str]:
+        """The answer, and the version that was presented."""
         pool, retired = self._pools.enter()
         try:
             if retired:
@@ -54,7 +65,7 @@ class ClientCertificateTransport(httpx.BaseTransport):
             raise
         assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - for the type checker
         response.stream = _Leaving(response.stream, lambda: self._leave(pool))
-        return response
+        return response, pool.identity.credential.version_id
 
     def _leave(self, pool: Pool[httpx.HTTPTransport]) -> None:
         if self._pools.leave(pool):
@@ -88,15 +99,43 @@ def once(request: httpx.Request) -> ReadableOnce | None:
     return body
 
 
+def origin(request: httpx.Request) -> str:
+    """Whom it is sent to."""
+    return request.url.netloc.decode("ascii")
+
+
+def answer(request: httpx.Request, response: httpx.Response, version_id: str) -> Answered:
+    """What is looked at of an answer, beside its body."""
+    return Answered(
+        origin(request), request.method, request.headers, response.status_code, response.headers, version_id
+    )
+
+
+def _hold(response: httpx.Response) -> bytes:
+    """Read the body, which may be read as before afterwards."""
+    assert isinstance(response.stream, _Leaving)  # noqa: S101 - it is ours
+    try:
+        return response.stream.hold()
+    except BaseException:
+        response.close()
+        raise
+
+
 class _Leaving(httpx.SyncByteStream):
     """A response's body whose end is heard of, once."""
 
     def __init__(self, stream: httpx.SyncByteStream, leave: Callable[[], object]) -> None:
         self._stream = stream
+        self._held: bytes | None = None
         self._leave: Callable[[], object] | None = leave
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
+        return iter(self._stream) if self._held is None else iter((self._held,))
+
+    def hold(self) -> bytes:
+        """Read it to its end, and keep it for whoever reads it then."""
+        self._held = b"".join(self._stream)
+        return self._held
 
     def close(self) -> None:
         leave, self._leave = self._leave, None

@@ -34,6 +34,7 @@ REFUSAL_PAUSE = timedelta(seconds=5)
 # How many seconds a use waits for a check where no thread makes them ahead of time. One takes some 20 ms; a source that
 # does not answer is not to hold up a request that has a valid certificate.
 PATIENCE = 1.0
+_FOREVER = -1.0  # for a lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class Keeper:
         self._asking = threading.Lock()  # held by the one that asks
         self._succession = Succession()
         self._unusable: tuple[str, MtlsClientError] | None = None
-        self._refused_at: datetime | None = None
+        self._refused_at: datetime | None = None  # when that was last a reason to ask
+        self._doubts = 0  # how often in a row a doubtful refusal was, in vain
         self._refused: str | None = None
         self._telling = threading.Lock()
         self._untold: deque[Credential] = deque()
@@ -182,10 +184,18 @@ class Keeper:
         self._refused = version_id
         self._refresher.nudge(self)
 
-    def replaced(self, version_id: str) -> bool:
-        """A server refused this version: whether there is another by now. Asks at once unless somebody just has."""
-        with self._checking():
-            self._check_refused(version_id)
+    def replaced(self, version_id: str, *, certain: bool = True) -> bool:
+        """A server refused this version: whether there is another by now. Asks at once unless somebody just has.
+
+        Args:
+            version_id: what was presented.
+            certain: whether it was refused beyond doubt. If not, an older version is not taken for the next one; a
+                check that somebody else makes is waited for no longer than `PATIENCE`; and as long as asking brings
+                nothing, it is done twice as late each time, until it is as rare as any other check.
+        """
+        with self._checking(_FOREVER if certain else PATIENCE) as may_ask:
+            if may_ask:
+                self._check_refused(version_id, certain=certain)
             newest = self.newest
             return newest is not None and newest.credential.version_id != version_id
 
@@ -209,12 +219,19 @@ class Keeper:
         self._telling = threading.Lock()
 
     @contextmanager
-    def _checking(self) -> Iterator[None]:
-        """Keep others from asking meanwhile. Subscribers are told afterwards, so that they may ask themselves."""
+    def _checking(self, patience: float = _FOREVER) -> Iterator[bool]:
+        """Keep others from asking meanwhile. Subscribers are told afterwards, so that they may ask themselves.
+
+        Args:
+            patience: how many seconds to wait for another that asks; what is returned says whether that was enough.
+        """
+        asking = self._asking
+        held = asking.acquire(timeout=patience)
         try:
-            with self._asking:
-                yield
+            yield held
         finally:
+            if held:
+                asking.release()
             # One thread tells, so that it is told in order; who comes meanwhile leaves it to that one.
             while self._untold and self._telling.acquire(blocking=False):
                 try:
@@ -236,12 +253,23 @@ class Keeper:
     def _is_due(self, now: datetime) -> bool:
         return self.last_check is None or self.last_check.is_due_again(now)
 
-    def _check_refused(self, version_id: str) -> None:
-        now, newest = self._clock(), self.newest
-        lately = self._refused_at is not None and self._refused_at <= now < self._refused_at + REFUSAL_PAUSE
-        if newest is not None and newest.credential.version_id == version_id and not lately:
-            self._refused_at = now
-            self._check(refused=True)
+    def _check_refused(self, version_id: str, *, certain: bool = True) -> None:
+        now, newest, check = self._clock(), self.newest, self.last_check
+        if newest is None or newest.credential.version_id != version_id:
+            return
+        if certain:
+            pause = REFUSAL_PAUSE
+        elif check is not None and check.failures and not check.is_due_again(now):
+            return  # it cannot be told now
+        else:
+            pause = self._schedule.after_doubts(self._doubts)
+        if self._refused_at is not None and self._refused_at <= now < self._refused_at + pause:
+            return
+        if self._refused_at is None or now >= self._refused_at + 2 * self._schedule.every:
+            self._doubts = 0  # what was long ago says nothing of now
+        self._doubts += not certain
+        self._refused_at = now
+        self._check(fresh=True, refused=certain)
 
     def _require(self) -> Identity:
         now = self._clock()
@@ -261,11 +289,11 @@ class Keeper:
             )
         return identity
 
-    def _check(self, *, refused: bool = False) -> None:
+    def _check(self, *, fresh: bool = False, refused: bool = False) -> None:
         """Ask, and note how it went. An error is kept, not raised: the last good identity serves."""
         self.counts.checks += 1
         try:
-            due = self._ask(refused=refused)
+            due = self._ask(fresh=fresh, refused=refused)
         except MtlsClientError as error:
             self._note_failure(copy.copy(error))  # without the traceback, whose frames hold the secret
         except Exception as error:  # noqa: BLE001 - a source may be anybody's; its error may quote the secret
@@ -285,12 +313,12 @@ class Keeper:
         serving = "the last good certificate stays in use" if valid else "there is no valid certificate"
         logger.warning("Check %d in a row failed, %s: %s", failures, serving, error)
 
-    def _ask(self, *, refused: bool) -> datetime:
+    def _ask(self, *, fresh: bool, refused: bool) -> datetime:
         """Ask which version is current, and take it over if it is another; returns when to ask again."""
         held = self.newest
         if held is None:
             return self._take_over(self._read())
-        named = self._source.current_version(self.secret, fresh=refused)
+        named = self._source.current_version(self.secret, fresh=fresh)
         now = self._clock()
         if named == held.credential.version_id:
             self._succession.settle()
@@ -322,6 +350,7 @@ class Keeper:
         credential, former = identity.credential, self.newest
         self._succession.take_over(credential.version_id, former.credential.version_id if former else None)
         self._unusable = None
+        self._doubts = 0
         self._calm, self.newest = None, identity
         self.counts.changes += 1
         self._untold.append(credential)

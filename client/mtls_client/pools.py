@@ -105,10 +105,6 @@ class Pools[P]:
             self._draining.clear()
         return [pool.connections for pool in pools]
 
-    def replaced(self, version_id: str) -> bool:
-        """See `Keeper.replaced`."""
-        return self._keeper.replaced(version_id)
-
     def after_fork(self) -> None:
         """See `forking`. The parent's connections are kept, as libraries may close what is forgotten."""
         self._lock = threading.Lock()

@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 
-from mtls_client import retrying, urllib3_pools
+from mtls_client import urllib3_pools
+from mtls_client.denial import Answered
 from mtls_client.pools import Pools
 
 if TYPE_CHECKING:
     from mtls_client.keeper import Keeper
     from mtls_client.refusal import PresentingContext
+    from mtls_client.retrying import Retrying
 
 
 class ClientCertificateAdapter(HTTPAdapter):
     """Sends every new request with the newest identity. See `ClientCertificate.requests_adapter`."""
 
-    def __init__(self, keeper: Keeper, server_ca: str | None, **options: Any) -> None:
+    def __init__(self, keeper: Keeper, retrying: Retrying, server_ca: str | None, **options: Any) -> None:
         super().__init__(pool_connections=1, pool_maxsize=1)
         self._pools = Pools(keeper, server_ca, lambda context: _OneIdentity(context, **options))
+        self._retrying = retrying
 
     def send(
         self,
@@ -44,13 +49,27 @@ class ClientCertificateAdapter(HTTPAdapter):
             raise TypeError("the secret says which certificate is presented, and server_ca who is trusted")
         before = sys.exception()
         options = {"stream": stream, "timeout": timeout, "proxies": proxies}
+        origin, method = urlsplit(str(request.url)).netloc, str(request.method)
+        again = isinstance(request.body, bytes | str | None)
         try:
-            return self._send(request, options)
+            response, version_id = self._send(request, options)
         except requests.RequestException as error:
-            again = isinstance(request.body, bytes | str | None)
-            if not retrying.wanted(error, self._pools.replaced, before=before, can_be_sent_again=again):
+            if not self._retrying.after_error(error, origin, before=before, can_be_sent_again=again):
                 raise
-        return self._send(request, options)
+        else:
+            answered = Answered(origin, method, request.headers, response.status_code, response.headers, version_id)
+            problem = b""
+            if answered.has_problem:
+                try:
+                    problem, response.raw = urllib3_pools.held(response.raw, method)
+                except urllib3.exceptions.HTTPError as error:
+                    raise requests.ConnectionError(error, request=request) from error
+            if not self._retrying.may_be_refusal(answered, problem):
+                return response
+            if not self._retrying.after_refusal(answered, can_be_sent_again=again):
+                return response
+            response.close()
+        return self._send(request, options)[0]
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -58,7 +77,8 @@ class ClientCertificateAdapter(HTTPAdapter):
             adapter.close()
         super().close()
 
-    def _send(self, request: requests.PreparedRequest, options: dict[str, Any]) -> requests.Response:
+    def _send(self, request: requests.PreparedRequest, options: dict[str, Any]) -> tuple[requests.Response, str]:
+        """The answer, and the version that was presented."""
         pool, retired = self._pools.enter()
         try:
             if retired:
@@ -68,7 +88,7 @@ class ClientCertificateAdapter(HTTPAdapter):
             if self._pools.leave(pool):
                 pool.connections.close()
         response.connection = self  # what sends again for digest authentication
-        return response
+        return response, pool.identity.credential.version_id
 
 
 class _OneIdentity(HTTPAdapter):

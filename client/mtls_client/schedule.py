@@ -36,6 +36,10 @@ class Schedule:
         """After the interval, or when half of what remains of the validity has gone, whichever is first."""
         return now + min(self.every * self.jitter(), max((not_after - now) / 2, SHORTEST))
 
+    def after_doubts(self, doubts: int) -> timedelta:
+        """How long to wait after doubtful refusals were a reason to ask so many times in a row, and in vain."""
+        return min(FIRST_PAUSE * (1 << min(max(doubts - 1, 0), _MOST_DOUBLINGS)), self.every)
+
     def after_failure(self, now: datetime, failures: int, *, certificate_is_valid: bool) -> datetime:
         """Twice as late after each failure in a row, but never later than after a success."""
         pause = FIRST_PAUSE * (1 << min(failures - 1, _MOST_DOUBLINGS))

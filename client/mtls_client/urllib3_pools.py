@@ -6,25 +6,28 @@ soon as the answer has begun.
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 from urllib3._request_methods import RequestMethods
 
-from mtls_client import retrying
+from mtls_client.denial import Answered
 from mtls_client.pools import Pools
 
 if TYPE_CHECKING:
     from mtls_client.keeper import Keeper
+    from mtls_client.retrying import Retrying
 
 
 class ClientCertificatePoolManager(urllib3.PoolManager):
     """Sends every new request with the newest identity. See `ClientCertificate.urllib3_pool_manager`."""
 
-    def __init__(self, keeper: Keeper, server_ca: str | None, **options: Any) -> None:
+    def __init__(self, keeper: Keeper, retrying: Retrying, server_ca: str | None, **options: Any) -> None:
         super().__init__(num_pools=1, headers=options.pop("headers", None))
         self._pools = Pools(keeper, server_ca, lambda context: urllib3.PoolManager(ssl_context=context, **options))
+        self._retrying = retrying
 
     def clear(self) -> None:
         """Close every connection that is not in use."""
@@ -35,44 +38,82 @@ class ClientCertificatePoolManager(urllib3.PoolManager):
         self, host: str | None, port: int | None = None, scheme: str | None = "http", pool_kwargs: Any = None
     ) -> _Host:
         """What makes requests to one host; each is made with the newest identity."""
-        return _Host(self._pools, (host, port, scheme, pool_kwargs))
+        return _Host(self._pools, self._retrying, (host, port, scheme, pool_kwargs))
 
 
 class _Host(RequestMethods):
     """Makes requests to one host. A redirect to another is a request of its own: each may be refused."""
 
-    def __init__(self, pools: Pools[urllib3.PoolManager], host: tuple[Any, ...]) -> None:
+    def __init__(self, pools: Pools[urllib3.PoolManager], retrying: Retrying, host: tuple[Any, ...]) -> None:
         super().__init__()
         self._pools = pools
+        self._retrying = retrying
         self._host = host
+        self._origin = f"{host[0]}:{host[1]}"
 
     def urlopen(  # type: ignore[override]
         self, method: str, url: str, body: Any = None, **options: Any
     ) -> urllib3.BaseHTTPResponse:
         """As urllib3's; if the certificate was refused and there is another by now, once more."""
         before = sys.exception()
+        again = isinstance(body, bytes | bytearray | str | None)
         try:
-            return self._send(method, url, body, options)
+            response, version_id = self._send(method, url, body, options)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            again = isinstance(body, bytes | bytearray | str | None)
-            if not retrying.wanted(error, self._pools.replaced, before=before, can_be_sent_again=again):
+            if not self._retrying.after_error(error, self._origin, before=before, can_be_sent_again=again):
                 raise
-        return self._send(method, url, body, options)
+        else:
+            sent = urllib3.HTTPHeaderDict(options.get("headers") or {})
+            answered = Answered(self._origin, method, sent, response.status, response.headers, version_id)
+            problem = b""
+            if answered.has_problem and options.get("preload_content", True):
+                problem = response.data
+            elif answered.has_problem:
+                problem, response = held(response, method)
+            if not self._retrying.may_be_refusal(answered, problem):
+                return response
+            if not self._retrying.after_refusal(answered, can_be_sent_again=again):
+                return response
+            response.close()
+        return self._send(method, url, body, options)[0]
 
     def is_same_host(self, url: str) -> bool:
         """As urllib3's: where this is False, a redirect takes no credentials with it."""
         return bool(urllib3.PoolManager().connection_from_host(*self._host).is_same_host(url))
 
-    def _send(self, method: str, url: str, body: Any, options: dict[str, Any]) -> urllib3.BaseHTTPResponse:
+    def _send(self, method: str, url: str, body: Any, options: dict[str, Any]) -> tuple[urllib3.BaseHTTPResponse, str]:
+        """The answer, and the version that was presented."""
         pool, retired = self._pools.enter()
         try:
             if retired:
                 close(retired)
             host = pool.connections.connection_from_host(*self._host)
-            return host.urlopen(method, url, body=body, **options)
+            return host.urlopen(method, url, body=body, **options), pool.identity.credential.version_id
         finally:
             if self._pools.leave(pool):
                 close(pool.connections)
+
+
+def held(response: urllib3.BaseHTTPResponse, method: str) -> tuple[bytes, urllib3.BaseHTTPResponse]:
+    """Read the body; with it comes the same answer, of which nothing is read yet."""
+    assert isinstance(response, urllib3.HTTPResponse)  # noqa: S101 - urllib3 makes no other for HTTP/1.1
+    body = response.read(decode_content=False)
+    return body, urllib3.HTTPResponse(
+        io.BytesIO(body),
+        response.headers,
+        response.status,
+        response.version,
+        response.version_string,
+        response.reason,
+        preload_content=False,
+        decode_content=response.decode_content,
+        original_response=response._original_response,
+        msg=response.msg,
+        retries=response.retries,
+        request_method=method,
+        request_url=response.geturl(),
+        auto_close=response.auto_close,
+    )
 
 
 def close(manager: urllib3.PoolManager) -> None:

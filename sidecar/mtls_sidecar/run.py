@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry
 
@@ -34,7 +35,12 @@ def certificate_for(settings: Settings) -> ClientCertificate:
     }
     source = sources[settings.source]()
     return ClientCertificate(
-        settings.secret, source=source, check_every=timedelta(seconds=settings.check_every), background=True
+        settings.secret,
+        source=source,
+        check_every=timedelta(seconds=settings.check_every),
+        background=True,
+        # By which kind of 403 an upstream refuses a certificate cannot be known.
+        refusal_statuses={HTTPStatus.FORBIDDEN},
     )
 
 

@@ -7,6 +7,7 @@ import http.client
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -21,13 +22,32 @@ from mtls_client import ClientCertificate
 FAILURES = (httpx.TransportError, requests.RequestException, urllib3.exceptions.HTTPError, aiohttp.ClientError, OSError)
 
 
+type Fields = dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whatever its status. Names of fields in lower case."""
+
+    status: int
+    fields: dict[str, str]
+    body: bytes
+
+    @classmethod
+    def of(cls, status: int, fields: Any, body: bytes) -> Answer:
+        return cls(status, {name.lower(): value for name, value in fields.items()}, body)
+
+
 class Library(Protocol):
     """One library's client."""
+
+    def ask(self, method: str, body: bytes = b"", *, streamed: bool = False, fields: Fields = None) -> Answer:
+        """The answer as it is; `streamed` reads the body as it comes."""
 
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """The answer's body."""
 
-    def send_once(self, path: str, chunks: Iterator[bytes]) -> bytes:
+    def send_once(self, path: str, chunks: Iterator[bytes], fields: Fields = None) -> bytes:
         """POST a body that can be read only once."""
 
     def begin(self, path: str) -> Callable[[], bytes]:
@@ -40,11 +60,18 @@ class Httpx:
     def __init__(self, certificate: ClientCertificate, url: str, server_ca: str) -> None:
         self._client = certificate.httpx_client(base_url=url, server_ca=server_ca)
 
+    def ask(self, method: str, body: bytes = b"", *, streamed: bool = False, fields: Fields = None) -> Answer:
+        if streamed:
+            with self._client.stream(method, "/", content=body, headers=fields) as response:
+                return Answer.of(response.status_code, response.headers, b"".join(response.iter_raw()))
+        response = self._client.request(method, "/", content=body, headers=fields)
+        return Answer.of(response.status_code, response.headers, response.content)
+
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         return self._client.request(method, path, content=body).raise_for_status().content
 
-    def send_once(self, path: str, chunks: Iterator[bytes]) -> bytes:
-        return self._client.post(path, content=chunks).raise_for_status().content
+    def send_once(self, path: str, chunks: Iterator[bytes], fields: Fields = None) -> bytes:
+        return self._client.post(path, content=chunks, headers=fields).content
 
     def begin(self, path: str) -> Callable[[], bytes]:
         response = self._client.send(self._client.build_request("GET", path), stream=True)
@@ -69,13 +96,19 @@ class Requests:
         self._session = certificate.requests_session(server_ca)
         self._session.trust_env = False
 
+    def ask(self, method: str, body: bytes = b"", *, streamed: bool = False, fields: Fields = None) -> Answer:
+        response = self._session.request(method, self._url, data=body, headers=fields, stream=streamed)
+        with response:
+            received = response.raw.read() if streamed else response.content
+            return Answer.of(response.status_code, response.headers, received)
+
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         response = self._session.request(method, self._url + path, data=body)
         response.raise_for_status()
         return response.content
 
-    def send_once(self, path: str, chunks: Iterator[bytes]) -> bytes:
-        return self._session.post(self._url + path, data=chunks).content
+    def send_once(self, path: str, chunks: Iterator[bytes], fields: Fields = None) -> bytes:
+        return self._session.post(self._url + path, data=chunks, headers=fields).content
 
     def begin(self, path: str) -> Callable[[], bytes]:
         response = self._session.get(self._url + path, stream=True)
@@ -99,11 +132,15 @@ class Urllib3:
         self._url = url
         self._pools = certificate.urllib3_pool_manager(server_ca, retries=False)
 
+    def ask(self, method: str, body: bytes = b"", *, streamed: bool = False, fields: Fields = None) -> Answer:
+        response = self._pools.request(method, self._url, body=body, headers=fields, preload_content=not streamed)
+        return Answer.of(response.status, response.headers, response.read() if streamed else response.data)
+
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         return self._pools.request(method, self._url + path, body=body).data
 
-    def send_once(self, path: str, chunks: Iterator[bytes]) -> bytes:
-        return self._pools.request("POST", self._url + path, body=chunks).data
+    def send_once(self, path: str, chunks: Iterator[bytes], fields: Fields = None) -> bytes:
+        return self._pools.request("POST", self._url + path, body=chunks, headers=fields).data
 
     def begin(self, path: str) -> Callable[[], bytes]:
         response = self._pools.request("GET", self._url + path, preload_content=False)
@@ -169,11 +206,21 @@ class HttpxAsync(_OnLoop):
         super().__init__()
         self._client = certificate.httpx_async_client(base_url=url, server_ca=server_ca)
 
+    def ask(self, method: str, body: bytes = b"", *, streamed: bool = False, fields: Fields = None) -> Answer:
+        async def ask() -> Answer:
+            request = self._client.build_request(method, "/", content=body, headers=fields)
+            response = await self._client.send(request, stream=streamed)
+            chunks = [chunk async for chunk in response.aiter_raw()] if streamed else [response.content]
+            await response.aclose()
+            return Answer.of(response.status_code, response.headers, b"".join(chunks))
+
+        return self.run(ask())
+
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         return self.run(self._client.request(method, path, content=body)).raise_for_status().content
 
-    def send_once(self, path: str, chunks: Iterator[bytes]) -> bytes:
-        return self.run(self._client.post(path, content=_slowly(chunks))).content
+    def send_once(self, path: str, chunks: Iterator[bytes], fields: Fields = None) -> bytes:
+        return self.run(self._client.post(path, content=_slowly(chunks), headers=fields)).content
 
     def begin(self, path: str) -> Callable[[], bytes]:
         response = self.run(self._client.send(self._client.build_request("GET", path), stream=True))
@@ -202,11 +249,19 @@ class Aiohttp(_OnLoop):
 
         self._session = self.run(make())
 
+    def ask(self, method: str, body: bytes = b"", *, streamed: bool = False, fields: Fields = None) -> Answer:
+        async def ask() -> Answer:
+            async with self._session.request(method, self._url, data=body, headers=fields) as response:
+                received = await (response.content.read() if streamed else response.read())
+                return Answer.of(response.status, response.headers, received)
+
+        return self.run(ask())
+
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         return self.run(self._request(method, path, body))
 
-    def send_once(self, path: str, chunks: Iterator[bytes]) -> bytes:
-        return self.run(self._request("POST", path, _slowly(chunks)))
+    def send_once(self, path: str, chunks: Iterator[bytes], fields: Fields = None) -> bytes:
+        return self.run(self._request("POST", path, _slowly(chunks), fields))
 
     def begin(self, path: str) -> Callable[[], bytes]:
         async def first() -> aiohttp.ClientResponse:
@@ -222,8 +277,8 @@ class Aiohttp(_OnLoop):
 
         return lambda: self.run(end())
 
-    async def _request(self, method: str, path: str, body: Any) -> bytes:
-        async with self._session.request(method, self._url + path, data=body) as response:
+    async def _request(self, method: str, path: str, body: Any, fields: Fields = None) -> bytes:
+        async with self._session.request(method, self._url + path, data=body, headers=fields) as response:
             return await response.read()
 
     async def _close(self) -> None:

@@ -34,11 +34,35 @@ class Received:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """An answer of status 403."""
+
+    fields: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+# https://repost.aws/knowledge-center/api-gateway-troubleshoot-403-forbidden
+BY_API_GATEWAY = Denial(
+    (("Content-Type", "application/json"), ("x-amzn-ErrorType", "ForbiddenException")), b'{"message":"Forbidden"}'
+)
+# What the template's gateway response ACCESS_DENIED says.
+BY_THE_AUTHORIZER = Denial(
+    (("Content-Type", "application/problem+json"),),
+    b'{"type": "urn:mtls-rotation:problem:denied", "title": "Forbidden", "status": 403, '
+    b'"detail": "The gateway does not let this caller in.", "instance": "urn:mtls-rotation:request:1"}',
+)
+BY_ANOTHER = Denial(
+    (("Content-Type", "application/problem+json"), ("X-Reason", "not yours")), b'{"type": "about:blank", "status": 403}'
+)
+
+
 class PartnerApi(ThreadingHTTPServer):
     """Answers every request with its own body; `/stream` with two chunks, the second of them after `gate` is set.
 
     `received` holds the requests, `connections` counts for each certificate those that are open, `handshakes` the
-    attempts. With `hang_up` set, connections end in that way when the request has been read.
+    attempts. With `hang_up` set, connections end in that way when the request has been read. `deny` lets everybody
+    connect, and denies what they ask for.
     """
 
     daemon_threads = True
@@ -52,6 +76,8 @@ class PartnerApi(ThreadingHTTPServer):
         self.url = f"https://127.0.0.1:{self.server_address[1]}"
         self.tls = ssl.TLSVersion.TLSv1_3
         self.hang_up: str | None = None
+        self.denial: Denial | None = None
+        self.admitted: frozenset[str] = frozenset()
         self.gate = threading.Event()
         self.received: list[Received] = []
         self.changed = threading.Condition()
@@ -77,6 +103,10 @@ class PartnerApi(ThreadingHTTPServer):
             context.load_verify_locations(path)
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         self.context = context
+
+    def deny(self, denial: Denial, *but: CertifiedKey) -> None:
+        """From the next request on, answer so to everybody but those."""
+        self.denial, self.admitted = denial, frozenset(serial(it.certificate) for it in but)
 
     def hold_the_verdict(self) -> threading.Event:
         """From the next connection on, look at no client's certificate before this is set."""
@@ -152,6 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
                 _reset(self.connection)
             self.close_connection = True
             return
+        if self.server.denial is not None and self._peer not in self.server.admitted:
+            self._deny(self.server.denial)
+            return
         self.send_response(200)
         if self.path == "/stream":
             self.send_header("transfer-encoding", "chunked")
@@ -163,6 +196,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+    def _deny(self, denial: Denial) -> None:
+        self.send_response(403)
+        for name, value in (*denial.fields, ("Content-Length", str(len(denial.body)))):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(denial.body)
 
     do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - the names that http.server asks for
 

@@ -834,6 +834,31 @@ def test_the_function_forwards_what_api_gateway_hands_it(
     assert came_back["multiValueHeaders"]["set-cookie"] == ["a=1", "b=2"]
 
 
+@pytest.mark.parametrize("headers", [(("x-amzn-ErrorType", "ForbiddenException"),), ()], ids=["API Gateway", "another"])
+def test_the_function_makes_a_request_again_that_may_be_if_the_upstream_denies_the_old_certificate(
+    deployed: Callable[..., dict[str, Any]], proxy: Proxy, stack: Stack, headers: tuple[tuple[str, str], ...]
+) -> None:
+    deployed()
+    former = stack.serial(stack.at("AWSCURRENT"))
+    stack.rotate()
+    newest = stack.serial(stack.at("AWSCURRENT"))
+    granted, denied = proxy.server.answering, answer("403 Forbidden", *headers, body=b'{"message":"Forbidden"}')
+    proxy.server.answering = lambda it: (granted if it.serial_number == newest else denied)(it)
+    proxy.server.received.clear()
+    came_back = deployed(httpMethod="DELETE")
+    proxy.server.answering = denied
+    came_back_denied = deployed(httpMethod="POST")
+
+    assert came_back["statusCode"] == 200
+    assert came_back_denied["statusCode"] == 403
+    assert base64.b64decode(came_back_denied["body"]) == b'{"message":"Forbidden"}'
+    assert [(it.serial_number, it.method) for it in proxy.server.received] == [
+        (former, "DELETE"),
+        (newest, "DELETE"),
+        (newest, "POST"),
+    ]
+
+
 def test_the_function_answers_for_an_upstream_that_does_not(
     deployed: Callable[..., dict[str, Any]], proxy: Proxy, capsys: pytest.CaptureFixture[str]
 ) -> None:

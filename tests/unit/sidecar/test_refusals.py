@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from mtls_client.denial import Answered
 from mtls_rotation.pki.certificates import CertifiedKey
 from mtls_sidecar.replay import KEPT
+from mtls_sidecar.run import certificate_for
+from mtls_sidecar.settings import ProxySettings
 from tests.kit import builders
-from tests.unit.client.secrets_manager import SecretsManager, value_of
-from tests.unit.client.server import partner_api
+from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
+from tests.unit.client.server import BY_API_GATEWAY, BY_THE_AUTHORIZER, Denial, partner_api
 from tests.unit.sidecar.conftest import Answer, Clock, Proxying, Running, chunk, request, serial_of, until
 from tests.unit.sidecar.upstream import Head, Upstream, always, answer, read_body, upstream
 
@@ -406,6 +409,56 @@ class TestTheCertificate:
                 answered = await proxy.ask(request("POST", "/", body=bytes(1000)))
         assert (answered.status, code(answered)) == (502, "tls_alert_received")
         assert "UNKNOWN_CA" in json.loads(answered.body)["detail"]
+
+    @pytest.mark.parametrize("denial", [BY_API_GATEWAY, BY_THE_AUTHORIZER], ids=["API Gateway", "the authorizer"])
+    async def test_one_that_is_denied_is_replaced_within_the_request_if_it_may_be_repeated(
+        self,
+        proxying: Proxying,
+        secrets: SecretsManager,
+        first: CertifiedKey,
+        ca: CertifiedKey,
+        tmp_path: Path,
+        denial: Denial,
+    ) -> None:
+        second, body = builders.leaf(ca), bytes(1000)
+        with partner_api(builders.server_certificate(ca), tmp_path) as gateway:
+            gateway.trust(ca.certificate)
+            async with proxying(upstream=gateway.url) as proxy:
+                assert (await proxy.ask(request("GET", "/"))).status == 200
+                secrets.rotate(value_of(second))
+                gateway.deny(denial, second)
+                answered = await proxy.ask(CHUNKED.replace(b"POST", b"PUT") + chunk(body) + chunk(b""))
+                assert (answered.status, answered.body) == (200, body)
+                gateway.deny(denial)
+                denied = await proxy.ask(request("POST", "/", body=body))
+        assert (denied.status, denied.body) == (403, denial.body)
+        assert denied.values("content-type") == [dict(denial.fields)["Content-Type"]]
+        assert [(it.serial_number, it.method) for it in gateway.received] == [
+            (serial_of(first), "GET"),
+            (serial_of(first), "PUT"),
+            (serial_of(second), "PUT"),
+            (serial_of(second), "POST"),
+        ]
+        assert [it.body for it in gateway.received[1:]] == [body] * 3
+
+    async def test_one_that_is_denied_after_a_long_body_is_used_from_the_next_request_on(
+        self, proxying: Proxying, secrets: SecretsManager, first: CertifiedKey, ca: CertifiedKey, tmp_path: Path
+    ) -> None:
+        second, body = builders.leaf(ca), bytes(KEPT + 1)
+        with partner_api(builders.server_certificate(ca), tmp_path) as gateway:
+            gateway.trust(ca.certificate)
+            gateway.deny(BY_API_GATEWAY, second)
+            async with proxying(upstream=gateway.url) as proxy:
+                secrets.rotate(value_of(second))
+                assert (await proxy.ask(request("PUT", "/", body=body))).body == BY_API_GATEWAY.body
+                assert (await proxy.ask(request("PUT", "/", body=body))).body == body
+        assert [it.serial_number for it in gateway.received] == [serial_of(first), serial_of(second)]
+
+
+def test_any_403_of_an_upstream_is_a_reason_to_look_for_a_newer_certificate() -> None:
+    settings = ProxySettings.model_validate({"secret": SECRET, "upstream": "https://api.partner.example"})
+    answered = Answered("https://api.partner.example", "GET", {}, 403, {}, "1")
+    assert certificate_for(settings)._retrying.may_be_refusal(answered)
 
 
 @asynccontextmanager

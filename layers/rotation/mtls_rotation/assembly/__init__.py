@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import botocore.session
@@ -121,7 +122,10 @@ class Assembly:
         def certificate(secret: str | None) -> ClientCertificate:
             name = secret or self.settings.client_secret
             if name not in certificates:
-                certificates[name] = ClientCertificate(name, check_every=check_every)
+                # By which kind of 403 an upstream refuses a certificate cannot be known.
+                certificates[name] = ClientCertificate(
+                    name, check_every=check_every, refusal_statuses={HTTPStatus.FORBIDDEN}
+                )
             return certificates[name]
 
         return Forwarding(self._document("ROUTES", "ProxyRoutes", RouteTable.parse), certificate)
