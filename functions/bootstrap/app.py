@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomRes
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.gateway.live_document import from_parameter
 from mtls_rotation.stack.custom_resource import Answer, send
-from mtls_rotation.stack.properties import definitions, documents, removes_data, secrets
+from mtls_rotation.stack.properties import definitions, documents, leaving_ca_secret, removes_data, secrets
 from mtls_rotation.telemetry import share_format
 from mtls_rotation.timing import Deadline
 
@@ -39,6 +39,8 @@ def handler(event: CloudFormationCustomResourceEvent, context: LambdaContext) ->
 
 def _run(event: CloudFormationCustomResourceEvent, deadline: Deadline) -> Answer:
     properties = event.resource_properties
+    if going := leaving_ca_secret(event.request_type, properties, event.get("OldResourceProperties") or {}):
+        assembly.discard_ca_keys(event.stack_id, going, deadline, all_of_them=removes_data(properties))
     if event.request_type == "Delete":
         # The template keeps the secrets and the bucket. Where they are to go too, this is who can empty the bucket.
         if removes_data(properties):

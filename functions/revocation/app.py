@@ -10,9 +10,13 @@ from aws_lambda_powertools.metrics import MetricUnit
 from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.telemetry import meter, share_format
+from mtls_rotation.timing import Deadline
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+# What is left of the function's time once waiting for a key ends.
+MARGIN = 10.0
 
 logger = Logger(service="revocation")
 share_format(logger)
@@ -25,7 +29,9 @@ metrics = meter("revocation", assembly.stack)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Run once, whatever the event was: what is there counts, and not what is said of it."""
     try:
-        result = assembly.revocation.run()
+        result = assembly.revocation.run(
+            Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN))
+        )
     except Exception:
         metrics.add_metric(name="RevocationFailed", unit=MetricUnit.Count, value=1)
         logger.exception("revocation failed")
@@ -38,6 +44,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     }
     for name, value in counts.items():
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    if result.late:
+        logger.warning("not all could be done yet", late=result.late)
     if result.problems:
         logger.error("not all could be done", problems=result.problems)
     logger.info(

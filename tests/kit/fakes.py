@@ -330,19 +330,22 @@ class ApiGateway:
 
 
 class KeyTags:
-    """The Resource Groups Tagging API for KMS keys, which moto has for other services only."""
+    """The Resource Groups Tagging API for KMS keys, which moto has for other services only.
 
-    def __init__(self, kms: Any) -> None:
+    It shows a key `Kms.listing_lag` after it was made.
+    """
+
+    def __init__(self, kms: Kms) -> None:
         self._kms = kms
 
     def get_resources(self, **request: Any) -> dict[str, Any]:
         assert request["ResourceTypeFilters"] == ["kms:key"]
-        (wanted,) = request["TagFilters"]
         found = []
         for page in self._kms.get_paginator("list_keys").paginate():
             for key in page["Keys"]:
-                tags = self._kms.list_resource_tags(KeyId=key["KeyId"])["Tags"]
-                if any(tag["TagKey"] == wanted["Key"] and tag["TagValue"] in wanted["Values"] for tag in tags):
+                tags = {it["TagKey"]: it["TagValue"] for it in self._kms.list_resource_tags(KeyId=key["KeyId"])["Tags"]}
+                shown = self._kms.age(key["KeyArn"]) >= self._kms.listing_lag
+                if shown and all(tags.get(it["Key"]) in it["Values"] for it in request["TagFilters"]):
                     found.append({"ResourceARN": key["KeyArn"]})
         return {"ResourceTagMappingList": found}
 
@@ -425,17 +428,63 @@ class Kms:
     """A client of moto's KMS that signs a digest as such: moto digests it once more.
 
     A key that is disabled or pending deletion does not sign. `refuse_sign` is the code of an error to answer.
+
+    - A new key is not found for half of `key_lag`, and in no state to be used for the other half.
+    - Its tags count for authorization, and permissions depend on them, after `tag_lag`.
+    - The tagging API shows it after `listing_lag`.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, clock: Callable[[], datetime]) -> None:
         self._client = client
+        self._clock = clock
+        self._made: dict[str, datetime] = {}
         self.refuse_sign: str | None = None
+        self.key_lag = self.tag_lag = self.listing_lag = timedelta(0)
+        self.before: dict[str, list[Callable[[], object]]] = {}
 
     def __getattr__(self, operation: str) -> Any:
         return getattr(self._client, operation)
 
+    def age(self, key_id: str) -> timedelta:
+        """How old a key is; one that was made beside this client is old."""
+        made = self._made.get(key_id.rpartition("/")[2])
+        return self._clock() - made if made else timedelta.max
+
+    def create_key(self, **request: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._client.create_key(**request)
+        self._made[answer["KeyMetadata"]["KeyId"]] = self._clock()
+        self._run_before("after_create_key")
+        return answer
+
+    def get_public_key(self, **request: Any) -> dict[str, Any]:
+        self._refuse_the_young(request["KeyId"], "GetPublicKey")
+        answer: dict[str, Any] = self._client.get_public_key(**request)
+        return answer
+
+    def schedule_key_deletion(self, **request: Any) -> dict[str, Any]:
+        self._refuse_the_young(request["KeyId"], "ScheduleKeyDeletion")
+        request["KeyId"] = request["KeyId"].rpartition("/")[2]  # moto takes no ARN here
+        if self._client.describe_key(KeyId=request["KeyId"])["KeyMetadata"]["KeyState"] == "PendingDeletion":
+            raise refused("KMSInvalidStateException", "ScheduleKeyDeletion")
+        answer: dict[str, Any] = self._client.schedule_key_deletion(**request)
+        return answer
+
+    def _refuse_the_young(self, key_id: str, operation: str) -> None:
+        age = self.age(key_id)
+        if age < self.key_lag / 2:
+            raise refused("NotFoundException", operation)
+        if age < self.key_lag:
+            raise refused("KMSInvalidStateException", operation)
+        if age < self.tag_lag:
+            raise refused("AccessDeniedException", operation)
+
+    def _run_before(self, name: str) -> None:
+        for action in self.before.pop(name, []):
+            action()
+
     def sign(self, **request: Any) -> dict[str, Any]:
         assert request["MessageType"] == "DIGEST"
+        self._refuse_the_young(request["KeyId"], "Sign")
         described = self._client.describe_key(KeyId=request["KeyId"])["KeyMetadata"]
         states = {"Disabled": "DisabledException", "PendingDeletion": "KMSInvalidStateException"}
         if code := self.refuse_sign or states.get(described["KeyState"]):

@@ -6,6 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from cryptography import x509
@@ -82,9 +83,10 @@ class Stack:
     def __post_init__(self) -> None:
         self.secrets = SecretsManager(self.clients.secretsmanager)
         self.gateway = ApiGateway(lambda it: self.bucket.read(TRUSTSTORE, it) is not None, lambda: self.moment)
-        self.kms = Kms(self.clients.kms)
+        self.kms = Kms(self.clients.kms, lambda: self.moment)
         self.private_ca: Any = PrivateCa(self.clients.acm_pca, lambda: self.moment)
         self.services = Services(Clients(self.client), Names(), lambda: self.moment)
+        self.cloudformation: Any = SimpleNamespace()  # moto's knows no stack that rolls back
         self._targets: tuple[str, ...] = ()
 
     def client(self, service: str, **_: Any) -> Any:
@@ -97,7 +99,9 @@ class Stack:
             case "kms":
                 return self.kms
             case "resourcegroupstaggingapi":
-                return KeyTags(self.clients.kms)
+                return KeyTags(self.kms)
+            case "cloudformation":
+                return self.cloudformation
             case "acm-pca":
                 return self.private_ca
             case _:

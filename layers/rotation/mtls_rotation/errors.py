@@ -149,6 +149,13 @@ class RevocationUnknownError(MtlsRotationError):
     retryable = True
 
 
+class KeyNotUsableYetError(MtlsRotationError):
+    """A KMS key that was made a moment ago cannot be used yet: not all of AWS knows of it, or of its tags."""
+
+    code = "MTLS-209"
+    retryable = True
+
+
 class TruststoreGuardError(MtlsRotationError):
     """The truststore that was planned is not safe to publish. What is deployed was left alone."""
 

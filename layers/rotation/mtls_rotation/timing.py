@@ -84,6 +84,10 @@ class Deadline:
             count, pause = count + 1, min(pause * 2, longest)
 
 
+# No time to wait for anything: what is to be tried is tried once.
+NO_TIME = Deadline(0.0)
+
+
 def to_rfc3339(moment: datetime) -> str:
     """A moment as RFC 3339 in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

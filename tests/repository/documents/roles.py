@@ -27,6 +27,7 @@ PLACES = (
 )
 NAMES = {
     "Bucket": "the bucket",
+    "AWS::StackId": "the stack",
     "PrivateCaArn": "that CA",
     "FurtherDomains": "those domain names",
     "Key": "the stack's key",

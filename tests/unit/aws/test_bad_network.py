@@ -29,7 +29,9 @@ from mtls_rotation.revocation.check import Moment, RevocationCheck
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.targets.api import Edition, ObjectVersion, Running
 from mtls_rotation.targets.registry import TruststoreTargets
+from mtls_rotation.timing import Deadline
 from tests.kit import builders
+from tests.kit.fakes import refused
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.serving import serving
 from tests.kit.stack import BUCKET, DOMAIN, NAME, Stack
@@ -100,21 +102,26 @@ def test_only_a_rotation_asks_secrets_manager_for_longer(monkeypatch: pytest.Mon
 def test_what_must_not_be_done_twice_is_not_tried_again_by_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: dict[str, int] = {}
     answers = {"GetResources": {"ResourceTagMappingList": []}, "CreateKey": {"KeyMetadata": {"Arn": "key"}}}
+    answers["PutObject"] = {"ETag": "", "VersionId": ""}
 
     def answered(client: BaseClient, operation: str, _: Any) -> Any:
+        if operation == "GetObject":
+            raise refused("NoSuchKey", operation)
         attempts[operation] = vars(client.meta.config)["retries"]["total_max_attempts"]
         return answers.get(operation, {})
 
     monkeypatch.setattr(BaseClient, "_make_api_call", answered)
     assembly = Assembly(SETTINGS, boto3.Session("test", "test", region_name="us-east-1"))
-    key = assembly.services.signing_keys.make(KeyAlgorithm.EC_P256, "stack/ca", "version")
-    assembly.services.signing_keys.discard(key)
+    keys = assembly.services.signing_keys
+    made = keys.make(KeyAlgorithm.EC_P256, "stack/ca", "version")
+    answers["GetResources"] = {"ResourceTagMappingList": [{"ResourceARN": made.key_id}]}
+    keys.discard("stack/ca", "version", None, Deadline.within(10.0))
     (domain,) = assembly.targets
     edition = Edition("truststore.pem", "s3://b/truststore.pem", "new", b"", frozenset())
     domain.run(edition, Running(ObjectVersion("s3://b/truststore.pem", "old")))
 
     assert attempts.pop("CreateKey") == attempts.pop("UpdateDomainName") == 1
-    assert attempts.keys() == {"GetResources", "ScheduleKeyDeletion"}
+    assert attempts.keys() == {"GetResources", "PutObject", "ScheduleKeyDeletion"}
     assert min(attempts.values()) > 1, "what may be done twice is tried again"
 
 
@@ -131,9 +138,9 @@ def test_a_key_whose_making_was_not_answered_is_the_one_that_the_next_try_signs_
 
     wanted = KeyAlgorithm.EC_P256, "stack/ca", "11111111-2222-4333-8444-555555555555"
     with pytest.raises(ReadTimeoutError):
-        SigningKeys(Clients(losing), NAME).make(*wanted)
+        SigningKeys(Clients(losing), NAME, empty_stack.bucket, lambda: empty_stack.moment).make(*wanted)
 
-    assert [empty_stack.services.signing_keys.make(*wanted)] == made
+    assert [empty_stack.services.signing_keys.make(*wanted).key_id] == made
 
 
 def test_a_service_that_cannot_be_reached_is_announced(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,10 +373,10 @@ def app(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_a_sync_that_fails_is_told_of_by_its_own_error_though_the_queue_is_away(
     app: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: Any, **__: Any) -> None:
+    def denied(*_: Any, **__: Any) -> None:
         raise ClientError({"Error": {"Code": "SlowDown", "Message": "no"}}, "ListObjectsV2")
 
-    monkeypatch.setattr(app.assembly.sync, "run", refused)
+    monkeypatch.setattr(app.assembly.sync, "run", denied)
     with pytest.raises(ClientError, match="SlowDown"):
         app.handler(sample("sync-schedule"), Context())
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Any, cast
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from mtls_rotation.contract.layout import REVOCATION_LIST, TRUSTSTORE, crl_key
-from mtls_rotation.errors import DomainBusyError, InvalidSecretError, OutOfTimeError
+from mtls_rotation.errors import DomainBusyError, InvalidSecretError, OutOfTimeError, UnusableIssuerError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation import crl
 from mtls_rotation.stack.bootstrap import SecretDefinition
 from mtls_rotation.stack.removal import Removal
 from mtls_rotation.timing import utc_now
 from tests.kit import builders
+from tests.kit.fakes import refused
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.serving import serving
 from tests.kit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
@@ -338,3 +341,119 @@ def test_an_update_that_has_no_time_left_to_wait_says_so_before_the_function_is_
         new.bootstrap.run(*definitions, "request-2", new.time.deadline(100.0))
 
     assert new.time.now - began <= 100
+
+
+# keys of CAs in KMS -------------------------------------------------------------------------------------------------
+
+
+def enabled_keys(new: Stack) -> list[str]:
+    client = new.clients.kms
+    found = [client.describe_key(KeyId=it["KeyId"])["KeyMetadata"] for it in client.list_keys()["Keys"]]
+    return [it["Arn"] for it in found if it["KeyState"] == "Enabled"]
+
+
+def in_kms(new: Stack, seconds: float = 285.0) -> None:
+    """The first run, of a stack whose CA has its key in KMS."""
+    ca = builders.ca_definition(issuer={"type": "kms"})
+    client = builders.client_definition(issuer={"type": "kms", "ca_secret": CA})
+    deadline = new.time.deadline(seconds)
+    new.bootstrap.run(SecretDefinition(CA, ca), SecretDefinition(CLIENT, client), "request", deadline)
+
+
+def test_a_first_ca_waits_until_its_key_in_kms_and_the_keys_tags_count(new: Stack) -> None:
+    new.kms.key_lag, new.kms.tag_lag = timedelta(seconds=30), timedelta(minutes=4)
+    in_kms(new)
+    assert new.published() == {pki.fingerprint(new.certificate(new.at("AWSCURRENT", CA), CA))}
+    assert [it for it in new.objects() if it.startswith("crl/")]
+
+
+@pytest.mark.parametrize("refusal", ["Sign", "PutSecretValue"])
+def test_a_bootstrap_that_fails_leaves_no_key_behind(new: Stack, refusal: str) -> None:
+    def refuse() -> None:
+        raise refused("AccessDeniedException", refusal)
+
+    if refusal == "Sign":
+        new.kms.refuse_sign = "DisabledException"
+    else:
+        new.secrets.before["put_secret_value"] = [refuse]
+    with pytest.raises((ClientError, UnusableIssuerError)):
+        in_kms(new)
+    assert enabled_keys(new) == []
+
+
+@pytest.fixture
+def kms_app(new: Stack, app: ModuleType) -> ModuleType:
+    """The function, on what stands for KMS and the tagging API where moto lacks something."""
+    app.assembly.services = new.services
+    return app
+
+
+def rolled_back(new: Stack, status: str, **times: Any) -> None:
+    """What CloudFormation says of the stack from now on."""
+    stack = {"StackStatus": status, "CreationTime": new.moment - timedelta(minutes=10)} | times
+    new.cloudformation.describe_stacks = lambda **_: {"Stacks": [stack]}
+
+
+KMS_PROPERTIES = {"ClientIssuer": "kms"}
+
+
+@pytest.mark.parametrize(
+    ("status", "created", "left"),
+    [
+        ("ROLLBACK_IN_PROGRESS", timedelta(minutes=10), 0),
+        ("DELETE_IN_PROGRESS", timedelta(minutes=10), 1),  # its secrets are kept, and so is what they sign with
+        ("ROLLBACK_IN_PROGRESS", timedelta(0), 1),  # a secret of an earlier stack's, with its key
+    ],
+)
+def test_a_stack_whose_creation_is_rolled_back_leaves_no_key_behind_and_takes_none_of_another(
+    new: Stack, kms_app: ModuleType, cloudformation: Cloudformation, status: str, created: timedelta, left: int
+) -> None:
+    run(kms_app, new, cloudformation, "bootstrap-create", **KMS_PROPERTIES)
+    new.now += timedelta(seconds=30)
+    rolled_back(new, status, CreationTime=new.moment - created)
+    answer = run_later(kms_app, new, cloudformation, "bootstrap-delete", KMS_PROPERTIES)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert len(enabled_keys(new)) == left
+
+
+def run_later(
+    app: ModuleType, new: Stack, server: Cloudformation, name: str, properties: dict[str, Any], **event: Any
+) -> dict[str, Any]:
+    """As `run`, by the clock that the stack has."""
+    payload = sample(name, new, ResponseURL=server.url) | event
+    payload["ResourceProperties"] |= properties
+    app.handler(payload, Context())
+    return server.answers[-1]
+
+
+def test_an_update_that_is_rolled_back_takes_the_key_of_the_ca_that_it_made_along(
+    new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(kms_app, new, cloudformation, "bootstrap-create", **KMS_PROPERTIES)
+    made = sample("bootstrap-create", new)["ResourceProperties"] | KMS_PROPERTIES
+    rolled_back(new, "UPDATE_ROLLBACK_IN_PROGRESS", LastUpdatedTime=new.moment - timedelta(minutes=1))
+    before = {"CaSecret": "", "ClientIssuer": "self-signed"}
+    run_later(kms_app, new, cloudformation, "bootstrap-update", before, OldResourceProperties=made)
+
+    assert enabled_keys(new) == []
+
+
+def test_a_stack_whose_data_goes_with_it_takes_every_key_of_its_cas_along(
+    new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(kms_app, new, cloudformation, "bootstrap-create", **KMS_PROPERTIES)
+    new.secrets.enable_rotation(CA)
+    new.rotate(CA)
+    assert len(enabled_keys(new)) == 2
+    answer = run_later(kms_app, new, cloudformation, "bootstrap-delete", KMS_PROPERTIES | {"OnDelete": "delete"})
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert enabled_keys(new) == []
+
+
+def test_a_stack_whose_keys_are_not_in_kms_is_not_asked_about(
+    new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(kms_app, new, cloudformation, "bootstrap-create")
+    assert run(kms_app, new, cloudformation, "bootstrap-delete")["Status"] == "SUCCESS"

@@ -143,6 +143,7 @@ def test_of_two_runs_at_once_the_one_that_loses_discards_its_key(empty_stack: St
 def test_a_kms_key_that_cannot_sign_is_an_error_that_names_it(empty_stack: Stack, breakage: Any, found: str) -> None:
     with_kms_ca(empty_stack)
     key = empty_stack.value(empty_stack.at("AWSCURRENT", CA), CA)["key_id"]
+    empty_stack.pass_time(minutes=10)  # a key that was just made is waited for
 
     breakage(empty_stack.clients.kms, key)
     error = refuse(empty_stack, UnusableIssuerError, found)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mtls_rotation.stack.bootstrap import Bootstrap
     from mtls_rotation.stack.removal import Removal
     from mtls_rotation.targets.registry import TruststoreTargets
+    from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.sync import TruststoreSync
 
 
@@ -168,6 +169,17 @@ class Assembly:
         from mtls_rotation.stack.bootstrap import Bootstrap
 
         return Bootstrap(self.services, sync=self.sync, issuers=self.issuers, revocation=self.revocation)
+
+    def discard_ca_keys(self, stack_id: str, ca_secret: str, deadline: Deadline, *, all_of_them: bool) -> None:
+        """Have KMS delete keys of a CA secret that is to go: all, or what an operation made that is rolled back."""
+        from mtls_rotation.contract.labels import secret_name
+        from mtls_rotation.stack.rollback import taken_back_since
+
+        keys, name = self.services.signing_keys, secret_name(ca_secret)
+        if all_of_them:
+            keys.discard_all(name, deadline)
+        elif since := taken_back_since(self.services.clients.of("cloudformation"), stack_id):
+            keys.discard_since(name, since, deadline)
 
     @cached_property
     def removal(self) -> Removal:

@@ -1,7 +1,17 @@
-"""Asymmetric KMS keys as private keys of the `cryptography` library: they sign, and never leave KMS."""
+"""Asymmetric KMS keys as private keys of the `cryptography` library: they sign, and never leave KMS.
+
+KMS is eventually consistent. A key that was just made may not be found, or be in a state that cannot sign, for seconds
+or minutes, and its tags count for authorization after up to five minutes. So what a young key is refused with is waited
+out.
+https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html
+https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
+"""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Never
 
 from botocore.exceptions import ClientError
@@ -10,19 +20,33 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 
 from mtls_rotation.aws.clients import SINGLE_CALLS
+from mtls_rotation.aws.key_notes import KeyNote, KeyNotes
 from mtls_rotation.contract.tags import SECRET_TAG, STACK_TAG, VERSION_TAG
-from mtls_rotation.errors import UnusableIssuerError
+from mtls_rotation.errors import KeyNotUsableYetError, SupersededError, UnusableIssuerError
 from mtls_rotation.pki.request import KeyAlgorithm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
 
+    from mtls_rotation.aws.bucket import CertificateBucket
     from mtls_rotation.aws.clients import Clients
+    from mtls_rotation.timing import Deadline
+
+log = logging.getLogger(__name__)
 
 # KMS waits this long before it deletes a key for good, and can undo it until then.
 DELETION_WINDOW_DAYS = 7
+
+# AWS says five minutes. One more for clocks that differ, and for the key's being older than what tells its age.
+SETTLING = timedelta(minutes=6)
+# What a key that was just made is refused with, and an older one for other reasons.
+_NOT_YET = frozenset({"NotFoundException", "KMSInvalidStateException", "AccessDeniedException", "AccessDenied"})
+# How often a note is written anew that another run overtook.
+_NOTINGS = 3
 
 _KEY_SPECS: dict[KeyAlgorithm, KeySpecType] = {
     KeyAlgorithm.EC_P256: "ECC_NIST_P256",
@@ -43,31 +67,72 @@ _UNUSABLE = frozenset(
 )
 
 
+def settled_by(made: datetime | None, now: datetime, deadline: Deadline) -> Deadline | None:
+    """Until when a refusal may be owed to a key's youth; None if it is not young, and the refusal is what it says.
+
+    Args:
+        made: when the key was made; None if we did not make it, or cannot know.
+        now: the present moment.
+        deadline: until when there is time at all.
+    """
+    if made is None or now >= made + SETTLING:
+        return None
+    return deadline.sooner((made + SETTLING - now).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A key that was made for a version of a CA secret, by this run or an earlier one.
+
+    Attributes:
+        made: when, as far as it is known: a key that only its tag tells of counts as made now.
+    """
+
+    key_id: str
+    made: datetime
+
+
 class SigningKeys:
     """Makes KMS keys, and gives them as signing keys.
 
     Args:
         clients: makes the clients of KMS, and of the tagging API, which finds the key that a killed run made.
         stack: the stack's name: the value of the tag that the roles' permissions depend on.
+        bucket: where it is noted which key was made.
+        clock: the present moment, aware, in UTC.
     """
 
-    def __init__(self, clients: Clients, stack: str) -> None:
+    def __init__(self, clients: Clients, stack: str, bucket: CertificateBucket, clock: Callable[[], datetime]) -> None:
         self._clients = clients
         self._client: KMSClient = clients.of("kms")
         self._stack = stack
+        self._notes = KeyNotes(bucket)
+        self._clock = clock
 
-    def make(self, algorithm: KeyAlgorithm, secret: str, version_id: str) -> str:
-        """The ARN of the KMS key for a version of a CA secret: the one that an earlier run made, or a new one.
+    def make(self, algorithm: KeyAlgorithm, secret: str, version_id: str) -> MadeKey:
+        """The KMS key for a version of a CA secret: the one that an earlier run made, or a new one.
 
-        An earlier run may not know that it made one: the answer was lost. Secrets Manager tries again after a while,
-        and by then the tag is found.
+        The bucket's note tells of an earlier run's key. Where that run was killed before it could write one, or did not
+        know that it made a key, as the answer was lost, the key's tag tells. The tagging API may show it late: what is
+        made twice so is cleared away with `discard` when the version is in use.
         """
-        tagging: ResourceGroupsTaggingAPIClient = self._clients.of("resourcegroupstaggingapi")
-        found = tagging.get_resources(
-            ResourceTypeFilters=["kms:key"], TagFilters=[{"Key": VERSION_TAG, "Values": [version_id]}]
-        )
-        if keys := sorted(entry["ResourceARN"] for entry in found["ResourceTagMappingList"]):
-            return keys[0]
+        noted, stored = self._notes.read(secret)
+        note = noted.of(version_id)
+        if note.key_id:
+            return MadeKey(note.key_id, note.made or self._clock())
+        tagged = sorted(self._tagged(version_id) - note.discarded)
+        made = MadeKey(tagged[0] if tagged else self._create(algorithm, secret, version_id), self._clock())
+        try:
+            self._notes.write(secret, KeyNote(version_id, made.key_id, made.made, note.discarded), stored)
+        except SupersededError:
+            other = self._notes.read(secret)[0].of(version_id)
+            if other.key_id and other.key_id != made.key_id:  # two runs at once: nothing was signed with this one's key
+                log.info("another run made a key, too", extra={"kept": other.key_id, "discarded": made.key_id})
+                self._schedule_deletion(made.key_id)
+                return MadeKey(other.key_id, other.made or made.made)
+        return made
+
+    def _create(self, algorithm: KeyAlgorithm, secret: str, version_id: str) -> str:
         # CreateKey has no token: made again because an answer was lost, it would make two keys, and one that nothing
         # refers to costs for ever.
         creating_client: KMSClient = self._clients.of("kms", SINGLE_CALLS)
@@ -83,27 +148,97 @@ class SigningKeys:
         )
         return created["KeyMetadata"]["Arn"]
 
-    def discard(self, key_id: str) -> None:
-        """Have KMS delete a key that nothing was signed with, or nothing that counts."""
-        self._client.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=DELETION_WINDOW_DAYS)
+    def _tagged(self, version_id: str) -> frozenset[str]:
+        """The keys that bear the tag of a version, as the tagging API shows them by now."""
+        return self._bearing({VERSION_TAG: version_id})
 
-    def signing_key(self, key_id: str, where: str) -> KmsEcKey | KmsRsaKey:
+    def _bearing(self, tags: dict[str, str]) -> frozenset[str]:
+        tagging: ResourceGroupsTaggingAPIClient = self._clients.of("resourcegroupstaggingapi")
+        found = tagging.get_resources(
+            ResourceTypeFilters=["kms:key"], TagFilters=[{"Key": key, "Values": [it]} for key, it in tags.items()]
+        )
+        return frozenset(entry["ResourceARN"] for entry in found["ResourceTagMappingList"])
+
+    def discard(self, secret: str, version_id: str, kept: str | None, deadline: Deadline) -> None:
+        """Have KMS delete every key that was made for a version but the one that it holds. May be repeated.
+
+        Args:
+            secret: the CA secret's name.
+            version_id: the version.
+            kept: the key that it holds; None if it holds none.
+            deadline: until when to wait for a key that was just made.
+
+        Raises:
+            KeyNotUsableYetError: a key is so young that KMS does not let us delete it yet.
+        """
+        unused = self._unused(secret, version_id, kept)
+        for key_id in sorted(unused):
+            self._schedule_deletion(key_id, deadline)
+
+    def discard_since(self, secret: str, since: datetime, deadline: Deadline) -> None:
+        """Have KMS delete the key that was made last for a CA secret, if it was made since then. As `discard`."""
+        note, _ = self._notes.read(secret)
+        if note.key_id and note.made and note.made >= since:
+            self.discard(secret, note.version_id, None, deadline)
+
+    def discard_all(self, secret: str, deadline: Deadline) -> None:
+        """Have KMS delete every key that was ever made for a CA secret. As `discard`."""
+        for key_id in sorted(self._bearing({STACK_TAG: self._stack, SECRET_TAG: secret})):
+            self._schedule_deletion(key_id, deadline)
+        self.discard_since(secret, datetime.min.replace(tzinfo=UTC), deadline)
+
+    def _unused(self, secret: str, version_id: str, kept: str | None) -> frozenset[str]:
+        """The keys that `discard` is for, noted as such before one is touched: no later run takes one of them."""
+        tagged = self._tagged(version_id)
+        for _ in range(_NOTINGS):
+            noted, stored = self._notes.read(secret)
+            note = noted.of(version_id)
+            made = tagged | note.discarded | ({note.key_id} if note.key_id else set())
+            unused = frozenset(it for it in made if kept is None or not _same(it, kept))
+            if unused == note.discarded and (note.key_id is None or note.key_id not in unused):
+                break
+            try:
+                self._notes.write(secret, KeyNote(version_id, kept, note.made, unused), stored)
+            except SupersededError:
+                continue
+            break
+        return unused
+
+    def _schedule_deletion(self, key_id: str, deadline: Deadline | None = None) -> None:
+        def schedule() -> None:
+            try:
+                self._client.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=DELETION_WINDOW_DAYS)
+            except ClientError as error:
+                # KMSInvalidStateException is what a key is answered with that is to be deleted already.
+                if error.response["Error"]["Code"] != "KMSInvalidStateException":
+                    raise
+
+        settled = settled_by(self._clock(), self._clock(), deadline) if deadline else None
+        _settle(schedule, key_id, "the discarding of a key", settled)
+
+    def signing_key(self, key_id: str, where: str, made: datetime | None, deadline: Deadline) -> KmsEcKey | KmsRsaKey:
         """The key, to sign with.
+
+        Args:
+            key_id: its id or ARN.
+            where: what to call the secret in an error.
+            made: when the stack made it; None if somebody else did.
+            deadline: until when to wait for a key that was just made.
 
         Raises:
             UnusableIssuerError: there is no such key, or it is of a kind or in a state that cannot sign.
+            KeyNotUsableYetError: a key that was just made cannot be used by the deadline.
         """
-        try:
-            answer = self._client.get_public_key(KeyId=key_id)
-        except ClientError as error:
-            raise _explained(error, key_id, where) from None
+        settled = settled_by(made, self._clock(), deadline)
+        answer = _settle(lambda: self._client.get_public_key(KeyId=key_id), key_id, where, settled)
         public = serialization.load_der_public_key(answer["PublicKey"])
         if answer["KeyUsage"] == "SIGN_VERIFY":
+            use = KeyUse(self._client, answer["KeyId"], where, settled)
             match public:
                 case ec.EllipticCurvePublicKey() if public.curve.name in {"secp256r1", "secp384r1"}:
-                    return KmsEcKey(self._client, answer["KeyId"], public, where)
+                    return KmsEcKey(use, public)
                 case rsa.RSAPublicKey():
-                    return KmsRsaKey(self._client, answer["KeyId"], public, where)
+                    return KmsRsaKey(use, public)
         raise UnusableIssuerError(
             where=f"{where}, KMS key {key_id}",
             found=f"a key of the spec {answer.get('KeySpec')} for {answer['KeyUsage']}",
@@ -112,36 +247,89 @@ class SigningKeys:
         )
 
 
+def _settle[T](call: Callable[[], T], key_id: str, where: str, settled: Deadline | None) -> T:
+    """What a call about a key comes to, tried again while its refusal may be owed to the key's youth.
+
+    Raises:
+        UnusableIssuerError: the key cannot sign.
+        KeyNotUsableYetError: it is young, and no longer to be waited for.
+    """
+    if settled is None:
+        try:
+            return call()
+        except ClientError as error:
+            raise _explained(error, key_id, where) from None
+    for _ in settled.attempts(first=0.5):
+        try:
+            return call()
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _NOT_YET:
+                raise _explained(error, key_id, where) from None
+            refusal = error
+    raise KeyNotUsableYetError(
+        where=f"{where}, KMS key {key_id}",
+        found=f"{_said(refusal)}, of a key that was made a moment ago",
+        expected="a key that can be used within the step's time",
+        remedy="AWS may take five minutes until a new key is known, and its tags count, everywhere. Secrets Manager"
+        " tries again by itself, and the same key is taken then. If it goes on, see that it has the stack's tag, is"
+        " not to be deleted, and has a policy that lets IAM decide.",
+    )
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two ids or ARNs name one key."""
+    return one.rpartition("/")[2] == other.rpartition("/")[2]
+
+
+def _said(error: ClientError) -> str:
+    return f"{error.response['Error']['Code']}: {error.response['Error'].get('Message', '')}"
+
+
 def _explained(error: ClientError, key_id: str, where: str) -> Exception:
     code = error.response["Error"]["Code"]
     if code not in _UNUSABLE:
         return error
     return UnusableIssuerError(
         where=f"{where}, KMS key {key_id}",
-        found=f"{code}: {error.response['Error'].get('Message', '')}",
+        found=_said(error),
         expected="an asymmetric key that is enabled",
         remedy="Enable the key or cancel its deletion; if it is gone, rotate the CA secret.",
     )
 
 
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """How a key is used.
+
+    Attributes:
+        where: what to call its secret in an error.
+        settled: until when a refusal may be owed to its youth; None if it is not young.
+    """
+
+    client: KMSClient
+    key_id: str
+    where: str
+    settled: Deadline | None
+
+
 class _KmsKey:
     """What both kinds have in common."""
 
-    def __init__(self, client: KMSClient, key_id: str, where: str) -> None:
-        self._client = client
-        self.key_id = key_id
-        self._where = where
+    def __init__(self, use: KeyUse) -> None:
+        self._use = use
+        self.key_id = use.key_id
 
     def _sign(self, data: bytes, algorithm: SigningAlgorithmSpecType, digest: hashes.HashAlgorithm) -> bytes:
         hasher = hashes.Hash(digest)
         hasher.update(data)
-        try:
-            answer = self._client.sign(
-                KeyId=self.key_id, Message=hasher.finalize(), MessageType="DIGEST", SigningAlgorithm=algorithm
-            )
-        except ClientError as error:
-            raise _explained(error, self.key_id, self._where) from None
-        return answer["Signature"]
+        message = hasher.finalize()
+
+        def sign() -> bytes:
+            return self._use.client.sign(
+                KeyId=self.key_id, Message=message, MessageType="DIGEST", SigningAlgorithm=algorithm
+            )["Signature"]
+
+        return _settle(sign, self.key_id, self._use.where, self._use.settled)
 
     def __copy__(self) -> Any:
         return self
@@ -167,8 +355,8 @@ def _digest(algorithm: object) -> hashes.HashAlgorithm:
 class KmsEcKey(_KmsKey, ec.EllipticCurvePrivateKey):
     """A P-256 or P-384 key in KMS."""
 
-    def __init__(self, client: KMSClient, key_id: str, public: ec.EllipticCurvePublicKey, where: str) -> None:
-        super().__init__(client, key_id, where)
+    def __init__(self, use: KeyUse, public: ec.EllipticCurvePublicKey) -> None:
+        super().__init__(use)
         self._public = public
 
     @property
@@ -201,8 +389,8 @@ class KmsEcKey(_KmsKey, ec.EllipticCurvePrivateKey):
 class KmsRsaKey(_KmsKey, rsa.RSAPrivateKey):
     """An RSA key in KMS."""
 
-    def __init__(self, client: KMSClient, key_id: str, public: rsa.RSAPublicKey, where: str) -> None:
-        super().__init__(client, key_id, where)
+    def __init__(self, use: KeyUse, public: rsa.RSAPublicKey) -> None:
+        super().__init__(use)
         self._public = public
 
     @property

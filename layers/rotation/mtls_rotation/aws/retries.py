@@ -1,4 +1,4 @@
-"""Asking once more, where a request waits that would else be refused."""
+"""What a refusal by AWS means: whether it passes, and whether it is for want of a permission; and asking once more."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 PATIENCE = 6.0
 
 
+# What AWS says where a permission lacks. Services differ in the word.
+_DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
+
+
 def tries() -> Iterator[int]:
     """Count tries: one at once, and further ones while it makes sense to wait."""
     return Deadline.within(PATIENCE).attempts(first=0.1, longest=1.0)
@@ -25,6 +29,16 @@ def passes(error: BaseException | None) -> bool:
     if isinstance(error, ClientError):
         return _status(error) >= 500 or throttled(error)
     return isinstance(error, ConnectionError | HTTPClientError)
+
+
+def denied(error: ClientError) -> bool:
+    """Whether AWS refused a call for want of a permission."""
+    return error.response["Error"]["Code"] in _DENIALS
+
+
+def refused(error: BaseException) -> bool:
+    """Whether AWS has surely not done what it was asked for, and would say the same again."""
+    return isinstance(error, ClientError) and not passes(error)
 
 
 def throttled(error: ClientError) -> bool:

@@ -88,7 +88,7 @@ class Services:
         """KMS. Imported where it is needed, as most stacks have no key there."""
         from mtls_rotation.aws.kms import SigningKeys
 
-        return SigningKeys(self.clients, self.stack)
+        return SigningKeys(self.clients, self.stack, self.bucket, self.clock)
 
     def patient(self) -> Services:
         """The same, with a Secrets Manager that is asked for longer: for a rotation."""

@@ -16,6 +16,7 @@ revocation/list.json                             every revoked certificate, for 
 crl/<CA sha256>.crl                              the same for servers elsewhere: a CRL (RFC 5280) for each CA
 state/sync.json                                  what the truststore's sync remembers; it may be deleted at any time
 state/revocation.json                            what the revocation remembers; likewise
+state/keys/<secret>.json                         which KMS key was made for the newest version of a CA secret
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ REVOCATION_LIST = "revocation/list.json"
 CRLS = "crl/"
 SYNC_NOTES = "state/sync.json"
 REVOCATION_NOTES = "state/revocation.json"
+KEY_NOTES = "state/keys/"
 
 
 def managed_anchor_key(fingerprint: str) -> str:
@@ -140,6 +142,11 @@ def requested_key(public_key: str, secret: str, suffix: str) -> str:
 def accepted_key(public_key: str) -> str:
     """Where the signed certificate of a public key lies once it was found fit."""
     return f"{ACCEPTED}{public_key}.pem"
+
+
+def key_note(secret: str) -> str:
+    """Where it is noted which KMS key was made for a CA secret."""
+    return f"{KEY_NOTES}{secret}.json"
 
 
 def crl_key(fingerprint: str) -> str:

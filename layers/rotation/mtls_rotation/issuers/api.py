@@ -157,8 +157,8 @@ class Signer(Protocol):
         """Whether the key of the CA in a CA secret is where this issuer keeps keys."""
         ...
 
-    def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
-        """The key of the CA in a CA secret."""
+    def signing_key(self, ca: ManagedSecret, where: str, deadline: Deadline) -> SigningKey:
+        """The key of the CA in a CA secret. One that was just made may have to be waited for, until the deadline."""
         ...
 
 
@@ -173,8 +173,13 @@ class Concluding(Protocol):
 
 @runtime_checkable
 class Discarding(Protocol):
-    """An issuer that leaves something behind when another run's certificate is kept in place of its own."""
+    """An issuer that makes something for an order that would be left behind if its certificate is not kept."""
 
-    def discard(self, issued: CertifiedKey, kept: ManagedSecret) -> None:
-        """Clear away what was made for `issued`."""
+    def discard(self, order: Order, kept: ManagedSecret | None) -> None:
+        """Clear away what was made for the order and is of no use to `kept`. May be repeated.
+
+        Args:
+            order: what was to be issued.
+            kept: what its version holds, which may be another run's; None if it holds nothing and is not going to.
+        """
         ...

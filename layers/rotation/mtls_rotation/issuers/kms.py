@@ -10,15 +10,18 @@ from mtls_rotation.contract.issuer import IssuerReference, SecretKind, SecretRef
 from mtls_rotation.errors import UnusableIssuerError
 from mtls_rotation.issuers.api import Enabling, IssuerKind, Need
 from mtls_rotation.issuers.ca_secret import CaSecret, require_within
-from mtls_rotation.pki.certificates import CertifiedKey
-from mtls_rotation.pki.profile import issue_root
+from mtls_rotation.pki.certificates import CertifiedKey, from_pem
+from mtls_rotation.pki.profile import issue_root, issued_at
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mtls_rotation.aws.kms import SigningKeys
     from mtls_rotation.aws.secret_versions import SecretVersions
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.api import Authority, Order
     from mtls_rotation.pki.certificates import SigningKey
+    from mtls_rotation.timing import Deadline
 
 
 class Reference(IssuerReference):
@@ -72,12 +75,16 @@ class KmsIssuer:
         if authority.secret.key_id is None:
             raise self._ca.unusable('a CA whose key is in its secret, which issuer.type "secretsmanager" signs with')
         require_within(order, authority.certificate, f"rotate the CA {self._reference} first.")
-        return self._ca.sign(order, authority, self.signing_key(authority.secret, f"CA secret {self._reference}"))
+        key = self.signing_key(authority.secret, f"CA secret {self._reference}", order.deadline)
+        return self._ca.sign(order, authority, key)
 
     def _issue_root(self, order: Order) -> CertifiedKey:
         request = order.definition.request
-        key_id = self._key_id or self._keys.make(request.key_algorithm, order.name, order.version_id)
-        key = self._keys.signing_key(key_id, order.where)
+        key_id, made = self._key_id, None
+        if key_id is None:
+            own = self._keys.make(request.key_algorithm, order.name, order.version_id)
+            key_id, made = own.key_id, own.made
+        key = self._keys.signing_key(key_id, order.where, made, order.deadline)
         certificate = issue_root(request, key, order.now)
         return CertifiedKey(key=key, certificate=certificate, chain=(), anchor=certificate)
 
@@ -85,7 +92,7 @@ class KmsIssuer:
         """Whether the CA secret names a KMS key. See `Signer`."""
         return ca.key_id is not None
 
-    def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
+    def signing_key(self, ca: ManagedSecret, where: str, deadline: Deadline) -> SigningKey:
         """The KMS key that the CA secret names. See `Signer`."""
         if ca.key_id is None:
             raise UnusableIssuerError(
@@ -94,13 +101,28 @@ class KmsIssuer:
                 expected="the value that createSecret puts",
                 remedy="Rotate the CA secret.",
             )
-        return self._keys.signing_key(ca.key_id, where)
+        return self._keys.signing_key(ca.key_id, where, key_made_at(ca), deadline)
 
-    def discard(self, issued: CertifiedKey, kept: ManagedSecret) -> None:
-        """Have KMS delete a key that this run made, where another run's certificate was kept. See `Discarding`."""
-        key_id = getattr(issued.key, "key_id", None)
-        if key_id and self._key_id is None and key_id != kept.key_id:
-            self._keys.discard(key_id)
+    def discard(self, order: Order, kept: ManagedSecret | None) -> None:
+        """Have KMS delete the keys that were made for the order, but the one that is kept. See `Discarding`."""
+        if self._key_id is not None or order.definition.kind != "ca" or (kept is not None and kept.key_id is None):
+            return  # the operator's key, none at all, or a value that does not say which key it needs
+        self._keys.discard(order.name, order.version_id, kept.key_id if kept else None, order.deadline)
+
+
+def key_made_at(ca: ManagedSecret) -> datetime | None:
+    """When the key of a CA was made, at the latest: before its certificate was. None for one that was not made for it.
+
+    Args:
+        ca: what a CA secret holds.
+    """
+    if isinstance(ca.issuer, Reference) and ca.issuer.key_id:
+        return None
+    try:
+        certificate, *_ = from_pem(ca.certificate or "")
+    except ValueError:
+        return None
+    return issued_at(certificate)
 
 
 _KEYS = "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"
@@ -111,6 +133,7 @@ KIND = IssuerKind(
     needs=(
         Need(("kms:GetPublicKey", "kms:Sign", "kms:ScheduleKeyDeletion"), _KEYS),
         Need(("kms:CreateKey", "kms:TagResource", "tag:GetResources"), "*"),
+        Need(("s3:GetObject", "s3:PutObject"), "${Bucket.Arn}/state/keys/*"),
     ),
     condition="UsesKms",
     ca_issuer="kms",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mtls_rotation.contract.issuer import IssuerReference, SecretKind
     from mtls_rotation.issuers.api import Issuer, IssuerKind
     from mtls_rotation.pki.certificates import SigningKey
+    from mtls_rotation.timing import Deadline
 
 # `issuer.type` → the module whose `KIND` it is.
 MODULES = {
@@ -85,7 +86,7 @@ class Issuers:
     def _issuer(self, reference: IssuerReference) -> Issuer:
         return kind(reference.type).issuer(reference, self._services)
 
-    def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
+    def signing_key(self, ca: ManagedSecret, where: str, deadline: Deadline) -> SigningKey:
         """The key of the CA in a CA secret, from the issuer that keeps it.
 
         That is mostly the one that the secret names; it is another where `issuer` was changed and no CA made since.
@@ -93,20 +94,22 @@ class Issuers:
         Args:
             ca: what the CA secret holds.
             where: what to call the secret in an error.
+            deadline: until when to wait for a key that was just made.
 
         Raises:
             UnusableIssuerError: no issuer keeps it.
+            KeyNotUsableYetError: it was just made, and cannot be used by the deadline.
         """
         from mtls_rotation.issuers.api import Signer
 
         named = self.of(ca)
         if isinstance(named, Signer) and named.keeps_key_of(ca):
-            return named.signing_key(ca, where)
+            return named.signing_key(ca, where, deadline)
         for other in types_that_sign("ca"):
             # A CA secret may say no more of its issuer than the type.
             issuer = self._issuer(kind(other).reference(type=other))
             if isinstance(issuer, Signer) and issuer.keeps_key_of(ca):
-                return issuer.signing_key(ca, where)
+                return issuer.signing_key(ca, where, deadline)
         raise UnusableIssuerError(
             where=where,
             found="a CA without private_key and without key_id",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import SigningKey
+    from mtls_rotation.timing import Deadline
 
 
 class Reference(IssuerReference):
@@ -39,7 +40,7 @@ class SelfSignedIssuer:
         """Whether the CA secret holds its key. See `Signer`."""
         return ca.private_key is not None
 
-    def signing_key(self, ca: ManagedSecret, where: str) -> SigningKey:
+    def signing_key(self, ca: ManagedSecret, where: str, deadline: Deadline) -> SigningKey:
         """The key in the CA secret. See `Signer`."""
         if ca.private_key is None:
             raise UnusableIssuerError(

@@ -92,6 +92,11 @@ def issue_root(
     return builder.sign(key, signature_digest(key))
 
 
+def issued_at(certificate: x509.Certificate) -> datetime:
+    """When we issued a CA's certificate."""
+    return certificate.not_valid_before_utc + BACKDATE
+
+
 def signing_request(request: CertificateRequest, key: SigningKey) -> x509.CertificateSigningRequest:
     """A PKCS #10 request (RFC 2986) for a client certificate, signed by the key that is to be certified."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject(request))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mtls_rotation.pki.certificates import SigningKey
     from mtls_rotation.revocation.register import Revoked
     from mtls_rotation.revocation.revocation_list import PublishedList
+    from mtls_rotation.timing import Deadline
 
 _MEDIA_TYPE = "application/pkix-crl"
 
@@ -61,8 +62,15 @@ class Crls:
         self._issuers = issuers
         self._validity = validity
 
-    def publish(self, authorities: Iterable[FiledCertificate], published: PublishedList) -> list[Outcome]:
+    def publish(
+        self, authorities: Iterable[FiledCertificate], published: PublishedList, deadline: Deadline
+    ) -> list[Outcome]:
         """Make what is due. What was done has the CA's fingerprint.
+
+        Args:
+            authorities: our CAs.
+            published: the list that they answer for.
+            deadline: until when to wait for keys that were just made.
 
         Raises:
             SupersededError: another run is ahead of this one.
@@ -74,7 +82,7 @@ class Crls:
             attempt(
                 Task(
                     f"no CRL of the CA {filed.anchor} (secret {filed.secret})",
-                    partial(self._renew_if_due, filed, published, announced),
+                    partial(self._renew_if_due, filed, published, announced, deadline),
                 )
             )
             for filed in authorities
@@ -82,9 +90,11 @@ class Crls:
         published.state.write(crls=announced)
         return outcomes
 
-    def _renew_if_due(self, filed: FiledCertificate, published: PublishedList, announced: dict[str, str]) -> Outcome:
+    def _renew_if_due(
+        self, filed: FiledCertificate, published: PublishedList, announced: dict[str, str], deadline: Deadline
+    ) -> Outcome:
         authority = self._authority(filed)
-        due = authority is not None and self._publish(authority, published, announced)
+        due = authority is not None and self._publish(authority, published, announced, deadline)
         return Outcome(filed.anchor) if due else Outcome()
 
     def _authority(self, filed: FiledCertificate) -> _Authority | None:
@@ -97,13 +107,16 @@ class Crls:
             return None
         return _Authority(certificate, filed.secret, filed.version_id)
 
-    def _publish(self, authority: _Authority, published: PublishedList, announced: dict[str, str]) -> bool:
+    def _publish(
+        self, authority: _Authority, published: PublishedList, announced: dict[str, str], deadline: Deadline
+    ) -> bool:
         """Make a CA's CRL if it is due, and announce it; whether it was due.
 
         Args:
             authority: the CA.
             published: the list that it is made from.
             announced: by key, the ETag of each CRL that was announced; this one's is added.
+            deadline: until when to wait for a key that was just made.
 
         Raises:
             SupersededError: another run has written a newer list or CRL, which must not be undone by an older one.
@@ -117,7 +130,7 @@ class Crls:
                 self._announce(authority, revoked, previous.next_update_utc or now)
                 announced[authority.key] = stored.etag
             return False
-        body = crl.build(ca, self._signing_key(authority), revoked, previous, now, self._validity)
+        body = crl.build(ca, self._signing_key(authority, deadline), revoked, previous, now, self._validity)
         # After the CRL was read, and before it is replaced on the condition that it is still that one: whoever writes a
         # newer list now will find this CRL, and whoever has done so is found here.
         if (newest := self._bucket.newest(layout.REVOCATION_LIST)) != published.version_id:
@@ -144,7 +157,7 @@ class Crls:
             },
         )
 
-    def _signing_key(self, authority: _Authority) -> SigningKey:
+    def _signing_key(self, authority: _Authority, deadline: Deadline) -> SigningKey:
         """The CA's key, which the issuer finds by the version of the CA secret."""
         where = f"secret {authority.secret}, version {authority.version_id}"
         version = self._versions.version(authority.secret, authority.version_id)
@@ -155,4 +168,4 @@ class Crls:
                 expected="the key of a CA that is in date",
                 remedy="Restore the secret, or rotate what chains to this CA: it is forgotten then.",
             )
-        return self._issuers.signing_key(parse_secret(version.value, where), where)
+        return self._issuers.signing_key(parse_secret(version.value, where), where, deadline)

@@ -21,6 +21,7 @@ from mtls_rotation.revocation.crls import Crls
 from mtls_rotation.revocation.register import Register, Revoked, added
 from mtls_rotation.revocation.replacement import Replacement
 from mtls_rotation.revocation.revocation_list import PublishedList, RevocationList
+from mtls_rotation.timing import NO_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mtls_rotation.aws.certificate_index import FiledCertificate
     from mtls_rotation.aws.services import Services
     from mtls_rotation.issuers.registry import Issuers
+    from mtls_rotation.timing import Deadline
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class RevocationResult:
         crls: the CAs whose CRL was made, by fingerprint.
         rotated: the secrets whose rotation was started.
         problems: what could not be done, in words; the next run tries again.
+        late: what AWS lets nobody do yet, since a key was just made; the next run does it.
     """
 
     revoked: int
@@ -55,6 +58,7 @@ class RevocationResult:
     crls: tuple[str, ...]
     rotated: tuple[str, ...]
     problems: tuple[str, ...]
+    late: tuple[str, ...] = ()
 
 
 class Revocation:
@@ -72,8 +76,11 @@ class Revocation:
         self._crls = Crls(services, issuers, crl_validity)
         self._replacement = Replacement(services)
 
-    def run(self) -> RevocationResult:
+    def run(self, deadline: Deadline = NO_TIME) -> RevocationResult:
         """Run once.
+
+        Args:
+            deadline: until when to wait for keys that were just made. Whatever else there is to do is done before.
 
         Returns:
             What was done, and what could not be: one CA that cannot sign holds up no other.
@@ -87,18 +94,20 @@ class Revocation:
             try:
                 published = self._list.publish()
                 first = first or published.before
-                return self._follow(first, published)
+                return self._follow(first, published, deadline)
             except SupersededError as error:
                 log.info("begun afresh", extra={"reason": str(error)})
                 overtaken = error
         raise overtaken
 
-    def _follow(self, before: Register, published: PublishedList) -> RevocationResult:
+    def _follow(self, before: Register, published: PublishedList, deadline: Deadline) -> RevocationResult:
         """What follows from the list: CRLs and rotations."""
         register = published.register
         index = CertificateIndex.read(self._bucket)
-        crls = self._crls.publish(index.authorities, published)
+        crls = self._crls.publish(index.authorities, published, NO_TIME)
         rotations = self._replacement.start(index, published)
+        if any(it.late for it in crls) and deadline.remaining():
+            crls = [it for it in crls if it.done] + self._crls.publish(index.authorities, published, deadline)
         new = tuple(added(register, before))
         problems = [problem for outcome in (*crls, *rotations) for problem in outcome.problems]
         problems += self._unknown_issuers(index, new)
@@ -109,6 +118,7 @@ class Revocation:
             crls=tuple(outcome.done for outcome in crls if outcome.done),
             rotated=tuple(outcome.done for outcome in rotations if outcome.done),
             problems=tuple(problems),
+            late=tuple(it for outcome in crls for it in outcome.late),
         )
 
     def _unknown_issuers(self, index: CertificateIndex, new: Sequence[Revoked]) -> Iterable[str]:

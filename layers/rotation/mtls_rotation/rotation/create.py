@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
+from mtls_rotation.aws.retries import denied, refused
 from mtls_rotation.aws.secret_versions import SecretVersion
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.contract.material import certificates_of
 from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError, RotationNotEnabledError
-from mtls_rotation.issuers.api import Discarding, HasAuthority, Order
+from mtls_rotation.issuers.api import HasAuthority, Order
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import filing
 from mtls_rotation.rotation.ca_renewal import CaRenewal
 from mtls_rotation.rotation.context import not_staged
+from mtls_rotation.rotation.leftovers import clear_away
 from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import to_rfc3339
 
@@ -135,11 +139,16 @@ class CreateStep:
         issuer = self._issuer(order)
         issued = issuer.issue(order)
         value = filing.with_certificate(definition, issued, self._clock()).render()
-        if not self._versions.put_pending(description.arn, request.version_id, value, request.rotation_token):
+        try:
+            first = self._versions.put_pending(description.arn, request.version_id, value, request.rotation_token)
+        except ClientError as error:
+            if refused(error) and self._holds_nothing(order):
+                clear_away(issuer, order, None)  # nobody may come back for it
+            raise
+        if not first:
             visible = self._context.visibility(deadline)
             stored = self._versions.await_version(description.arn, request.version_id, visible)
-            if isinstance(issuer, Discarding):
-                issuer.discard(issued, filing.certified(stored))
+            clear_away(issuer, order, filing.certified(stored))
             return stored
         log.info(
             "issued a certificate",
@@ -152,6 +161,16 @@ class CreateStep:
             },
         )
         return SecretVersion(description.arn, description.name, request.version_id, frozenset({AWSPENDING}), value)
+
+    def _holds_nothing(self, order: Order) -> bool:
+        """Whether a version that could not be put has no value of another run either.
+
+        Of a secret that is gone, or not to be read, it will have none.
+        """
+        try:
+            return self._versions.version(order.arn, order.version_id) is None
+        except ClientError as error:
+            return denied(error)
 
     def _issuer(self, order: Order) -> Issuer:
         """The issuer that the definition names, its CA rotated first where it would not outlive the certificate."""

@@ -10,9 +10,10 @@ from botocore.exceptions import ClientError
 from mtls_rotation.contract.events import CLIENT_CERTIFICATE_ROTATED
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS
 from mtls_rotation.errors import NotYetVisibleError
-from mtls_rotation.issuers.api import Concluding
+from mtls_rotation.issuers.api import Concluding, Order
 from mtls_rotation.rotation.ca_notice import ca_notice
 from mtls_rotation.rotation.context import not_staged
+from mtls_rotation.rotation.leftovers import clear_away
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretDescription
@@ -55,6 +56,9 @@ class FinishStep:
             "not_after": secret.not_after,
         }
         self._bus.put(CLIENT_CERTIFICATE_ROTATED, detail, description.arn)
+        # Last: it may take minutes, and nobody waits for it.
+        order = Order(secret, description.arn, description.name, request.version_id, self._clock(), deadline)
+        clear_away(issuer, order, secret)
 
     def _promote(
         self, request: RotationRequest, secret: ManagedSecret, deadline: Deadline

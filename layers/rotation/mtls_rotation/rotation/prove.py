@@ -61,7 +61,7 @@ class ProveStep:
         chain, anchor = certificates_of(secret)
         where = f"secret {stored.name}, version {stored.version_id}"
         if secret.kind == "ca":
-            chain, key = self._leaf_of(secret, stored.name)
+            chain, key = self._leaf_of(secret, stored.name, deadline)
         else:
             key = private_key_of(secret)
         if reasons := refusals(chain[0], key, chain[1:], [anchor], self._clock()):
@@ -109,7 +109,9 @@ class ProveStep:
         current = self._versions.current(request.secret_id)
         return current is not None and current.value == stored.value
 
-    def _leaf_of(self, ca: ManagedSecret, name: str) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey]:
+    def _leaf_of(
+        self, ca: ManagedSecret, name: str, deadline: Deadline
+    ) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey]:
         """A CA is proved by a leaf that it signs: one that lives for a day and is kept nowhere."""
         chain, _ = certificates_of(ca)
         issuer = self._context.issuers.of(ca)
@@ -120,7 +122,7 @@ class ProveStep:
                 expected="one that can sign with the CA",
                 remedy="Correct issuer.type, and rotate anew.",
             )
-        ca_key = issuer.signing_key(ca, f"secret {name}")
+        ca_key = issuer.signing_key(ca, f"secret {name}", deadline)
         request = CertificateRequest(common_name=f"probe of {name}"[:64], validity_hours=24)
         key = profile.generate_key(request.key_algorithm)
         # Dated a day back where the CA itself has less than a day left.

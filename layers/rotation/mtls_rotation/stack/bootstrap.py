@@ -12,15 +12,18 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mtls_rotation.aws.retries import refused
 from mtls_rotation.contract.labels import secret_name
 from mtls_rotation.errors import DomainBusyError
 from mtls_rotation.issuers import registry
 from mtls_rotation.issuers.api import Order
 from mtls_rotation.rotation import filing
+from mtls_rotation.rotation.leftovers import clear_away
 from mtls_rotation.rotation.value import parse_value
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.services import Services
+    from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.revocation.run import Revocation
     from mtls_rotation.timing import Deadline
@@ -89,7 +92,8 @@ class Bootstrap:
         self._define(client, request_id, deadline, issue=registry.kind(types[-1]).issued_at_bootstrap)
         result = self._reconcile(deadline)
         # Without a list the authorizer denies every request. What else it could not do, the function's alarm tells.
-        for problem in self._revocation.run().problems:
+        revocation = self._revocation.run(deadline)
+        for problem in (*revocation.problems, *revocation.late):
             log.error("revocation: %s", problem)
         return BootstrapResult(self._bucket.truststore_uri, result.version_id)
 
@@ -119,12 +123,28 @@ class Bootstrap:
         if issue and not secret.issued:
             name = secret_name(definition.secret_id)
             order = Order(secret, definition.secret_id, name, new_version, self._clock(), deadline)
-            secret = filing.with_certificate(secret, self._issuers.of(secret).issue(order), self._clock())
-        if current is None or parse_value(current.value, definition.secret_id) != secret:
+            secret, version_id = self._issue(secret, order), new_version
+        elif current is None or parse_value(current.value, definition.secret_id) != secret:
             version_id = new_version
             self._versions.put_current(definition.secret_id, version_id, secret.render())
         if secret.issued:
             self._file(definition.secret_id, version_id, deadline)
+
+    def _issue(self, definition: ManagedSecret, order: Order) -> ManagedSecret:
+        """Issue what is defined, and put it at AWSCURRENT. If that fails, nothing that was made for it is left."""
+        issuer = self._issuers.of(definition)
+        try:
+            issued = filing.with_certificate(definition, issuer.issue(order), self._clock())
+        except Exception:
+            clear_away(issuer, order, None)
+            raise
+        try:
+            self._versions.put_current(order.arn, order.version_id, issued.render())
+        except Exception as error:
+            if refused(error):  # else it may have been put all the same
+                clear_away(issuer, order, None)
+            raise
+        return issued
 
     def _file(self, secret_id: str, version_id: str, deadline: Deadline) -> None:
         """File what is stored, which need not be what was just made: a repeat finds the first run's CA."""

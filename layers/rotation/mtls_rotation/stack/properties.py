@@ -59,6 +59,21 @@ def secrets(properties: dict[str, Any]) -> list[str]:
     return [_text(properties, name) for name in ("CaSecret", "ClientSecret") if properties.get(name)]
 
 
+def leaving_ca_secret(request_type: str, properties: dict[str, Any], former: dict[str, Any]) -> str | None:
+    """The CA secret, by ARN, that the stack has no more after this, if its CAs' keys are in KMS; None if there is none.
+
+    Args:
+        request_type: CloudFormation's: Create, Update or Delete.
+        properties: the resource's; of a Delete, those that it had.
+        former: those that an Update replaces.
+    """
+    before, after = (properties, {}) if request_type == "Delete" else (former, properties)
+    if not before.get("CaSecret") or before.get("CaSecret") == after.get("CaSecret"):
+        return None
+    kept = registry.kind(issuer).ca_issuer if (issuer := before.get("ClientIssuer")) in registry.MODULES else None
+    return _text(before, "CaSecret") if kept == "kms" else None
+
+
 def removes_data(properties: dict[str, Any]) -> bool:
     """Whether the bucket and the secrets are to go with the stack."""
     return properties.get("OnDelete") == "delete"

@@ -1,0 +1,279 @@
+"""A KMS key that was just made: it is waited for, it is made once, and none is left behind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from mtls_rotation.aws.key_notes import KeyNote
+from mtls_rotation.aws.kms import SETTLING, settled_by
+from mtls_rotation.contract.layout import crl_key, key_note
+from mtls_rotation.errors import KeyNotUsableYetError, UnusableIssuerError
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.rotation.request import Step
+from mtls_rotation.timing import Deadline
+from tests.kit import builders
+from tests.kit.fakes import KilledError, refused
+from tests.kit.stack import BUCKET, CA, CLIENT, Stack
+
+FIVE_MINUTES = timedelta(minutes=5)
+# The rotate function's, and the revocation's: less than what AWS may take.
+LONG, SHORT = 890.0, 60.0
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def new(empty_stack: Stack) -> Stack:
+    """A stack whose CA's key is to be made in KMS."""
+    request = {"common_name": "CA in KMS", "validity_days": 365}
+    empty_stack.add_secret(CA, builders.ca_definition(request=request, issuer={"type": "kms"}))
+    empty_stack.add_secret(CLIENT, builders.client_definition(issuer={"type": "kms", "ca_secret": CA}))
+    return empty_stack
+
+
+def rotate(stack: Stack, secret: str, seconds: float = LONG) -> str:
+    token = stack.begin(secret)
+    for step in Step:
+        stack.step(step, token, secret, seconds=seconds)
+    return token
+
+
+def keys(stack: Stack) -> set[str]:
+    """The keys that are not to be deleted."""
+    client = stack.clients.kms
+    found = [client.describe_key(KeyId=it["KeyId"])["KeyMetadata"] for it in client.list_keys()["Keys"]]
+    return {it["Arn"] for it in found if it["KeyState"] == "Enabled"}
+
+
+@pytest.mark.parametrize(
+    "lags",
+    [{"key_lag": timedelta(seconds=20)}, {"tag_lag": FIVE_MINUTES}, {"key_lag": FIVE_MINUTES, "tag_lag": FIVE_MINUTES}],
+    ids=["its state", "its tags", "both"],
+)
+def test_a_key_that_was_just_made_is_waited_for_and_signs_the_ca_and_its_first_client(
+    new: Stack, lags: dict[str, timedelta]
+) -> None:
+    vars(new.kms).update(lags)
+
+    ca, client = rotate(new, CA), rotate(new, CLIENT)
+
+    assert new.at("AWSCURRENT", CA) == ca
+    new.certificate(client).verify_directly_issued_by(new.certificate(ca, CA))
+    assert len(keys(new)) == 1
+
+
+def test_what_is_not_over_in_time_says_so_and_the_next_run_takes_the_same_key(new: Stack) -> None:
+    new.kms.tag_lag = new.kms.listing_lag = FIVE_MINUTES
+    token = new.begin(CA)
+    with pytest.raises(
+        KeyNotUsableYetError, match=r"AccessDeniedException.*five minutes.*Secrets Manager tries"
+    ) as late:
+        new.step(Step.CREATE, token, CA, seconds=SHORT)
+    made = keys(new)
+    for step in Step:
+        new.step(step, token, CA, seconds=LONG)
+
+    assert late.value.retryable
+    assert keys(new) == made
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("code", ["NotFoundException", "KMSInvalidStateException", "DisabledException"])
+def test_an_old_key_is_not_waited_for(new: Stack, code: str) -> None:
+    rotate(new, CA)
+    new.pass_time(minutes=10)
+    new.kms.refuse_sign = code
+    token, began = new.begin(), new.time.now
+
+    with pytest.raises(UnusableIssuerError, match=code):
+        new.step(Step.CREATE, token)
+
+    assert new.time.now == began
+
+
+def test_a_permission_that_lacks_on_an_old_key_is_told_at_once(new: Stack) -> None:
+    rotate(new, CA)
+    new.pass_time(minutes=10)
+    new.kms.refuse_sign = "AccessDeniedException"
+    token, began = new.begin(), new.time.now
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        new.step(Step.CREATE, token)
+
+    assert new.time.now == began
+
+
+def test_a_key_that_an_operator_names_is_not_waited_for(empty_stack: Stack) -> None:
+    made = empty_stack.kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    empty_stack.add_secret(CA, builders.ca_definition(issuer={"type": "kms", "key_id": made}))
+    empty_stack.kms.key_lag = FIVE_MINUTES
+    token, began = empty_stack.begin(CA), empty_stack.time.now
+
+    with pytest.raises(UnusableIssuerError, match="NotFoundException"):
+        empty_stack.step(Step.CREATE, token, CA)
+
+    assert empty_stack.time.now == began
+
+
+@pytest.mark.parametrize(
+    ("made", "waits"),
+    [
+        (None, None),
+        (NOW - SETTLING, None),
+        (NOW - SETTLING + timedelta(seconds=10), 10.0),
+        (NOW, 200.0),  # as long as there is time
+        (NOW + timedelta(seconds=5), 200.0),  # by another clock
+    ],
+)
+def test_a_key_is_young_for_as_long_as_aws_may_take_to_know_it(made: datetime | None, waits: float | None) -> None:
+    deadline = Deadline(200.0, lambda _: None, lambda: 0.0)
+    settled = settled_by(made, NOW, deadline)
+    assert (settled.remaining() if settled else None) == waits
+
+
+# CRLs ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_crl_of_a_ca_whose_key_was_just_made_is_waited_for_and_holds_up_no_other(new: Stack) -> None:
+    old = new.certificate(rotate(new, CA), CA)
+    rotate(new, CLIENT)  # what chains to it keeps its CRL
+    new.pass_time(days=1)
+    ca = new.certificate(rotate(new, CA), CA)
+    new.kms.tag_lag = FIVE_MINUTES  # for another role than the one that has used it
+
+    early = new.revocation.run(new.time.deadline(0.0))
+    waited = new.revocation.run(new.time.deadline(400.0))
+
+    assert (early.crls, early.problems) == ((pki.fingerprint(old),), ())
+    assert [pki.fingerprint(ca) in it for it in early.late] == [True]
+    assert (waited.crls, waited.late, waited.problems) == ((pki.fingerprint(ca),), (), ())
+    assert crl_key(pki.fingerprint(ca)) in new.objects()
+
+
+def test_what_was_revoked_is_rotated_before_a_key_is_waited_for(new: Stack) -> None:
+    rotate(new, CA)
+    revoked = rotate(new, CLIENT)
+    new.pass_time(days=1)
+    rotate(new, CA)
+    new.kms.tag_lag = FIVE_MINUTES
+    new.clients.s3.put_object(Bucket=BUCKET, Key="revoked/a.pem", Body=new.value(revoked)["certificate"].encode())
+    began, rotated_at = new.time.now, []
+    new.secrets.before["rotate_secret"] = [lambda: rotated_at.append(new.time.now)]
+
+    new.revocation.run(new.time.deadline(400.0))
+
+    assert rotated_at == [began]
+    assert new.time.now > began
+
+
+# one key, and none left behind --------------------------------------------------------------------------------------
+
+
+def test_a_key_that_no_listing_shows_yet_is_not_made_again(new: Stack) -> None:
+    new.kms.listing_lag = FIVE_MINUTES
+    token = new.begin(CA)
+    new.secrets.kill_before = "put_secret_value"
+    with pytest.raises(KilledError):
+        new.step(Step.CREATE, token, CA)
+    made = keys(new)
+    new.secrets.kill_before = None
+    for step in Step:
+        new.step(step, token, CA)
+
+    assert keys(new) == made
+    assert len(made) == 1
+
+
+def test_a_key_that_was_made_twice_as_nothing_told_of_the_first_is_discarded_at_the_end(new: Stack) -> None:
+    def kill() -> None:
+        raise KilledError("create_key")
+
+    new.kms.listing_lag = FIVE_MINUTES
+    new.kms.before["after_create_key"] = [kill]
+    token = new.begin(CA)
+    with pytest.raises(KilledError):
+        new.step(Step.CREATE, token, CA)
+    new.step(Step.CREATE, token, CA)
+    assert len(keys(new)) == 2
+    new.pass_time(minutes=6)
+    for step in Step:
+        new.step(step, token, CA)
+
+    (kept,) = keys(new)
+    assert new.value(token, CA)["key_id"] in kept
+
+
+def test_two_runs_at_once_make_one_ca_with_one_key(new: Stack) -> None:
+    token = new.begin(CA)
+    new.kms.before["after_create_key"] = [lambda: new.step(Step.CREATE, token, CA)]
+    new.kms.listing_lag = FIVE_MINUTES
+
+    new.step(Step.CREATE, token, CA)
+
+    (kept,) = keys(new)
+    assert new.value(token, CA)["key_id"] in kept
+
+
+def test_a_value_that_is_refused_for_good_leaves_no_key_and_the_rotation_can_still_be_taken_up(new: Stack) -> None:
+    new.kms.tag_lag = timedelta(seconds=30)
+    token = new.begin(CA)
+
+    def refuse() -> None:
+        raise refused("AccessDeniedException", "PutSecretValue")
+
+    new.secrets.before["put_secret_value"] = [refuse]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        new.step(Step.CREATE, token, CA)
+    assert keys(new) == set()
+
+    for step in Step:
+        new.step(step, token, CA)
+    (kept,) = keys(new)
+    assert new.value(token, CA)["key_id"] in kept
+
+
+def test_a_value_whose_put_was_not_answered_keeps_its_key(new: Stack) -> None:
+    token = new.begin(CA)
+
+    def fall_silent() -> None:
+        raise ReadTimeoutError(endpoint_url="https://secretsmanager")
+
+    new.secrets.before["put_secret_value"] = [fall_silent]
+    with pytest.raises(ReadTimeoutError):
+        new.step(Step.CREATE, token, CA)
+    made = keys(new)
+    new.step(Step.CREATE, token, CA)
+
+    assert len(made) == 1
+    assert keys(new) == made
+
+
+def test_what_is_noted_of_a_key_holds_nothing_private_and_one_object_for_each_ca(new: Stack) -> None:
+    first, second = rotate(new, CA), rotate(new, CA)
+
+    (note,) = [it for it in new.objects() if it.startswith("state/keys/")]
+    assert note == key_note(CA)
+    noted = KeyNote.parse(new.objects()[note])
+    assert noted.version_id == second != first
+    assert new.value(second, CA)["key_id"] in str(noted.key_id)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"version_id": 1}', b'{"version_id":"a","key_id":"b","made":"c"}']
+)
+def test_a_note_that_cannot_be_read_is_none(body: bytes) -> None:
+    assert KeyNote.parse(body) == KeyNote()
+
+
+def test_a_note_says_what_was_noted() -> None:
+    note = KeyNote("version", "arn", NOW, frozenset({"b", "a"}))
+    assert KeyNote.parse(note.render()) == note
+    assert KeyNote.parse(KeyNote("version").render()).of("another") == KeyNote("another")
+
+
+def test_the_stack_has_the_keys_of_its_cas_and_no_more(new: Stack) -> None:
+    held: list[Any] = [new.value(rotate(new, CA), CA)["key_id"] for _ in range(3)]
+    assert {it.rpartition("/")[2] for it in keys(new)} == {it.rpartition("/")[2] for it in held}
