@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -170,6 +171,8 @@ def _objects(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
     for key, body in contents(stack).items():
         if key == layout.TRUSTSTORE:
             content = " ".join(sorted(bundles.fingerprints(body)))
+        elif key == layout.explanation_key(layout.TRUSTSTORE):
+            content = " ".join(sorted(_explained(body, contents(stack)[layout.TRUSTSTORE])))
         elif key == layout.SYNC_NOTES:
             notes = json.loads(body)
             announced = sorted(it.partition(":")[0] for it in notes["announced"])
@@ -180,6 +183,13 @@ def _objects(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
         else:
             content = body.decode()
         yield f"{named(key)}: {' '.join(sorted(named(content).split(' ')))}"
+
+
+def _explained(text: bytes, truststore: bytes) -> Iterable[str]:
+    """The anchors that the text beside the truststore names, and whether it is about this one."""
+    about_it = f"sha256: {hashlib.sha256(truststore).hexdigest()}".encode() in text.splitlines()
+    yield "about what is published" if about_it else "about another"
+    yield from re.findall(r"^anchor: ([0-9a-f]+)$", text.decode(), re.MULTILINE)
 
 
 def _running(stack: WiredStack, domain: Any, named: Callable[[str], str]) -> list[str]:

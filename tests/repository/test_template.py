@@ -371,7 +371,8 @@ def _lines(requirements: str) -> list[str]:
 
 def test_a_truststore_that_a_domain_may_run_is_never_expired_by_the_bucket() -> None:
     for rule in RESOURCES["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]:
-        assert rule["Prefix"] in ("issued/", "state/")
+        assert not "truststore.pem".startswith(rule["Prefix"])
+        assert rule["Prefix"] in ("issued/", "state/", "truststore.txt")
 
 
 def test_further_domains_are_told_of_by_their_arns_and_nothing_wider() -> None:

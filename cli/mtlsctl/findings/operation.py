@@ -115,6 +115,7 @@ def _duties(context: DoctorContext) -> Iterator[tuple[str, tuple[str, ...], str]
     )
     yield "RotateRole", ("s3:PutObject",), f"{bucket}/issued/simulated.pem"
     yield "TruststoreSyncRole", ("s3:GetObject", "s3:PutObject"), f"{bucket}/truststore.pem"
+    yield "TruststoreSyncRole", ("s3:PutObject",), f"{bucket}/truststore.txt"
     yield "TruststoreSyncRole", ("s3:ListBucket",), bucket
     if "CaSecret" in outputs:
         yield "RotateRole", ("secretsmanager:GetSecretValue",), outputs["CaSecret"]

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.targets import limits
+from mtls_rotation.targets.api import Edition
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import announcements, guards, plan, rendering
 from mtls_rotation.truststore.observation import Observation, StaticEntry
@@ -57,7 +58,9 @@ def _uploaded(data: bytes) -> None:
     decided = plan.decide(Observation(builders.NOW, nothing, nothing, (), static=static), plan.Settings(), API_GATEWAY)
     rendered = rendering.render(decided.anchors)
     assert bundles.fingerprints(rendered) == frozenset(decided.anchors)
-    assert rendered.isascii()
+    assert rendered == pki.to_pem(*(decided.anchors[it].certificate for it in sorted(decided.anchors))).encode()
+    edition = Edition("t.pem", "s3://b/t.pem", "v", rendered, frozenset(decided.anchors))
+    assert rendering.explain(edition, decided.anchors).isascii()
     for statement in (*announcements.rejections(decided, "s3://b/t"), *announcements.expiring(decided, builders.NOW)):
         assert len(str(statement.event.detail)) < 50_000, "an event that EventBridge does not take"
     guards.largest_contributors(decided)

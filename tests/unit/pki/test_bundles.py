@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
+import re
 from datetime import timedelta
 
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, to_pem
+from mtls_rotation.targets.api import Edition
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.plan import Anchor, Reason, Why
@@ -43,6 +46,16 @@ def test_one_set_has_one_rendering_whatever_the_order_and_however_often() -> Non
     assert rendering.render(anchors(THREE, ONE, TWO)) == rendered
     order = [fingerprint(entry) for entry in bundles.parse(rendered) if isinstance(entry, x509.Certificate)]
     assert order == sorted({fingerprint(certificate) for certificate in (ONE, TWO, THREE)})
+
+
+def test_a_truststore_is_bare_pem_blocks_and_nothing_else() -> None:
+    """AWS's own examples have no more, and nothing says that API Gateway passes over a text between them."""
+    nasty = builders.foreign(common_name="a\n-----BEGIN CERTIFICATE-----")
+    every = anchors(ONE, TWO, nasty)
+
+    assert rendering.render(every).decode() == "".join(to_pem(every[key].certificate) for key in sorted(every))
+    assert not [line for line in rendering.render(every).splitlines() if not line or line.startswith(b"#")]
+    assert rendering.render({}) == b""
 
 
 @pytest.mark.parametrize(
@@ -107,35 +120,59 @@ def test_a_der_file_is_told_apart() -> None:
     assert "openssl x509 -inform der" in whole.reason
 
 
-def test_a_comment_over_each_certificate_says_whose_why_and_until_when() -> None:
+def explained(found: dict[str, Anchor]) -> str:
+    """What is written beside a truststore of these anchors."""
+    body = rendering.render(found)
+    edition = Edition("truststore.pem", "s3://bucket/truststore.pem", "v-1", body, frozenset(found))
+    return rendering.explain(edition, found).decode()
+
+
+def test_the_text_beside_a_truststore_says_whose_each_certificate_is_why_and_until_when() -> None:
     uploaded = Reason(Why.UPLOADED, ("anchors/static/a.pem", "anchors/static/b.pem"))
     used = Reason(Why.IN_USE, tuple(f"stack/{number}" for number in range(10)))
     until = ONE.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    assert rendering.render({fingerprint(ONE): Anchor(ONE, (uploaded, used))}).decode() == (
-        "# subject: CN=One\n"
-        "# why: uploaded in anchors/static/a.pem, anchors/static/b.pem;"
-        " in use by stack/0, stack/1, stack/2 and 7 more\n"
-        f"# until: {until}\n" + to_pem(ONE)
-    )
+    head, entry = explained({fingerprint(ONE): Anchor(ONE, (uploaded, used))}).split("\n\n")
+    assert head.splitlines() == [
+        "s3://bucket/truststore.pem",
+        "version: v-1",
+        f"sha256: {hashlib.sha256(to_pem(ONE).encode()).hexdigest()}",
+        "certificates: 1",
+    ]
+    assert entry.splitlines() == [
+        f"anchor: {fingerprint(ONE)}",
+        "subject: CN=One",
+        "why: uploaded in anchors/static/a.pem, anchors/static/b.pem; in use by stack/0, stack/1, stack/2 and 7 more",
+        f"until: {until}",
+    ]
+
+
+def test_the_text_names_the_certificates_in_the_order_of_the_truststore() -> None:
+    found = anchors(THREE, ONE, TWO)
+    named = re.findall("^anchor: (.*)$", explained(found), re.MULTILINE)
+
+    assert named == [
+        fingerprint(it) for it in bundles.parse(rendering.render(found)) if isinstance(it, x509.Certificate)
+    ]
 
 
 @pytest.mark.parametrize("name", ["a\n-----BEGIN CERTIFICATE-----", "a\r\nb", "\u202eb\x00", "Zoë", "----------"])
-def test_no_comment_can_be_taken_for_a_certificate(name: str) -> None:
+def test_no_name_can_be_taken_for_a_certificate_or_for_another_line(name: str) -> None:
     nasty = builders.foreign(common_name=name)
-    body = rendering.render({"a": Anchor(nasty, (Reason(Why.UPLOADED, (f"anchors/static/{name}",)),))})
+    text = explained({"a": Anchor(nasty, (Reason(Why.UPLOADED, (f"anchors/static/{name}",)),))})
 
-    assert bundles.parse(body) == [nasty]
-    assert body.isascii()
-    assert body.count(b"-----BEGIN") == 1
-    assert [line[:1] for line in body.splitlines()[:4]] == [b"#", b"#", b"#", b"-"]
+    assert bundles.certificates(text.encode()) == {}
+    assert text.isascii()
+    assert "-----" not in text
+    said = [line.partition(":")[0] for line in text.splitlines()]
+    assert said == ["s3", "version", "sha256", "certificates", "", "anchor", "subject", "why", "until"]
 
 
 def test_a_subject_as_long_as_a_book_is_cut_short() -> None:
     long = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"{number:060}") for number in range(1000)])
     certificate = builders.foreign(subject=long)
 
-    assert len(rendering.render(anchors(certificate))) - len(to_pem(certificate)) < 500
+    assert len(explained(anchors(certificate))) < 700
 
 
 @settings(max_examples=200)

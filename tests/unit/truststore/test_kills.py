@@ -64,6 +64,24 @@ def test_a_truststore_whose_publisher_was_killed_is_announced_by_the_next_run_wi
     assert gateway.heard("Truststore Published") == []
 
 
+def test_a_truststore_whose_publisher_was_killed_before_it_explained_it_is_explained_by_the_next_run(
+    gateway: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def about(version: str | None) -> bool:
+        return f"version: {version}".encode() in gateway.objects()["truststore.txt"].splitlines()
+
+    before = gateway.bucket.newest(layout.TRUSTSTORE)
+    newer = upload(gateway, "newer")
+    killed(monkeypatch, gateway, gateway.bucket, "put")
+    after = gateway.bucket.newest(layout.TRUSTSTORE)
+    assert newer in gateway.published()
+    assert (about(before), about(after)) == (True, False), "the text before says what it is about"
+    gateway.reconcile()
+
+    assert about(after)
+    assert gateway.bucket.newest(layout.TRUSTSTORE) == after
+
+
 def test_that_somebody_wrote_over_the_truststore_is_said_although_the_run_that_saw_it_was_killed(
     gateway: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:

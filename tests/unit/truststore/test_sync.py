@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,6 +13,7 @@ from cryptography import x509
 
 from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE
 from mtls_rotation.errors import SupersededError, TruststoreGuardError, UnusableDomainError
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.state import StateFile, SyncState
@@ -56,6 +58,50 @@ def test_a_new_anchor_is_published_and_deployed_beside_the_old(gateway: Stack, c
     assert gateway.gateway.updates == [(DOMAIN, result.version_id)]
     (event,) = gateway.heard("Truststore Published")
     assert (event["detail"]["added"], event["detail"]["removed"], event["detail"]["anchors"]) == ([newer], [], 2)
+
+
+def explanation(stack: Stack) -> list[str]:
+    return stack.objects()["truststore.txt"].decode().splitlines()
+
+
+def test_what_is_published_is_explained_beside_it_and_the_text_says_which_bytes_it_is_about(
+    gateway: Stack, ca: pki.CertifiedKey
+) -> None:
+    newer, _ = add_client_of(gateway, builders.root("Newer CA"), "stack/other")
+    result = gateway.reconcile()
+
+    body = gateway.objects()[TRUSTSTORE]
+    assert body.decode() == pki.to_pem(*(bundles.certificates(body)[it] for it in sorted(gateway.published())))
+    text = explanation(gateway)
+    assert text[:4] == [
+        f"s3://{BUCKET}/{TRUSTSTORE}",
+        f"version: {result.version_id}",
+        f"sha256: {hashlib.sha256(body).hexdigest()}",
+        "certificates: 2",
+    ]
+    assert [it for it in text if it.startswith("anchor: ")] == [f"anchor: {it}" for it in sorted(gateway.published())]
+    assert "why: in use by stack/other" in "\n".join(text)
+    assert pki.fingerprint(ca.certificate) in gateway.published()
+    assert newer in gateway.published()
+
+
+def test_an_unchanged_set_is_not_explained_again(gateway: Stack) -> None:
+    gateway.reconcile()
+    assert gateway.object_versions("truststore.txt") == 1
+
+
+def test_a_truststore_with_comments_in_it_is_published_bare_though_its_set_is_the_same(
+    gateway: Stack, ca: pki.CertifiedKey
+) -> None:
+    """As it was written once. A gateway that takes no text between the blocks would take none of it."""
+    mark = {"written-by": "mtls-rotation"}
+    body = f"# subject: CN=Test CA\n{pki.to_pem(ca.certificate)}".encode()
+    gateway.clients.s3.put_object(Bucket=BUCKET, Key=TRUSTSTORE, Body=body, Metadata=mark)
+    result = gateway.reconcile()
+
+    assert gateway.objects()[TRUSTSTORE].decode() == pki.to_pem(ca.certificate)
+    assert gateway.gateway.updates == [(DOMAIN, result.version_id)]
+    assert f"version: {result.version_id}" in explanation(gateway)
 
 
 def test_running_it_again_costs_no_further_update(gateway: Stack) -> None:
@@ -508,7 +554,7 @@ def test_an_object_that_somebody_wrote_over_is_written_anew_and_that_is_said(
     result = gateway.reconcile()
 
     assert result.published
-    assert b"# why: unused since" in gateway.objects()[TRUSTSTORE]
+    assert b"why: unused since" in gateway.objects()["truststore.txt"]
     (event,) = gateway.heard("Truststore Drift")
     assert (event["detail"]["domain_name"], event["detail"]["found_version_id"]) == ("", answer["VersionId"])
     gateway.pass_time(hours=1)

@@ -133,6 +133,10 @@ class CertificateBucket:
             raise self._superseded(key, f"the version {previous.version_id}" if previous else "no object") from None
         return Stored(body, answer["ETag"], answer["VersionId"])
 
+    def put(self, key: str, body: bytes, *, content_type: str) -> None:
+        """Write an object, whatever is there."""
+        self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type)
+
     def newest(self, key: str) -> str | None:
         """The id of an object's newest version; None if there is no such object."""
         try:

@@ -1,6 +1,7 @@
 """The bucket's layout: which object lies under which key. Public certificates only. Pure.
 
 truststore.pem                                   what the gateway reads
+truststore.txt                                   whose certificates are in it, and why: for people
 anchors/managed/<sha256>.pem                     CA certificates that rotation issues from
 anchors/static/<any name>                        bundles that operators and partners upload
 issued/<anchor sha256>/<secret>/<version id>.<serial number>.<not after>.pem
@@ -44,6 +45,11 @@ CRLS = "crl/"
 SYNC_NOTES = "state/sync.json"
 REVOCATION_NOTES = "state/revocation.json"
 KEY_NOTES = "state/keys/"
+
+
+def explanation_key(truststore: str) -> str:
+    """Where the text lies that explains the edition of the truststore under this key."""
+    return f"{truststore.removesuffix('.pem')}.txt"
 
 
 def managed_anchor_key(fingerprint: str) -> str:

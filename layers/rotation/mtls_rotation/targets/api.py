@@ -36,7 +36,7 @@ class Edition:
 
     @property
     def digest(self) -> str:
-        """What it trusts, in short: comments do not count."""
+        """What it trusts, in short."""
         return digest_of(self.anchors)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mtls_rotation.contract import layout
 from mtls_rotation.targets.api import Edition, ObjectVersion
 from mtls_rotation.truststore import announcements, guards, rendering
 from mtls_rotation.truststore.plan import Plan, decide, without_removals
@@ -111,14 +112,14 @@ class Publisher:
         self._bus = services.bus
 
     def publish(self, release: Publish | PublishAdditions, snapshot: Snapshot, state: StateFile) -> Published:
-        """Write the edition if it is another than the one that is published, and announce it.
+        """Write the edition if it is another than the one that is published, and say so: beside it and on the bus.
 
         Raises:
             SupersededError: another run published in the meantime.
         """
         key, plan = release.limits.key, release.plan
         before = snapshot.published.get(key)
-        changed = before is None or not before.ours or bool(plan.added or plan.removed)
+        changed = before is None or not before.ours or before.body != release.body
         if before is not None and not before.ours:
             # Noted first: no run could tell any more once ours lies there again.
             state.change(overwritten_versions={**state.state.overwritten_versions, key: before.version_id})
@@ -127,14 +128,20 @@ class Publisher:
             before = self._bucket.replace(key, release.body, before)
         edition = Edition(key, self._bucket.uri(key), before.version_id, before.body, frozenset(plan.anchors))
         replaced = frozenset(snapshot.deployed.get(key, ())) if changed else frozenset()
-        self._announce(edition, replaced, state)
+        self._announce(edition, replaced, plan, state)
         return Published(edition, release.limits, plan, changed)
 
-    def _announce(self, edition: Edition, replaced: frozenset[str], state: StateFile) -> None:
-        """Say what is published, if that has not been said: by this run, or by one that was killed before it could."""
+    def _announce(self, edition: Edition, replaced: frozenset[str], plan: Plan, state: StateFile) -> None:
+        """Say what is published, if that has not been said: by this run, or by one that was killed before it could.
+
+        The text is written once the edition is there, so that it never explains what nobody published. Until then the
+        text before it is there, which says what it is about.
+        """
         events = []
         last = state.state.editions.get(edition.key)
         if last is None or last.version_id != edition.version_id:
+            text = rendering.explain(edition, plan.anchors)
+            self._bucket.put(layout.explanation_key(edition.key), text, content_type="text/plain")
             events.append(announcements.published(edition, last.anchors if last else replaced))
         overwritten = dict(state.state.overwritten_versions)
         if version_id := overwritten.pop(edition.key, ""):
