@@ -47,6 +47,7 @@ def deploy(aws: LocalAws, name: str, domain: str, deploying: Deploying = sam.dep
         "Architecture": architecture(),
         "DomainName": domain,
         "HostedZoneId": zone["HostedZone"]["Id"].rpartition("/")[2],
+        "GatewayLoggingRole": "create",
         "EndpointUrl": url,
         "EndpointServerCa": base64.b64encode(server_ca.encode()).decode(),
         **parameters,

@@ -452,12 +452,38 @@ def test_every_operation_of_the_gateway_asks_the_authorizer_and_every_one_of_the
 
 @pytest.mark.parametrize("api", ["GatewayApi", "ProxyApi"])
 def test_every_request_leaves_a_line_that_says_whose_it_was(api: str) -> None:
-    line = json.loads(RESOURCES[api]["Properties"]["AccessLogSetting"]["Format"])
+    condition, settings, _ = RESOURCES[api]["Properties"]["AccessLogSetting"]["Fn::If"]
+    line = json.loads(settings["Format"])
 
     assert line["subject"] == "$context.identity.clientCert.subjectDN"
     assert line["serialNumber"] == "$context.identity.clientCert.serialNumber"
     assert line["denial"] == "$context.authorizer.denial"
+    assert condition == "LogsRequests"
     assert RESOURCES[api]["Properties"]["MethodSettings"][0]["ThrottlingRateLimit"] == {"Ref": "ThrottlingRateLimit"}
+
+
+@pytest.mark.parametrize("api", ["GatewayApi", "ProxyApi"])
+def test_an_account_without_a_role_for_logs_can_have_the_gateway_and_none_is_set_unasked(api: str) -> None:
+    default = TEMPLATE["Parameters"]["GatewayLoggingRole"]["Default"]
+    of_requests = TEMPLATE["Conditions"]["LogsRequests"]["Fn::And"][1]
+    level = RESOURCES[api]["Properties"]["MethodSettings"][0]["LoggingLevel"]
+
+    assert of_requests == {"Fn::Not": [{"Fn::Equals": [{"Ref": "GatewayLoggingRole"}, default]}]}
+    assert level == {"Fn::If": ["LogsErrors", "ERROR", "OFF"]}
+    assert TEMPLATE["Parameters"]["ExecutionLogs"]["Default"] == "disabled"
+    assert {it["Condition"] for it in RESOURCES.values() if it["Type"] == "AWS::ApiGateway::Account"} == {
+        "MakesLoggingRole"
+    }
+
+
+@pytest.mark.parametrize("api", ["GatewayApi", "ProxyApi"])
+def test_what_went_wrong_is_logged_without_what_was_sent_and_for_as_long_as_the_rest(api: str) -> None:
+    (settings,) = RESOURCES[api]["Properties"]["MethodSettings"]
+    name = {"Fn::Sub": f"API-Gateway-Execution-Logs_${{{api}}}/live"}
+    (group,) = (it["Properties"] for it in RESOURCES.values() if it["Properties"].get("LogGroupName") == name)
+
+    assert settings["DataTraceEnabled"] is False
+    assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
 def test_what_conditions_change_in_an_api_is_deployed() -> None:
