@@ -33,7 +33,7 @@ def life(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Depl
     # The rate of domain updates is not what is tried here.
     rate: dict[str, Any] = {"domain_update_interval": timedelta(seconds=1)}
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **rate) as aws:
-        made = on_gateway.deploy(aws, "e2e-life", DOMAIN)
+        made = on_gateway.deploy(aws, "e2e-life", DOMAIN, GatewayLoggingRole="none")
         yield await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
 
 
@@ -58,6 +58,8 @@ def test_the_first_deploy_makes_all_that_it_takes_in_one_go(life: Deployment) ->
     revoked = life.s3.get_object(Bucket=life.bucket, Key=layout.REVOCATION_LIST)["Body"].read()
     assert json.loads(revoked)["revoked"] == []
     assert get(life, life.held(), "proxy/billing/x").status_code == 403
+    # It had no need of a role that a new account does not have, and set none for every other API.
+    assert not client(life, "apigateway").get_account().get("cloudwatchRoleArn")
 
 
 def test_an_update_takes_parts_away_and_adds_others_and_never_sets_the_truststore_back(life: Deployment) -> None:
@@ -74,6 +76,7 @@ def test_an_update_takes_parts_away_and_adds_others_and_never_sets_the_truststor
         VisibilityConfig={"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "guard"},
     )["Summary"]["ARN"]
     routes = json.dumps({"routes": {"billing": {"upstream": "https://127.0.0.1:1", "connect_timeout": 1}}})
+    life.parameters |= {"GatewayLoggingRole": "create", "ExecutionLogs": "errors"}
     life.update(
         sam.deploy,
         Authorizer="disabled",
@@ -93,6 +96,9 @@ def test_an_update_takes_parts_away_and_adds_others_and_never_sets_the_truststor
     (api,) = client(life, "apigateway").get_rest_apis()["items"]
     stage = client(life, "apigateway").get_stage(restApiId=api["id"], stageName="live")
     assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 77
+    assert stage["methodSettings"]["*/*"]["loggingLevel"] == "ERROR"
+    assert life.access_log()[-1]["path"] == "/proxy/billing/x"
+    assert client(life, "logs").describe_log_groups(logGroupNamePrefix=life.stack.outputs["GatewayErrors"])["logGroups"]
     stage_arn = f"arn:aws:apigateway:us-east-1::/restapis/{api['id']}/stages/live"
     assert client(life, "wafv2").get_web_acl_for_resource(ResourceArn=stage_arn)["WebACL"]["ARN"] == acl
 
