@@ -72,19 +72,21 @@ class _LoopbackSource:
 
 
 class AgentSource(_LoopbackSource):
-    """The AWS Secrets Manager Agent. It has a cache of its own (`ttl_seconds`, five minutes by default), which is
-    passed by where a server refused the certificate.
+    """The AWS Workload Credentials Provider, which was the AWS Secrets Manager Agent until its version 3.
 
-    https://docs.aws.amazon.com/secretsmanager/latest/userguide/secrets-manager-agent.html
+    Both answer alike (https://github.com/aws/aws-workload-credentials-provider/releases/tag/v3.0.0). It has a cache of
+    its own (`ttl_seconds`, five minutes by default), which is passed by where a server refused the certificate.
+
+    https://docs.aws.amazon.com/secretsmanager/latest/userguide/workload-credentials-provider.html
 
     Args:
         port: on localhost.
-        token: its SSRF token; None looks where the agent does: the environment's AWS_TOKEN, AWS_SESSION_TOKEN and
+        token: its SSRF token; None looks where the provider does: the environment's AWS_TOKEN, AWS_SESSION_TOKEN and
             AWS_CONTAINER_AUTHORIZATION_TOKEN, each of which may also name a file (`file:///...`), and then
             /var/run/awssmatoken, where its installer puts it.
     """
 
-    _name = "the Secrets Manager Agent's answer"
+    _name = "the Workload Credentials Provider's answer"
 
     def __init__(self, *, port: int = _PORT, token: str | None = None) -> None:
         super().__init__(port)
@@ -94,7 +96,7 @@ class AgentSource(_LoopbackSource):
         return {"secretId": secret} | ({"refreshNow": "true"} if fresh else {})
 
     def _token(self) -> str:
-        """Read each time, as it changes when the agent is started anew."""
+        """Read each time, as it changes when the provider is started anew."""
         if self._given is not None:
             return self._given
         for name in ("AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"):

@@ -1,4 +1,4 @@
-"""The AWS Secrets Manager Agent and the Lambda extension as sources, by the HTTP that their pages describe."""
+"""The AWS Workload Credentials Provider and the Lambda extension as sources, by the HTTP that their pages describe."""
 
 from __future__ import annotations
 
