@@ -61,7 +61,7 @@ class ClientCertificate:
         clock: says what time it is, aware and in UTC; for tests.
 
     Raises:
-        ValueError: `check_every` is not positive.
+        ValueError: `check_every` is not positive, or a refusal's status is not one of the client's errors (4xx).
 
     Example:
         >>> certificate = ClientCertificate("mtls/billing")
@@ -82,6 +82,8 @@ class ClientCertificate:
     ) -> None:
         if check_every <= timedelta(0):
             raise ValueError(f"check_every is {check_every}; it must be positive")
+        if unfit := [it for it in refusal_statuses if not 400 <= it < 500]:
+            raise ValueError(f"refusal_statuses has {unfit}; each must be from 400 to 499")
         self._keeper = Keeper(
             secret,
             source or SecretsManagerSource(),

@@ -10,7 +10,7 @@ it is a reason to ask whether there is a newer certificate.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 # What the stack's gateway answers when its authorizer keeps a caller out, such as one whose certificate is revoked.
@@ -30,7 +30,7 @@ class Answered:
     Attributes:
         origin: whom the request was sent to.
         method: the request's.
-        sent: the request's header fields, by names in any case.
+        sent: the names of the request's header fields.
         status: the answer's.
         fields: the answer's header fields, by names in any case.
         version_id: of the certificate that was presented.
@@ -38,7 +38,7 @@ class Answered:
 
     origin: str
     method: str
-    sent: Mapping[str, str]
+    sent: Iterable[str]
     status: int
     fields: Mapping[str, str]
     version_id: str
@@ -50,13 +50,12 @@ class Answered:
         By its method (RFC 9110, 9.2.2), or as its sender says so by an Idempotency-Key
         (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
         """
-        return self.method.upper() in _IDEMPOTENT or "Idempotency-Key" in self.sent
+        return self.method.upper() in _IDEMPOTENT or any(name.lower() == "idempotency-key" for name in self.sent)
 
     @property
     def is_api_gateways_own(self) -> bool:
         """Whether API Gateway says that it denies the request."""
-        error_type = self.fields.get("x-amzn-errortype", "").partition(":")[0]
-        return self.status == FORBIDDEN and error_type in _ERROR_TYPES
+        return self.status == FORBIDDEN and self.fields.get("x-amzn-errortype", "").partition(":")[0] in _ERROR_TYPES
 
     @property
     def has_problem(self) -> bool:
@@ -73,8 +72,10 @@ class Answered:
         )
 
 
-def is_denial(body: bytes) -> bool:
-    """Whether the body of an answer that `has_problem` is what the stack's gateway says to those it keeps out."""
+def is_denial(answered: Answered, body: bytes) -> bool:
+    """Whether an answer that `has_problem` may be what the stack's gateway says to those whom it keeps out."""
+    if answered.method.upper() == "HEAD":
+        return True  # there is no body that would say which problem it is
     try:
         problem = json.loads(body)
     except (ValueError, RecursionError):

@@ -72,7 +72,7 @@ class Retrying:
             answered: the request, and the answer's head.
             body: the answer's, if it `has_problem`.
         """
-        if answered.is_api_gateways_own or (answered.has_problem and is_denial(body)):
+        if answered.is_api_gateways_own or (answered.has_problem and is_denial(answered, body)):
             return True
         # A server that refuses by alerts means something else by its statuses.
         return answered.status in self._refusal_statuses and answered.origin not in self._alerting

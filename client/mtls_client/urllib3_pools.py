@@ -63,7 +63,7 @@ class _Host(RequestMethods):
             if not self._retrying.after_error(error, self._origin, before=before, can_be_sent_again=again):
                 raise
         else:
-            sent = urllib3.HTTPHeaderDict(options.get("headers") or {})
+            sent = options.get("headers") or ()
             answered = Answered(self._origin, method, sent, response.status, response.headers, version_id)
             problem = b""
             if answered.has_problem and options.get("preload_content", True):

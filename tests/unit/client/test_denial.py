@@ -249,8 +249,14 @@ def test_a_doubtful_refusal_waits_a_second_at_most_for_others_who_ask(
         assert pool.submit(certificate._keeper.replaced, secrets.current, certain=False).result(3) is False
 
 
-def answered(status: int = 403, fields: dict[str, str] | None = None) -> Answered:
-    return Answered("a.example", "GET", {}, status, fields or {}, "1")
+@pytest.mark.parametrize("status", [200, 302, 500])
+def test_a_status_that_refuses_nobody_is_no_refusals(status: int) -> None:
+    with pytest.raises(ValueError, match="from 400 to 499"):
+        ClientCertificate(SECRET, refusal_statuses={403, status})
+
+
+def answered(status: int = 403, fields: dict[str, str] | None = None, method: str = "GET") -> Answered:
+    return Answered("a.example", method, {}, status, fields or {}, "1")
 
 
 PROBLEM = {"Content-Type": "Application/Problem+JSON; charset=utf-8", "Content-Length": "200"}
@@ -291,4 +297,7 @@ class TestAnAnswer:
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * LONGEST, b'{"type": "about:blank"}'], ids=repr)
     def test_with_another_problem_is_no_denial(self, body: bytes) -> None:
-        assert not is_denial(body)
+        assert not is_denial(answered(403, PROBLEM), body)
+
+    def test_to_head_has_no_body_to_tell_and_counts(self) -> None:
+        assert is_denial(answered(403, PROBLEM, "HEAD"), b"")

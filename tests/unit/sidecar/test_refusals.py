@@ -22,7 +22,7 @@ from tests.kit import builders
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
 from tests.unit.client.server import BY_API_GATEWAY, BY_THE_AUTHORIZER, Denial, partner_api
 from tests.unit.sidecar.conftest import Answer, Clock, Proxying, Running, chunk, request, serial_of, until
-from tests.unit.sidecar.upstream import Head, Upstream, always, answer, read_body, upstream
+from tests.unit.sidecar.upstream import Head, Upstream, always, answer, echo, read_body, upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -440,6 +440,27 @@ class TestTheCertificate:
             (serial_of(second), "POST"),
         ]
         assert [it.body for it in gateway.received[1:]] == [body] * 3
+
+    async def test_one_that_is_denied_while_the_body_is_under_way_is_replaced_and_the_body_goes_on(
+        self, proxy: Running, api: Upstream, secrets: SecretsManager, first: CertifiedKey, ca: CertifiedKey
+    ) -> None:
+        second = builders.leaf(ca)
+        secrets.rotate(value_of(second))
+
+        async def script(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if head.serial_number == serial_of(second):
+                await echo(head, reader, writer)
+            else:
+                writer.write(answer(b"no", "x-amzn-ErrorType: ForbiddenException", status="403 Forbidden"))
+
+        api.script = script
+        connection = await proxy.connect()
+        await connection.send(CHUNKED.replace(b"POST", b"PUT") + chunk(b"first "))
+        await until(lambda: len(api.seen) == 2)
+        await connection.send(chunk(b"second") + chunk(b""))
+        answered = await connection.answer()
+        assert (answered.status, answered.body) == (200, b"first second")
+        assert api.serials == [serial_of(first), serial_of(second)]
 
     async def test_one_that_is_denied_after_a_long_body_is_used_from_the_next_request_on(
         self, proxying: Proxying, secrets: SecretsManager, first: CertifiedKey, ca: CertifiedKey, tmp_path: Path
