@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.payload import BytesPayload
 
-from mtls_client.denial import LONGEST, Answered
+from mtls_client.denial import LONGEST, LOWEST, Answered
 from mtls_client.patient_socket import PatientSocket
 from mtls_client.pools import Pool, Pools
 from mtls_client.refusal import refusal_in
@@ -81,6 +81,8 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
             if not await asyncio.to_thread(judge, error, str(request.url.origin())):
                 raise
         else:
+            if response.status < LOWEST:
+                return response
             try:
                 if not await self._refused_by(request, response):
                     return response

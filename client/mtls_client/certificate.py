@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from mtls_client.denial import LOWEST
 from mtls_client.errors import MissingExtraError
 from mtls_client.keeper import Keeper, utc_now
 from mtls_client.retrying import Retrying
@@ -82,7 +83,7 @@ class ClientCertificate:
     ) -> None:
         if check_every <= timedelta(0):
             raise ValueError(f"check_every is {check_every}; it must be positive")
-        if unfit := [it for it in refusal_statuses if not 400 <= it < 500]:
+        if unfit := [it for it in refusal_statuses if not LOWEST <= it < 500]:
             raise ValueError(f"refusal_statuses has {unfit}; each must be from 400 to 499")
         self._keeper = Keeper(
             secret,

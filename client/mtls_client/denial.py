@@ -16,6 +16,8 @@ from dataclasses import dataclass
 # What the stack's gateway answers when its authorizer keeps a caller out, such as one whose certificate is revoked.
 DENIED = "urn:mtls-rotation:problem:denied"
 FORBIDDEN = 403
+# No lower status refuses anything.
+LOWEST = 400
 # Problem details (RFC 9457) that are longer are not the gateway's. Bytes.
 LONGEST = 16 * 1024
 _PROBLEM = "application/problem+json"

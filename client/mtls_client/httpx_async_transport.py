@@ -17,6 +17,7 @@ import httpcore
 import httpx
 from httpcore._backends.anyio import AnyIOStream  # which its AnyIOBackend returns
 
+from mtls_client.denial import LOWEST
 from mtls_client.httpx_transport import answer, once, origin
 from mtls_client.patient_socket import PatientSocket
 from mtls_client.pools import Pool, Pools
@@ -61,6 +62,8 @@ class AsyncClientCertificateTransport(httpx.AsyncBaseTransport):
             if not await anyio.to_thread.run_sync(judge, error, origin(request)):
                 raise
         else:
+            if response.status_code < LOWEST:
+                return response
             answered = answer(request, response, version_id)
             if not self._retrying.may_be_refusal(answered, await _hold(response) if answered.has_problem else b""):
                 return response

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from mtls_client.denial import Answered
+from mtls_client.denial import LOWEST, Answered
 from mtls_client.pools import Pool, Pools
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class ClientCertificateTransport(httpx.BaseTransport):
             ):
                 raise
         else:
+            if response.status_code < LOWEST:
+                return response
             answered = answer(request, response, version_id)
             if not self._retrying.may_be_refusal(answered, _hold(response) if answered.has_problem else b""):
                 return response

@@ -14,7 +14,7 @@ import urllib3
 from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 
 from mtls_client import urllib3_pools
-from mtls_client.denial import Answered
+from mtls_client.denial import LOWEST, Answered
 from mtls_client.pools import Pools
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class ClientCertificateAdapter(HTTPAdapter):
             if not self._retrying.after_error(error, origin, before=before, can_be_sent_again=again):
                 raise
         else:
+            if response.status_code < LOWEST:
+                return response
             answered = Answered(origin, method, request.headers, response.status_code, response.headers, version_id)
             problem = b""
             if answered.has_problem:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 from urllib3._request_methods import RequestMethods
 
-from mtls_client.denial import Answered
+from mtls_client.denial import LOWEST, Answered
 from mtls_client.pools import Pools
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class _Host(RequestMethods):
             if not self._retrying.after_error(error, self._origin, before=before, can_be_sent_again=again):
                 raise
         else:
+            if response.status < LOWEST:
+                return response
             sent = options.get("headers") or ()
             answered = Answered(self._origin, method, sent, response.status, response.headers, version_id)
             problem = b""
