@@ -19,11 +19,11 @@ export ARCHITECTURE ?= x86_64
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup first-time demo picture browser check test lint lint-code lint-templates format build local bench bench-check prove deploy \
-  package clean lock
+.PHONY: help setup first-time demo picture browser check test lint lint-code lint-templates format build local bench bench-check prove \
+  acceptance deploy package clean lock
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/.synced  ## Make the development environments (the other targets do it when it is needed)
 
@@ -49,7 +49,7 @@ lint-code: setup
 	$(UV) lock --check --quiet
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy layers/rotation/mtls_rotation cli/mtlsctl client/mtls_client sidecar/mtls_sidecar localaws demo tests
+	$(PYTHON) -m mypy layers/rotation/mtls_rotation cli/mtlsctl client/mtls_client sidecar/mtls_sidecar localaws demo acceptance tests
 	@set -e; for function in functions/*/ examples/lambda/function/; do $(PYTHON) -m mypy $$function; done
 
 lint-templates: setup .venv-checkov/.synced
@@ -73,6 +73,10 @@ bench-check: setup  ## Fail if an AWS call or a ratio has become worse than in d
 
 prove: setup .venv-checkov/.synced  ## Try to break the promise at full length, into build/prove/report.json; QUICK=1 in minutes
 	$(PYTHON) -m tests.proof $(if $(QUICK),--quick)
+
+acceptance: setup  ## Try everything on the AWS account at hand, which costs under 2 USD; AGAINST=local for the local AWS
+	@$(PYTHON) -m acceptance $(if $(AGAINST),--against $(AGAINST)) $(if $(DOMAIN_NAME),--domain-name $(DOMAIN_NAME)) \
+	  $(if $(HOSTED_ZONE_ID),--hosted-zone-id $(HOSTED_ZONE_ID)) $(if $(YES),--yes) $(if $(CLEAN),--clean)
 
 deploy: build  ## Deploy to the AWS account at hand; PARAMETERS="DomainName=api.example.com HostedZoneId=Z..."
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)

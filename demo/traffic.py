@@ -20,6 +20,8 @@ from botocore.exceptions import ClientError
 from demo.certificates import Held, from_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 # Requests a second that are aimed at, of both applications together, and how often each looks for a new certificate.
@@ -70,24 +72,32 @@ class Traffic:
     """Keeps requests going from `start` to `stop`, so many a second of all applications together."""
 
     def __init__(
-        self, secrets: SecretsManagerClient, secret_id: str, url: str, server_ca: str, rate: float = RATE
+        self,
+        secrets: SecretsManagerClient,
+        secret_id: str,
+        url: str,
+        server_ca: str,
+        rate: float = RATE,
+        applications: Sequence[str] = APPLICATIONS,
     ) -> None:
         self._secrets = secrets
         self._secret_id = secret_id
         self._url = url
         self._server_ca = server_ca
-        self._interval = len(APPLICATIONS) / rate
+        self._applications = applications
+        self._interval = len(applications) / rate
         self._stopping = threading.Event()
         self._sent: dict[str, list[Request]] = {label: [] for label in LABELS}
         self._held: dict[str, Held] = {}
-        self._threads = ThreadPoolExecutor(len(APPLICATIONS) + 1, thread_name_prefix="application")
+        self._threads = ThreadPoolExecutor(len(applications) + 1, thread_name_prefix="application")
         self._running: list[Future[None]] = []
 
     def start(self) -> None:
         """Send the first requests."""
         self._refresh()
         self._running = [self._threads.submit(self._look)] + [
-            self._threads.submit(self._run, label) for label in APPLICATIONS
+            self._threads.submit(self._run, label, place * self._interval / len(self._applications))
+            for place, label in enumerate(self._applications)
         ]
 
     def stop(self) -> Summary:
@@ -131,8 +141,9 @@ class Traffic:
         # At one stroke, so that whoever has no AWSPREVIOUS yet goes from the old certificate to the same one.
         self._held = self._held | found
 
-    def _run(self, label: str) -> None:
-        began = time.monotonic()
+    def _run(self, label: str, after: float) -> None:
+        """Send with the certificate of a label, so many seconds after the first of all, and then again and again."""
+        began = time.monotonic() + after
         for count in itertools.count():
             if self._stopping.wait(max(0.0, began + count * self._interval - time.monotonic())):
                 return

@@ -23,7 +23,7 @@ APART = UNIT / "proof"
 REPORTS = ROOT / "build" / "tests" / "check"
 TYPED = (
     *("layers/rotation/mtls_rotation", "cli/mtlsctl", "client/mtls_client", "sidecar/mtls_sidecar"),
-    *("localaws", "demo", "tests"),
+    *("localaws", "demo", "acceptance", "tests"),
 )
 AT_ONCE = 2
 # Bytes of a module that was in no run yet, for each second that it may take.

@@ -18,10 +18,11 @@ PACKAGES = {
     "mtlsctl": ROOT / "cli" / "mtlsctl",
     "localaws": ROOT / "localaws",
     "demo": ROOT / "demo",
+    "acceptance": ROOT / "acceptance",
     "tests": ROOT / "tests",
 }
 SHIPPED = ("mtls_rotation", "mtls_client", "mtls_sidecar", "mtlsctl")
-DEVELOPMENT = {"localaws", "demo", "tests"}
+DEVELOPMENT = {"localaws", "demo", "acceptance", "tests"}
 
 
 def house(package: str, *floors: str) -> House:
@@ -62,6 +63,17 @@ HOUSES = [
         "apigateway secretsmanager cloudformation",
         "doors",
         "process __init__",  # the child process, and what starts it: they share no module but those on the ground
+        "__main__",
+    ),
+    house(
+        "acceptance",
+        "__init__ account asking ledger plan report waiting page",
+        "inventory clients sightings",
+        "cleanup run",
+        "stacks",
+        "scenarios",
+        "probes",
+        "conduct",
         "__main__",
     ),
 ]

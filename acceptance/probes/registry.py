@@ -1,0 +1,14 @@
+"""The probes. A new one is its module and one line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from acceptance.probes.api import Probe
+
+# In the order in which they are asked: those that leave the domain as it is before those that set its truststore.
+MODULES: tuple[str, ...] = ("unknown_issuer_answer", "no_certificate_answer")
+
+PROBES: tuple[Probe, ...] = tuple(import_module(f"acceptance.probes.{name}").PROBE for name in MODULES)

@@ -1,0 +1,140 @@
+"""A run: its name, where it acts, and what everything that it makes is made by."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from acceptance.ledger import PREFIX, ROLE_PATH, RUN_TAG, UNTIL_TAG, Kind, Ledger, Thing
+from acceptance.waiting import Waiting
+
+if TYPE_CHECKING:
+    from acceptance.account import Account, Domain
+
+# Until then a run is left alone by others. It takes less than an hour; whoever interrupts it has it clean up at once.
+LASTS = timedelta(hours=2)
+
+
+def fresh_name() -> str:
+    """A name that no other run has."""
+    return PREFIX + secrets.token_hex(4)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        name: of which the names of all that it makes begin.
+        ledger: where each thing is written down before it is made.
+        domain: what the gateway is to be called; `None`: there is to be no gateway.
+        template_url: where the packaged template is.
+        say: tells whoever watches what happens.
+        until: when the run is over at the latest.
+    """
+
+    name: str
+    account: Account
+    ledger: Ledger
+    waiting: Waiting
+    domain: Domain | None
+    template_url: str
+    say: Callable[[str], None]
+    until: datetime = field(default_factory=lambda: datetime.now(UTC) + LASTS)
+    _making: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def bucket(self) -> str:
+        """The run's own bucket: the code that is deployed, and what probes put there."""
+        return f"{self.name}-{self.account.id}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """On everything that takes tags."""
+        return {RUN_TAG: self.name, UNTIL_TAG: self.until.isoformat(timespec="seconds")}
+
+    def tag_list(self) -> list[Any]:
+        """The same as most services take them."""
+        return [{"Key": key, "Value": value} for key, value in self.tags.items()]
+
+    def make_bucket(self) -> None:
+        """Make the run's own bucket."""
+        s3, region = self.account.clients.s3, self.account.region
+        self.ledger.will_make(Thing(Kind.BUCKET, self.bucket))
+        if region == "us-east-1":  # which takes no location: it is the default
+            s3.create_bucket(Bucket=self.bucket)
+        else:
+            s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": region})  # type: ignore[typeddict-item]
+        s3.put_bucket_tagging(Bucket=self.bucket, Tagging={"TagSet": self.tag_list()})
+        s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
+
+    def make_secret(self, name: str, value: str | None = None, **tags: str) -> str:
+        """Make a secret, and return its ARN.
+
+        Args:
+            name: the end of its name.
+            value: its first value; without one it has no version.
+            tags: further tags; `:` is written `__`.
+        """
+        whole = f"{self.name}-{name}"
+        self.ledger.will_make(Thing(Kind.SECRET, whole))
+        further: list[Any] = [{"Key": key.replace("__", ":"), "Value": it} for key, it in tags.items()]
+        arguments: dict[str, Any] = {} if value is None else {"SecretString": value}
+        made = self.account.clients.secrets.create_secret(Name=whole, Tags=[*self.tag_list(), *further], **arguments)
+        return made["ARN"]
+
+    def make_role(self, name: str, *statements: Mapping[str, Any], trust: Mapping[str, Any] | None = None) -> str:
+        """Make a role, and return its ARN.
+
+        Args:
+            name: the end of its name.
+            statements: what it may do.
+            trust: who may assume it; whoever runs this, if left out.
+        """
+        whole = f"{self.name}-{name}"
+        self.ledger.will_make(Thing(Kind.ROLE, whole))
+        principal = trust or {"AWS": f"arn:aws:iam::{self.account.id}:root"}
+        assumed: dict[str, Any] = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+        iam = self.account.clients.iam
+        arn = iam.create_role(
+            RoleName=whole,
+            Path=ROLE_PATH,
+            AssumeRolePolicyDocument=_policy(assumed),
+            Tags=self.tag_list(),
+        )["Role"]["Arn"]
+        iam.put_role_policy(RoleName=whole, PolicyName="probe", PolicyDocument=_policy(*statements))
+        return arn
+
+    def make_key(self, **arguments: Any) -> str:
+        """Make a KMS key, and return its id. Its name is not known before, so its tag alone finds it after a crash."""
+        tags = [{"TagKey": key, "TagValue": value} for key, value in self.tags.items()]
+        with self._making:
+            made = self.account.clients.kms.create_key(Tags=tags, **arguments)["KeyMetadata"]["KeyId"]  # type: ignore[arg-type]
+            self.ledger.will_make(Thing(Kind.KEY, made))
+        return made
+
+    def assumed(self, role: str) -> Callable[[str], Any]:
+        """Clients by a role's credentials, as soon as it may be assumed: IAM is late."""
+        found: list[Callable[[str], Any]] = []
+
+        def may_be() -> bool:
+            try:
+                found.append(self.account.as_role(role))
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "AccessDenied":
+                    raise
+            return bool(found)
+
+        self.waiting.until(may_be, f"{role} may be assumed", self.account.pace.lag)
+        return found[0]
+
+
+def _policy(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})

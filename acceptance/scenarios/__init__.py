@@ -1,0 +1,1 @@
+"""What operators live through, one module each, in the order of `registry`."""
