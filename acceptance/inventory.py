@@ -79,12 +79,21 @@ class Inventory:
             yield from (it for it in page["Stacks"] if it["StackStatus"] != "DELETE_COMPLETE")
 
     def _resources(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """What the tagging API lists with one of the two tags."""
+        """What bears one of the two tags: what the tagging API lists, and secrets."""
         for key in (RUN_TAG, STACK_TAG):
             for page in self._aws.tagging.get_paginator("get_resources").paginate(TagFilters=[{"Key": key}]):
                 for it in page["ResourceTagMappingList"]:
                     if not self._is_a_key_that_goes(it["ResourceARN"]):
                         yield it["ResourceARN"], {tag["Key"]: tag["Value"] for tag in it["Tags"]}
+        yield from self._secrets()
+
+    def _secrets(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """By Secrets Manager itself, which also lists those that are to be deleted."""
+        pages = self._aws.secrets.get_paginator("list_secrets").paginate(
+            Filters=[{"Key": "tag-key", "Values": [RUN_TAG, STACK_TAG]}], IncludePlannedDeletion=True
+        )
+        for it in (it for page in pages for it in page["SecretList"]):
+            yield it["ARN"], {tag["Key"]: tag["Value"] for tag in it.get("Tags", [])}
 
     def _is_a_key_that_goes(self, arn: str) -> bool:
         """A KMS key that is to be deleted keeps its tags until it is, which takes days."""

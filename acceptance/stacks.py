@@ -43,9 +43,7 @@ def package(account: Account, bucket: str, waiting: Waiting) -> str:
 
 def template_url(account: Account, bucket: str, key: str) -> str:
     """Where CloudFormation finds a template that lies in a bucket."""
-    if account.local:
-        return f"{account.local.endpoint_url}/{bucket}/{key}"
-    return f"https://{bucket}.s3.{account.region}.amazonaws.com/{key}"
+    return f"{account.clients.s3.meta.endpoint_url}/{bucket}/{key}"
 
 
 @dataclass

@@ -13,7 +13,7 @@ from tests.kit.runs import Run, files, run_all
 # What each run deploys is its own: some tests break a stack on purpose, and others ask whether all of it is well. What
 # waits for most of its time, or keeps so many requests a second going, runs beside what computes, which stands back: it
 # takes what the others leave, and both processors are at work until the end.
-AROUND_THE_ENGINE = ("benchmarks", "cli", "client", "demo", "examples", "kit", "proof", "sidecar")
+AROUND_THE_ENGINE = ("acceptance", "benchmarks", "cli", "client", "demo", "examples", "kit", "proof", "sidecar")
 RUNS = (
     Run("end to end, the truststore and the issuers", files("tests/e2e", "issuers", "truststore")),
     Run("end to end, the commands of the documents", files("tests/e2e", "document_commands")),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from tests.benchmarks import fleet_simulation
-from tests.repository.documents import bounds, costs, figures, performance, roles
+from tests.repository.documents import acceptance, bounds, costs, figures, performance, roles
 
 
 def between(text: str, name: str) -> str:
@@ -32,6 +32,9 @@ def tables() -> Mapping[tuple[str, str], Callable[[], str]]:
         ("README.md", "fleet"): fleet_simulation.table,
         ("docs/security.md", "roles"): roles.table,
         ("docs/limits.md", "bounds"): bounds.table,
+        ("docs/acceptance.md", "scenarios"): acceptance.scenarios,
+        ("docs/acceptance.md", "probes"): acceptance.probes,
+        ("docs/acceptance.md", "costs"): acceptance.costs,
         ("docs/reliability.md", "faults"): figures.faults,
         ("docs/security.md", "attacks"): figures.attacks,
         ("docs/performance.md", "figures"): performance.figures,

@@ -1,4 +1,4 @@
-"""How each command of the documents is held: run here, run by another test, or one of the two that need a real account.
+"""How each command of the documents is held: run here, run by another test, or one of those that need a real account.
 
 The first rule that fits a command decides. A command that no rule fits fails a test.
 """
@@ -41,7 +41,7 @@ class Held:
 
 @dataclass(frozen=True)
 class NeedsAccount:
-    """It deploys to a real account, and is for those who have one."""
+    """It acts on a real account, and is for those who have one."""
 
 
 type Verdict = Run | Held | NeedsAccount
@@ -52,7 +52,7 @@ _CLIENTS = r"docs/clients/.*"
 
 # (document, command, verdict): both patterns fit the whole.
 RULES: tuple[tuple[str, str, Verdict], ...] = (
-    # The two.
+    # Those that deploy what they are told to.
     (_ALL, r'make deploy( PARAMETERS=".*")?', NeedsAccount()),
     (r"README\.md", r"sam build && sam deploy", NeedsAccount()),
     # What sets up, runs or measures the whole.
@@ -61,6 +61,15 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
         r"make demo.*",
         Held("tests/e2e/test_demo.py::test_the_demo_does_what_the_readme_says", "it brings its own AWS"),
     ),
+    (
+        _ALL,
+        r"make acceptance AGAINST=local",
+        Held(
+            "tests/repository/test_documents.py::test_ci_runs_what_a_developer_runs_and_holds_nothing_that_is_secret",
+            "it is what CI runs",
+        ),
+    ),
+    (_ALL, r"make acceptance.*", NeedsAccount()),
     (_ALL, r"make picture", Held("tests/e2e/browser/test_page.py", "it makes the README's pictures anew")),
     (_ALL, r"make browser", Held("tests/unit/demo/test_browser.py", "it installs a browser")),
     (_ALL, r"make local.*", Held("tests/e2e/test_newcomer.py", "it stays in the foreground")),
