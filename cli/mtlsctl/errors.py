@@ -74,6 +74,10 @@ class AwsError(MtlsRotationError):
 
 
 DENIALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden"})
+# Calls about one secret. One that is gone has no tags, so credentials that are bound to a tag are denied it.
+_OF_A_SECRET = frozenset(
+    {"DescribeSecret", "GetSecretValue", "PutSecretValue", "RotateSecret", "UpdateSecretVersionStage", "DeleteSecret"}
+)
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
 
 
@@ -89,6 +93,8 @@ def from_aws(error: ClientError | BotoCoreError) -> AwsError:
         code, message = error.response["Error"].get("Code", "Unknown"), error.response["Error"].get("Message", "")
         if code in DENIALS:
             remedy = "Use credentials that may do this; docs/mtlsctl.md lists what each command calls."
+            if error.operation_name in _OF_A_SECRET:
+                remedy += " If they are bound to the stack's tag, it may be gone or without it: AWS does not say."
         elif code in _EXPIRED:
             remedy = "Log in again, or name another profile with --profile."
         else:

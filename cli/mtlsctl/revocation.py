@@ -8,9 +8,11 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
 from cryptography import x509
 
 from mtls_rotation.aws.certificate_index import CertificateIndex
+from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import UnusableNoticeError
@@ -153,8 +155,10 @@ class Files:
         client = self._deployment.session.client("secretsmanager")
         try:
             answer: Mapping[str, Any] = client.describe_secret(SecretId=secret)
-        except client.exceptions.ResourceNotFoundException:
-            return None
+        except ClientError as error:
+            if out_of_reach(error):
+                return None  # whatever holds it, the revocation does not wait for it
+            raise
         labels = frozenset(answer.get("VersionIdsToStages", {}).get(version, ()))
         if "DeletedDate" in answer or not labels:
             return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -13,9 +15,14 @@ from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_
 from mtls_rotation.revocation import notices
 from mtls_rotation.revocation.notices import Notice
 from mtlsctl.commands.revoke import consequences, not_rotated
-from mtlsctl.errors import InvalidInputError
-from mtlsctl.revocation import Holder, notice_key, of_certificate, of_file, of_name, shared
+from mtlsctl.errors import InvalidInputError, from_aws
+from mtlsctl.revocation import Files, Holder, notice_key, of_certificate, of_file, of_name, shared
 from tests.kit import builders
+from tests.kit.fakes import refused
+from tests.kit.stack import CLIENT, Stack
+
+if TYPE_CHECKING:
+    from mtlsctl.stack.deployment import Deployment
 
 GATEWAY = {"DomainName": "api.example.com", "RevocationTtlSeconds": "60"}
 
@@ -121,3 +128,20 @@ def test_only_a_holder_that_is_in_use_is_rotated_or_missed() -> None:
     ]
     assert [it.subject for it in not_rotated([previous, holder("AWSCURRENT")])] == []
     assert [it.subject for it in not_rotated([previous, by_hand])] == ["s/client"]
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "AccessDeniedException"])
+def test_a_certificate_whose_secret_is_gone_can_be_revoked(stack: Stack, code: str) -> None:
+    version = stack.rotate()
+    certificate = CertificateId.of(stack.certificate(version))
+    files = Files(cast("Deployment", SimpleNamespace(services=stack.services, session=stack)))
+    (held,) = files.holders(certificate)
+    stack.secrets.refuse_describe = {CLIENT: code}
+
+    assert held.version_id == version
+    assert files.holders(certificate) == []
+
+
+def test_credentials_that_are_bound_to_a_tag_are_told_that_the_secret_may_be_gone() -> None:
+    assert "gone or without it" in from_aws(refused("AccessDeniedException", "DescribeSecret")).remedy
+    assert "gone or without it" not in from_aws(refused("AccessDeniedException", "ListSecrets")).remedy

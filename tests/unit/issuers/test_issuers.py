@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mtls_rotation.aws.secret_versions import HIDDEN
 from mtls_rotation.errors import (
     InvalidSecretError,
     MtlsRotationError,
@@ -28,7 +29,7 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.rotation.request import Step
 from tests.kit import builders
-from tests.kit.fakes import KilledError
+from tests.kit.fakes import KilledError, refused
 from tests.kit.server import MutualTlsServer
 from tests.kit.stack import CA, CLIENT, Stack
 
@@ -419,6 +420,18 @@ def test_the_signed_certificate_drives_the_rotation_on_to_awscurrent(
     end = leaf.not_valid_after_utc
     assert f"outside/{CLIENT}/{token}.{external.serial(token)}.{end:%Y%m%dT%H%M%SZ}.pem" in external.objects()
     assert external.value(token)["request"]["organization"] == "Example Ltd"
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "AccessDeniedException"])
+def test_an_answer_for_a_secret_that_is_gone_is_rejected_and_says_what_it_may_be(
+    external: Stack, partner: pki.CertifiedKey, code: str
+) -> None:
+    def refuse() -> None:
+        raise refused(code, "RotateSecret")
+
+    wait(external, external.begin())
+    external.secrets.before["rotate_secret"] = [refuse]
+    assert HIDDEN in upload(external, partner.certificate, answer(partner, csr_of(external)))
 
 
 def test_an_intermediate_goes_into_the_chain_whatever_the_order_of_the_file(

@@ -6,12 +6,14 @@ make of that is decided by the caller; `await_version` asks again until a deadli
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mtls_rotation.aws.retries import denied
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import NotYetVisibleError
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
     from mtls_rotation.timing import Deadline
+
+log = logging.getLogger(__name__)
+
+HIDDEN = "a secret that is gone, without the tag that permissions depend on, or may not be used: AWS does not say which"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,26 @@ class SecretDescription:
 
 
 class RotationStart(Enum):
-    """What asking for a rotation came to."""
+    """What asking for a rotation came to. Out of reach: see `out_of_reach`."""
 
     STARTED = auto()
     UNDER_WAY = auto()
     REFUSED = auto()
+    OUT_OF_REACH = auto()
+
+
+def out_of_reach(error: ClientError) -> str | None:
+    """Why a secret cannot be had, in words; None if the error does not say that.
+
+    A secret that is gone has no tags. So a role whose permissions depend on a tag is answered AccessDeniedException for
+    it, never ResourceNotFoundException, and cannot tell it from one that it may not touch.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-resourcetag
+    """
+    if _code(error) == "ResourceNotFoundException":
+        return "no such secret, or one without a value"
+    if denied(error):
+        return f"{HIDDEN} ({_code(error)}: {error.response['Error'].get('Message', '')})"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +192,10 @@ class SecretVersions:
         try:
             self._client.rotate_secret(SecretId=secret_id)
         except ClientError as error:
-            if _code(error) not in {"InvalidRequestException", "ResourceNotFoundException"}:
+            if out_of_reach(error):
+                log.warning("cannot be rotated", extra={"secret": secret_id, "reason": out_of_reach(error)})
+                return RotationStart.OUT_OF_REACH
+            if _code(error) != "InvalidRequestException":
                 raise
             unfinished = "previous rotation" in error.response["Error"].get("Message", "").lower()
             return RotationStart.UNDER_WAY if unfinished else RotationStart.REFUSED

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
 from cryptography import x509
 
-from mtls_rotation.contract.labels import issues_until
+from mtls_rotation.aws.secret_versions import out_of_reach
+from mtls_rotation.contract.labels import AWSCURRENT, issues_until
 from mtls_rotation.errors import InvalidSecretError, UnusableIssuerError, ValidityBeyondIssuerError
 from mtls_rotation.issuers.api import Authority
 from mtls_rotation.issuers.registry import parse_secret
@@ -15,7 +17,7 @@ from mtls_rotation.pki.certificates import CertifiedKey, from_pem, subject
 from mtls_rotation.pki.profile import generate_key, issue_leaf
 
 if TYPE_CHECKING:
-    from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.aws.secret_versions import SecretVersion, SecretVersions
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import SigningKey
@@ -34,7 +36,7 @@ class CaSecret:
         Raises:
             UnusableIssuerError: there is no such secret, or none that holds a CA in date.
         """
-        version = self._versions.current(self._reference)
+        version = self._version(AWSCURRENT)
         if version is None:
             raise self.unusable("no such secret, or one without a value")
         current = self._parse(version.value)
@@ -56,12 +58,21 @@ class CaSecret:
 
     def _before(self, notice_ends: datetime, now: datetime) -> tuple[ManagedSecret, x509.Certificate] | None:
         """The CA that issues until the notice of its successor ends; None if there is none that still can."""
-        version = self._versions.at(self._reference, issues_until(notice_ends))
+        version = self._version(issues_until(notice_ends))
         if version is None:
             return None
         secret = self._parse(version.value)
         certificate = self._certificate(secret)
         return (secret, certificate) if now < certificate.not_valid_after_utc else None
+
+    def _version(self, label: str) -> SecretVersion | None:
+        """The version at a label; None if there is none that can be seen."""
+        try:
+            return self._versions.at(self._reference, label)
+        except ClientError as error:
+            if reason := out_of_reach(error):
+                raise self.unusable(reason) from None
+            raise
 
     def _parse(self, value: str) -> ManagedSecret:
         try:
@@ -117,7 +128,8 @@ class CaSecret:
             where=f"issuer.ca_secret {self._reference}",
             found=found,
             expected='a secret with "kind": "ca", a CA certificate that is in date, and its private key',
-            remedy="Name the CA secret in issuer.ca_secret, or rotate it once so that its CA is made.",
+            remedy="Name the CA secret in issuer.ca_secret, see that it has the stack's tag, or rotate it once so that"
+            " its CA is made.",
         )
 
 

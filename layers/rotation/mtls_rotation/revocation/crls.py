@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
 from cryptography import x509
 
+from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import REVOCATION_LIST_PUBLISHED
 from mtls_rotation.errors import SupersededError, UnusableIssuerError
@@ -160,12 +162,18 @@ class Crls:
     def _signing_key(self, authority: _Authority, deadline: Deadline) -> SigningKey:
         """The CA's key, which the issuer finds by the version of the CA secret."""
         where = f"secret {authority.secret}, version {authority.version_id}"
-        version = self._versions.version(authority.secret, authority.version_id)
+        found = "no value"
+        try:
+            version = self._versions.version(authority.secret, authority.version_id)
+        except ClientError as error:
+            if (reason := out_of_reach(error)) is None:
+                raise
+            version, found = None, reason
         if version is None:
             raise UnusableIssuerError(
                 where=where,
-                found="no value",
+                found=found,
                 expected="the key of a CA that is in date",
-                remedy="Restore the secret, or rotate what chains to this CA: it is forgotten then.",
+                remedy="Restore the secret with its tags, or rotate what chains to this CA: it is forgotten then.",
             )
         return self._issuers.signing_key(parse_secret(version.value, where), where, deadline)

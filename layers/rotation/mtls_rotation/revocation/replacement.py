@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mtls_rotation.aws.secret_versions import RotationStart
+from mtls_rotation.aws.secret_versions import HIDDEN, RotationStart, out_of_reach
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.revocation.tasks import Outcome, Task, attempt
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.certificate_index import CertificateIndex, FiledCertificate
+    from mtls_rotation.aws.secret_versions import SecretDescription
     from mtls_rotation.aws.services import Services
     from mtls_rotation.revocation.register import Register
     from mtls_rotation.revocation.revocation_list import PublishedList
     from mtls_rotation.revocation.state import StateFile
+
+log = logging.getLogger(__name__)
 
 
 class Replacement:
@@ -52,15 +56,20 @@ class Replacement:
 
     def _replace(self, secret: str, revoked: set[str], state: StateFile) -> Outcome:
         try:
-            return self._rotate(secret, revoked, state)
+            description = self._versions.describe(secret)
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                return Outcome()  # nothing holds it any more
-            raise
+            if (reason := out_of_reach(error)) is None:
+                raise
+            # Whoever revokes a certificate may well delete its secret. Where that was not so, the log has it.
+            log.warning(
+                "passed over: nothing holds the revoked certificate that could be rotated",
+                extra={"secret": secret, "reason": reason},
+            )
+            return Outcome()
+        return self._rotate(secret, description, revoked, state)
 
-    def _rotate(self, secret: str, revoked: set[str], state: StateFile) -> Outcome:
+    def _rotate(self, secret: str, description: SecretDescription, revoked: set[str], state: StateFile) -> Outcome:
         """Rotate a secret if what it holds is revoked. One that is still pending is given up first."""
-        description = self._versions.describe(secret)
         current, pending = description.version_at(AWSCURRENT), description.version_at(AWSPENDING)
         given_up = dict(state.content.given_up)
         unfinished = secret in given_up and given_up[secret] == current
@@ -72,12 +81,12 @@ class Replacement:
             # Noted first: once it is given up, nothing else tells that the secret is to be rotated.
             state.write(given_up=given_up | {secret: current or ""})
             self._versions.drop_pending(description.arn, pending)
-        if self._versions.rotate(description.arn) is RotationStart.REFUSED:
-            problem = (
-                f"secret {secret} holds a revoked certificate and its rotation is switched off:"
-                " switch it on, or rotate it yourself"
-            )
-            return Outcome(problems=(problem,))
+        reasons = {
+            RotationStart.REFUSED: "its rotation is switched off: switch it on, or rotate it yourself",
+            RotationStart.OUT_OF_REACH: f"cannot be rotated: Secrets Manager answers as for {HIDDEN}",
+        }
+        if reason := reasons.get(self._versions.rotate(description.arn)):
+            return Outcome(problems=(f"secret {secret} holds a revoked certificate and {reason}",))
         given_up.pop(secret, None)
         state.write(given_up=given_up)
         return Outcome(secret)

@@ -70,7 +70,7 @@ class CaRenewal:
             self._announce(authority, order)
         started = self._versions.rotate(authority.reference)
         log.warning("the CA expires too early", extra={"ca": authority.reference, "rotation": started.name})
-        if needed is Renewal.AFTER or started is RotationStart.REFUSED:
+        if needed is Renewal.AFTER or started in {RotationStart.REFUSED, RotationStart.OUT_OF_REACH}:
             return False
         for _ in order.deadline.attempts():
             current = self._versions.current(authority.reference)

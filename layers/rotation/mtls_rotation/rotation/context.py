@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
+from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.errors import InvalidEventError, NotYetVisibleError, VersionNotStagedError
 from mtls_rotation.rotation.filing import certified
 
@@ -49,18 +51,18 @@ class StepContext:
         """The secret's labels.
 
         Raises:
-            InvalidEventError: there is no such secret.
+            InvalidEventError: there is no such secret, or none that is this stack's.
         """
         try:
             return self.services.versions.describe(secret_id)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            if (reason := out_of_reach(error)) is None:
                 raise
             raise InvalidEventError(
-                where="the event's SecretId",
-                found=secret_id,
-                expected="a secret that exists in this account and region",
-                remedy="Check the ARN; the secret may have been deleted.",
+                where=f"the event's SecretId {secret_id}",
+                found=reason,
+                expected=f"a secret that exists in this account and region, with the tag {STACK_TAG} of this stack",
+                remedy="Check the ARN; the secret may have been deleted. If it is there, give it the tag.",
             ) from None
 
     def secret(self, request: RotationRequest, deadline: Deadline) -> ManagedSecret:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mtls_rotation.aws.retries import denied, refused
-from mtls_rotation.aws.secret_versions import SecretVersion
+from mtls_rotation.aws.retries import refused
+from mtls_rotation.aws.secret_versions import SecretVersion, out_of_reach
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.contract.material import certificates_of
 from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError, RotationNotEnabledError
@@ -170,7 +170,7 @@ class CreateStep:
         try:
             return self._versions.version(order.arn, order.version_id) is None
         except ClientError as error:
-            return denied(error)
+            return out_of_reach(error) is not None
 
     def _issuer(self, order: Order) -> Issuer:
         """The issuer that the definition names, its CA rotated first where it would not outlive the certificate."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mtls_rotation.aws.retries import denied
 from mtls_rotation.contract.events import ROTATION_FAILED
 from mtls_rotation.errors import MtlsRotationError, OutOfTimeError, WaitingForCertificateError, code_of
 from mtls_rotation.rotation.context import StepContext
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from mtls_rotation.timing import Deadline
 
 log = logging.getLogger(__name__)
-
-# What AWS says where the same call will fail again until somebody changes a policy.
-_DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
 
 
 class _RunnableStep(Protocol):
@@ -88,8 +86,8 @@ class Rotation:
             self._announce_failure(request, code_of(error), str(error), retryable=error.retryable)
             raise
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            self._announce_failure(request, code_of(error), str(error), retryable=code not in _DENIALS)
+            # A call that was denied fails again until somebody changes a policy.
+            self._announce_failure(request, code_of(error), str(error), retryable=not denied(error))
             raise
         except BotoCoreError as error:
             self._announce_failure(request, code_of(error), str(error), retryable=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.certificate_index import CertificateIndex
+from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, HELD_LABELS, end_of_issuing, secret_name
 from mtls_rotation.contract.tags import STACK_TAG
@@ -143,7 +144,7 @@ class Observer:
             try:
                 yield self._versions.describe(arn)
             except ClientError as error:
-                if error.response["Error"]["Code"] not in {"ResourceNotFoundException", "AccessDeniedException"}:
+                if out_of_reach(error) is None:
                     raise
                 log.info("passed over a secret that is gone or not the stack's", extra={"secret": arn})
 

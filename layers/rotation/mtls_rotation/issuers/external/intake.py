@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mtls_rotation.aws.certificate_index import CertificateIndex
-from mtls_rotation.aws.secret_versions import RotationStart
+from mtls_rotation.aws.secret_versions import HIDDEN, RotationStart
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import SIGNED_CERTIFICATE_ACCEPTED, SIGNED_CERTIFICATE_REJECTED
 from mtls_rotation.errors import UnfitCertificateError
@@ -220,12 +220,14 @@ class Intake:
             },
             request.arn,
         )
-        if self._versions.rotate(request.arn) is RotationStart.REFUSED:
+        reasons = {RotationStart.REFUSED: "rotation switched off", RotationStart.OUT_OF_REACH: HIDDEN}
+        if reason := reasons.get(self._versions.rotate(request.arn)):
             raise UnfitCertificateError(
                 where=f"secret {request.name}",
-                found="a signed certificate that fits, and rotation switched off",
+                found=f"a signed certificate that fits, and {reason}",
                 expected="a secret with a rotation schedule",
-                remedy="Switch rotation on; the certificate is kept and taken then.",
+                remedy="Switch rotation on, and see that the secret is there with its tag; the certificate is kept and"
+                " taken then.",
             )
 
     def _reject(
