@@ -40,8 +40,8 @@ class Request:
 
     Attributes:
         failure: why it failed; empty if the gateway answered it as it should.
-        refused: whether it failed because the gateway would not have the certificate: the connection was closed in or
-            right after the handshake, or answered with 403.
+        refused: whether it failed because the gateway would not have the certificate, and answered 403, or because
+            there was none, and it reset the connection in or right after the handshake.
     """
 
     at: float
@@ -164,8 +164,9 @@ def send(url: str, held: Held) -> Request:
             refused = response.status_code == 403
     except httpx.HTTPError as error:
         failure = f"{type(error).__name__}: {error}"
-        # TLS 1.3 tells a client of its refused certificate only at the first read, after its own handshake is done.
-        refused = isinstance(error, httpx.ReadError | httpx.RemoteProtocolError) or "SSL" in failure
+        # With TLS 1.3 a client's own handshake is done before the server has seen that it has no certificate.
+        ended = httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError
+        refused = isinstance(error, ended) or "SSL" in failure
     return Request(at, time.monotonic() - at, held.serial, failure, refused)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 MAX_LIST_LAG = timedelta(minutes=5)
 
@@ -25,6 +25,11 @@ class Settings:
         rotation_retries: how often a failed rotation is tried again by itself.
         rotation_retry_backoff: the pause before the first retry; it doubles with each one.
         rotation_trial: what the version of a trial (RotateImmediately=false) holds: the value at AWSCURRENT, or none.
+        refusal_of_clients: how API Gateway refuses a client certificate: by HTTP 403 over a connection that it has
+            accepted, or by a TLS alert.
+        equal_subjects: which anchors API Gateway looks at that have one subject: the first in the bundle, or any.
+        self_signed_clients: whether a client certificate may be its own anchor.
+        comments_in_truststore: whether a truststore may have text outside of its PEM blocks.
         enforce_iam: whether requests are authorized against IAM policies. Read at start only.
     """
 
@@ -36,12 +41,19 @@ class Settings:
     rotation_retries: int = 3
     rotation_retry_backoff: timedelta = timedelta(seconds=2)
     rotation_trial: Literal["current", "empty"] = "current"
+    refusal_of_clients: Literal["403", "alert"] = "403"
+    equal_subjects: Literal["first", "any"] = "any"
+    self_signed_clients: Literal["refused", "accepted"] = "refused"
+    comments_in_truststore: Literal["refused", "accepted"] = "accepted"
     enforce_iam: bool = False
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if isinstance(value, timedelta) and value < timedelta(0):
                 raise ValueError(f"{name} cannot be negative: {value}")
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                raise ValueError(f"{name} is {' or '.join(get_args(hint))}; got {getattr(self, name)}")
         if self.list_lag > MAX_LIST_LAG:
             raise ValueError(f"list_lag is at most {MAX_LIST_LAG}, as ListSecrets documents; got {self.list_lag}")
         if self.concurrent_executions < 1:

@@ -1,21 +1,25 @@
 """API Gateway's rules for mutual TLS: what a truststore may hold, and which client chains it accepts. Pure.
 
-Signatures, dates, name chaining and the key usage of a presented chain are OpenSSL's part (``doors/front_door.py``).
+Signatures, dates, name chaining and the key usage of a presented chain are OpenSSL's part (``doors/tls.py``).
+API Gateway "looks for the client certificate's issuer in your truststore", and refuses one that has none there, that is
+signed weakly, or that is self-signed: https://repost.aws/knowledge-center/api-gateway-mutual-tls-403-errors
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+
+from localaws.settings import Settings
 
 MAX_CA_LEVELS = 4
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -32,31 +36,31 @@ class Truststore:
     """A truststore as it was when a domain was set to it.
 
     Attributes:
-        anchors: the certificates that clients are verified with, those with warnings left out.
+        bundle: its certificates, in their order.
+        anchors: those that clients are verified with: all without a warning.
         warnings: what API Gateway reports about the others.
     """
 
     uri: str
     version: str | None
+    bundle: tuple[x509.Certificate, ...]
     anchors: tuple[x509.Certificate, ...]
     warnings: tuple[str, ...]
     digest: str
 
-    @property
-    def pem(self) -> str:
-        """The anchors as one PEM bundle."""
-        return "".join(anchor.public_bytes(Encoding.PEM).decode() for anchor in self.anchors)
 
-
-def parse_truststore(pem: bytes, uri: str, version: str | None, now: datetime) -> Truststore:
+def parse_truststore(pem: bytes, uri: str, version: str | None, now: datetime, settings: Settings) -> Truststore:
     """Read a truststore object.
 
     Raises:
-        UnusableTruststoreError: it holds no certificate, or one that cannot be parsed.
+        UnusableTruststoreError: it holds no certificate, one that cannot be parsed, or text that may not be there.
     """
     blocks = _PEM.findall(pem)
     if not blocks or pem.count(b"-----BEGIN CERTIFICATE-----") != len(blocks):
         raise UnusableTruststoreError(f"{uri} is not a bundle of PEM certificates.")
+    if settings.comments_in_truststore == "refused" and _PEM.sub(b"", pem).strip():
+        raise UnusableTruststoreError(f"{uri} has text outside of its PEM blocks.")
+    bundle: list[x509.Certificate] = []
     anchors: list[x509.Certificate] = []
     warnings: list[str] = []
     for block in blocks:
@@ -69,11 +73,13 @@ def parse_truststore(pem: bytes, uri: str, version: str | None, now: datetime) -
                 warnings.append(f"A certificate of an unsupported version: {error}")
                 continue
             raise UnusableTruststoreError(f"A certificate in {uri} cannot be parsed: {error}") from error
+        bundle.append(certificate)
         if complaints:
             warnings.extend(f"Certificate with subject {subject}: {complaint}" for complaint in complaints)
         else:
             anchors.append(certificate)
-    return Truststore(uri, version, tuple(anchors), tuple(warnings), hashlib.sha256(pem).hexdigest())
+    digest = hashlib.sha256(pem).hexdigest()
+    return Truststore(uri, version, tuple(bundle), tuple(anchors), tuple(warnings), digest)
 
 
 def complaints_about(certificate: x509.Certificate, now: datetime) -> list[str]:
@@ -81,9 +87,23 @@ def complaints_about(certificate: x509.Certificate, now: datetime) -> list[str]:
     return [complaint for rule in _RULES if (complaint := rule(certificate, now)) is not None]
 
 
-def refusal(chain: list[x509.Certificate]) -> str | None:
+def trusted(truststore: Truststore, settings: Settings) -> tuple[x509.Certificate, ...]:
+    """Return the anchors that an issuer may be found among.
+
+    Where only the first of equal subjects is looked at, that is the first in the bundle, with a warning or without.
+    """
+    if settings.equal_subjects == "any":
+        return truststore.anchors
+    return tuple(first for first in _first_of_each_subject(truststore).values() if first in truststore.anchors)
+
+
+def refusal(chain: Sequence[x509.Certificate], truststore: Truststore, settings: Settings) -> str | None:
     """Return why a chain that OpenSSL has verified is refused all the same; leaf first, anchor last."""
     leaf, *authorities = chain
+    if settings.self_signed_clients == "refused" and not authorities:
+        return "self signed certificate" if leaf.issuer == leaf.subject else "Could not find issuer for certificate"
+    if settings.equal_subjects == "first" and not _is_found_by_name(chain, truststore):
+        return "Could not find issuer for certificate"
     if len(authorities) > MAX_CA_LEVELS:
         return f"the chain has {len(authorities)} certificate authorities, more than {MAX_CA_LEVELS}"
     now = datetime.now(UTC)
@@ -92,6 +112,24 @@ def refusal(chain: list[x509.Certificate]) -> str | None:
         if complaints:
             return f"{certificate.subject.rfc4514_string()}: {complaints[0]}"
     return None
+
+
+def _is_found_by_name(chain: Sequence[x509.Certificate], truststore: Truststore) -> bool:
+    """Whether the chain is the one that is found by looking each issuer up by its name alone.
+
+    So a name that the truststore has is that anchor's, also where the client presents an intermediate of the name.
+    """
+    first = _first_of_each_subject(truststore)
+    return all(first.get(_name(it.issuer), issuer) == issuer for it, issuer in pairwise(chain))
+
+
+def _first_of_each_subject(truststore: Truststore) -> dict[str, x509.Certificate]:
+    return {_name(certificate.subject): certificate for certificate in reversed(truststore.bundle)}
+
+
+def _name(name: x509.Name) -> str:
+    """As RFC 5280, section 7.1 compares names: without regard to case."""
+    return name.rfc4514_string().casefold()
 
 
 def _version(certificate: x509.Certificate, _: datetime) -> str | None:

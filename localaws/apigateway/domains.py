@@ -190,7 +190,7 @@ class CustomDomains:
         version = mutual_tls.get("truststoreVersion") or None
         pem = await self._read_object(uri, version, caller)
         try:
-            return parse_truststore(pem, uri, version, datetime.now(UTC))
+            return parse_truststore(pem, uri, version, datetime.now(UTC), self._settings.current)
         except UnusableTruststoreError as error:
             raise _bad_request(f"Invalid truststore: {error}") from error
 

@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs
 from weakref import WeakKeyDictionary
 
@@ -30,6 +30,8 @@ from localaws.apigateway.rest_endpoint import PAYLOAD_BYTES, Reply, serve
 from localaws.asgi import Answer, Headers
 from localaws.doors import authorization, client_hello
 from localaws.doors.server_ca import ServerCa
+from localaws.doors.tls import ServerContext, ServerSession
+from localaws.settings import LiveSettings, Settings
 
 _HANDSHAKE_SECONDS = 10.0
 _POLL_SECONDS = 0.002
@@ -43,31 +45,23 @@ logger = logging.getLogger("localaws.doors.front_door")
 
 @dataclass(frozen=True)
 class _DomainContext:
-    """A TLS context, and the domain with the truststore that it was made for."""
+    """A TLS context, and what it was made for."""
 
     domain: ServedDomain
-    context: ssl.SSLContext
-
-
-@dataclass(frozen=True)
-class _Client:
-    """What the TLS handshake of a connection said of the client: verified once, for all requests on the connection."""
-
-    domain: ServedDomain
-    refusal: str | None
-    certificate: dict[str, Any] | None
+    settings: Settings
+    tls: ServerContext
 
 
 class FrontDoor:
     """Serves every custom domain on one loopback socket."""
 
-    def __init__(self, listener: socket.socket, domains: CustomDomains, ca: ServerCa) -> None:
+    def __init__(self, listener: socket.socket, domains: CustomDomains, ca: ServerCa, settings: LiveSettings) -> None:
         self._listener = listener
         self._domains = domains
         self._ca = ca
+        self._settings = settings
         self._contexts: dict[str, _DomainContext] = {}
-        self._by_context: WeakKeyDictionary[ssl.SSLContext, _DomainContext] = WeakKeyDictionary()
-        self._clients: WeakKeyDictionary[ssl.SSLObject, _Client] = WeakKeyDictionary()
+        self._asked: WeakKeyDictionary[ServerSession, ServedDomain] = WeakKeyDictionary()
         self._runner: web.ServerRunner | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -106,8 +100,13 @@ class FrontDoor:
             if server is None:
                 connection.close()
                 return
+            session = ServerSession(known.tls, connection)
+            self._asked[session] = known.domain
             await asyncio.get_running_loop().connect_accepted_socket(
-                server, connection, ssl=known.context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+                server,
+                connection,
+                ssl=cast("ssl.SSLContext", session),
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
             )
         except (OSError, ssl.SSLError, TimeoutError, client_hello.NotTlsError, IndexError) as error:
             logger.info("refused a connection: %s", error)
@@ -120,45 +119,37 @@ class FrontDoor:
             domain = next(iter(served.values()))
         if domain is None:
             return None
-        known = self._contexts.get(domain.name)
-        if known is None or known.domain != domain:
-            known = _DomainContext(domain, self._make_context(domain))
+        known, settings = self._contexts.get(domain.name), self._settings.current
+        if known is None or (known.domain, known.settings) != (domain, settings):
+            known = _DomainContext(domain, settings, self._make_context(domain, settings))
             self._contexts[domain.name] = known
-            self._by_context[known.context] = known
             version = domain.truststore and domain.truststore.version
             logger.info("new connections to %s meet the truststore version %s", domain.name, version)
         return known
 
-    def _make_context(self, domain: ServedDomain) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
-        context.num_tickets = 0  # every new connection is verified in full
-        context.set_alpn_protocols(["http/1.1"])
-        self._ca.load_leaf(context, domain.name)
-        if domain.truststore is not None:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            if domain.truststore.anchors:
-                context.load_verify_locations(cadata=domain.truststore.pem)
-        return context
+    def _make_context(self, domain: ServedDomain, settings: Settings) -> ServerContext:
+        truststore = domain.truststore
+        return ServerContext(
+            self._ca.leaf(domain.name),
+            client_auth.trusted(truststore, settings) if truststore else None,
+            lambda chain: client_auth.refusal(chain, truststore, settings) if truststore else None,
+            by_alert=settings.refusal_of_clients == "alert",
+        )
 
     # -- requests
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        tls = request.transport and request.transport.get_extra_info("ssl_object")
-        if not tls:
+        session = request.transport and request.transport.get_extra_info("ssl_object")
+        if not session:
             return web.Response(status=400)
-        client = self._clients.get(tls)
-        if client is None:
-            client = self._clients[tls] = _verify(self._by_context[tls.context].domain, tls)
-        if client.refusal is not None:
-            logger.info("refused a client certificate for %s: %s", client.domain.name, client.refusal)
+        domain = self._asked[session]
+        if session.refusal is not None:
+            logger.info("refused a client certificate for %s: Access denied. Reason: %s", domain.name, session.refusal)
             return _response(_FORBIDDEN)
         body = await _body(request)
-        with request_scope(client.domain.account_id, client.domain.region):
+        with request_scope(domain.account_id, domain.region):
             try:
-                return _response(await _forward(request, client, body))
+                return _response(await _forward(request, domain.name, session.client, body))
             except Exception:
                 logger.exception("no answer to %s %s", request.method, request.path)
                 return _response(Reply(500, [_JSON], b'{"message":"Internal server error"}'))
@@ -183,13 +174,6 @@ async def _read_server_name(connection: socket.socket) -> str | None:
         if seen and client_hello.is_complete(seen):
             return client_hello.server_name(seen)
         await asyncio.sleep(_POLL_SECONDS)
-
-
-def _verify(domain: ServedDomain, tls: ssl.SSLObject) -> _Client:
-    if domain.truststore is None:
-        return _Client(domain, None, None)
-    chain = [x509.load_der_x509_certificate(der) for der in tls.get_verified_chain()]
-    return _Client(domain, client_auth.refusal(chain), _client_certificate(chain[0]))
 
 
 def _client_certificate(leaf: x509.Certificate) -> dict[str, Any]:
@@ -218,9 +202,8 @@ async def _body(request: web.BaseRequest) -> bytes:
     return bytes(body)
 
 
-async def _forward(request: web.BaseRequest, client: _Client, body: bytes) -> Reply:
+async def _forward(request: web.BaseRequest, domain: str, client: x509.Certificate | None, body: bytes) -> Reply:
     """Find the REST or HTTP API by the mappings of the domain and run the request through its stage."""
-    domain = client.domain.name
     full_path, _, raw_query = request.raw_path.partition("?")
     mapping = rest_apis.resolve_base_path_mapping(domain, full_path)
     if mapping is None:
@@ -238,7 +221,8 @@ async def _forward(request: web.BaseRequest, client: _Client, body: bytes) -> Re
         protocol=f"HTTP/{request.version.major}.{request.version.minor}",
     )
     # What a function gets as its path has the base path of the mapping in it.
-    exchange = Exchange(sent, api_id, stage, domain, full_path, full_path, client_certificate=client.certificate)
+    shown = _client_certificate(client) if client else None
+    exchange = Exchange(sent, api_id, stage, domain, full_path, full_path, client_certificate=shown)
     query = parse_qs(raw_query, keep_blank_values=True)
 
     async def run(headers: Headers) -> Answer:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-import ssl
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFETIME = timedelta(days=7)
@@ -36,13 +34,13 @@ class ServerCa:
         """The CA's certificate, which clients have to trust."""
         return self._certificate.public_bytes(Encoding.PEM).decode()
 
-    def load_leaf(self, context: ssl.SSLContext, domain: str | None) -> None:
-        """Make a fresh key and certificate for this machine and ``domain``, and put them into ``context``."""
+    def leaf(self, domain: str | None) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        """Make a fresh key and certificate for this machine and ``domain``."""
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         if domain is not None:
             names.insert(0, x509.DNSName(domain))
-        leaf = (
+        certificate = (
             _builder(_name(domain or "localhost"), self._name, key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
@@ -51,13 +49,7 @@ class ServerCa:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        memory = os.memfd_create("leaf", os.MFD_CLOEXEC)
-        try:
-            os.write(memory, private + leaf.public_bytes(Encoding.PEM))
-            context.load_cert_chain(f"/proc/self/fd/{memory}")
-        finally:
-            os.close(memory)
+        return certificate, key
 
 
 def _name(common_name: str) -> x509.Name:

@@ -60,7 +60,7 @@ class Server:
         reads = DelayedReads(live)
         self.rotations = RotationEngine(live, clock, reads, handlers["lambda"])
         self.domains = CustomDomains(handlers["apigateway"], handlers["s3"], live)
-        self.front_door = FrontDoor(front_door_socket, self.domains, ca)
+        self.front_door = FrontDoor(front_door_socket, self.domains, ca, live)
         self.admin = Admin(live, clock, self.rotations, ca.pem)
         secrets = SecretsManagerApi(handlers["secretsmanager"], self.rotations, reads)
         authorizations.start_recording()

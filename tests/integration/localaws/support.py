@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from localaws import FrontDoor
 
 type Lines = list[tuple[str, str]]
+FORBIDDEN = (403, '{"message":"Forbidden"}')
 type Answered = tuple[int, http.client.HTTPMessage, bytes]
 
 
@@ -83,6 +84,10 @@ def make(
         .not_valid_after(now + ends)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
+    signing = (issuer.key if issuer else key).public_key()
+    own, issuers = x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier
+    builder = builder.add_extension(own.from_public_key(key.public_key()), critical=False)
+    builder = builder.add_extension(issuers.from_issuer_public_key(signing), critical=False)
     if usage is not None and not ca:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     signed = builder.sign(issuer.key if issuer else key, hashes.SHA256())
@@ -112,13 +117,9 @@ class RefusedError(Exception):
     """The front door ended the connection instead of answering."""
 
 
-@contextlib.contextmanager
-def connected(
-    door: FrontDoor, server_name: str | None, client: Certificate | None = None, version: ssl.TLSVersion | None = None
-) -> Iterator[http.client.HTTPConnection]:
-    """Connect to the front door as ``server_name``; presents the client's chain without its root."""
+def client_context(door: FrontDoor, client: Certificate | None, version: ssl.TLSVersion | None) -> ssl.SSLContext:
+    """Present the client's chain without its root."""
     context = ssl.create_default_context(cadata=door.server_ca_pem)
-    context.check_hostname = server_name is not None
     if version is not None:
         context.minimum_version = min(version, ssl.TLSVersion.TLSv1_2)
         context.maximum_version = version
@@ -129,6 +130,16 @@ def connected(
         os.write(memory, (client.key_pem + "".join(c.pem for c in sent)).encode())
         context.load_cert_chain(f"/proc/self/fd/{memory}")
         os.close(memory)
+    return context
+
+
+@contextlib.contextmanager
+def connected(
+    door: FrontDoor, server_name: str | None, client: Certificate | None = None, version: ssl.TLSVersion | None = None
+) -> Iterator[http.client.HTTPConnection]:
+    """Connect to the front door as ``server_name``; presents the client's chain without its root."""
+    context = client_context(door, client, version)
+    context.check_hostname = server_name is not None
     raw = socket.create_connection((door.host, door.port), timeout=10)
     connection = http.client.HTTPConnection(server_name or "127.0.0.1")
     try:
