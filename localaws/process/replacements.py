@@ -33,6 +33,7 @@ _RUNTIME = "ministack.core.lambda_runtime"
 _HTTP_APIS = "ministack.services.apigateway"
 _REST_APIS = "ministack.services.apigateway_v1"
 _PROVISIONERS = "ministack.services.cloudformation.provisioners"
+_CHANGE_SETS = "ministack.services.cloudformation.changesets"
 _STACKS = "ministack.services.cloudformation.stacks"
 _CLOUDWATCH = "ministack.services.cloudwatch"
 _LOGS = "ministack.services.cloudwatch_logs"
@@ -156,7 +157,14 @@ _STATELESS = (
         _PROVISIONERS,
         f"_RESOURCE_HANDLERS[{secrets.TYPE}]",
         secrets.handlers,
-        "Ref is the name, and a secret without a value gets an empty version",
+        "Ref is the name, a secret without a value gets an empty version, and a name that is taken is no obstacle",
+    ),
+    Replacement(
+        _CHANGE_SETS,
+        f"_IMPORT_LOOKUPS[{secrets.TYPE}]",
+        instead(secrets.IMPORT),
+        "the type cannot be imported",
+        new=True,
     ),
     Replacement(
         _PROVISIONERS,

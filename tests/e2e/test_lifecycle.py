@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,13 +16,15 @@ import pytest
 
 from demo import gateway as on_gateway
 from demo import sam
+from demo.gateway import architecture
 from demo.waiting import await_condition
 from localaws import LocalAws
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.e2e.conftest import log
-from tests.kit import builders
+from tests.kit import builders, change_sets
 from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
+from tests.repository.documents.commands import commands
 
 if TYPE_CHECKING:
     from demo.certificates import Held
@@ -124,6 +129,51 @@ def test_the_domain_name_may_be_replaced(life: Deployment) -> None:
     domains = [it["domainName"] for it in client(life, "apigateway").get_domain_names()["items"]]
     assert domains == [MOVED]
     assert get(life, life.held()).status_code == 200
+
+
+def test_a_new_stack_takes_over_what_a_deleted_one_of_its_name_kept(life: Deployment) -> None:
+    name, parameters = "e2e-kept", {"Architecture": architecture()}
+    stack = change_sets.deploy(name, parameters, life.environment)
+    kept = await_first_rotation(Deployment(life.aws, stack, life.environment, parameters))
+    ca, certificate, bucket = kept.value(kept.ca), kept.value(kept.client)["certificate"], kept.bucket
+    kept.delete()
+
+    with pytest.raises(sam.SamError, match="the secret e2e-kept/ca already exists"):
+        change_sets.deploy(name, parameters, life.environment)
+    for secret in (kept.ca, kept.client):
+        kept.secrets.delete_secret(SecretId=secret, RecoveryWindowInDays=7)
+    as_the_runbook_says("the-stack-cannot-be-made-again-under-its-name", kept, STACK=name, BUCKET=bucket)
+    assert (kept.value(kept.ca), kept.value(kept.client)["certificate"]) == (ca, certificate)
+
+    kept.update()
+    assert kept.bucket == bucket
+    await_condition(lambda: kept.value(kept.client)["certificate"] != certificate, "the first rotation", 60.0)
+    kept.await_rest(kept.client)
+    assert kept.value(kept.ca) == ca
+    assert kept.value(kept.client)["anchor"] == ca["anchor"]
+
+
+def as_the_runbook_says(section: str, deployment: Deployment, **values: str) -> None:
+    """Run the commands of what a section of the runbook tells to do, in their order."""
+    path = sam.ROOT / "docs" / "operations.md"
+    headings = [(number, it) for number, it in enumerate(path.read_text().splitlines(), 1) if it.startswith("#")]
+    begin, end = next(
+        (number, following)
+        for (number, it), (following, _) in itertools.pairwise(headings)
+        if it.strip("# ").lower().replace(" ", "-") == section
+    )
+    told = [it.text for it in commands() if it.document == "docs/operations.md" and begin < it.line < end]
+    script = [it for it in told if "NAME" not in it and not it.startswith("mtlsctl")]
+    done = subprocess.run(
+        ["bash", "-euc", "\n".join(script)],
+        cwd=sam.ROOT,
+        env=deployment.environment | values | {"PATH": f"{sam.SAM_ENVIRONMENT}{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_deleting_the_stack_ends_and_takes_its_data_with_it_as_it_was_told(life: Deployment) -> None:

@@ -341,6 +341,19 @@ def test_a_stack_that_could_not_be_made_leaves_no_key_behind_and_no_name_taken()
         assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
 
 
+def test_what_an_old_stack_kept_is_named_to_a_new_one_as_the_template_names_it() -> None:
+    taken_over = json.loads((ROOT / "template-kept.json").read_text())["Resources"]
+    kept = {name for name, it in RESOURCES.items() if it.get("DeletionPolicy", "").startswith("Retain")}
+
+    assert kept - taken_over.keys() == {"GatewayLoggingAccount", "ApiGatewayLoggingRole"}  # the account's, by then
+    for name, resource in taken_over.items():
+        for part in ("Type", "DeletionPolicy", "UpdateReplacePolicy"):
+            assert resource[part] == RESOURCES[name][part]
+        assert resource.get("Properties", {}).items() <= RESOURCES[name]["Properties"].items()
+        # Of these types, the properties by which CloudFormation would replace the resource.
+        assert {"Name", "BucketName"} & RESOURCES[name]["Properties"].keys() <= resource.get("Properties", {}).keys()
+
+
 def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:
     timeout = RESOURCES["TruststoreSyncFunction"]["Properties"]["Timeout"]
     assert RESOURCES["SyncQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout

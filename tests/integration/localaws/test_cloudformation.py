@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import pytest
 
 from localaws import LocalAws
-from tests.integration.localaws.conftest import HELLO, Deploy, Json
-from tests.integration.localaws.support import Certificate, fetch, make
+from tests.integration.localaws.conftest import HELLO, Client, Deploy, Json
+from tests.integration.localaws.support import Certificate, fetch, make, wait_until
 
 _ENDPOINT = {"disableExecuteApiEndpoint": True}
 
@@ -36,6 +37,72 @@ def test_a_secret_keeps_its_identity_and_its_value_when_its_template_changes(dep
     assert after == before
     assert secrets.describe_secret(SecretId=after)["Description"] == "two"
     assert secrets.get_secret_value(SecretId=after)["SecretString"] == "by hand"
+
+
+def test_a_name_of_a_secret_that_is_taken_makes_none_and_leaves_what_has_it_alone(deploy: Deploy, secrets: Any) -> None:
+    name = f"kept-{uuid.uuid4().hex[:8]}"
+    arn = secrets.create_secret(Name=name, SecretString="kept")["ARN"]
+    failed = deploy("ROLLBACK_COMPLETE", Secret=secret(Name=name, SecretString="new"))
+
+    assert f"the secret {name} already exists" in failed["reasons"]
+    assert secrets.get_secret_value(SecretId=arn)["SecretString"] == "kept"
+
+
+def test_a_name_of_a_secret_that_waits_for_its_deletion_makes_none(deploy: Deploy, secrets: Any) -> None:
+    name = f"going-{uuid.uuid4().hex[:8]}"
+    arn = secrets.create_secret(Name=name, SecretString="kept")["ARN"]
+    secrets.delete_secret(SecretId=arn, RecoveryWindowInDays=7)
+    failed = deploy("ROLLBACK_COMPLETE", Secret=secret(Name=name))
+
+    assert "a secret with this name is already scheduled for deletion" in failed["reasons"]
+    secrets.restore_secret(SecretId=arn)
+    assert secrets.get_secret_value(SecretId=arn)["SecretString"] == "kept"
+
+
+def test_a_secret_is_imported_by_its_arn_with_its_value(client: Client, secrets: Any) -> None:
+    stacks, name = client("cloudformation"), f"import-{uuid.uuid4().hex[:8]}"
+    arn = secrets.create_secret(Name=name, SecretString="kept")["ARN"]
+
+    def asked(identifier: str) -> str:
+        change_set: str = stacks.create_change_set(
+            StackName=name,
+            ChangeSetName=f"s{uuid.uuid4().hex[:8]}",
+            ChangeSetType="IMPORT",
+            TemplateBody=json.dumps({"Resources": {"Kept": secret(Name=name) | {"DeletionPolicy": "Retain"}}}),
+            ResourcesToImport=[
+                {
+                    "ResourceType": "AWS::SecretsManager::Secret",
+                    "LogicalResourceId": "Kept",
+                    "ResourceIdentifier": {"Id": identifier},
+                }
+            ],
+        )["Id"]
+        return change_set
+
+    missing = stacks.describe_change_set(StackName=name, ChangeSetName=asked(f"{arn}x"))
+    assert (missing["Status"], f"{arn}x" in missing["StatusReason"]) == ("FAILED", True)
+    stacks.execute_change_set(StackName=name, ChangeSetName=asked(arn))
+    wait_until(lambda: stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"] == "IMPORT_COMPLETE")
+    (kept,) = stacks.describe_stack_resources(StackName=name)["StackResources"]
+    assert kept["PhysicalResourceId"] == arn
+    stacks.delete_stack(StackName=name)
+    assert secrets.get_secret_value(SecretId=arn)["SecretString"] == "kept"
+
+
+def test_a_key_that_is_to_be_kept_goes_with_the_stack_that_could_not_be_made(deploy: Deploy, client: Client) -> None:
+    tag = uuid.uuid4().hex
+    key = {
+        "Type": "AWS::KMS::Key",
+        "DeletionPolicy": "RetainExceptOnCreate",
+        "Properties": {"Description": tag, "KeyPolicy": {"Version": "2012-10-17", "Statement": []}},
+    }
+    hosted: Json = {"HostedRotationLambda": {"RotationType": "PostgreSQLSingleUser"}}
+    broken = schedule("arn:aws:lambda:us-east-1:123456789012:function:x", **hosted) | {"DependsOn": "Key"}
+    deploy("ROLLBACK_COMPLETE", Key=key, Secret=secret(SecretString="v"), Schedule=broken)
+    keys = client("kms")
+    described = [keys.describe_key(KeyId=it["KeyId"])["KeyMetadata"] for it in keys.list_keys()["Keys"]]
+
+    assert [it["KeyState"] for it in described if it["Description"] == tag] == ["PendingDeletion"]
 
 
 def test_a_rotation_schedule_rotates_at_once_and_is_referred_to_by_the_secrets_arn(
