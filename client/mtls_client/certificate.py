@@ -296,7 +296,7 @@ class ClientCertificate:
         return self._keeper.subscribe(callback)
 
     def refresh(self) -> bool:
-        """Ask now, whenever the next check is due.
+        """Ask now, whenever the next check is due, and pass by the source's own cache as far as it lets itself be.
 
         Returns:
             Whether the version changed; the first one counts. False as well where the check failed but the last good

@@ -164,7 +164,7 @@ class Keeper:
         """Ask now. See `ClientCertificate.refresh`."""
         with self._checking():
             before = self.newest
-            self._check()
+            self._check(fresh=True)
             self._require()
             return self.newest is not before
 

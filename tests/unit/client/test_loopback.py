@@ -124,6 +124,16 @@ def test_the_agents_cache_is_passed_by_where_a_server_refuses_the_certificate(
     assert [it.get("refreshNow") for it in cache.asked] == [None, "true", None]
 
 
+def test_the_providers_cache_is_passed_by_where_the_user_asks(cache: Cache, ca: CertifiedKey, clock: Clock) -> None:
+    cache.versions.append(value_of(builders.leaf(ca)))
+    certificate = ClientCertificate(
+        SECRET, source=AgentSource(port=cache.port, token=TOKEN), background=False, clock=clock
+    )
+    certificate.refresh()
+    cache.versions.append(value_of(builders.leaf(ca)))
+    assert certificate.refresh() is True
+
+
 @pytest.mark.parametrize("name", ["AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"])
 @pytest.mark.parametrize("in_a_file", [False, True])
 def test_the_agents_token_is_looked_for_where_the_agent_does(
