@@ -30,6 +30,9 @@ class Settings:
         equal_subjects: which anchors API Gateway looks at that have one subject: the first in the bundle, or any.
         self_signed_clients: whether a client certificate may be its own anchor.
         comments_in_truststore: whether a truststore may have text outside of its PEM blocks.
+        kms_key_lag: how long a new KMS key is not found, at first, and then in no state to be used.
+        kms_tag_lag: how long a change of a KMS key's tags does not count, nor show in the tagging API.
+        iam_policy_lag: how long a change of a role's policies does not count, with ``enforce_iam``.
         enforce_iam: whether requests are authorized against IAM policies. Read at start only.
     """
 
@@ -45,6 +48,9 @@ class Settings:
     equal_subjects: Literal["first", "any"] = "any"
     self_signed_clients: Literal["refused", "accepted"] = "refused"
     comments_in_truststore: Literal["refused", "accepted"] = "accepted"
+    kms_key_lag: timedelta = timedelta(0)
+    kms_tag_lag: timedelta = timedelta(0)
+    iam_policy_lag: timedelta = timedelta(0)
     enforce_iam: bool = False
 
     def __post_init__(self) -> None:

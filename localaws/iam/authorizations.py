@@ -92,6 +92,8 @@ def note_role(context: Any, policies: list[list[Any]]) -> None:
         return
     role = iam_evaluator._role_name_from_assumed_arn(context.principal_arn)
     names = _policy_names(role, context.principal_account)
+    if len(names) != len(policies):
+        return  # those that count are not yet those that there are
     allowing = [(name, it) for name, policy in zip(names, policies, strict=True) for it in _alone(context, policy)]
     for name, statement in allowing:
         line = {

@@ -21,6 +21,8 @@ from localaws.cloudformation import (
 )
 from localaws.cloudwatch import alarms, embedded_metrics
 from localaws.iam import actions, authorizations, delegated, policy_simulator
+from localaws.iam.late_policies import LatePolicies
+from localaws.kms.late_keys import LateKeys
 from localaws.process.patching import Replacement, around, instead
 from localaws.sqs import batching
 from localaws.workers import concurrency, layers
@@ -42,9 +44,17 @@ _IAM = "ministack.services.iam"
 _LAMBDA = "ministack.services.lambda_svc"
 _SNS = "ministack.services.sns"
 _SQS = "ministack.services.sqs"
+_TAGGING = "ministack.services.tagging"
 
 
-def replacements(*, secrets_manager: Handler, api_gateway: Handler, executions: Concurrency) -> tuple[Replacement, ...]:
+def replacements(
+    *,
+    secrets_manager: Handler,
+    api_gateway: Handler,
+    executions: Concurrency,
+    keys: LateKeys,
+    policies: LatePolicies,
+) -> tuple[Replacement, ...]:
     """Return the list; the arguments have a state, and the two handlers wrap the emulator's own by themselves."""
     return (
         Replacement(
@@ -78,6 +88,36 @@ def replacements(*, secrets_manager: Handler, api_gateway: Handler, executions: 
             "an account's quota is what the machine can bear",
         ),
         *_STATELESS,
+        Replacement(
+            _APP,
+            "SERVICE_HANDLERS[kms]",
+            around(keys.handle),
+            "a new key can be used at once",
+        ),
+        Replacement(
+            _TAGGING,
+            "resource_tags",
+            around(keys.resource_tags),
+            "the tags of a key count for authorization at once",
+        ),
+        Replacement(
+            _TAGGING,
+            "_COLLECTORS[kms]",
+            around(keys.tagged_keys),
+            "the tagging API shows a key at once",
+        ),
+        Replacement(
+            _EVALUATOR,
+            "_gather_role_policies",
+            around(policies.of_role),
+            "a change of a role's policies counts at once",
+        ),
+        Replacement(
+            _EVALUATOR,
+            "enforce",
+            around(policies.enforce),
+            "a change of a role's policies counts at once",
+        ),
     )
 
 

@@ -31,6 +31,8 @@ from localaws.doors import default_endpoint
 from localaws.doors.front_door import FrontDoor
 from localaws.doors.server_ca import ServerCa
 from localaws.iam import authorizations
+from localaws.iam.late_policies import LatePolicies
+from localaws.kms.late_keys import LateKeys
 from localaws.process import holdings, patching
 from localaws.process.admin import PREFIX, Admin
 from localaws.process.replacements import replacements
@@ -69,6 +71,8 @@ class Server:
                 secrets_manager=secrets.handle,
                 api_gateway=StageLogging(self.domains.handle).handle,
                 executions=Concurrency(live),
+                keys=LateKeys(live),
+                policies=LatePolicies(live),
             )
         )
 

@@ -58,8 +58,8 @@ HOUSES = [
     ),
     house(
         "localaws",
-        "asgi clock environment settings",
-        "iam cloudwatch sqs workers",
+        "asgi clock environment history settings",
+        "iam cloudwatch kms sqs workers",
         "apigateway secretsmanager cloudformation",
         "doors",
         "process __init__",  # the child process, and what starts it: they share no module but those on the ground

@@ -81,9 +81,12 @@ before = Snapshot()
 """
 _LISTED = """
 from localaws.process.replacements import replacements
+from localaws.iam.late_policies import LatePolicies
+from localaws.kms.late_keys import LateKeys
 from localaws.workers.concurrency import Concurrency
 
-listed = replacements(secrets_manager=None, api_gateway=None, executions=Concurrency(None))
+late = {"keys": LateKeys(None), "policies": LatePolicies(None)}
+listed = replacements(secrets_manager=None, api_gateway=None, executions=Concurrency(None), **late)
 print(json.dumps([sorted({str(it) for it in listed}), changes(before, Snapshot(), listed)]))
 """
 _PATCHED = """

@@ -1,0 +1,1 @@
+"""KMS where the emulator is quicker than AWS: new keys, and the tags of keys."""
