@@ -78,7 +78,8 @@ def new_key(root: Connect, **settings: Any) -> str:
 def test_a_new_key_is_not_found_and_then_in_no_state_to_be_used(root: Connect, lags: Callable[..., object]) -> None:
     old, kms = new_key(root), root("kms")
     lags(kms_key_lag=timedelta(seconds=2))
-    key, began, seen = new_key(root), time.monotonic(), []
+    seen: list[str] = []
+    key, began = new_key(root), time.monotonic()
     while not seen or seen[-1]:
         seen.append(refusal(lambda: kms.get_public_key(KeyId=key)))
         assert time.monotonic() < began + 30
