@@ -35,7 +35,8 @@ _UNNAMED = (
 )
 # What operators and partners upload is theirs to delete.
 _OTHERS = (layout.STATIC_ANCHORS, layout.SIGNED, layout.REVOKED)
-_OWN = (layout.TRUSTSTORE, layout.SYNC_NOTES, layout.REVOCATION_LIST, "state/revocation.json")
+_EXPLANATION = layout.explanation_key(layout.TRUSTSTORE)
+_OWN = (layout.TRUSTSTORE, _EXPLANATION, layout.SYNC_NOTES, layout.REVOCATION_LIST, "state/revocation.json")
 
 
 def ending(world: World) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def _objects(stack: Stack, named: Callable[[str], str]) -> Iterable[str]:
     for key, body in contents(stack).items():
         if key == layout.TRUSTSTORE:
             content = " ".join(sorted(bundles.fingerprints(body)))
-        elif key == layout.explanation_key(layout.TRUSTSTORE):
+        elif key == _EXPLANATION:
             content = " ".join(sorted(_explained(body, contents(stack)[layout.TRUSTSTORE])))
         elif key == layout.SYNC_NOTES:
             notes = json.loads(body)
