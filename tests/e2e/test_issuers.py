@@ -74,7 +74,9 @@ def test_no_request_fails_while_a_certificate_that_is_its_own_anchor_is_rotated(
     # Every rotation here is an update of the domain, and waits its turn.
     log_path = log(tmp_path_factory)
     with LocalAws.start(log_path=log_path, enforce_iam=True, self_signed_clients="accepted") as aws:
-        made = change_sets.deploy_gateway(aws, "e2e-pinned", DOMAIN, ClientIssuer="self-signed")
+        made = change_sets.deploy_gateway(
+            aws, "e2e-pinned", DOMAIN, ClientIssuer="self-signed", SelfSignedClients="accepted"
+        )
         pinned = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         traffic = pinned.traffic()
         traffic.start()

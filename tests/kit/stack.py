@@ -22,6 +22,7 @@ from mtls_rotation.issuers.registry import Issuers
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation.run import Revocation, RevocationResult
+from mtls_rotation.rotation.admission import Admission
 from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.request import RotationRequest, Step
 from mtls_rotation.rotation.run import Rotation
@@ -71,6 +72,7 @@ class Stack:
             than the margins of some tests.
         capacity: how many certificates API Gateway takes.
         memory: of the execution environment that stays warm and runs every step; None: each step has one of its own.
+        self_signed_clients: whether its gateway is said to let in clients whose certificate has signed itself.
     """
 
     clients: Mocked
@@ -79,6 +81,7 @@ class Stack:
     settings: Settings = field(default_factory=Settings)
     capacity: int = API_GATEWAY.capacity
     memory: Memory | None = None
+    self_signed_clients: bool = False
 
     def __post_init__(self) -> None:
         self.secrets = SecretsManager(self.clients.secretsmanager)
@@ -196,8 +199,17 @@ class Stack:
     def rotation(self) -> Rotation:
         """The four steps, in a fresh execution environment, or in the warm one, if there is one."""
         return Rotation(
-            self.services, targets=self.targets, issuers=Issuers(self.services), memory=self.memory or Memory()
+            self.services,
+            targets=self.targets,
+            issuers=Issuers(self.services),
+            memory=self.memory or Memory(),
+            admission=self.admission,
         )
+
+    @property
+    def admission(self) -> Admission:
+        """What is known of its gateways."""
+        return Admission(bool(self._targets), self.self_signed_clients)
 
     @property
     def intake(self) -> Intake:
@@ -223,7 +235,13 @@ class Stack:
     @property
     def bootstrap(self) -> Bootstrap:
         """The custom resource's work."""
-        return Bootstrap(self.services, sync=self.sync, issuers=Issuers(self.services), revocation=self.revocation)
+        return Bootstrap(
+            self.services,
+            sync=self.sync,
+            issuers=Issuers(self.services),
+            revocation=self.revocation,
+            admission=self.admission,
+        )
 
     @property
     def moment(self) -> datetime:

@@ -83,7 +83,7 @@ class World:
         # The bucket and the bus in memory, as the greater part of the calls go there.
         wire = Wire(lambda: None)
         quick = replace(clients, s3=S3(wire, lambda: self.stack.moment), events=Events(wire))
-        self.stack = WiredStack(quick)
+        self.stack = WiredStack(quick, self_signed_clients=True)
         self.monitor = Monitor(self.stack)
         self.killer = Killer(here)
         # Who is killed before a call makes none; what is said after one was said even if its sayer is killed then.

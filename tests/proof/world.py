@@ -171,6 +171,7 @@ class World(Stack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.self_signed_clients = True
         self.secrets: Any = self.quick_secrets
         self.gateway = ApiGateway(lambda it: self.s3.version(layout.TRUSTSTORE, it) is not None, lambda: self.moment)
 

@@ -285,6 +285,58 @@ def test_the_bootstrap_samples_hold_the_properties_that_the_template_passes() ->
         assert set(event["ResourceProperties"]) == passed, sample
 
 
+def ruled(node: Any, parameters: dict[str, str]) -> Any:
+    """What a rule's function comes to, as CloudFormation works it out."""
+    match node:
+        case {"Ref": name}:
+            return parameters[name]
+        case {"Fn::Equals": [one, other]}:
+            return ruled(one, parameters) == ruled(other, parameters)
+        case {"Fn::Not": [it]}:
+            return not ruled(it, parameters)
+        case {"Fn::And": parts}:
+            return all(ruled(it, parameters) for it in parts)
+        case {"Fn::Or": parts}:
+            return any(ruled(it, parameters) for it in parts)
+        case str():
+            return node
+        case _:
+            pytest.fail(f"no function that rules have: {node}")
+
+
+def refusals(**changes: str) -> list[str]:
+    """The rules that refuse the template with these parameters."""
+    defaults = {name: str(it.get("Default", "")) for name, it in TEMPLATE["Parameters"].items()}
+    parameters = defaults | changes
+    return [
+        name
+        for name, rule in TEMPLATE["Rules"].items()
+        if ruled(rule["RuleCondition"], parameters)
+        and not all(ruled(it["Assert"], parameters) for it in rule["Assertions"])
+    ]
+
+
+GATEWAY = {"DomainName": "api.example.com", "HostedZoneId": "Z1"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "refused"),
+    [
+        ({}, []),
+        (GATEWAY, []),
+        ({"ClientIssuer": "self-signed"}, []),
+        ({"ClientIssuer": "self-signed", **GATEWAY}, ["GatewayIsKnownToAcceptTheClient"]),
+        ({"ClientIssuer": "self-signed", **GATEWAY, "SelfSignedClients": "accepted"}, []),
+        ({"DomainName": "api.example.com"}, ["GatewayHasACertificate"]),
+        ({"ClientIssuer": "external", **GATEWAY}, ["GatewayHasAnAnchor"]),
+    ],
+)
+def test_what_no_stack_could_serve_is_refused_before_one_is_made(
+    parameters: dict[str, str], refused: list[str]
+) -> None:
+    assert refusals(**parameters) == refused
+
+
 def test_every_event_of_a_rule_has_a_sample_that_the_rule_matches() -> None:
     samples = [
         json.loads(json.loads(path.read_text())["Records"][0]["body"])

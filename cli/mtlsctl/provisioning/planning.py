@@ -16,6 +16,7 @@ from mtls_rotation.issuers import registry
 from mtls_rotation.issuers.api import Order
 from mtls_rotation.issuers.ca_secret import require_within
 from mtls_rotation.pki.profile import BACKDATE
+from mtls_rotation.rotation.admission import Admission
 from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import Deadline, utc_now
 from mtlsctl.errors import InvalidInputError, NameTakenError
@@ -208,10 +209,13 @@ def require_enabled(secret: ManagedSecret, parameters: Mapping[str, str]) -> Non
 
     Raises:
         InvalidInputError: a parameter of the template must be set first.
+        SelfSignedClientError: the stack's gateway is not known to let in what the issuer makes.
     """
     enabling = registry.kind(secret.issuer.type).enabling(secret.issuer)
     if enabling and not any(parameters.get(name) == value for name, value in enabling.settings):
         raise _not_enabled(enabling.what, "=".join(enabling.settings[-1]))
+    gateways = any(parameters.get(name) for name in ("DomainName", "FurtherDomains"))
+    Admission(gateways, parameters.get("SelfSignedClients") == "accepted").require(secret, "the new secret")
 
 
 def alarming(kind: Kind, validity: timedelta, schedule_: str, parameters: Mapping[str, str]) -> tuple[str, ...]:

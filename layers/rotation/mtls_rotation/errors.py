@@ -93,6 +93,12 @@ class UnusableNoticeError(MtlsRotationError):
     code = "MTLS-109"
 
 
+class SelfSignedClientError(MtlsRotationError):
+    """A certificate that signs itself is asked for at a gateway, of which nobody knows whether it accepts such."""
+
+    code = "MTLS-110"
+
+
 class NotYetVisibleError(MtlsRotationError):
     """Secrets Manager has not shown a write that was made: its reads are eventually consistent."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.errors import DomainBusyError, InvalidSettingsError
+from mtls_rotation.rotation.admission import Admission
 from mtls_rotation.targets.api import Edition, ObjectVersion, Running
 from tests.kit.serving import serving
 
@@ -70,6 +71,24 @@ def test_domains_are_told_of_by_name_or_by_arn_each_once() -> None:
         "orders.example.com",
     ]
     assert list(assembly(DOMAIN_NAMES=" , ").targets) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "known"),
+    [
+        ({}, Admission()),
+        ({"DOMAIN_NAMES": "api.example.com"}, Admission(at_gateway=True)),
+        ({"DOMAIN_NAMES": "api.example.com", "SELF_SIGNED_CLIENTS": "refused"}, Admission(at_gateway=True)),
+        (
+            {"DOMAIN_NAMES": "api.example.com", "SELF_SIGNED_CLIENTS": "accepted"},
+            Admission(at_gateway=True, self_signed_clients=True),
+        ),
+    ],
+)
+def test_self_signed_clients_of_a_gateway_are_refused_unless_the_template_says_otherwise(
+    environment: dict[str, str], known: Admission
+) -> None:
+    assert assembly(**environment).admission == known
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mtls_rotation.errors import SelfSignedClientError
 from mtls_rotation.rotation.value import parse_value
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.files import documents
@@ -153,6 +154,22 @@ def test_what_the_stacks_functions_may_not_do_needs_a_parameter(
     require_enabled(secret, OFF | switch)
     with pytest.raises(InvalidInputError, match=r"Deploy the stack with (KmsIssuer|ExternalIssuer|PrivateCaArn)="):
         require_enabled(secret, OFF)
+
+
+@pytest.mark.parametrize("gateway", [{"DomainName": "api.example.com"}, {"FurtherDomains": "arn:aws:apigateway:::x"}])
+def test_a_self_signed_client_of_a_gateway_is_refused_until_the_stack_says_that_it_is_let_in(
+    gateway: dict[str, str],
+) -> None:
+    pinned = builders.client_definition(issuer={"type": "self-signed"})
+    secret = parse_value(json.dumps(pinned), "the test's secret")
+    elsewhere = parse_value(json.dumps(pinned | {"trusted_by_gateway": False}), "the test's secret")
+    refused = OFF | {"SelfSignedClients": "refused", "DomainName": "", "FurtherDomains": ""}
+
+    require_enabled(secret, refused)
+    require_enabled(elsewhere, refused | gateway)
+    require_enabled(secret, refused | gateway | {"SelfSignedClients": "accepted"})
+    with pytest.raises(SelfSignedClientError, match="SelfSignedClients=accepted"):
+        require_enabled(secret, refused | gateway)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mtls_rotation.contract.layout import REVOCATION_LIST, TRUSTSTORE, crl_key
-from mtls_rotation.errors import DomainBusyError, InvalidSecretError, OutOfTimeError, UnusableIssuerError
+from mtls_rotation.errors import (
+    DomainBusyError,
+    InvalidSecretError,
+    OutOfTimeError,
+    SelfSignedClientError,
+    UnusableIssuerError,
+)
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation import crl
 from mtls_rotation.stack.bootstrap import SecretDefinition
@@ -450,6 +456,20 @@ def test_a_stack_whose_data_goes_with_it_takes_every_key_of_its_cas_along(
 
     assert answer["Status"] == "SUCCESS", answer["Reason"]
     assert enabled_keys(new) == []
+
+
+def test_a_self_signed_client_of_a_gateway_is_refused_before_anything_is_made(new: Stack) -> None:
+    """The template's rule knows DomainName alone: CloudFormation's rules have no way to look into a list."""
+    new.expect_gateway()
+    client = builders.client_definition(issuer={"type": "self-signed"}, request={"common_name": "x"})
+    definition, before = SecretDefinition(CLIENT, client), new.snapshot()
+    with pytest.raises(SelfSignedClientError, match="SelfSignedClients=accepted"):
+        new.bootstrap.run(None, definition, "request", new.time.deadline())
+    assert new.snapshot() == before
+    new.self_signed_clients = True
+    new.bootstrap.run(None, definition, "request", new.time.deadline())
+
+    assert new.value(new.at("AWSCURRENT"))["certificate"]
 
 
 def test_a_stack_whose_keys_are_not_in_kms_is_not_asked_about(

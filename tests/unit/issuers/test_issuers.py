@@ -21,6 +21,7 @@ from mtls_rotation.errors import (
     InvalidSecretError,
     MtlsRotationError,
     OutOfTimeError,
+    SelfSignedClientError,
     UnusableIssuerError,
     ValidityBeyondIssuerError,
     WaitingForCertificateError,
@@ -213,6 +214,7 @@ def test_every_rotation_of_a_self_signed_certificate_is_trusted_before_it_is_use
     stack: Stack, server: MutualTlsServer
 ) -> None:
     stack.with_gateway()
+    stack.self_signed_clients = True
     endpoint = {"url": server.url, "server_ca": server.ca}
     name = "stack/pinned"
     stack.add_secret(name, builders.client_definition(issuer={"type": "self-signed"}, endpoint=endpoint))
@@ -231,6 +233,47 @@ def test_every_rotation_of_a_self_signed_certificate_is_trusted_before_it_is_use
         stack.step(Step.TEST, token, name)
         stack.step(Step.FINISH, token, name)
         held.append(pending)
+
+
+SELF_SIGNED = {"type": "self-signed"}
+
+
+def test_a_self_signed_client_of_a_gateway_is_refused_before_anything_is_made(stack: Stack) -> None:
+    """Nobody knows whether API Gateway would let it in, and it would be AWSCURRENT before anybody did."""
+    stack.with_gateway()
+    stack.add_secret("stack/pinned", builders.client_definition(issuer=SELF_SIGNED))
+    error = refuse(stack, SelfSignedClientError, 'issuer.type "self-signed" for a client of the stack', "stack/pinned")
+
+    assert (error.where, error.retryable) == ("secret stack/pinned", False)
+    assert "SelfSignedClients=accepted" in error.remedy
+    (event,) = stack.heard("Rotation Failed")
+    assert (event["detail"]["code"], event["detail"]["retryable"]) == ("MTLS-110", False)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "accepted", "trusted"),
+    [(False, False, None), (True, True, None), (True, False, False)],
+    ids=["no gateway", "the gateway is said to let it in", "for another server"],
+)
+def test_a_self_signed_client_is_issued_where_no_gateway_could_refuse_it(
+    stack: Stack, gateway: bool, accepted: bool, trusted: bool | None
+) -> None:
+    if gateway:
+        stack.with_gateway()
+    stack.self_signed_clients = accepted
+    stack.add_secret("stack/pinned", builders.client_definition(issuer=SELF_SIGNED, trusted_by_gateway=trusted))
+    token = stack.begin("stack/pinned")
+    stack.step(Step.CREATE, token, "stack/pinned")
+
+    assert stack.value(token, "stack/pinned")["certificate"]
+
+
+def test_a_self_signed_ca_is_no_client(stack: Stack) -> None:
+    stack.with_gateway()
+    token = stack.begin(CA)
+    stack.step(Step.CREATE, token, CA)
+
+    assert stack.value(token, CA)["certificate"]
 
 
 # AWS Private CA -------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.revocation.check import RevocationCheck
     from mtls_rotation.revocation.run import Revocation
+    from mtls_rotation.rotation.admission import Admission
     from mtls_rotation.rotation.run import Rotation
     from mtls_rotation.stack.bootstrap import Bootstrap
     from mtls_rotation.stack.removal import Removal
@@ -143,13 +144,20 @@ class Assembly:
         return LiveDocument(lambda: text, lambda it: parse(plain(it, where), where))
 
     @cached_property
+    def admission(self) -> Admission:
+        """What is known of the gateways."""
+        from mtls_rotation.rotation.admission import Admission
+
+        return Admission(bool(self.settings.targets), self.settings.accepts_self_signed_clients)
+
+    @cached_property
     def rotation(self) -> Rotation:
         """The four steps."""
         from mtls_rotation.issuers.registry import Issuers
         from mtls_rotation.rotation.run import Rotation
 
         patient = self.services.patient()
-        return Rotation(patient, targets=self.targets, issuers=Issuers(patient))
+        return Rotation(patient, targets=self.targets, issuers=Issuers(patient), admission=self.admission)
 
     @cached_property
     def sync(self) -> TruststoreSync:
@@ -168,7 +176,13 @@ class Assembly:
         """The custom resource's work."""
         from mtls_rotation.stack.bootstrap import Bootstrap
 
-        return Bootstrap(self.services, sync=self.sync, issuers=self.issuers, revocation=self.revocation)
+        return Bootstrap(
+            self.services,
+            sync=self.sync,
+            issuers=self.issuers,
+            revocation=self.revocation,
+            admission=self.admission,
+        )
 
     def discard_ca_keys(self, stack_id: str, ca_secret: str, deadline: Deadline, *, all_of_them: bool) -> None:
         """Have KMS delete keys of a CA secret that is to go: all, or what an operation made that is rolled back."""

@@ -37,7 +37,8 @@ class Settings:
 
     Args:
         environment: `BUCKET_NAME`, `EVENT_BUS_NAME`, `STACK_NAME`, and where there is a gateway `DOMAIN_NAMES`
-            (names or ARNs, separated by commas); for sync also `QUEUE_URL`, `ANCHOR_OVERLAP_HOURS`,
+            (names or ARNs, separated by commas) and `SELF_SIGNED_CLIENTS` ("refused" or
+            "accepted"); for sync also `QUEUE_URL`, `ANCHOR_OVERLAP_HOURS`,
             `LARGEST_REMOVAL_PERCENT`, `TRUSTSTORE_MAX_CERTIFICATES` and `EXPIRY_SERIES`; for revocation
             `CRL_VALIDITY_DAYS`; for the authorizer `REVOCATION_TTL_SECONDS`, `WHEN_REVOCATION_IS_UNKNOWN` ("deny" or
             "allow"), and where there is an allow-list `ALLOW_LIST` or `ALLOW_LIST_PARAMETER`; for the proxy `ROUTES` or
@@ -72,6 +73,11 @@ class Settings:
         """What runs the truststore: names or ARNs of domain names, as the template lists them."""
         entries = map(str.strip, self.optional("DOMAIN_NAMES").split(","))
         return tuple(filter(None, entries))
+
+    @property
+    def accepts_self_signed_clients(self) -> bool:
+        """Whether what runs the truststore is known to let in clients whose certificate has signed itself."""
+        return self.optional("SELF_SIGNED_CLIENTS") == "accepted"
 
     @property
     def client_secret(self) -> str:

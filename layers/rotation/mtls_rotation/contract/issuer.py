@@ -29,10 +29,12 @@ class IssuerReference(Strict):
     Attributes:
         signs: the kinds of secrets that it signs for.
         trusted_by_default: whether the stack's truststore is to hold its anchors where a secret does not say.
+        self_signed: whether a certificate by it has signed itself, and is its own anchor.
     """
 
     signs: ClassVar[frozenset[SecretKind]] = frozenset({"client"})
     trusted_by_default: ClassVar[bool] = True
+    self_signed: ClassVar[bool] = False
 
     type: str
 

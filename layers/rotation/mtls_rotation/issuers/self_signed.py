@@ -21,6 +21,7 @@ class Reference(IssuerReference):
     """The certificate signs itself: a root CA, or a client certificate that is its own anchor."""
 
     signs = frozenset({"client", "ca"})
+    self_signed = True
 
     type: Literal["self-signed"]
 

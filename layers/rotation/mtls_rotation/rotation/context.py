@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mtls_rotation.aws.services import Services
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.registry import Issuers
+    from mtls_rotation.rotation.admission import Admission
     from mtls_rotation.rotation.memory import Memory
     from mtls_rotation.rotation.request import RotationRequest
     from mtls_rotation.targets.api import Target
@@ -36,12 +37,14 @@ class StepContext:
     Attributes:
         targets: what must trust a certificate before clients get it.
         memory: of the execution environment.
+        admission: what is known of the gateways.
     """
 
     services: Services
     targets: Iterable[Target]
     issuers: Issuers
     memory: Memory
+    admission: Admission
 
     def visibility(self, deadline: Deadline) -> Deadline:
         """Until when to wait for Secrets Manager to show a write."""

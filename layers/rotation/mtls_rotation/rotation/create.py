@@ -49,6 +49,7 @@ class CreateStep:
             RotationNotEnabledError: the secret does not rotate.
             VersionNotStagedError: the token is of no rotation that is under way.
             RejectedCertificateError: the certificate expired while the rotation stood still, or is AWSCURRENT's.
+            SelfSignedClientError: the gateway that it is for may not let in what the issuer makes.
         """
         description = self._staged(request, deadline)
         if AWSCURRENT in description.stages[request.version_id]:
@@ -135,6 +136,7 @@ class CreateStep:
                 remedy="Put one; docs/architecture.md shows it.",
             )
         definition = parse_value(current.value, f"secret {description.name}")
+        self._context.admission.require(definition, f"secret {description.name}")
         order = Order(definition, description.arn, description.name, request.version_id, self._clock(), deadline)
         issuer = self._issuer(order)
         issued = issuer.issue(order)

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mtls_rotation.aws.retries import denied
 from mtls_rotation.contract.events import ROTATION_FAILED
 from mtls_rotation.errors import MtlsRotationError, OutOfTimeError, WaitingForCertificateError, code_of
+from mtls_rotation.rotation.admission import Admission
 from mtls_rotation.rotation.context import StepContext
 from mtls_rotation.rotation.create import CreateStep
 from mtls_rotation.rotation.finish import FinishStep
@@ -57,8 +58,9 @@ class Rotation:
         targets: Iterable[Target],
         issuers: Issuers,
         memory: Memory | None = None,
+        admission: Admission | None = None,
     ) -> None:
-        context = StepContext(services, targets, issuers, memory or Memory())
+        context = StepContext(services, targets, issuers, memory or Memory(), admission or Admission())
         self._steps = {step: step_class(context) for step, step_class in STEPS.items()}
         self._bus = services.bus
 

@@ -18,6 +18,7 @@ from mtls_rotation.errors import DomainBusyError
 from mtls_rotation.issuers import registry
 from mtls_rotation.issuers.api import Order
 from mtls_rotation.rotation import filing
+from mtls_rotation.rotation.admission import Admission
 from mtls_rotation.rotation.leftovers import clear_away
 from mtls_rotation.rotation.value import parse_value
 
@@ -58,13 +59,22 @@ class BootstrapResult:
 class Bootstrap:
     """Makes a new stack able to rotate; on an update, brings the definitions in line with the template."""
 
-    def __init__(self, services: Services, *, sync: TruststoreSync, issuers: Issuers, revocation: Revocation) -> None:
+    def __init__(
+        self,
+        services: Services,
+        *,
+        sync: TruststoreSync,
+        issuers: Issuers,
+        revocation: Revocation,
+        admission: Admission | None = None,
+    ) -> None:
         self._versions = services.versions
         self._bucket = services.bucket
         self._clock = services.clock
         self._sync = sync
         self._issuers = issuers
         self._revocation = revocation
+        self._admission = admission or Admission()
 
     def run(
         self, ca: SecretDefinition | None, client: SecretDefinition, request_id: str, deadline: Deadline
@@ -84,9 +94,7 @@ class Bootstrap:
         """
         # All are looked at before one is written: a stack that fails leaves nothing half done.
         defined = [it for it in (ca, client) if it is not None]
-        types = [
-            parse_value(json.dumps(it.value), f"the definition of secret {it.secret_id}").issuer.type for it in defined
-        ]
+        types = [self._usable(it).issuer.type for it in defined]
         if ca is not None:
             self._define(ca, request_id, deadline, issue=True)
         self._define(client, request_id, deadline, issue=registry.kind(types[-1]).issued_at_bootstrap)
@@ -96,6 +104,12 @@ class Bootstrap:
         for problem in (*revocation.problems, *revocation.late):
             log.error("revocation: %s", problem)
         return BootstrapResult(self._bucket.truststore_uri, result.version_id)
+
+    def _usable(self, definition: SecretDefinition) -> ManagedSecret:
+        where = f"the definition of secret {definition.secret_id}"
+        secret = parse_value(json.dumps(definition.value), where)
+        self._admission.require(secret, where)
+        return secret
 
     def _reconcile(self, deadline: Deadline) -> SyncResult:
         """Publish, and move the domain if there is one; one that takes no update just now is waited for."""
