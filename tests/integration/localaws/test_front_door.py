@@ -5,7 +5,7 @@ import socket
 import ssl
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from localaws import FrontDoor, LocalAws
+from mtls_client import ClientCertificate, SecretsManagerSource
 from tests.integration.localaws.conftest import HELLO, Client
 from tests.integration.localaws.support import (
     FORBIDDEN,
@@ -87,6 +88,34 @@ def test_a_certificate_that_api_gateway_would_not_take_is_forbidden(
 
 def test_a_certificate_of_an_unknown_ca_is_forbidden(door: FrontDoor, domain: str) -> None:
     assert fetch(door, domain, make("first CA", ca=True).issue("billing")) == FORBIDDEN
+
+
+def test_the_client_library_takes_being_forbidden_for_a_reason_to_look_for_a_newer_certificate(
+    door: FrontDoor, domain: str, ca: Certificate, secrets: Any, secret: str
+) -> None:
+    unknown, known = make("first CA", ca=True).issue("billing"), ca.issue("billing")
+    secrets.put_secret_value(SecretId=secret, SecretString=_value(unknown))
+    ahead = [timedelta(0)]
+    certificate = ClientCertificate(
+        secret,
+        source=SecretsManagerSource(secrets),
+        check_every=timedelta(days=1),
+        clock=lambda: datetime.now(UTC) + ahead[0],
+    )
+    with (
+        certificate,
+        certificate.httpx_client(base_url=f"https://{door.host}:{door.port}", server_ca=door.server_ca_pem) as api,
+    ):
+        asked = api.build_request("GET", "/", headers={"Host": domain}, extensions={"sni_hostname": domain})
+        assert api.send(asked).status_code == 403
+        newest = secrets.put_secret_value(SecretId=secret, SecretString=_value(known))["VersionId"]
+        ahead[0] = timedelta(minutes=1)  # after the pause between two looks
+        assert api.send(asked).text == HELLO
+        assert certificate.status().version_id == newest
+
+
+def _value(issued: Certificate) -> str:
+    return json.dumps({"certificate": issued.pem, "private_key": issued.key_pem})
 
 
 def test_a_signature_with_sha1_is_forbidden(door: FrontDoor, make_domain: MakeDomain, truststores: Truststores) -> None:
