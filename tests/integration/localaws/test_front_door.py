@@ -238,8 +238,7 @@ def test_a_function_gets_the_client_certificate_and_the_domain(door: FrontDoor, 
     certificate = context["identity"]["clientCert"]
     assert certificate.keys() == {"clientCertPem", "subjectDN", "issuerDN", "serialNumber", "validity"}
     assert certificate["clientCertPem"] == good.pem
-    assert certificate["subjectDN"] == "CN=billing"
-    assert certificate["issuerDN"].startswith("CN=first CA,2.5.4.46=")
+    assert (certificate["subjectDN"], certificate["issuerDN"]) == ("CN=billing", "CN=first CA")
 
 
 def test_a_disabled_default_endpoint_is_forbidden_while_the_domain_serves(
