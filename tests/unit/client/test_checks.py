@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
@@ -160,11 +161,11 @@ def test_threads_that_come_first_together_share_one_read(
 
 @pytest.mark.parametrize(
     "failure",
-    [throttled(), EndpointConnectionError(endpoint_url="https://secretsmanager.test"), OSError()],
+    [throttled, lambda: EndpointConnectionError(endpoint_url="https://secretsmanager.test"), OSError],
     ids=["throttled", "away", "odd"],
 )
 def test_a_failed_check_keeps_the_last_good_certificate_and_says_so(
-    failure: Exception,
+    failure: Callable[[], Exception],
     certificate: ClientCertificate,
     secrets: SecretsManager,
     first: CertifiedKey,
@@ -172,14 +173,14 @@ def test_a_failed_check_keeps_the_last_good_certificate_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     version = in_use(certificate)
-    secrets.failing = failure
+    secrets.failing = error = failure()
     clock.advance(AN_INTERVAL)
 
     assert in_use(certificate) == version
     status = certificate.status()
     assert status.failures == 1
     assert status.last_error is not None
-    assert type(failure).__name__ in status.last_error or "ThrottlingException" in status.last_error
+    assert type(error).__name__ in status.last_error or "ThrottlingException" in status.last_error
     (record,) = (it for it in caplog.records if it.levelno == logging.WARNING)
     assert "stays in use" in record.getMessage()
     assert certificate.refresh() is False
