@@ -45,9 +45,9 @@ class Settings:
     rotation_retry_backoff: timedelta = timedelta(seconds=2)
     rotation_trial: Literal["current", "empty"] = "current"
     refusal_of_clients: Literal["403", "alert"] = "403"
-    equal_subjects: Literal["first", "any"] = "any"
+    equal_subjects: Literal["first", "any"] = "first"
     self_signed_clients: Literal["refused", "accepted"] = "refused"
-    comments_in_truststore: Literal["refused", "accepted"] = "accepted"
+    comments_in_truststore: Literal["refused", "accepted"] = "refused"
     kms_key_lag: timedelta = timedelta(0)
     kms_tag_lag: timedelta = timedelta(0)
     iam_policy_lag: timedelta = timedelta(0)

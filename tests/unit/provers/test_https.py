@@ -37,9 +37,15 @@ def server(authority: CertifiedKey) -> Iterator[Upstream]:
         yield server
 
 
-def ask(url: str, client: CertifiedKey, server_ca: CertifiedKey | None = SERVERS_CA) -> Proof:
+def ask(
+    url: str,
+    client: CertifiedKey,
+    server_ca: CertifiedKey | None = SERVERS_CA,
+    expected: tuple[int, ...] = (200,),
+) -> Proof:
     trusted = to_pem(server_ca.certificate) if server_ca else None
-    return present(HttpsSettings(url=url, server_ca=trusted), to_pem(client.certificate), key_to_pem(client.key))
+    settings = HttpsSettings(url=url, server_ca=trusted, expected_status=expected)
+    return present(settings, to_pem(client.certificate), key_to_pem(client.key))
 
 
 def present(settings: HttpsSettings, certificate: str, key: str) -> Proof:
@@ -93,6 +99,38 @@ def test_a_refusal_is_heard_whenever_it_comes(server: Upstream, client: Certifie
     result = ask(server.url, client)
 
     assert (result.outcome, result.problem) == (Outcome.REFUSED, "tlsv1 alert unknown ca")
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "401 Unauthorized", "200 OK"])
+def test_api_gateways_refusal_proves_nothing_whatever_status_is_expected(
+    server: Upstream, client: CertifiedKey, status: str
+) -> None:
+    error = ("x-amzn-ErrorType", "ForbiddenException")
+    server.answering = answer(status, error, body=b'{"message":"Forbidden"}')
+
+    result = ask(server.url, client, expected=(200, 401, 403))
+
+    assert (result.outcome, result.accepted) == (Outcome.REFUSED, False)
+    assert result.problem.startswith(f"HTTP status {status[:3]} with ForbiddenException")
+    assert (result.http_status, result.server_subject) == (int(status[:3]), "CN=server")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("x-amzn-ErrorType", "AccessDeniedException"),),
+        (("x-amzn-ErrorType", "MissingAuthenticationTokenException"),),
+    ],
+)
+def test_a_403_by_the_api_behind_proves_the_handshake_where_it_is_expected(
+    server: Upstream, client: CertifiedKey, headers: tuple[tuple[str, str], ...]
+) -> None:
+    server.answering = answer("403 Forbidden", *headers)
+
+    assert ask(server.url, client, expected=(403,)).accepted
+    result = ask(server.url, client)
+    assert (result.outcome, result.accepted) == (Outcome.ANSWERED, False)
 
 
 def test_a_strangers_server_is_never_shown_the_certificate(server: Upstream, client: CertifiedKey) -> None:

@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 
     Attributes:
         ANSWERED: by an answer in the protocol, so the handshake was accepted.
-        REFUSED: by an alert about the client certificate.
+        REFUSED: by an alert about the client certificate, or by an answer that may be about it.
         CLOSED: without an alert and without an answer.
         UNTRUSTED: by us: the server's certificate is not trusted. The client certificate was not shown to it.
         UNREACHABLE: before TLS began.
@@ -55,11 +55,13 @@ class Answer:
         text: the answer in the protocol's words.
         problem: why it proves nothing, in words that hold no secret; empty if it proves the certificate.
         http_status: where the protocol is HTTP.
+        refuses: whether so a server may refuse a certificate whose handshake it has completed.
     """
 
     text: str
     problem: str = ""
     http_status: int | None = None
+    refuses: bool = False
 
 
 @dataclass(frozen=True, slots=True)

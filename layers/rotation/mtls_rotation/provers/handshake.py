@@ -120,7 +120,10 @@ def _ask(secure: ssl.SSLSocket, protocol: Protocol) -> Proof:
     seen = _seen(Proof(Outcome.ANSWERED, tls_version=secure.version() or ""), secure.getpeercert(binary_form=True))
     try:
         answer = protocol.exchange(secure)
-        return replace(seen, problem=answer.problem, answer=answer.text, http_status=answer.http_status)
+        outcome = Outcome.REFUSED if answer.refuses else Outcome.ANSWERED
+        return replace(
+            seen, outcome=outcome, problem=answer.problem, answer=answer.text, http_status=answer.http_status
+        )
     except ConnectionError as error:
         heard = read_alert(secure) or error
         said = heard if _outcome(heard) is Outcome.REFUSED else error
