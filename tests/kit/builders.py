@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
 
@@ -22,7 +22,14 @@ from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
-type AnyKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+type AnyKey = (
+    ec.EllipticCurvePrivateKey
+    | rsa.RSAPrivateKey
+    | ed25519.Ed25519PrivateKey
+    | mldsa.MLDSA44PrivateKey
+    | mldsa.MLDSA65PrivateKey
+    | mldsa.MLDSA87PrivateKey
+)
 
 
 def root(
@@ -42,7 +49,7 @@ def root(
 def named(name: x509.Name) -> pki.CertifiedKey:
     """A self-signed CA of exactly that name: somebody else's, or one from before CAs had a generation."""
     made, key = Foreign(subject=name).make()
-    assert not isinstance(key, ed25519.Ed25519PrivateKey)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
     return pki.CertifiedKey(key=key, certificate=made, chain=(), anchor=made)
 
 
@@ -125,6 +132,14 @@ def with_an_unknown_key(certificate: x509.Certificate) -> bytes:
     der, elliptic = certificate.public_bytes(serialization.Encoding.DER), bytes.fromhex("06072a8648ce3d0201")
     assert elliptic in der
     return der.replace(elliptic, elliptic[:-1] + b"\x7f")
+
+
+def on_the_curve_of_sm2(certificate: x509.Certificate) -> bytes:
+    """The DER of a certificate whose key is said to be on SM2's curve, in place of P-256."""
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    p_256, sm2 = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a811ccf5501822d")
+    assert p_256 in der
+    return der.replace(p_256, sm2)
 
 
 def authorities(length: int) -> list[x509.Certificate]:

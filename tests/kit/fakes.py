@@ -356,6 +356,7 @@ class PrivateCa:
     - The template for clients and the validity are what the request says; moto knows neither.
     - A certificate takes `pending` calls of GetCertificate to be made.
     - A repeated idempotency token gives the same certificate; `issued` counts the certificates that were made.
+    - `shown`, if it is set, is what it answers as the CA's certificate and chain: moto's CAs have RSA keys alone.
     """
 
     def __init__(self, client: Any, clock: Callable[[], datetime]) -> None:
@@ -365,9 +366,13 @@ class PrivateCa:
         self.requests: list[dict[str, Any]] = []
         self.pending = 0
         self.issued = 0
+        self.shown: dict[str, str] | None = None
 
     def __getattr__(self, operation: str) -> Any:
         return getattr(self._client, operation)
+
+    def get_certificate_authority_certificate(self, **request: Any) -> Any:
+        return self.shown or self._client.get_certificate_authority_certificate(**request)
 
     def issue_certificate(self, **request: Any) -> dict[str, Any]:
         self.requests.append(request)

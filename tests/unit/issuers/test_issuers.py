@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -26,6 +28,7 @@ from mtls_rotation.errors import (
     ValidityBeyondIssuerError,
     WaitingForCertificateError,
 )
+from mtls_rotation.issuers import acm_pca
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.rotation.request import Step
@@ -356,6 +359,81 @@ def test_what_private_ca_cannot_give_is_refused_before_a_key_is_made(empty_stack
     empty_stack.add_secret("stack/long", long)
     refuse(empty_stack, ValidityBeyondIssuerError, "900 days", "stack/long")
     assert empty_stack.private_ca.requests == []
+
+
+ML_DSA_ROOT = builders.foreign(
+    common_name="Root", key=mldsa.MLDSA65PrivateKey.generate(), digest=None, not_before=builders.NOW
+)
+ELLIPTIC_ROOT = builders.root().certificate
+
+
+def shown(*ders: bytes) -> dict[str, str]:
+    """A CA's certificate with those above it, as Private CA answers."""
+    certificate, *chain = map(ssl.DER_cert_to_PEM_cert, ders)
+    return {"Certificate": certificate, "CertificateChain": "".join(chain)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        *(
+            (shown(builders.foreign(key=key.generate(), digest=None).public_bytes(Encoding.DER)), kind)
+            for key, kind in (
+                (mldsa.MLDSA44PrivateKey, "ML-DSA-44"),
+                (mldsa.MLDSA65PrivateKey, "ML-DSA-65"),
+                (mldsa.MLDSA87PrivateKey, "ML-DSA-87"),
+            )
+        ),
+        (
+            shown(builders.on_the_curve_of_sm2(ELLIPTIC_ROOT)),
+            "of an elliptic curve that is neither P-256, P-384 nor P-521",
+        ),
+        (shown(builders.with_an_unknown_key(ELLIPTIC_ROOT)), "of the unknown kind 1.2.840.10045.2.127"),
+        (
+            shown(
+                ELLIPTIC_ROOT.public_bytes(Encoding.DER),
+                ML_DSA_ROOT.public_bytes(Encoding.DER),
+            ),
+            "ML-DSA-65",
+        ),
+    ],
+    ids=["ML_DSA_44", "ML_DSA_65", "ML_DSA_87", "SM2", "unknown", "a root above it with ML_DSA_65"],
+)
+def test_a_private_ca_whose_key_no_gateway_takes_is_refused_before_anything_is_asked_for(
+    empty_stack: Stack, private_ca: str, answer: dict[str, str], kind: str
+) -> None:
+    empty_stack.private_ca.shown = answer
+    error = refuse(empty_stack, UnusableIssuerError, kind)
+
+    assert private_ca in error.where
+    assert empty_stack.private_ca.requests == []
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"),
+    [
+        (ec.generate_private_key(ec.SECP256R1()), "SHA256WITHECDSA"),
+        (ec.generate_private_key(ec.SECP384R1()), "SHA384WITHECDSA"),
+        (ec.generate_private_key(ec.SECP521R1()), "SHA512WITHECDSA"),
+        (rsa.generate_private_key(65537, 2048), "SHA256WITHRSA"),
+    ],
+)
+def test_private_ca_is_asked_for_the_signature_that_goes_with_its_key(key: builders.AnyKey, algorithm: str) -> None:
+    """RFC 5480, section 4, for the curves. What is asked for exists in the service's own model."""
+    model = botocore.session.get_session().get_service_model("acm-pca")
+
+    assert acm_pca.signing_algorithm(builders.foreign(key=key)) == algorithm
+    assert algorithm in model.shape_for("SigningAlgorithm").enum  # type: ignore[attr-defined]
+
+
+def test_every_kind_of_key_that_private_ca_may_have_is_known() -> None:
+    """A new one is to be looked at: is it one that API Gateway takes?"""
+    model = botocore.session.get_session().get_service_model("acm-pca")
+
+    assert set(model.shape_for("KeyAlgorithm").enum) == {  # type: ignore[attr-defined]
+        *("RSA_2048", "RSA_3072", "RSA_4096", "EC_prime256v1", "EC_secp384r1", "EC_secp521r1"),
+        *("ML_DSA_44", "ML_DSA_65", "ML_DSA_87", "SM2"),
+    }
 
 
 def test_a_private_ca_that_does_not_exist_is_refused(empty_stack: Stack) -> None:

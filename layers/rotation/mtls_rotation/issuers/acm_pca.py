@@ -10,8 +10,9 @@ import uuid
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from botocore.exceptions import ClientError
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import AfterValidator
 
 from mtls_rotation.contract.issuer import IssuerReference
@@ -23,10 +24,12 @@ from mtls_rotation.errors import (
 from mtls_rotation.issuers.api import Enabling, IssuerKind, Need
 from mtls_rotation.issuers.ca_secret import require_within
 from mtls_rotation.issuers.remote import Answer, certified
-from mtls_rotation.pki.certificates import from_pem, public_key_fingerprint
+from mtls_rotation.pki.certificates import from_pem, public_key_fingerprint, short_subject
 from mtls_rotation.pki.profile import BACKDATE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryptography import x509
     from mypy_boto3_acm_pca import ACMPCAClient
     from mypy_boto3_acm_pca.literals import SigningAlgorithmType
@@ -80,7 +83,7 @@ class AcmPcaIssuer:
                 expected="none with AWS Private CA, whose template for clients gives clientAuth alone",
                 remedy="Leave it out, or choose another issuer.",
             )
-        ca = self._ca_certificate()
+        ca = self._ca_certificate(order)
         require_within(order, ca, "renew the CA in AWS Private CA first.")
         return certified(order, lambda csr: self._sign(order, csr, ca), issuer=self._arn, unusable=self._unusable)
 
@@ -89,9 +92,22 @@ class AcmPcaIssuer:
         certificate, others = self._await(order, arn)
         return Answer(certificate, (*others, ca), arn)
 
-    def _ca_certificate(self) -> x509.Certificate:
+    def _ca_certificate(self, order: Order) -> x509.Certificate:
+        """The CA's certificate, once it and those above it were found to have keys that servers know."""
         answer = self._call("get_certificate_authority_certificate", CertificateAuthorityArn=self._arn)
-        return from_pem(answer["Certificate"])[0]
+        ca = from_pem(answer["Certificate"])[0]
+        for it in (ca, *from_pem(answer.get("CertificateChain", ""))):
+            try:
+                signing_algorithm(it)
+            except ValueError as error:
+                raise UnusableIssuerError(
+                    where=f"{order.where}, issuer.certificate_authority_arn {self._arn}",
+                    found=f"the CA {short_subject(it)}, whose key is {error}",
+                    expected="RSA keys, or keys on P-256, P-384 or P-521, up to the root: API Gateway takes no other",
+                    remedy="Name a CA of AWS Private CA with such a key, under CAs with such keys. Other kinds are not"
+                    " supported yet.",
+                ) from None
+        return ca
 
     def _request(self, order: Order, csr: x509.CertificateSigningRequest, ca: x509.Certificate) -> str:
         """Ask for the certificate; its ARN.
@@ -106,7 +122,7 @@ class AcmPcaIssuer:
             "issue_certificate",
             CertificateAuthorityArn=self._arn,
             Csr=csr.public_bytes(serialization.Encoding.PEM),
-            SigningAlgorithm=_signing_algorithm(ca),
+            SigningAlgorithm=signing_algorithm(ca),
             TemplateArn=f"arn:{partition}:acm-pca:::{_TEMPLATE}",
             Validity={"Type": "ABSOLUTE", "Value": int((moment + request.validity).timestamp())},
             ValidityNotBefore={"Type": "ABSOLUTE", "Value": int((moment - BACKDATE).timestamp())},
@@ -154,12 +170,43 @@ class AcmPcaIssuer:
         )
 
 
-def _signing_algorithm(ca: x509.Certificate) -> SigningAlgorithmType:
-    """The signature that goes with the CA's key: SHA-384 for P-384 (RFC 5480, section 4), else SHA-256."""
-    key = ca.public_key()
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return "SHA384WITHECDSA" if key.key_size == 384 else "SHA256WITHECDSA"
-    return "SHA256WITHRSA"
+def signing_algorithm(ca: x509.Certificate) -> SigningAlgorithmType:
+    """The signature that goes with a CA's key, on a curve as RFC 5480, section 4, pairs them.
+
+    Raises:
+        ValueError: the key is of a kind that few servers know, which the message names. Private CA's may be for ML-DSA
+            or SM2:
+            https://docs.aws.amazon.com/privateca/latest/APIReference/API_CertificateAuthorityConfiguration.html
+    """
+    try:
+        key: object = ca.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        key = None
+    match key:
+        case rsa.RSAPublicKey():
+            return "SHA256WITHRSA"
+        case ec.EllipticCurvePublicKey() if key.curve.name in _BY_CURVE:
+            return _BY_CURVE[key.curve.name]
+        case _:
+            raise ValueError(_kind_of_key(ca))
+
+
+_BY_CURVE: Mapping[str, SigningAlgorithmType] = {
+    "secp256r1": "SHA256WITHECDSA",
+    "secp384r1": "SHA384WITHECDSA",
+    "secp521r1": "SHA512WITHECDSA",
+}
+# RFC 9881, section 2.
+_ML_DSA = {f"2.16.840.1.101.3.4.3.{last}": f"ML-DSA-{kind}" for last, kind in ((17, 44), (18, 65), (19, 87))}
+_ON_A_CURVE = "1.2.840.10045.2.1"
+
+
+def _kind_of_key(certificate: x509.Certificate) -> str:
+    """What a key is that has no signature here, from what the certificate says of it."""
+    kind = certificate.public_key_algorithm_oid.dotted_string
+    if kind == _ON_A_CURVE:
+        return "of an elliptic curve that is neither P-256, P-384 nor P-521"
+    return _ML_DSA.get(kind, f"of the unknown kind {kind}")
 
 
 def _enabling(reference: Reference) -> Enabling:
