@@ -159,6 +159,10 @@ class LocalAws:
         seconds = by.total_seconds()
         return int(self._control("POST", "objects", bucket=bucket, prefix=prefix, by_seconds=seconds)["aged"])
 
+    def set_domain_status(self, name: str, status: str, message: str = "") -> None:
+        """Bring a custom domain into a state of `DomainNameStatus`, as an update that fails does."""
+        self._control("POST", "domains", domain_name=name, status=status, message=message)
+
     def rotations(self) -> list[RotationRun]:
         """Return every rotation run so far, oldest first, those under way included."""
         return [_rotation_run(run) for run in self._control("GET", "rotations")["rotations"]]

@@ -20,6 +20,7 @@ class Settings:
         consistency_lag: how long a read of one secret goes on showing the state before a write.
         list_lag: the same for ``ListSecrets``; at most five minutes, as its API page says.
         domain_update_time: how long a custom domain stays ``UPDATING``.
+        requests_while_updating: what requests meet meanwhile: the truststore before, or none that lets anybody in.
         domain_update_interval: the least time between two ``UpdateDomainName`` calls of an account.
         concurrent_executions: the account's quota of functions that run at once; an account that is new has ten.
         rotation_retries: how often a failed rotation is tried again by itself.
@@ -33,12 +34,17 @@ class Settings:
         kms_key_lag: how long a new KMS key is not found, at first, and then in no state to be used.
         kms_tag_lag: how long a change of a KMS key's tags does not count, nor show in the tagging API.
         iam_policy_lag: how long a change of a role's policies does not count, with ``enforce_iam``.
+        cloudformation_waits_for_domains: whether CloudFormation tries again when UpdateDomainName is refused for being
+            too early, and waits until the domain is AVAILABLE; if not, the resource has failed.
+        cloudformation_patches: what CloudFormation sends of a domain that a template changes: all that the template
+            says of it, or what it changes.
         enforce_iam: whether requests are authorized against IAM policies. Read at start only.
     """
 
     consistency_lag: timedelta = timedelta(0)
     list_lag: timedelta = timedelta(0)
     domain_update_time: timedelta = timedelta(seconds=1)
+    requests_while_updating: Literal["old", "refused"] = "old"
     domain_update_interval: timedelta = timedelta(seconds=30)
     concurrent_executions: int = 10
     rotation_retries: int = 3
@@ -51,6 +57,8 @@ class Settings:
     kms_key_lag: timedelta = timedelta(0)
     kms_tag_lag: timedelta = timedelta(0)
     iam_policy_lag: timedelta = timedelta(0)
+    cloudformation_waits_for_domains: bool = False
+    cloudformation_patches: Literal["all", "changes"] = "all"
     enforce_iam: bool = False
 
     def __post_init__(self) -> None:

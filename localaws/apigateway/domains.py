@@ -44,6 +44,15 @@ _PATCHABLE = {
     f"{_MTLS}truststoreVersion",
 }
 _PATCHABLE_PREFIXES = ("/endpointConfiguration/types", "/endpointConfiguration/ipAddressType")
+# DomainNameStatus in botocore's model of the service.
+STATES = (
+    "AVAILABLE",
+    "UPDATING",
+    "PENDING",
+    "PENDING_CERTIFICATE_REIMPORT",
+    "PENDING_OWNERSHIP_VERIFICATION",
+    "FAILED",
+)
 _SECURITY_POLICIES = ("TLS_1_0", "TLS_1_2", "SecurityPolicy_")
 
 
@@ -98,8 +107,35 @@ class CustomDomains:
         """Return every domain by its lower-case name, with the truststore in force now."""
         self._settle()
         return {
-            key[2].lower(): ServedDomain(key[2], key[0], key[1], state.served) for key, state in self._states.items()
+            key[2].lower(): ServedDomain(key[2], key[0], key[1], self._met(state))
+            for key, state in self._states.items()
         }
+
+    def set_status(self, name: str, status: str, message: str = "") -> None:
+        """Bring a domain into a state. An update that is under way ends there, without effect unless it is AVAILABLE.
+
+        Raises:
+            ValueError: there is no such domain or state.
+        """
+        if status not in STATES:
+            raise ValueError(f"no such state: {status}; there are {', '.join(STATES)}")
+        key = next((key for key in self._states if key[2] == name), None)
+        record = store._domain_names.get_scoped(*key) if key else None
+        if key is None or record is None:
+            raise ValueError(f"no such domain name: {name}")
+        record["domainNameStatus"] = status
+        record.pop("domainNameStatusMessage", None)
+        if message:
+            record["domainNameStatusMessage"] = message
+        state = self._states[key]
+        effective = state.pending if status == "AVAILABLE" and state.pending else state.served
+        self._states[key] = _State(effective, None if status == "AVAILABLE" else state.pending)
+
+    def _met(self, state: _State) -> Truststore | None:
+        """The truststore that requests meet."""
+        if state.served and state.available_at and self._settings.current.requests_while_updating == "refused":
+            return replace(state.served, anchors=(), digest="")
+        return state.served
 
     # -- create
 
@@ -154,6 +190,7 @@ class CustomDomains:
         changed = _patched(record, data.get("patchOperations") or [])
         truststore = await self._checked_truststore(changed, caller)
         _set_members(changed, truststore)
+        changed.pop("domainNameStatusMessage", None)
         record.clear()
         record.update(changed | {"domainNameStatus": "UPDATING"})
         state = self._states.get(_key(name)) or _State(None)

@@ -12,62 +12,75 @@ from ministack.services.cloudformation import provisioners
 from localaws.cloudformation.calls import CallFailedError, call_service
 from localaws.cloudformation.handlers import Handlers, Properties, Provisioned
 from localaws.cloudformation.names import lower_first
+from localaws.settings import LiveSettings
 
 TYPE = "AWS::ApiGateway::DomainName"
 _DEADLINE_SECONDS = 120.0
+_URI, _VERSION = (f"/mutualTlsAuthentication/truststore{it}" for it in ("Uri", "Version"))
 
 
-def handlers() -> Handlers:
-    """Return what to register for the type."""
-    return {"create": create, "update": update, "delete": delete}
+class DomainNames:
+    """Creates, updates and deletes domain names for a stack.
 
-
-def create(logical_id: str, properties: Properties, stack_name: str) -> Provisioned:
-    """Create the domain."""
-    del logical_id, stack_name
-    domain = call_service("apigateway", "POST", "/domainnames", _request(properties))
-    return domain["domainName"], _attributes(domain)
-
-
-def update(physical_id: str, old: Properties, new: Properties, stack_name: str) -> Provisioned:
-    """Send what differs between the two templates, and wait until the domain is AVAILABLE.
-
-    What the template did not change stays, a truststore version that was set since included.
+    Whether CloudFormation waits for a domain, and how much it sends, its pages do not say.
     """
-    if new.get("DomainName") != physical_id:
-        return create("", new, stack_name)  # a replacement: CloudFormation deletes the old domain in its cleanup
-    before, after = _by_patch_path(_request(old)), _by_patch_path(_request(new))
-    operations = [{"op": "replace", "path": p, "value": v} for p, v in after.items() if before.get(p) != v]
-    operations += [{"op": "remove", "path": path} for path in before.keys() - after.keys()]
-    path = f"/domainnames/{physical_id}"
-    if operations:
-        _patch(path, operations)
-    provisioners._reconcile_tag_map(store._domain_names[physical_id]["tags"], old, new)
-    return physical_id, _attributes(_await_available(path))
 
+    def __init__(self, settings: LiveSettings) -> None:
+        self._settings = settings
 
-def delete(physical_id: str, properties: Properties) -> None:
-    """Delete the domain; a domain that is gone already is no error."""
-    del properties
-    try:
-        call_service("apigateway", "DELETE", f"/domainnames/{physical_id}", {})
-    except CallFailedError as error:
-        if error.status != 404:
-            raise
+    def handlers(self) -> Handlers:
+        """Return what to register for the type."""
+        return {"create": self._create, "update": self._update, "delete": self._delete}
 
+    def _create(self, logical_id: str, properties: Properties, stack_name: str) -> Provisioned:
+        """Create the domain."""
+        del logical_id, stack_name
+        domain = call_service("apigateway", "POST", "/domainnames", _request(properties))
+        return domain["domainName"], _attributes(domain)
 
-def _patch(path: str, operations: list[dict[str, Any]]) -> None:
-    """Update, again after each refusal for being too early, as CloudFormation does."""
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while True:
+    def _update(self, physical_id: str, old: Properties, new: Properties, stack_name: str) -> Provisioned:
+        """Send the update of a domain that the template has changed."""
+        if new.get("DomainName") != physical_id:
+            return self._create("", new, stack_name)  # a replacement: the old domain is deleted in the cleanup
+        settings, path = self._settings.current, f"/domainnames/{physical_id}"
+        before, after = _by_patch_path(_request(old)), _by_patch_path(_request(new))
+        changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+        if changed and settings.cloudformation_patches == "all":
+            # A version that the template does not name is the latest of the object again.
+            changed |= after.keys() | ({_VERSION} if _URI in after else set())
+        operations = [
+            {"op": "replace", "path": path, "value": after[path]} if path in after else {"op": "remove", "path": path}
+            for path in sorted(changed)
+        ]
+        if operations:
+            self._patch(path, operations)
+        provisioners._reconcile_tag_map(store._domain_names[physical_id]["tags"], old, new)
+        if settings.cloudformation_waits_for_domains:
+            return physical_id, _attributes(_await_available(path))
+        return physical_id, _attributes(call_service("apigateway", "GET", path, {}))
+
+    def _delete(self, physical_id: str, properties: Properties) -> None:
+        """Delete the domain; a domain that is gone already is no error."""
+        del properties
         try:
-            call_service("apigateway", "PATCH", path, {"patchOperations": operations})
+            call_service("apigateway", "DELETE", f"/domainnames/{physical_id}", {})
         except CallFailedError as error:
-            if error.status not in (409, 429) or time.monotonic() + error.retry_after_seconds > deadline:
+            if error.status != 404:
                 raise
-            time.sleep(error.retry_after_seconds)
-        else:
-            return
+
+    def _patch(self, path: str, operations: list[dict[str, Any]]) -> None:
+        """Update; where CloudFormation waits, again after each refusal for being too early."""
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while True:
+            try:
+                call_service("apigateway", "PATCH", path, {"patchOperations": operations})
+            except CallFailedError as error:
+                early = error.status in (409, 429) and self._settings.current.cloudformation_waits_for_domains
+                if not early or time.monotonic() + error.retry_after_seconds > deadline:
+                    raise
+                time.sleep(error.retry_after_seconds)
+            else:
+                return
 
 
 def _await_available(path: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The control surface ``/_localaws/...`` of a running local AWS: ready, clock, rotations, settings, objects.
+"""The control surface ``/_localaws/...`` of a running local AWS: ready, clock, rotations, settings, objects, domains.
 
 Not an AWS API.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from ministack.services import s3
 
+from localaws.apigateway.domains import CustomDomains
 from localaws.clock import VirtualClock
 from localaws.secretsmanager.rotation import RotationEngine
 from localaws.settings import LiveSettings
@@ -31,6 +32,7 @@ class Admin:
     clock: VirtualClock
     rotations: RotationEngine
     server_ca_pem: str
+    domains: CustomDomains
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """Return the status and the JSON object for one request."""
@@ -54,6 +56,9 @@ class Admin:
                 return 200, {"rotations": [run.to_json() for run in self.rotations.runs]}
             case "POST", "objects":
                 return 200, {"aged": age_objects(data["bucket"], data["prefix"], timedelta(seconds=data["by_seconds"]))}
+            case "POST", "domains":
+                self.domains.set_status(data["domain_name"], data["status"], data["message"])
+                return 200, {}
             case "GET", "settings":
                 return 200, self.settings.current.to_json()
             case "POST", "settings":

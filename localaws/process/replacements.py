@@ -9,16 +9,18 @@ from __future__ import annotations
 from localaws.apigateway import deployments, functions, gateway_responses
 from localaws.asgi import Handler
 from localaws.cloudformation import (
-    domain_names,
     lambda_functions,
     openapi,
     resource_types,
     rest_apis,
     rotation_schedules,
     secrets,
+    stack_status,
     stages,
     web_acl_associations,
 )
+from localaws.cloudformation.domain_names import TYPE as DOMAIN_NAME
+from localaws.cloudformation.domain_names import DomainNames
 from localaws.cloudwatch import alarms, embedded_metrics
 from localaws.iam import actions, authorizations, delegated, policy_simulator
 from localaws.iam.late_policies import LatePolicies
@@ -54,6 +56,7 @@ def replacements(
     executions: Concurrency,
     keys: LateKeys,
     policies: LatePolicies,
+    domain_names: DomainNames,
 ) -> tuple[Replacement, ...]:
     """Return the list; the arguments have a state, and the two handlers wrap the emulator's own by themselves."""
     return (
@@ -86,6 +89,12 @@ def replacements(
             "_get_account_settings",
             around(executions.account_settings),
             "an account's quota is what the machine can bear",
+        ),
+        Replacement(
+            _PROVISIONERS,
+            f"_RESOURCE_HANDLERS[{DOMAIN_NAME}]",
+            instead(domain_names.handlers()),
+            "an update creates the domain anew, and so resets what was set since",
         ),
         *_STATELESS,
         Replacement(
@@ -189,12 +198,6 @@ _STATELESS = (
     ),
     Replacement(
         _PROVISIONERS,
-        f"_RESOURCE_HANDLERS[{domain_names.TYPE}]",
-        instead(domain_names.handlers()),
-        "an update creates the domain anew, and so resets what was set since",
-    ),
-    Replacement(
-        _PROVISIONERS,
         f"_RESOURCE_HANDLERS[{secrets.TYPE}]",
         secrets.handlers,
         "Ref is the name, a secret without a value gets an empty version, and a name that is taken is no obstacle",
@@ -239,6 +242,12 @@ _STATELESS = (
         instead(web_acl_associations.REPLACING),
         "the type is unknown",
         new=True,
+    ),
+    Replacement(
+        _STACKS,
+        "_add_event",
+        around(stack_status.record),
+        "tells nobody of the status of a stack",
     ),
     Replacement(
         _STACKS,

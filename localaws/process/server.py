@@ -27,6 +27,7 @@ from localaws.apigateway.domains import CustomDomains
 from localaws.apigateway.stage_logging import StageLogging
 from localaws.asgi import Handler
 from localaws.clock import VirtualClock
+from localaws.cloudformation.domain_names import DomainNames
 from localaws.doors import default_endpoint
 from localaws.doors.front_door import FrontDoor
 from localaws.doors.server_ca import ServerCa
@@ -63,13 +64,14 @@ class Server:
         self.rotations = RotationEngine(live, clock, reads, handlers["lambda"])
         self.domains = CustomDomains(handlers["apigateway"], handlers["s3"], live)
         self.front_door = FrontDoor(front_door_socket, self.domains, ca, live)
-        self.admin = Admin(live, clock, self.rotations, ca.pem)
+        self.admin = Admin(live, clock, self.rotations, ca.pem, self.domains)
         secrets = SecretsManagerApi(handlers["secretsmanager"], self.rotations, reads)
         authorizations.start_recording()
         patching.apply(
             replacements(
                 secrets_manager=secrets.handle,
                 api_gateway=StageLogging(self.domains.handle).handle,
+                domain_names=DomainNames(live),
                 executions=Concurrency(live),
                 keys=LateKeys(live),
                 policies=LatePolicies(live),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -138,25 +139,63 @@ def test_a_schedule_for_a_function_without_permission_fails(deploy: Deploy, make
     assert "cannot invoke the specified Lambda function" in outputs["reasons"]
 
 
-def domain(name: str, truststore: tuple[str, str], **properties: Any) -> Json:
+_VERSION = "/mutualTlsAuthentication/truststoreVersion"
+_OTHER_CERTIFICATE = "arn:aws:acm:::certificate/y"
+type Truststores = Callable[..., tuple[str, str]]
+
+
+def domain(name: str, truststore: tuple[str, str | None], **properties: Any) -> Json:
+    uri, version = truststore
+    mutual_tls = {"TruststoreUri": uri} | ({"TruststoreVersion": version} if version else {})
     basic = {
         "DomainName": name,
         "EndpointConfiguration": {"Types": ["REGIONAL"]},
         "SecurityPolicy": "TLS_1_2",
         "RegionalCertificateArn": "arn:aws:acm:::certificate/x",
-        "MutualTlsAuthentication": {"TruststoreUri": truststore[0], "TruststoreVersion": truststore[1]},
+        "MutualTlsAuthentication": mutual_tls,
     }
     return {"Type": "AWS::ApiGateway::DomainName", "Properties": basic | properties}
 
 
-def test_a_stack_update_leaves_a_truststore_version_alone_that_it_does_not_change(
-    deploy: Deploy, gateway: Any, truststores: Callable[..., tuple[str, str]], ca: Certificate
+def moved_by_hand(gateway: Any, name: str, version: str) -> None:
+    operations = [{"op": "replace", "path": _VERSION, "value": version}]
+    gateway.update_domain_name(domainName=name, patchOperations=operations)
+    wait_until(lambda: gateway.get_domain_name(domainName=name)["domainNameStatus"] == "AVAILABLE")
+
+
+@pytest.mark.parametrize("reading", ["all", "changes"])
+@pytest.mark.parametrize("names_version", [True, False])
+def test_a_stack_update_sends_all_of_a_domain_or_what_the_template_changes(
+    deploy: Deploy,
+    gateway: Any,
+    truststores: Truststores,
+    ca: Certificate,
+    settings: Callable[..., object],
+    reading: str,
+    names_version: bool,
+) -> None:
+    """Of a version that the template does not name, all is the latest."""
+    settings(cloudformation_patches=reading, cloudformation_waits_for_domains=True)
+    name, (uri, first) = f"{uuid.uuid4().hex[:8]}.example.com", truststores(ca, key="stack.pem")
+    truststore = (uri, first if names_version else None)
+    deploy(Domain=domain(name, truststore))
+    _, moved = truststores(ca, make("next", ca=True), key="stack.pem")
+    moved_by_hand(gateway, name, moved)
+    deploy(Domain=domain(name, truststore, RegionalCertificateArn=_OTHER_CERTIFICATE))
+
+    shown = gateway.get_domain_name(domainName=name)
+    after = {"changes": moved, "all": first if names_version else None}[reading]
+    assert shown["mutualTlsAuthentication"].get("truststoreVersion") == after
+    assert shown["regionalCertificateArn"] == _OTHER_CERTIFICATE
+
+
+def test_a_stack_update_of_tags_alone_sends_no_update(
+    deploy: Deploy, gateway: Any, truststores: Truststores, ca: Certificate
 ) -> None:
     name, first = f"{uuid.uuid4().hex[:8]}.example.com", truststores(ca, key="stack.pem")
     deploy(Domain=domain(name, first))
     _, moved = truststores(ca, make("next", ca=True), key="stack.pem")
-    path = "/mutualTlsAuthentication/truststoreVersion"
-    gateway.update_domain_name(domainName=name, patchOperations=[{"op": "replace", "path": path, "value": moved}])
+    moved_by_hand(gateway, name, moved)
     deploy(Domain=domain(name, first, Tags=[{"Key": "a", "Value": "b"}]))
     shown = gateway.get_domain_name(domainName=name)
     assert shown["mutualTlsAuthentication"]["truststoreVersion"] == moved
@@ -164,15 +203,82 @@ def test_a_stack_update_leaves_a_truststore_version_alone_that_it_does_not_chang
 
 
 def test_a_stack_update_of_the_truststore_goes_through_updatedomainname(
-    deploy: Deploy, gateway: Any, truststores: Callable[..., tuple[str, str]], ca: Certificate
+    deploy: Deploy, gateway: Any, truststores: Truststores, ca: Certificate
 ) -> None:
     name, first = f"{uuid.uuid4().hex[:8]}.example.com", truststores(ca, key="stack.pem")
     deploy(Domain=domain(name, first))
     second = truststores(ca, make("next", ca=True), key="stack.pem")
     deploy(Domain=domain(name, second))
-    shown = gateway.get_domain_name(domainName=name)
-    assert shown["domainNameStatus"] == "AVAILABLE"
-    assert shown["mutualTlsAuthentication"]["truststoreVersion"] == second[1]
+    wait_until(lambda: gateway.get_domain_name(domainName=name)["domainNameStatus"] == "AVAILABLE")
+    assert gateway.get_domain_name(domainName=name)["mutualTlsAuthentication"]["truststoreVersion"] == second[1]
+
+
+@pytest.mark.parametrize(("cause", "code"), [("rate", "TooManyRequestsException"), ("updating", "ConflictException")])
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_domain_that_takes_no_update_fails_the_stack_or_is_waited_for(
+    deploy: Deploy,
+    gateway: Any,
+    truststores: Truststores,
+    ca: Certificate,
+    settings: Callable[..., object],
+    cause: str,
+    code: str,
+    waits: bool,
+) -> None:
+    settings(cloudformation_waits_for_domains=waits)
+    name, first = f"{uuid.uuid4().hex[:8]}.example.com", truststores(ca, key="stack.pem")
+    deploy(Domain=domain(name, first))
+    if cause == "updating":
+        settings(domain_update_time=timedelta(seconds=2))
+    operations = [{"op": "replace", "path": _VERSION, "value": first[1]}]
+    gateway.update_domain_name(domainName=name, patchOperations=operations)
+    if cause == "rate":
+        settings(domain_update_interval=timedelta(seconds=2))
+        wait_until(lambda: gateway.get_domain_name(domainName=name)["domainNameStatus"] == "AVAILABLE")
+    changed = domain(name, first, RegionalCertificateArn=_OTHER_CERTIFICATE)
+    outputs = deploy("COMPLETE" if waits else "UPDATE_ROLLBACK_COMPLETE", Domain=changed)
+
+    assert (code in outputs["reasons"]) is not waits
+    certificate = gateway.get_domain_name(domainName=name)["regionalCertificateArn"]
+    assert (certificate == _OTHER_CERTIFICATE) is waits
+
+
+def test_a_rollback_sends_a_domain_back_to_what_the_stack_had(
+    deploy: Deploy, gateway: Any, truststores: Truststores, ca: Certificate, settings: Callable[..., object]
+) -> None:
+    """The truststore version before among it, if the template names one."""
+    settings(cloudformation_waits_for_domains=True)
+    name, first = f"{uuid.uuid4().hex[:8]}.example.com", truststores(ca, key="stack.pem")
+    deploy(Domain=domain(name, first))
+    second = truststores(ca, make("next", ca=True), key="stack.pem")
+    fails = {"Type": "AWS::SecretsManager::RotationSchedule", "Properties": {"SecretId": {"Ref": "Domain"}}}
+    deploy("UPDATE_ROLLBACK_COMPLETE", Domain=domain(name, second), Fails=fails)
+    assert gateway.get_domain_name(domainName=name)["mutualTlsAuthentication"]["truststoreVersion"] == first[1]
+
+
+def test_a_stack_tells_of_its_status_on_the_bus(deploy: Deploy, client: Client) -> None:
+    queue = client("sqs").create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    arn = client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    pattern = {
+        "source": ["aws.cloudformation"],
+        "detail-type": ["CloudFormation Stack Status Change"],
+        "detail": {"status-details": {"status": ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"]}},
+    }
+    client("events").put_rule(Name="stacks", EventPattern=json.dumps(pattern))
+    client("events").put_targets(Rule="stacks", Targets=[{"Id": "queue", "Arn": arn}])
+    deploy(Secret=secret(SecretString="v"))
+    deploy(Secret=secret(SecretString="w"))
+    deploy("UPDATE_ROLLBACK_COMPLETE", Secret=secret(SecretString="v"), Schedule=schedule("arn:aws:lambda:::no"))
+
+    def told() -> list[str] | None:
+        answer = client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+        found.extend(json.loads(it["Body"])["detail"]["status-details"]["status"] for it in answer.get("Messages", []))
+        return found if len(found) >= 3 else None
+
+    found: list[str] = []
+    assert sorted(wait_until(told)) == ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"]
+    client("events").remove_targets(Rule="stacks", Ids=["queue"])
+    client("events").delete_rule(Name="stacks")
 
 
 def test_a_domain_without_its_truststore_fails(deploy: Deploy) -> None:

@@ -11,7 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.integration.localaws.support import Certificate, make, rsa_key, wait_until
+from localaws import LocalAws
+from tests.integration.localaws.support import Certificate, RefusedError, fetch, make, rsa_key, wait_until
 
 _VERSION = "/mutualTlsAuthentication/truststoreVersion"
 _URI = "/mutualTlsAuthentication/truststoreUri"
@@ -109,6 +110,84 @@ def test_a_domain_that_is_updating_is_not_updated(gateway: Any, make_domain: Mak
     policy = ("replace", "/securityPolicy", "TLS_1_2")
     update(gateway, domain, policy)
     assert error_of(update, gateway, domain, policy)["Error"]["Code"] == "ConflictException"
+
+
+OTHER_STATES = ("PENDING", "PENDING_CERTIFICATE_REIMPORT", "PENDING_OWNERSHIP_VERIFICATION", "FAILED")
+
+
+@pytest.mark.parametrize("status", OTHER_STATES)
+def test_a_domain_in_any_other_state_is_updated_and_comes_out_of_it(
+    aws: LocalAws, gateway: Any, make_domain: MakeDomain, status: str
+) -> None:
+    domain = make_domain()
+    aws.set_domain_status(domain, status, "what is wrong")
+    shown = gateway.get_domain_name(domainName=domain)
+    assert (shown["domainNameStatus"], shown["domainNameStatusMessage"]) == (status, "what is wrong")
+    answer = update(gateway, domain, ("replace", "/securityPolicy", "TLS_1_2"))
+    assert answer["domainNameStatus"] == "UPDATING"
+    wait_until(lambda: gateway.get_domain_name(domainName=domain)["domainNameStatus"] == "AVAILABLE")
+    assert "domainNameStatusMessage" not in gateway.get_domain_name(domainName=domain)
+
+
+def test_a_state_that_there_is_not_and_a_domain_that_there_is_not_are_refused(
+    aws: LocalAws, make_domain: MakeDomain
+) -> None:
+    for name, status in ((make_domain(), "BROKEN"), ("no.example.com", "FAILED")):
+        with pytest.raises(ValueError, match="no such"):
+            aws.set_domain_status(name, status)
+
+
+def test_an_update_that_has_failed_is_shown_and_has_no_effect(
+    aws: LocalAws,
+    gateway: Any,
+    make_domain: MakeDomain,
+    truststores: Truststores,
+    ca: Certificate,
+    settings: Callable[..., object],
+) -> None:
+    settings(domain_update_time=timedelta(minutes=10))
+    other = make("another CA", ca=True)
+    domain = make_domain(truststores(ca, key="failing.pem"))
+    _, second = truststores(other, key="failing.pem")
+    update(gateway, domain, ("replace", _VERSION, second))
+    aws.set_domain_status(domain, "FAILED", "the truststore could not be read")
+
+    shown = gateway.get_domain_name(domainName=domain)
+    assert shown["mutualTlsAuthentication"]["truststoreVersion"] == second
+    assert accepts(aws, domain, ca)
+    assert not accepts(aws, domain, other)
+
+
+@pytest.mark.parametrize(("reading", "served"), [("old", True), ("refused", False)])
+def test_requests_meet_the_truststore_before_or_none_while_a_domain_is_updating(
+    aws: LocalAws,
+    gateway: Any,
+    make_domain: MakeDomain,
+    truststores: Truststores,
+    ca: Certificate,
+    settings: Callable[..., object],
+    reading: str,
+    served: bool,
+) -> None:
+    settings(domain_update_time=timedelta(minutes=10), requests_while_updating=reading)
+    other = make("another CA", ca=True)
+    domain = make_domain(truststores(ca, key="meanwhile.pem"))
+    _, second = truststores(ca, other, key="meanwhile.pem")
+    update(gateway, domain, ("replace", _VERSION, second))
+    assert accepts(aws, domain, ca) is served
+    assert not accepts(aws, domain, other)
+
+    aws.set_domain_status(domain, "AVAILABLE")
+    assert accepts(aws, domain, ca)
+    assert accepts(aws, domain, other)
+
+
+def accepts(aws: LocalAws, domain: str, issuer: Certificate) -> bool:
+    """Whether a client with a certificate by this CA gets an answer from the API."""
+    try:
+        return fetch(aws.front_door, domain, issuer.issue("client"))[0] == 200
+    except RefusedError:
+        return False
 
 
 def test_a_missing_domain_is_not_found(gateway: Any) -> None:

@@ -80,13 +80,15 @@ def changes(before, after, listed):
 before = Snapshot()
 """
 _LISTED = """
+from localaws.cloudformation.domain_names import DomainNames
 from localaws.process.replacements import replacements
 from localaws.iam.late_policies import LatePolicies
 from localaws.kms.late_keys import LateKeys
 from localaws.workers.concurrency import Concurrency
 
+stateful = {"executions": Concurrency(None), "domain_names": DomainNames(None)}
 late = {"keys": LateKeys(None), "policies": LatePolicies(None)}
-listed = replacements(secrets_manager=None, api_gateway=None, executions=Concurrency(None), **late)
+listed = replacements(secrets_manager=None, api_gateway=None, **stateful, **late)
 print(json.dumps([sorted({str(it) for it in listed}), changes(before, Snapshot(), listed)]))
 """
 _PATCHED = """
