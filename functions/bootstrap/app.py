@@ -10,7 +10,14 @@ from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomRes
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.gateway.live_document import from_parameter
 from mtls_rotation.stack.custom_resource import Answer, send
-from mtls_rotation.stack.properties import definitions, documents, leaving_ca_secret, removes_data, secrets
+from mtls_rotation.stack.properties import (
+    definitions,
+    documents,
+    leaving_ca_secret,
+    removes_data,
+    secrets,
+    updated_domain,
+)
 from mtls_rotation.telemetry import share_format
 from mtls_rotation.timing import Deadline
 
@@ -48,5 +55,6 @@ def _run(event: CloudFormationCustomResourceEvent, deadline: Deadline) -> Answer
         return Answer.succeeded({})
     documents(properties, lambda name: from_parameter(name)())
     ca, client = definitions(properties)
-    result = assembly.bootstrap.run(ca, client, event.request_id, deadline)
-    return Answer.succeeded({"TruststoreUri": result.truststore_uri, "TruststoreVersion": result.truststore_version})
+    updates = updated_domain(properties, event.old_resource_properties)
+    uri = assembly.bootstrap.run(ca, client, event.request_id, deadline, updates)
+    return Answer.succeeded({"TruststoreUri": uri})

@@ -31,6 +31,7 @@ from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.targets.registry import TruststoreTargets
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
+from mtls_rotation.truststore.turn import Turn
 from tests.kit import builders
 from tests.kit.fakes import ApiGateway, Domain, FakeTime, KeyTags, Kms, PrivateCa, SecretsManager
 
@@ -238,6 +239,7 @@ class Stack:
         return Bootstrap(
             self.services,
             sync=self.sync,
+            turn=Turn(self.services, self.targets),
             issuers=Issuers(self.services),
             revocation=self.revocation,
             admission=self.admission,

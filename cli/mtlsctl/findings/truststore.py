@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mtlsctl.report import Finding
 
-_RULES = ("SyncRequestedRule", "LabelUpdatedRule", "StaticAnchorsRule", "DailyRule")
+_RULES = ("SyncRequestedRule", "LabelUpdatedRule", "StaticAnchorsRule", "DailyRule", "StackChangedRule")
 
 
 def _targets_follow(context: DoctorContext) -> Iterator[Finding]:

@@ -178,13 +178,13 @@ class DomainBusyError(MtlsRotationError):
     code = "MTLS-302"
     retryable = True
 
-    def __init__(self, *, where: str, found: str, retry_after: int) -> None:
+    def __init__(self, *, where: str, found: str, retry_after: int, remedy: str = "") -> None:
         self.retry_after = retry_after
         super().__init__(
             where=where,
             found=found,
             expected="a domain name that is AVAILABLE, and one UpdateDomainName in 30 seconds",
-            remedy=f"Nothing to do: it is tried again in {retry_after} s.",
+            remedy=remedy or f"Nothing to do: it is tried again in {retry_after} s.",
         )
 
 

@@ -270,7 +270,7 @@ def test_a_stack_tells_of_its_status_on_the_bus(deploy: Deploy, client: Client) 
     deploy(Secret=secret(SecretString="w"))
     deploy("UPDATE_ROLLBACK_COMPLETE", Secret=secret(SecretString="v"), Schedule=schedule("arn:aws:lambda:::no"))
 
-    def told() -> list[str] | None:
+    def told() -> Any:
         answer = client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
         found.extend(json.loads(it["Body"])["detail"]["status-details"]["status"] for it in answer.get("Messages", []))
         return found if len(found) >= 3 else None

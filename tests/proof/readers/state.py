@@ -41,6 +41,7 @@ def readers() -> Iterator[Reader]:
             **members(document, "editions"),
             **members(document, "overwritten_versions"),
             **members(document, "reserved"),
+            **members(document, "left_at"),
         },
         largest=1 << 20,
     )
@@ -77,6 +78,7 @@ def _sample() -> SyncState:
         editions={"truststore.pem": AnnouncedEdition("v1", frozenset({fingerprint}))},
         overwritten_versions={"truststore.pem": "v0"},
         reserved={"apigateway": builders.NOW},
+        left_at={"apigateway": builders.NOW},
     )
 
 

@@ -103,12 +103,7 @@ def test_the_first_run_makes_all_that_the_stack_needs_to_go_on(
     assert client["request"]["common_name"] == "mtls-client"
     assert client["issuer"] == {"type": "secretsmanager", "ca_secret": new.secrets.record(CA).arn}
     assert "certificate" not in client
-    stored = new.bucket.read(TRUSTSTORE)
-    assert stored
-    assert (answer["Status"], answer["Data"]) == (
-        "SUCCESS",
-        {"TruststoreUri": f"s3://{BUCKET}/{TRUSTSTORE}", "TruststoreVersion": stored.version_id},
-    )
+    assert (answer["Status"], answer["Data"]) == ("SUCCESS", {"TruststoreUri": f"s3://{BUCKET}/{TRUSTSTORE}"})
 
 
 def test_the_first_run_makes_the_lists_that_the_authorizer_and_servers_elsewhere_read(
@@ -296,57 +291,146 @@ def test_delete_succeeds_where_nothing_was_ever_made(
     assert answer["Status"] == "SUCCESS"
 
 
-def test_an_update_returns_the_version_that_the_domain_runs(new: Stack) -> None:
-    definitions = (
-        SecretDefinition(CA, builders.ca_definition()),
-        SecretDefinition(CLIENT, builders.client_definition()),
-    )
-    first = new.bootstrap.run(*definitions, "request-1", new.time.deadline())
+# the domain, in an update of the stack --------------------------------------------------------------------------------
+
+DEFINITIONS = (SecretDefinition(CA, builders.ca_definition()), SecretDefinition(CLIENT, builders.client_definition()))
+
+
+@pytest.fixture
+def made(new: Stack) -> Stack:
+    """A stack that was deployed, and an anchor that has been uploaded since."""
+    new.bootstrap.run(*DEFINITIONS, "request-1", new.time.deadline())
     new.with_gateway()
     partner = pki.to_pem(builders.foreign())
     new.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())
-    new.reconcile()
-    running = new.gateway.domains[DOMAIN].version_id
-    second = new.bootstrap.run(*definitions, "request-2", new.time.deadline())
-
-    assert running != first.truststore_version
-    assert second.truststore_version == running
+    new.heard()
+    return new
 
 
-def test_an_update_waits_for_a_domain_that_takes_no_update_just_now(new: Stack) -> None:
-    definitions = (
-        SecretDefinition(CA, builders.ca_definition()),
-        SecretDefinition(CLIENT, builders.client_definition()),
-    )
-    new.bootstrap.run(*definitions, "request-1", new.time.deadline())
-    new.with_gateway()
-    partner = pki.to_pem(builders.foreign())
-    new.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())
-    new.gateway.refuse_updates = "TooManyRequestsException"
-
-    def relent() -> None:
-        new.gateway.refuse_updates = None
-        new.gateway.settle()
-
-    new.time.meanwhile.append(relent)
-    result = new.bootstrap.run(*definitions, "request-2", new.time.deadline())
-    assert new.gateway.domains[DOMAIN].version_id == result.truststore_version
-    assert len(new.deployed()) == 2
+def update(stack: Stack, updates: str = "", seconds: float = 885.0, request_id: str = "request-2") -> None:
+    stack.bootstrap.run(*DEFINITIONS, request_id, stack.time.deadline(seconds), updates)
 
 
-def test_an_update_that_has_no_time_left_to_wait_says_so_before_the_function_is_ended(new: Stack) -> None:
-    ca, client = builders.ca_definition(), builders.client_definition()
-    definitions = (SecretDefinition(CA, ca), SecretDefinition(CLIENT, client))
-    new.bootstrap.run(*definitions, "request-1", new.time.deadline())
-    new.with_gateway()
-    partner = pki.to_pem(builders.foreign())
-    new.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/p.pem", Body=partner.encode())
-    new.gateway.refuse_updates = "TooManyRequestsException"
-    began = new.time.now
-    with pytest.raises(DomainBusyError, match="no time left to wait until it takes an update"):
-        new.bootstrap.run(*definitions, "request-2", new.time.deadline(100.0))
+def test_an_update_tells_the_domain_and_waits_for_nothing(made: Stack) -> None:
+    update(made)
 
-    assert new.time.now - began <= 100
+    assert [name for name, _ in made.gateway.updates] == [DOMAIN]
+    assert made.gateway.domains[DOMAIN].status == "UPDATING"
+    assert made.time.now == 0
+    assert len(made.heard("Truststore Sync Requested")) == 1, "the queue looks at how that ends"
+
+
+@pytest.mark.parametrize("busy", ["UPDATING", "TooManyRequestsException"])
+def test_a_domain_that_takes_no_update_now_is_left_to_the_queue(made: Stack, busy: str) -> None:
+    if busy == "UPDATING":
+        made.gateway.domains[DOMAIN].status = busy
+    else:
+        made.gateway.refuse_updates = busy
+    update(made)
+
+    assert len(made.published()) == 2
+    assert (made.time.now, made.gateway.updates) == (0, [])
+    (asked,) = made.heard("Truststore Sync Requested")
+    assert asked["detail"] == {"stack": "stack"}
+
+
+def test_further_domains_that_are_busy_for_ever_fail_no_deployment(made: Stack) -> None:
+    further = made.add_domains("b.example.com", "c.example.com")
+    for name in further:
+        made.gateway.domains[name].status = "UPDATING"
+    made.gateway.update_time = timedelta(seconds=10)
+    update(made)
+    update(made, updates=DOMAIN)
+
+    assert {made.gateway.domains[name].status for name in further} == {"UPDATING"}
+
+
+def test_the_domain_that_the_template_updates_has_settled_and_its_rate_is_free_before_cloudformation_is_answered(
+    made: Stack,
+) -> None:
+    made.gateway.update_time = timedelta(seconds=100)
+    made.sync.run(made.time.deadline(0.0))
+    update(made, updates=DOMAIN)
+
+    assert 100 <= made.time.now <= 110
+    assert made.gateway.get_domain_name(domainName=DOMAIN)["domainNameStatus"] == "AVAILABLE"
+
+
+def test_the_rate_is_waited_for_where_the_domain_has_settled_at_once(made: Stack) -> None:
+    made.reconcile()
+    update(made, updates=DOMAIN)
+
+    assert 30 <= made.time.now <= 36
+
+
+def test_the_turn_of_cloudformation_is_taken_by_no_sync(made: Stack) -> None:
+    """Not while the bootstrap waits, nor in the 30 seconds after."""
+    made.gateway.domains[DOMAIN].status = "UPDATING"
+    made.gateway.domains[DOMAIN].until = made.moment + timedelta(seconds=60)
+    syncs: list[Any] = []
+    made.time.meanwhile.append(lambda: syncs.append(made.sync.run(made.time.deadline(0.0))))
+    update(made, updates=DOMAIN)
+    made.time.meanwhile.clear()
+
+    assert len(syncs) > 3
+    assert made.gateway.updates == []
+    made.pass_time(seconds=29)
+    assert made.sync.run(made.time.deadline(0.0)).updated == ()
+    made.pass_time(seconds=2)
+    assert made.sync.run(made.time.deadline(0.0)).updated == (DOMAIN,)
+
+
+def test_a_domain_that_does_not_settle_in_time_fails_the_update_that_changes_it_with_its_state(made: Stack) -> None:
+    made.gateway.domains[DOMAIN].status = "UPDATING"
+    with pytest.raises(DomainBusyError, match="the status UPDATING, and no time left to wait") as failure:
+        update(made, updates=DOMAIN)
+
+    assert "Deploy again once it is AVAILABLE" in str(failure.value)
+    assert made.time.now <= 885
+    made.gateway.settle()
+    assert made.sync.run(made.time.deadline(0.0)).updated == (DOMAIN,), "the syncs go on at once"
+
+
+def test_a_rollback_fails_for_no_domain(made: Stack) -> None:
+    """CloudFormation runs the bootstrap with the properties before; a rollback that fails leaves a stack for dead."""
+    made.gateway.domains[DOMAIN].status = "UPDATING"
+    with pytest.raises(DomainBusyError):
+        update(made, updates=DOMAIN)
+    update(made, updates=DOMAIN, request_id="rollback")
+
+    made.pass_time(hours=3)
+    with pytest.raises(DomainBusyError):
+        update(made, updates=DOMAIN, request_id="request-3")
+
+
+@pytest.mark.parametrize(
+    ("changes", "updated"),
+    [
+        ({}, ""),
+        ({"ClientValidityDays": "15"}, ""),
+        ({"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/b"}, DOMAIN),
+        ({"HostedZoneId": "Z2"}, DOMAIN),
+        ({"OwnershipVerificationCertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/c"}, DOMAIN),
+        ({"GatewayDomainRevision": "99"}, DOMAIN),
+        ({"DomainName": "another.example.com"}, ""),
+    ],
+)
+def test_only_an_update_that_changes_the_domain_waits_for_it(
+    made: Stack,
+    app: ModuleType,
+    cloudformation: Cloudformation,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    updated: str,
+) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(app.assembly.bootstrap, "run", lambda *a: (ran.append(a[4]), "s3://b/t")[1])
+    event = sample("bootstrap-update", made, ResponseURL=cloudformation.url)
+    before = event["ResourceProperties"] | {"DomainName": DOMAIN}
+    event |= {"OldResourceProperties": before, "ResourceProperties": before | changes}
+    app.handler(event, Context())
+
+    assert ran == [updated]
 
 
 # keys of CAs in KMS -------------------------------------------------------------------------------------------------

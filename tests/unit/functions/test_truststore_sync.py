@@ -18,12 +18,20 @@ from tests.kit import builders
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.stack import BUCKET, DOMAIN, Stack
 
-SAMPLES = ["sync-label-updated", "sync-object-created", "sync-object-deleted", "sync-schedule", "sync-requested"]
+SAMPLES = [
+    "sync-label-updated",
+    "sync-object-created",
+    "sync-object-deleted",
+    "sync-schedule",
+    "sync-requested",
+    "sync-stack-changed",
+]
 TOLD = {
     "sync-label-updated": ("aws.secretsmanager", "Secret Label Updated"),
     "sync-object-created": ("aws.s3", "Object Created"),
     "sync-object-deleted": ("aws.s3", "Object Deleted"),
     "sync-schedule": ("aws.events", "Scheduled Event"),
+    "sync-stack-changed": ("aws.cloudformation", "CloudFormation Stack Status Change"),
     "sync-requested": ("mtls-rotation", "Truststore Sync Requested"),
 }
 

@@ -236,6 +236,7 @@ class TestBundles:
             {"editions": {"a": {"version_id": "v", "anchors": [1]}}},
             {"overwritten_versions": {"a": 1}},
             {"reserved": {"a": "never"}},
+            {"left_at": {"a": 1}},
         ],
     )
     def test_a_state_of_other_types_is_an_empty_one(self, change: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ def test_what_is_granted_is_read_from_the_template_in_whole() -> None:
     }
     permissions = [name for name, it in resources().items() if it["Type"] == "AWS::Lambda::Permission"]
     assert {name for name in permissions if name not in {grant.sid for grant in grants()}} == set()
-    assert found["SyncQueue"] == 4
+    assert found["SyncQueue"] == 5
     assert len(grants()) > 150
 
 

@@ -175,10 +175,12 @@ class Assembly:
     def bootstrap(self) -> Bootstrap:
         """The custom resource's work."""
         from mtls_rotation.stack.bootstrap import Bootstrap
+        from mtls_rotation.truststore.turn import Turn
 
         return Bootstrap(
             self.services,
             sync=self.sync,
+            turn=Turn(self.services, self.targets),
             issuers=self.issuers,
             revocation=self.revocation,
             admission=self.admission,

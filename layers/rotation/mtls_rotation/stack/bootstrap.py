@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mtls_rotation.aws.retries import refused
+from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.contract.labels import secret_name
 from mtls_rotation.errors import DomainBusyError
 from mtls_rotation.issuers import registry
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.revocation.run import Revocation
     from mtls_rotation.timing import Deadline
-    from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
+    from mtls_rotation.truststore.sync import TruststoreSync
+    from mtls_rotation.truststore.turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -43,19 +45,6 @@ class SecretDefinition:
     value: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class BootstrapResult:
-    """What the template needs to go on.
-
-    Attributes:
-        truststore_version: the newest, which the domain runs by now if there is one. So a stack update never takes a
-            domain back to an older truststore.
-    """
-
-    truststore_uri: str
-    truststore_version: str
-
-
 class Bootstrap:
     """Makes a new stack able to rotate; on an update, brings the definitions in line with the template."""
 
@@ -64,22 +53,34 @@ class Bootstrap:
         services: Services,
         *,
         sync: TruststoreSync,
+        turn: Turn,
         issuers: Issuers,
         revocation: Revocation,
         admission: Admission | None = None,
     ) -> None:
         self._versions = services.versions
         self._bucket = services.bucket
+        self._bus = services.bus
         self._clock = services.clock
+        self._stack = services.stack
         self._sync = sync
+        self._turn = turn
         self._issuers = issuers
         self._revocation = revocation
         self._admission = admission or Admission()
 
     def run(
-        self, ca: SecretDefinition | None, client: SecretDefinition, request_id: str, deadline: Deadline
-    ) -> BootstrapResult:
+        self,
+        ca: SecretDefinition | None,
+        client: SecretDefinition,
+        request_id: str,
+        deadline: Deadline,
+        updates: str = "",
+    ) -> str:
         """Bring the secrets and the truststore into being.
+
+        Domains are told of it as the rate allows; what is left is the queue's. None is waited for but the one that the
+        template updates next.
 
         Args:
             ca: the CA secret, if the client's issuer has one. It is issued here and now, once: nothing chains to a
@@ -87,23 +88,31 @@ class Bootstrap:
             client: the client secret. Its first certificate comes from its first rotation; but where no CA secret gives
                 the truststore its first anchor, it is issued here, since a gateway cannot be made without.
             request_id: CloudFormation's, so that a repeat of the request writes the same versions.
-            deadline: until when to wait for a domain to become AVAILABLE.
+            deadline: until when to wait for a domain that takes no update.
+            updates: the domain name that CloudFormation updates once it is answered; empty where it updates none.
+
+        Returns:
+            The truststore's URI.
 
         Raises:
+            DomainBusyError: the domain that CloudFormation updates takes no update in the time there is.
             MtlsRotationError: a definition is wrong, or the truststore could not be published.
         """
         # All are looked at before one is written: a stack that fails leaves nothing half done.
         defined = [it for it in (ca, client) if it is not None]
         types = [self._usable(it).issuer.type for it in defined]
+        may_be_a_rollback = bool(updates) and self._turn.reserve(updates, deadline)
         if ca is not None:
             self._define(ca, request_id, deadline, issue=True)
         self._define(client, request_id, deadline, issue=registry.kind(types[-1]).issued_at_bootstrap)
-        result = self._reconcile(deadline)
+        self._reconcile(deadline)
         # Without a list the authorizer denies every request. What else it could not do, the function's alarm tells.
         revocation = self._revocation.run(deadline)
         for problem in (*revocation.problems, *revocation.late):
             log.error("revocation: %s", problem)
-        return BootstrapResult(self._bucket.truststore_uri, result.version_id)
+        if updates:
+            self._leave_to_cloudformation(updates, deadline, never_fail=may_be_a_rollback)
+        return self._bucket.truststore_uri
 
     def _usable(self, definition: SecretDefinition) -> ManagedSecret:
         where = f"the definition of secret {definition.secret_id}"
@@ -111,19 +120,23 @@ class Bootstrap:
         self._admission.require(secret, where)
         return secret
 
-    def _reconcile(self, deadline: Deadline) -> SyncResult:
-        """Publish, and move the domain if there is one; one that takes no update just now is waited for."""
-        while True:
-            result = self._sync.run(deadline)
-            if result.retry_after is None:
-                return result
-            if deadline.remaining() <= result.retry_after:
-                raise DomainBusyError(
-                    where=f"domain name {', '.join(result.behind)}",
-                    found="no time left to wait until it takes an update",
-                    retry_after=result.retry_after,
-                )
-            deadline.sleep(result.retry_after)
+    def _reconcile(self, deadline: Deadline) -> None:
+        """Publish, tell a domain if one may be told now, and have the queue see to the rest."""
+        result = self._sync.run(deadline.sooner(0.0))
+        if result.retry_after is not None:
+            self._bus.put(TRUSTSTORE_SYNC_REQUESTED, {"stack": self._stack})
+
+    def _leave_to_cloudformation(self, domain: str, deadline: Deadline, *, never_fail: bool) -> None:
+        """Wait until the domain takes CloudFormation's update.
+
+        A rollback goes on whatever the domain does: a stack whose rollback has failed takes no update any more.
+        """
+        try:
+            self._turn.await_free(domain, deadline)
+        except DomainBusyError as busy:
+            if not never_fail:
+                raise
+            log.warning("CloudFormation is answered all the same", extra={"code": busy.code, "reason": str(busy)})
 
     def _define(self, definition: SecretDefinition, request_id: str, deadline: Deadline, *, issue: bool) -> None:
         """Put the definition at AWSCURRENT if it differs; a certificate that is there stays."""

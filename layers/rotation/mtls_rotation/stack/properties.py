@@ -79,6 +79,18 @@ def removes_data(properties: dict[str, Any]) -> bool:
     return properties.get("OnDelete") == "delete"
 
 
+# What changes the domain name in an update of the stack. A change of the name itself makes a new one.
+_OF_THE_DOMAIN = ("HostedZoneId", "CertificateArn", "OwnershipVerificationCertificateArn", "GatewayDomainRevision")
+
+
+def updated_domain(properties: dict[str, Any], before: dict[str, Any]) -> str:
+    """The domain name that the template updates, by the properties and those before; empty where it updates none."""
+    name = properties.get("DomainName")
+    if not isinstance(name, str) or name != before.get("DomainName"):
+        return ""
+    return name if any(properties.get(it) != before.get(it) for it in _OF_THE_DOMAIN) else ""
+
+
 def _ca(properties: dict[str, Any], endpoint: dict[str, Any] | None) -> SecretDefinition | None:
     ca_secret = properties.get("CaSecret")
     if not ca_secret:

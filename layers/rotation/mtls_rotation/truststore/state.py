@@ -54,7 +54,8 @@ class SyncState:
         anchor_objects: by key, the objects under `anchors/`.
         editions: by key, the version that was announced last.
         overwritten_versions: by key, the version that another than the sync wrote, until that has been announced.
-        reserved: by lane, until when its next update is left to somebody else.
+        reserved: by lane, until when its next update is left to CloudFormation.
+        left_at: by lane, when an update was left to CloudFormation last.
     """
 
     unused_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class SyncState:
     editions: Mapping[str, AnnouncedEdition] = field(default_factory=dict)
     overwritten_versions: Mapping[str, str] = field(default_factory=dict)
     reserved: Mapping[str, datetime] = field(default_factory=dict)
+    left_at: Mapping[str, datetime] = field(default_factory=dict)
 
     def render(self) -> bytes:
         """The object's content."""
@@ -81,6 +83,7 @@ class SyncState:
             },
             "overwritten_versions": dict(sorted(self.overwritten_versions.items())),
             "reserved": {lane: to_rfc3339(until) for lane, until in sorted(self.reserved.items())},
+            "left_at": {lane: to_rfc3339(moment) for lane, moment in sorted(self.left_at.items())},
         }
         return json.dumps(document, indent=1).encode()
 
@@ -104,6 +107,7 @@ class SyncState:
                 },
                 overwritten_versions={key: _string(it) for key, it in document["overwritten_versions"].items()},
                 reserved={lane: from_rfc3339(it) for lane, it in document["reserved"].items()},
+                left_at={lane: from_rfc3339(it) for lane, it in document["left_at"].items()},
             )
         except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
             return cls()
