@@ -59,7 +59,7 @@ def test_the_first_deploy_makes_all_that_it_takes_in_one_go(life: Deployment) ->
     greeting = get(life, life.held())
 
     assert (greeting.status_code, greeting.json()) == (200, {"message": "Hello, mTLS!"})
-    assert life.deployed_truststore() == newest_truststore(life)
+    await_condition(lambda: life.deployed_truststore() == newest_truststore(life), "the sync has told the domain", 60.0)
     revoked = life.s3.get_object(Bucket=life.bucket, Key=layout.REVOCATION_LIST)["Body"].read()
     assert json.loads(revoked)["revoked"] == []
     assert get(life, life.held(), "proxy/billing/x").status_code == 403
@@ -124,8 +124,15 @@ def test_a_table_that_cannot_be_used_fails_the_update_in_words_and_changes_nothi
 def test_the_domain_name_may_be_replaced(life: Deployment) -> None:
     life.update(DomainName=MOVED, OnDelete="delete")
 
-    shown = client(life, "apigateway").get_domain_name(domainName=MOVED)
-    assert shown["mutualTlsAuthentication"]["truststoreVersion"] == newest_truststore(life)
+    gateway = client(life, "apigateway")
+    await_condition(
+        lambda: (
+            gateway.get_domain_name(domainName=MOVED)["mutualTlsAuthentication"].get("truststoreVersion")
+            == newest_truststore(life)
+        ),
+        "the sync has told the new domain its version",
+        60.0,
+    )
     domains = [it["domainName"] for it in client(life, "apigateway").get_domain_names()["items"]]
     assert domains == [MOVED]
     assert get(life, life.held()).status_code == 200
