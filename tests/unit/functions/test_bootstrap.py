@@ -424,7 +424,12 @@ def test_only_an_update_that_changes_the_domain_waits_for_it(
     updated: str,
 ) -> None:
     ran: list[str] = []
-    monkeypatch.setattr(app.assembly.bootstrap, "run", lambda *a: (ran.append(a[4]), "s3://b/t")[1])
+
+    def bootstrap(*arguments: Any) -> str:
+        ran.append(arguments[4])
+        return "s3://b/t"
+
+    monkeypatch.setattr(app.assembly.bootstrap, "run", bootstrap)
     event = sample("bootstrap-update", made, ResponseURL=cloudformation.url)
     before = event["ResourceProperties"] | {"DomainName": DOMAIN}
     event |= {"OldResourceProperties": before, "ResourceProperties": before | changes}
