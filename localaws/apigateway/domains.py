@@ -177,8 +177,9 @@ class CustomDomains:
 
     async def _update(self, name: str, data: Record, caller: str | None) -> Answer:
         if any(str(operation.get("path")).startswith(_MTLS) for operation in data.get("patchOperations") or []):
-            arn = f"arn:aws:apigateway:{get_region()}::/domainnames/{name}"
-            delegated.require(caller, "apigateway:AddCertificateToDomain", arn)
+            domains = f"arn:aws:apigateway:{get_region()}::/domainnames"
+            on = (f"{domains}/{name}", domains)
+            delegated.require_further(caller, "apigateway:UpdateDomainName", on, parameters=("patchOperations",))
         self._throttle()
         record: Record | None = store._domain_names.get(name)
         if record is None:

@@ -17,6 +17,8 @@ from typing import Any
 
 from ministack.core import iam_evaluator
 
+from localaws.iam import permissions
+
 # A folder: each local AWS adds a file of its own.
 DIRECTORY = "LOCALAWS_AUTHORIZATIONS"
 # So many resources are recorded of one kind of use: enough to see which part of a pattern is used.
@@ -73,12 +75,27 @@ def evaluate(emulated: Callable[..., Any], context: Any, policies: Any, *limits:
     return emulated(context, policies, *limits)
 
 
-def enforce(emulated: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Decide as the emulator does, and note what was allowed to a role."""
+def enforce(
+    emulated: Callable[..., Any],
+    access_key: str,
+    action: str,
+    service: str,
+    region: str,
+    resource_arn: str = "*",
+    service_context: dict[str, Any] | None = None,
+) -> Any:
+    """Decide as the emulator does, and note what was allowed to a role.
+
+    An action that takes no resource is allowed by statements on ``*`` alone.
+
+    Raises:
+        permissions.UnknownCallError: AWS has no such action.
+    """
+    resource = resource_arn if permissions.action(action).resources else "*"
     decision = _Decision()
     token = _deciding.set(decision)
     try:
-        refused = emulated(*arguments, **named)
+        refused = emulated(access_key, action, service, region, resource, service_context)
     finally:
         _deciding.reset(token)
     if refused is None and decision.context is not None:

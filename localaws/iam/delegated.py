@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,7 +19,7 @@ from ministack.core.router import extract_access_key_id
 from ministack.services import lambda_svc, sns, sqs
 
 from localaws.asgi import Answer, Handler, Headers, Query, ServiceError
-from localaws.iam import authorizations, function_policies
+from localaws.iam import actions, authorizations, function_policies, permissions
 
 type _Call = Callable[..., Any]
 
@@ -52,7 +53,7 @@ def role_may(role_arn: str, action: str, resource: str) -> bool:
     return True
 
 
-def may(caller: str | None, action: str, resource: str, keys: Mapping[str, str] | None = None) -> bool:
+def may(caller: str | None, action: str, resource: str, keys: Mapping[str, str | list[str]] | None = None) -> bool:
     """Whether a caller has a further permission that a call takes.
 
     Args:
@@ -67,12 +68,36 @@ def may(caller: str | None, action: str, resource: str, keys: Mapping[str, str] 
     return iam_evaluator.enforce(caller, action, service, get_region(), resource, dict(keys or {})) is None
 
 
-def require(caller: str | None, action: str, resource: str, keys: Mapping[str, str] | None = None) -> None:
+def require(caller: str | None, action: str, resource: str, keys: Mapping[str, str | list[str]] | None = None) -> None:
     """Raise AWS's error unless the caller has a further permission that a call takes. Arguments as of `may`."""
     if not may(caller, action, resource, keys):
         raise ServiceError(
             "AccessDeniedException", f"The caller is not authorized to perform {action} on resource {resource}."
         )
+
+
+def require_further(
+    caller: str | None,
+    call: str,
+    on: Iterable[str],
+    *,
+    parameters: Collection[str] = (),
+    service: str = "",
+    keys: Mapping[str, str | list[str]] | None = None,
+) -> None:
+    """Raise AWS's error unless the caller has what a call takes beside its own action, on each of some resources.
+
+    Args:
+        caller: as of `may`.
+        call: service and operation, as in the table of `permissions`.
+        on: ARNs.
+        parameters: those of the request.
+        service: only the further actions of this service.
+        keys: as of `may`.
+    """
+    for resource in on:
+        for action in permissions.further(call, parameters, service):
+            require(caller, action, resource, keys)
 
 
 # -- Lambda in the name of a function's role
@@ -190,13 +215,36 @@ async def authorize_tags_of_new_key(
 
     https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html
     """
-    if str(headers.get("x-amz-target", "")).endswith(".CreateKey") and (tags := json.loads(body).get("Tags")):
-        keys = {f"aws:RequestTag/{tag['TagKey']}": tag["TagValue"] for tag in tags}
+    if str(headers.get("x-amz-target", "")).endswith(".CreateKey"):
+        request = json.loads(body)
         try:
-            require(extract_access_key_id(headers, query), "kms:TagResource", "*", keys)
+            for resource, keys in _key_in_the_making(request):
+                caller = extract_access_key_id(headers, query)
+                require_further(caller, "kms:CreateKey", (resource,), parameters=request, keys=keys)
         except ServiceError as error:
             return error.answer()
     return await emulated(method, path, headers, body, query)
+
+
+def _key_in_the_making(request: dict[str, Any]) -> Iterator[tuple[str, dict[str, str | list[str]]]]:
+    """Yield what a key that is being made may be to IAM, as resource and condition keys.
+
+    "The permission must cover all KMS keys in the account and Region", says AWS, and no more: whether the key has an
+    ARN by then, its attributes and its tags is open. All of it has to be allowed here.
+    https://docs.aws.amazon.com/kms/latest/developerguide/manage-tags-api.html
+    """
+    tags = {tag["TagKey"]: tag["TagValue"] for tag in request.get("Tags") or ()}
+    requested: dict[str, str | list[str]] = {f"aws:RequestTag/{name}": value for name, value in tags.items()}
+    requested["aws:TagKeys"] = list(tags)
+    keys = f"arn:aws:kms:{get_region()}:{get_account_id()}:key/"
+    attributes = actions.of_key(
+        {"Origin": "AWS_KMS", "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT"} | request
+    )
+    borne = {f"aws:ResourceTag/{name}": value for name, value in tags.items()}
+    for resource in ("*", f"{keys}*", f"{keys}{uuid.uuid4()}"):
+        yield resource, requested
+    yield f"{keys}*", requested | attributes
+    yield f"{keys}{uuid.uuid4()}", requested | attributes | borne
 
 
 async def hide_missing_objects(

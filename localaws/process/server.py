@@ -25,7 +25,7 @@ from ministack import app as emulator
 
 from localaws.apigateway.domains import CustomDomains
 from localaws.apigateway.stage_logging import StageLogging
-from localaws.asgi import Handler
+from localaws.asgi import Handler, ServiceError
 from localaws.clock import VirtualClock
 from localaws.cloudformation.domain_names import DomainNames
 from localaws.doors import default_endpoint
@@ -33,6 +33,7 @@ from localaws.doors.front_door import FrontDoor
 from localaws.doors.server_ca import ServerCa
 from localaws.iam import authorizations
 from localaws.iam.late_policies import LatePolicies
+from localaws.iam.permissions import UnknownCallError
 from localaws.kms.late_keys import LateKeys
 from localaws.process import holdings, patching
 from localaws.process.admin import PREFIX, Admin
@@ -96,7 +97,11 @@ class Server:
                 await default_endpoint.answer(scope, await _body(receive), send)
                 return
             scope = scope | {"headers": [*scope["headers"], _OVER_TLS]}
-        await emulator.app(scope, receive, send)
+        try:
+            await emulator.app(scope, receive, send)
+        except UnknownCallError as error:
+            logger.exception("a call whose permissions are not known")
+            await _send(send, ServiceError("UnknownCallError", str(error), 501).answer())
 
     def _is_closed(self, scope: Scope) -> bool:
         """Whether a request would bypass the front door.

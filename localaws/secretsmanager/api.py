@@ -26,7 +26,6 @@ from localaws.secretsmanager.rotation import RotationEngine
 type Input = dict[str, Any]
 _DAY = 86_400
 # https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
-_USE_OF_THE_KEY = {"GetSecretValue": "kms:Decrypt", "PutSecretValue": "kms:GenerateDataKey"}
 
 
 class SecretsManagerApi:
@@ -304,11 +303,13 @@ def _require_further_permissions(action: str, data: Input, caller: str | None) -
     if secret is None:
         return
     function = data.get("RotationLambdaARN") or secret.record.get("RotationLambdaARN")
-    if action == "RotateSecret" and function:
-        delegated.require(caller, "lambda:InvokeFunction", function)
+    call = f"secretsmanager:{action}"
+    if function:
+        delegated.require_further(caller, call, (function,), service="lambda")
     key = str(secret.record.get("KmsKeyId") or "")
-    if ":key/" in key and (use := _USE_OF_THE_KEY.get(action)):
-        delegated.require(caller, use, key, {"kms:ViaService": f"secretsmanager.{get_region()}.amazonaws.com"})
+    if ":key/" in key:
+        through = {"kms:ViaService": f"secretsmanager.{get_region()}.amazonaws.com"}
+        delegated.require_further(caller, call, (key,), service="kms", keys=through)
 
 
 def _today() -> int:

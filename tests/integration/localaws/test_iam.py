@@ -108,17 +108,49 @@ def test_who_may_list_secrets_may_not_read_them(root: Callable[[str], Any], allo
 
 
 def test_updating_a_domain_needs_its_own_permissions_and_that_to_read_the_truststore(domain: str, allowed: As) -> None:
-    name = f"arn:aws:apigateway:us-east-1::/domainnames/{_DOMAIN}"
-    patch, add = ("apigateway:PATCH", name), ("apigateway:AddCertificateToDomain", name)
+    domains = "arn:aws:apigateway:us-east-1::/domainnames"
+    name = f"{domains}/{_DOMAIN}"
+    patch, read = ("apigateway:PATCH", name), ("s3:GetObjectVersion", _OBJECT)
+    guards = [
+        (f"apigateway:{action}", on)
+        for action in ("AddCertificateToDomain", "RemoveCertificateFromDomain")
+        for on in (name, domains)
+    ]
     operations = [{"op": "replace", "path": "/mutualTlsAuthentication/truststoreVersion", "value": domain}]
     arguments = {"domainName": _DOMAIN, "patchOperations": operations}
-    read = ("s3:GetObjectVersion", _OBJECT)
-    refused = {"AccessDeniedException": ([add, read], [patch, read]), "BadRequestException": ([patch, add],)}
-    for statements, code in [(it, code) for code, several in refused.items() for it in several]:
+    every = [patch, read, *guards]
+    for missing in every:
         with pytest.raises(ClientError) as caught:
-            allowed(*statements)("apigateway").update_domain_name(**arguments)
-        assert caught.value.response["Error"]["Code"] == code
-    assert allowed(patch, add, read)("apigateway").update_domain_name(**arguments)["domainNameStatus"] == "UPDATING"
+            allowed(*(it for it in every if it != missing))("apigateway").update_domain_name(**arguments)
+        code = "BadRequestException" if missing == read else "AccessDeniedException"
+        assert (missing, caught.value.response["Error"]["Code"]) == (missing, code)
+    assert allowed(*every)("apigateway").update_domain_name(**arguments)["domainNameStatus"] == "UPDATING"
+
+
+def test_a_call_whose_permissions_nobody_has_looked_up_fails_and_says_where_they_belong(
+    strict: LocalAws, root: Callable[[str], Any], new_user: Callable[..., tuple[str, str]]
+) -> None:
+    key, password = new_user(("kms:*", "*"))
+    headers = {"X-Amz-Target": "TrentService.Reveal", "Content-Type": "application/x-amz-json-1.1"}
+    request = AWSRequest("POST", strict.endpoint_url, headers=headers, data=b"{}")
+    SigV4Auth(Credentials(key, password), "kms", "us-east-1").add_auth(request)
+    answer = httpx.post(strict.endpoint_url, headers=dict(request.headers), content=b"{}", trust_env=False)
+
+    assert answer.status_code == 501
+    assert answer.json()["__type"] == "UnknownCallError"
+    assert "kms:Reveal" in answer.json()["message"]
+    assert "localaws/iam/permissions.py" in answer.json()["message"]
+
+
+def test_an_action_that_takes_no_resource_is_allowed_by_no_statement_on_one(
+    root: Callable[[str], Any], allowed: As
+) -> None:
+    everywhere, secrets = "*", "arn:aws:secretsmanager:us-east-1:123456789012:secret:*"
+    assert (
+        allowed(("secretsmanager:ListSecrets", everywhere))("secretsmanager").list_secrets()["SecretList"] is not None
+    )
+    with pytest.raises(ClientError, match="AccessDenied"):
+        allowed(("secretsmanager:ListSecrets", secrets))("secretsmanager").list_secrets()
 
 
 def test_the_loopback_endpoint_counts_as_tls_for_policies(domain: str, root: Callable[[str], Any]) -> None:
@@ -456,6 +488,33 @@ def test_a_key_is_made_with_tags_by_those_who_may_tag(root: Callable[[str], Any]
 
     assert allowed(("kms:CreateKey", "*"))("kms").create_key()["KeyMetadata"]
     assert allowed(("kms:CreateKey", "*"), ("kms:TagResource", "*"))("kms").create_key(Tags=tags)["KeyMetadata"]
+
+
+def test_a_deny_on_keys_that_are_there_leaves_tags_of_new_keys_and_no_other(
+    strict: LocalAws, root: Callable[[str], Any], new_user: Callable[..., tuple[str, str]]
+) -> None:
+    """The form of it that the template has: whatever a key in the making may be to IAM."""
+    user = new_user(("s3:GetObject", "*"))
+    (name,) = [it["UserName"] for it in root("iam").list_users()["Users"]][-1:]
+    ours, set_ours = "aws:ResourceTag/team", {"StringEquals": {"aws:RequestTag/team": "a"}}
+    unless = {"Null": {"kms:KeyOrigin": "false"}, "StringNotEquals": {ours: "a"}}
+    policy = document(
+        {"Action": ["kms:CreateKey", "kms:TagResource"], "Resource": "*", "Condition": set_ours},
+        {"Effect": "Deny", "Action": "kms:TagResource", "Resource": "arn:aws:kms:*:*:key/*-*", "Condition": unless},
+    )
+    root("iam").put_user_policy(UserName=name, PolicyName="p", PolicyDocument=policy)
+    tags, keys = [{"TagKey": "team", "TagValue": "a"}], session(strict, *user)("kms")
+    foreign = [
+        root("kms").create_key(**more)["KeyMetadata"]["KeyId"]
+        for more in ({}, {"Tags": [{"TagKey": "team", "TagValue": "b"}]}, {"MultiRegion": True})
+    ]
+
+    made = keys.create_key(Tags=tags)["KeyMetadata"]["KeyId"]
+    assert root("kms").list_resource_tags(KeyId=made)["Tags"] == tags
+    for key in foreign:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            keys.tag_resource(KeyId=key, Tags=tags)
+    keys.tag_resource(KeyId=made, Tags=tags)
 
 
 def test_who_may_not_list_a_bucket_is_not_told_what_is_missing(root: Callable[[str], Any], allowed: As) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from localaws.iam import reference
 from tests.kit.template import (
     Statement,
     listed,
@@ -19,8 +20,10 @@ from tests.kit.template import (
 PLACES = (
     (r"secret:\*$", "secrets"),
     (r":key/\*$", "KMS keys"),
+    (r":key/\*-\*$", "KMS keys that are there"),
     (r"event-bus/default$", "the default bus"),
     (r"::/domainnames/\$\{DomainName\}$", "the gateway's domain name"),
+    (r"::/domainnames$", "the collection of domain names"),
     (r":parameter\$\{(\w+)\}$", r"the parameter `\1`"),
     (r"^\$\{Bucket\.Arn\}/\*$", "every object of the bucket"),
     (r"^\$\{Bucket\.Arn\}/(.*)$", r"`\1`"),
@@ -83,20 +86,25 @@ def _policies_of_aws(role: str) -> list[str]:
 
 def _row(statement: Statement, of_role: str | None) -> str:
     actions = ", ".join(f"`{action}`" for action in statement.actions)
+    actions = f"never {actions}" if statement.body["Effect"] == "Deny" else actions
     when = f"`{statement.when}` " if statement.when and statement.when != of_role else ""
     return f"| `{statement.sid}` | {actions} | {_on(statement.body)} | {when}|"
 
 
 def _on(body: dict[str, Any]) -> str:
-    places = [place for it in listed(body["Resource"]) for place in _place(it)]
-    limits = [_limit(key, value) for test in body.get("Condition", {}).values() for key, value in test.items()]
+    places = [place for it in listed(body["Resource"]) for place in ([_anywhere(body)] if it == "*" else _place(it))]
+    tests = body.get("Condition", {})
+    limits = [_limit(test, key, value) for test, of in tests.items() if test != "Null" for key, value in of.items()]
     return " ".join(filter(None, [", ".join(dict.fromkeys(places)), " and ".join(limits)]))
+
+
+def _anywhere(body: dict[str, Any]) -> str:
+    actions = map(reference.action, listed(body["Action"]))
+    return "anything" if any(it and it.resources for it in actions) else "anything: the action takes no resource"
 
 
 def _place(node: Any) -> list[str]:
     match node:
-        case "*":
-            return ["anything: the action takes no resource"]
         case {"Ref": "AWS::NoValue"}:
             return []
         case {"Fn::If": [_, one, other]}:
@@ -110,9 +118,9 @@ def _place(node: Any) -> list[str]:
     return [f"`{node}`"]
 
 
-def _limit(key: str, value: Any) -> str:
+def _limit(test: str, key: str, value: Any) -> str:
     wanted = next(iter(value.values())) if isinstance(value, dict) else value
     for (known, start), words in LIMITS.items():
         if key == known and str(wanted).startswith(start):
-            return words
+            return f"but for those {words}" if test == "StringNotEquals" else words
     return f"where `{key}` is `{wanted}`"

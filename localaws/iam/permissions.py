@@ -1,0 +1,163 @@
+"""Which permissions a call takes: the actions of the reference; and, with AWS's page for each, what that does not say.
+
+The reference as AWS publishes it in JSON (``reference.py``) names no further actions that a call depends on, and AWS
+names some actions otherwise than the calls that take them. Both are in the tables here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from localaws.iam import reference
+
+_AUTHORIZATION = "https://docs.aws.amazon.com/service-authorization/latest/reference/"
+_API_GATEWAY = f"{_AUTHORIZATION}list_amazonapigatewaymanagement.html"
+_S3 = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html"
+_SECRETS_MANAGER = "https://docs.aws.amazon.com/secretsmanager/latest/"
+_KEYS_OF_SECRETS = f"{_SECRETS_MANAGER}userguide/security-encryption.html"
+
+
+class UnknownCallError(LookupError):
+    """A call whose permissions are not known here."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(
+            f"{call} is in neither the Service Authorization Reference nor localaws/iam/permissions.py: "
+            "look up on AWS's pages which permissions it takes, and add it to NAMED there"
+        )
+
+
+@dataclass(frozen=True)
+class Named:
+    """A call whose action has another name.
+
+    Attributes:
+        call: service and operation.
+        actions: those that it takes.
+        source: AWS's page.
+        parameter: only where the request has this one.
+    """
+
+    call: str
+    actions: tuple[str, ...]
+    source: str
+    parameter: str = ""
+
+
+@dataclass(frozen=True)
+class Further:
+    """A permission that a call takes beside its own action.
+
+    Attributes:
+        call: service and operation.
+        action: what else is asked for.
+        source: AWS's page.
+        parameter: only where the request has this one.
+        when: what else must be so, in words.
+    """
+
+    call: str
+    action: str
+    source: str
+    parameter: str = ""
+    when: str = ""
+
+
+# Of several rows for a call, the first that fits counts.
+NAMED = (
+    Named("apigateway:CreateDomainName", ("apigateway:POST",), _API_GATEWAY),
+    Named("apigateway:GetDomainName", ("apigateway:GET",), _API_GATEWAY),
+    Named("apigateway:GetRestApi", ("apigateway:GET",), _API_GATEWAY),
+    Named("apigateway:UpdateDomainName", ("apigateway:PATCH",), _API_GATEWAY),
+    Named("s3:DeleteObjects", ("s3:DeleteObject", "s3:DeleteObjectVersion"), _S3),
+    Named("s3:GetBucketNotificationConfiguration", ("s3:GetBucketNotification",), _S3),
+    Named("s3:GetObject", ("s3:GetObject", "s3:GetObjectVersion"), _S3, parameter="VersionId"),
+    Named("s3:GetPublicAccessBlock", ("s3:GetBucketPublicAccessBlock",), _S3),
+    Named("s3:HeadObject", ("s3:GetObject",), _S3),
+    Named("s3:ListObjectVersions", ("s3:ListBucketVersions",), _S3),
+    Named("s3:ListObjectsV2", ("s3:ListBucket",), _S3),
+    Named("sqs:ChangeMessageVisibilityBatch", ("sqs:ChangeMessageVisibility",), f"{_AUTHORIZATION}list_amazonsqs.html"),
+    Named("sqs:DeleteMessageBatch", ("sqs:DeleteMessage",), f"{_AUTHORIZATION}list_amazonsqs.html"),
+    Named("sqs:SendMessageBatch", ("sqs:SendMessage",), f"{_AUTHORIZATION}list_amazonsqs.html"),
+)
+FURTHER = (
+    # "An additional authorization control for managing the DomainName resource due to the sensitive nature of mTLS."
+    # Both are on the domain name and on /domainnames; which of the two a call is looked at for, AWS does not say.
+    Further(
+        "apigateway:CreateDomainName", "apigateway:AddCertificateToDomain", _API_GATEWAY, "mutualTlsAuthentication"
+    ),
+    Further("apigateway:UpdateDomainName", "apigateway:AddCertificateToDomain", _API_GATEWAY, "patchOperations"),
+    Further("apigateway:UpdateDomainName", "apigateway:RemoveCertificateFromDomain", _API_GATEWAY, "patchOperations"),
+    Further("kms:CreateKey", "kms:TagResource", f"{_AUTHORIZATION}list_awskeymanagementservice.html", "Tags"),
+    Further("kms:CreateKey", "kms:PutKeyPolicy", f"{_AUTHORIZATION}list_awskeymanagementservice.html", "Policy"),
+    Further(
+        "kms:CreateKey",
+        "iam:CreateServiceLinkedRole",
+        f"{_AUTHORIZATION}list_awskeymanagementservice.html",
+        "MultiRegion",
+    ),
+    Further(
+        "secretsmanager:CreateSecret",
+        "secretsmanager:TagResource",
+        f"{_SECRETS_MANAGER}apireference/API_CreateSecret.html",
+        "Tags",
+    ),
+    Further(
+        "secretsmanager:GetSecretValue",
+        "kms:Decrypt",
+        _KEYS_OF_SECRETS,
+        when="the secret is under a key of one's own",
+    ),
+    Further(
+        "secretsmanager:PutSecretValue",
+        "kms:GenerateDataKey",
+        _KEYS_OF_SECRETS,
+        when="the secret is under a key of one's own",
+    ),
+    Further(
+        "secretsmanager:RotateSecret",
+        "lambda:InvokeFunction",
+        f"{_SECRETS_MANAGER}apireference/API_RotateSecret.html",
+        when="the secret has a function, or the call names one",
+    ),
+)
+
+
+def own(call: str, parameters: Collection[str] = ()) -> tuple[str, ...]:
+    """The actions of a call itself.
+
+    Args:
+        call: service, as IAM has it, and operation (``kms:CreateKey``); or an action.
+        parameters: those of the request.
+
+    Raises:
+        UnknownCallError: neither the reference nor the table knows it.
+    """
+    for it in NAMED:
+        if it.call == call and (not it.parameter or it.parameter in parameters):
+            return it.actions
+    return (action(call).name,)
+
+
+def action(name: str) -> reference.Action:
+    """An action of the reference.
+
+    Raises:
+        UnknownCallError: it has none of this name.
+    """
+    found = reference.action(name)
+    if found is None:
+        raise UnknownCallError(name)
+    return found
+
+
+def further(call: str, parameters: Collection[str] = (), service: str = "") -> tuple[str, ...]:
+    """The actions that a call takes beside its own, or those of one service. Other arguments as of `own`."""
+    return tuple(
+        it.action
+        for it in FURTHER
+        if it.call == call
+        and (not it.parameter or it.parameter in parameters)
+        and it.action.startswith(f"{service}:" if service else "")
+    )
