@@ -73,7 +73,8 @@ class AwsError(MtlsRotationError):
         super().__init__(where=where, found=found, expected=expected, remedy=remedy)
 
 
-DENIALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden"})
+# SNS has a code of its own, and what has no body, as S3's answer to HeadObject, has the status for a code.
+DENIALS = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "403"})
 # Calls about one secret. One that is gone has no tags, so credentials that are bound to a tag are denied it.
 _OF_A_SECRET = frozenset(
     {"DescribeSecret", "GetSecretValue", "PutSecretValue", "RotateSecret", "UpdateSecretVersionStage", "DeleteSecret"}

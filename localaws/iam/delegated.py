@@ -237,9 +237,8 @@ def _key_in_the_making(request: dict[str, Any]) -> Iterator[tuple[str, dict[str,
     requested: dict[str, str | list[str]] = {f"aws:RequestTag/{name}": value for name, value in tags.items()}
     requested["aws:TagKeys"] = list(tags)
     keys = f"arn:aws:kms:{get_region()}:{get_account_id()}:key/"
-    attributes = actions.of_key(
-        {"Origin": "AWS_KMS", "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT"} | request
-    )
+    defaults = {"Origin": "AWS_KMS", "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT"}
+    attributes: dict[str, str | list[str]] = {**actions.of_key(defaults | request)}
     borne = {f"aws:ResourceTag/{name}": value for name, value in tags.items()}
     for resource in ("*", f"{keys}*", f"{keys}{uuid.uuid4()}"):
         yield resource, requested

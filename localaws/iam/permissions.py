@@ -70,6 +70,7 @@ NAMED = (
     Named("apigateway:GetDomainName", ("apigateway:GET",), _API_GATEWAY),
     Named("apigateway:GetRestApi", ("apigateway:GET",), _API_GATEWAY),
     Named("apigateway:UpdateDomainName", ("apigateway:PATCH",), _API_GATEWAY),
+    Named("lambda:Invoke", ("lambda:InvokeFunction",), f"{_AUTHORIZATION}list_awslambda.html"),
     Named("s3:DeleteObjects", ("s3:DeleteObject", "s3:DeleteObjectVersion"), _S3),
     Named("s3:GetBucketNotificationConfiguration", ("s3:GetBucketNotification",), _S3),
     Named("s3:GetObject", ("s3:GetObject", "s3:GetObjectVersion"), _S3, parameter="VersionId"),

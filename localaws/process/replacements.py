@@ -338,7 +338,14 @@ _STATELESS = (
         _ACTIONS,
         "extract_iam_action",
         around(actions.action),
-        "batch calls of SQS need actions of their own; every call on a function's concurrency needs the same action",
+        "batch calls of SQS need actions of their own; calls of Lambda are taken for others, or let pass",
+    ),
+    Replacement(
+        _ACTIONS,
+        "_BOTOCORE_SERVICE_MAP[lambda]",
+        instead(["lambda"]),
+        "the model of Lambda is not asked which call a request is",
+        new=True,
     ),
     Replacement(
         _ACTIONS,

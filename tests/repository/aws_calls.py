@@ -139,7 +139,9 @@ def of_module(module: Module) -> Iterator[Call]:
         known = attributes | dict(_clients(function))
         for node in nodes:
             match node:
-                case ast.Call(func=ast.Attribute(attr="get_paginator", value=client), args=[ast.Constant(value=name)]):
+                case ast.Call(
+                    func=ast.Attribute(attr="get_paginator", value=client), args=[ast.Constant(value=str(name))]
+                ):
                     yield _call(module, function, node, name, _paginated(nodes, node), _service(client, known))
                 case ast.Call(func=ast.Attribute(attr=name, value=client), args=[]) if module.has(name):
                     yield _call(module, function, node, name, node.keywords, _service(client, known))

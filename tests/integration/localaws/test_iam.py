@@ -294,6 +294,16 @@ def test_who_may_see_a_functions_concurrency_may_not_set_it(allowed: As) -> None
     assert seen.value.response["Error"]["Code"] == "ResourceNotFoundException"
 
 
+def test_a_call_of_lambda_takes_its_own_action(root: Callable[[str], Any], allowed: As) -> None:
+    mapping = {"UUID": "11112222-3333-4444-5555-666677778888", "Enabled": False}
+    with pytest.raises(ClientError) as seen:
+        allowed(("lambda:UpdateEventSourceMapping", "*"))("lambda").update_event_source_mapping(**mapping)
+    with pytest.raises(ClientError) as refused:
+        allowed(("lambda:ListEventSourceMappings", "*"))("lambda").update_event_source_mapping(**mapping)
+    assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert seen.value.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
 # -- what services do in somebody's name
 
 

@@ -187,6 +187,17 @@ def test_a_denied_look_names_what_it_takes_and_other_answers_are_told() -> None:
     ]
 
 
+@pytest.mark.parametrize("code", ["AccessDenied", "AuthorizationError", "403"])
+def test_a_denial_is_one_in_the_words_of_each_service(code: str) -> None:
+    """SNS has a code of its own, and S3's answer to HeadObject has the status alone."""
+
+    def look(_: object) -> list[Finding]:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "ListSubscriptionsByTopic")
+
+    (found,) = run(DoctorCheck("the topic", ("sns:ListSubscriptionsByTopic",), look), PartialContext())  # type: ignore[arg-type]
+    assert found.remedy == "It takes sns:ListSubscriptionsByTopic."
+
+
 def test_every_check_says_what_it_needs_and_no_two_are_alike() -> None:
     assert all(check.needs for check in CHECKS)
     assert len({check.name for check in CHECKS}) == len(CHECKS)

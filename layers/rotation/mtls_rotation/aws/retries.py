@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 PATIENCE = 6.0
 
 
-# What AWS says where a permission lacks. Services differ in the word.
-_DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
+# What AWS says where a permission lacks. Services differ in the word, and S3 answers HeadObject by its status alone.
+_DENIALS = frozenset({"AccessDenied", "AccessDeniedException", "403"})
 
 
 def tries() -> Iterator[int]:
