@@ -51,9 +51,14 @@ class Call:
         return f"{self.where}: {self.service} {self.operation}"
 
 
+def named(call: Call) -> str:
+    """A call's service, as IAM has it, and its operation."""
+    return f"{_IN_IAM.get(call.service, call.service)}:{call.operation}"
+
+
 def actions(call: Call) -> tuple[str, ...]:
     """The permissions that a call takes."""
-    name = f"{_IN_IAM.get(call.service, call.service)}:{call.operation}"
+    name = named(call)
     return permissions.own(name, call.parameters) + permissions.further(name, call.parameters)
 
 
@@ -123,9 +128,10 @@ def _services(tree: ast.AST) -> Iterator[str]:
                 yield MADE_BY_OTHERS[name][0]
 
 
-def calls(folders: tuple[str, ...] = PRODUCT) -> list[Call]:
+@cache
+def calls(folders: tuple[str, ...] = PRODUCT) -> tuple[Call, ...]:
     """Every call of AWS in these folders."""
-    return [call for module in modules(folders) for call in of_module(module)]
+    return tuple(call for module in modules(folders) for call in of_module(module))
 
 
 def of_module(module: Module) -> Iterator[Call]:

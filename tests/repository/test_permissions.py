@@ -138,6 +138,32 @@ def test_the_functions_roles_hold_what_the_functions_calls_take_and_no_more() ->
     assert AS_THE_ROLE.keys() - granted == set()
 
 
+@pytest.mark.parametrize("role", template.roles())
+def test_a_role_that_may_make_a_call_may_do_all_that_the_call_takes(role: str) -> None:
+    granted = {it for s in template.statements(role) if s.body["Effect"] == "Allow" for it in s.actions}
+    for call in aws_calls.calls(aws_calls.ENGINE):
+        name = aws_calls.named(call)
+        if granted.issuperset(permissions.own(name, call.parameters)):
+            assert granted.issuperset(permissions.further(name, call.parameters)), str(call)
+
+
+DOMAINS = "arn:aws:apigateway:us-east-1::/domainnames"
+MOVES_DOMAINS = [it for it in template.roles() if any("apigateway:PATCH" in s.actions for s in template.statements(it))]
+
+
+@pytest.mark.parametrize("role", MOVES_DOMAINS)
+@pytest.mark.parametrize("domain", ["domainname", "orders.example.com"])
+def test_a_role_that_moves_a_domain_may_change_its_truststore_whichever_resource_aws_looks_at(
+    role: str, domain: str
+) -> None:
+    assert {"TruststoreSyncRole", "BootstrapRole"} <= {*MOVES_DOMAINS}
+    assert may(role, "apigateway:PATCH", f"{DOMAINS}/{domain}")
+    for action in permissions.further("apigateway:UpdateDomainName", ("patchOperations",)):
+        assert may(role, action, f"{DOMAINS}/{domain}"), action
+        assert may(role, action, DOMAINS), action
+        assert not may(role, action, f"{DOMAINS}/somebody-elses.example.com")
+
+
 def test_the_permissions_of_every_call_of_the_product_are_known() -> None:
     for it in aws_calls.calls():
         assert aws_calls.actions(it), str(it)
@@ -149,7 +175,7 @@ def test_the_permissions_of_every_call_of_the_product_are_known() -> None:
 @pytest.mark.parametrize("it", [*permissions.NAMED, *permissions.FURTHER], ids=lambda it: it.call)
 def test_every_row_is_of_a_call_and_of_actions_that_aws_has_and_names_its_page(it: Any) -> None:
     service, _, operation = it.call.partition(":")
-    model = aws_calls.model({"cloudwatch": "cloudwatch"}.get(service, service))
+    model = aws_calls.model(service)
     assert operation in model.operation_names
     assert not it.parameter or it.parameter in model.operation_model(operation).input_shape.members
     assert it.source.startswith("https://docs.aws.amazon.com/")
