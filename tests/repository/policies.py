@@ -23,6 +23,7 @@ _PSEUDO = {
     "AWS::Region": _REGION,
     "AWS::AccountId": _ACCOUNT,
     "AWS::StackName": "stack",
+    "AWS::StackId": f"arn:aws:cloudformation:{_REGION}:{_ACCOUNT}:stack/stack/11112222",
     "AWS::URLSuffix": "amazonaws.com",
 }
 _PARAMETERS = {
