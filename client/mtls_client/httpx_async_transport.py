@@ -140,12 +140,8 @@ class _AsyncLeaving(httpx.AsyncByteStream):
         self._held: bytes | None = None
         self._leave: Callable[[], Coroutine[None, None, None]] | None = leave
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._held is not None:
-            yield self._held
-            return
-        async for chunk in self._stream:
-            yield chunk
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream if self._held is None else httpx.ByteStream(self._held))
 
     async def hold(self) -> bytes:
         """Read it to its end, and keep it for whoever reads it then."""

@@ -132,7 +132,7 @@ class _Leaving(httpx.SyncByteStream):
         self._leave: Callable[[], object] | None = leave
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream) if self._held is None else iter((self._held,))
+        return iter(self._stream if self._held is None else httpx.ByteStream(self._held))
 
     def hold(self) -> bytes:
         """Read it to its end, and keep it for whoever reads it then."""
