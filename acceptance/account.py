@@ -34,6 +34,7 @@ class Pace:
         revocation_ttl: the gateway's `RevocationTtlSeconds`.
         breather: requests under way between one change and the next.
         lag: the longest that a change of IAM or of a tag is waited for.
+        retries: how long a rotation that fails is watched.
     """
 
     interval: float
@@ -43,12 +44,22 @@ class Pace:
     revocation_ttl: int
     breather: float
     lag: float
+    retries: float
 
 
 ON_AWS = Pace(
-    interval=3.0, deployment=2400.0, rotation=1800.0, effect=1800.0, revocation_ttl=60, breather=20.0, lag=420.0
+    interval=3.0,
+    deployment=2400.0,
+    rotation=1800.0,
+    effect=1800.0,
+    revocation_ttl=60,
+    breather=20.0,
+    lag=420.0,
+    retries=1500.0,
 )
-LOCALLY = Pace(interval=0.2, deployment=180.0, rotation=120.0, effect=120.0, revocation_ttl=2, breather=1.0, lag=30.0)
+LOCALLY = Pace(
+    interval=0.2, deployment=180.0, rotation=120.0, effect=120.0, revocation_ttl=2, breather=1.0, lag=30.0, retries=4.0
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,7 @@ class Clients:
         self.route53 = session.client("route53")
         self.s3 = session.client("s3")
         self.secrets = session.client("secretsmanager")
+        self.sqs = session.client("sqs")
         self.sts = session.client("sts")
         self.tagging = session.client("resourcegroupstaggingapi")
 

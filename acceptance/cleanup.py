@@ -60,6 +60,7 @@ class Cleanup:
         removing = {
             Kind.STACK: self._delete_stack,
             Kind.FUNCTION: lambda name: self._aws.functions.delete_function(FunctionName=name),
+            Kind.QUEUE: self._delete_queue,
             Kind.SECRET: self._delete_secret,
             Kind.KEY: self._schedule_deletion,
             Kind.BUCKET: self._delete_bucket,
@@ -95,6 +96,10 @@ class Cleanup:
 
     def _status(self, stack: str) -> str:
         return self._aws.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+
+    def _delete_queue(self, name: str) -> bool:
+        self._aws.sqs.delete_queue(QueueUrl=self._aws.sqs.get_queue_url(QueueName=name)["QueueUrl"])
+        return True
 
     def _delete_secret(self, secret: str) -> bool:
         """Without recovery, so that its name is free and nothing is paid for."""

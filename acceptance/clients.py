@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from demo.certificates import Authority, Held
 from mtls_rotation.pki import certificates as pki
@@ -20,6 +24,36 @@ class Client:
 
     held: Held
     pem: str
+
+
+def authority(name: str, issuer: Authority | None = None) -> Authority:
+    """A CA whose subject is a common name and nothing else, so that another may have the same.
+
+    Args:
+        name: the common name.
+        issuer: the CA that signs it; itself, if left out.
+    """
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC).replace(microsecond=0)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    above = issuer.key if issuer else key
+    usage = dict.fromkeys(inspect.signature(x509.KeyUsage).parameters, False) | {
+        "key_cert_sign": True,
+        "crl_sign": True,
+    }
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0 if issuer else 1), critical=True)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), critical=False)
+    )
+    return Authority(key, builder.sign(above, hashes.SHA256()))
 
 
 def client_of(ca: Authority, name: str, server_ca: str) -> Client:

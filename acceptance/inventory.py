@@ -30,14 +30,17 @@ BY_ARN = {
     ("kms", "key"): Kind.KEY,
     ("lambda", "function"): Kind.FUNCTION,
     ("logs", "log-group"): Kind.LOG_GROUP,
+    ("sqs", ""): Kind.QUEUE,
 }
 # The tag by which the product knows its own, CAs' keys in KMS among them.
 STACK_TAG = "mtls-rotation:stack"
 GONE = {
+    "AWS.SimpleQueueService.NonExistentQueue",
     "NoSuchBucket",
     "NoSuchEntity",
     "NoSuchEntityException",
     "NotFoundException",
+    "QueueDoesNotExist",
     "ResourceNotFoundException",
     "ValidationError",
 }
@@ -169,8 +172,8 @@ def _by_arn(arn: str) -> list[Thing]:
     """What an ARN is of, if it is of a kind that is removed by itself."""
     _, _, service, _, _, resource = arn.split(":", 5)
     kind, _, name = resource.replace(":", "/", 1).partition("/")
-    if service == "s3":
-        return [Thing(Kind.BUCKET, resource)]
+    if service in {"s3", "sqs"}:
+        return [Thing(BY_ARN[service, ""], resource)]
     if (found := BY_ARN.get((service, kind))) is None:
         return []
     if found is Kind.LOG_GROUP:

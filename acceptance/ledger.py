@@ -31,6 +31,7 @@ class Kind(StrEnum):
 
     STACK = "stack"
     FUNCTION = "function"
+    QUEUE = "queue"
     SECRET = "secret"  # noqa: S105 - no password
     KEY = "KMS key"
     BUCKET = "bucket"

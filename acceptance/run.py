@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import threading
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -111,6 +113,60 @@ class Run:
         )["Role"]["Arn"]
         iam.put_role_policy(RoleName=whole, PolicyName="probe", PolicyDocument=_policy(*statements))
         return arn
+
+    def make_function(self, name: str, code: str, role: str, **variables: str) -> str:
+        """Make a Lambda function of a few lines, and return its ARN. A role that is new is waited for.
+
+        Args:
+            name: the end of its name.
+            code: its module, with a `handler`.
+            role: the ARN of its role, which Lambda may assume.
+            variables: of its environment.
+        """
+        whole, archive = f"{self.name}-{name}", io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as zipped:
+            zipped.writestr("app.py", code)
+        self.ledger.will_make(Thing(Kind.FUNCTION, whole))
+        # Lambda makes it when the function first writes.
+        self.ledger.will_make(Thing(Kind.LOG_GROUP, f"/aws/lambda/{whole}"))
+        made: list[str] = []
+
+        def is_taken() -> bool:
+            try:
+                made.append(
+                    self.account.clients.functions.create_function(
+                        FunctionName=whole,
+                        Runtime="python3.13",
+                        Role=role,
+                        Handler="app.handler",
+                        Code={"ZipFile": archive.getvalue()},
+                        Timeout=30,
+                        Environment={"Variables": variables},
+                        Tags=self.tags,
+                    )["FunctionArn"]
+                )
+            except ClientError as error:
+                # "The role defined for the function cannot be assumed by Lambda."
+                if error.response["Error"]["Code"] != "InvalidParameterValueException":
+                    raise
+            return bool(made)
+
+        self.waiting.until(is_taken, f"Lambda takes the role of {whole}", self.account.pace.lag)
+        self.account.clients.functions.get_waiter("function_active_v2").wait(FunctionName=whole)
+        return made[0]
+
+    def make_queue(self, name: str) -> tuple[str, str]:
+        """Make a queue, and return its URL and its ARN."""
+        whole = f"{self.name}-{name}"
+        self.ledger.will_make(Thing(Kind.QUEUE, whole))
+        sqs = self.account.clients.sqs
+        url = sqs.create_queue(QueueName=whole, tags=self.tags)["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+        return url, attributes["QueueArn"]
+
+    def put(self, key: str, body: str) -> str:
+        """Put an object into the run's own bucket, and return its version."""
+        return self.account.clients.s3.put_object(Bucket=self.bucket, Key=key, Body=body.encode())["VersionId"]
 
     def make_key(self, **arguments: Any) -> str:
         """Make a KMS key, and return its id. Its name is not known before, so its tag alone finds it after a crash."""

@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from acceptance.probes.api import Answer, Needs, Probe, UndecidedError
-from acceptance.probes.asking import request
+from acceptance.probes.requests import request
 
 if TYPE_CHECKING:
     from acceptance.run import Run

@@ -9,6 +9,20 @@ if TYPE_CHECKING:
     from acceptance.probes.api import Probe
 
 # In the order in which they are asked: those that leave the domain as it is before those that set its truststore.
-MODULES: tuple[str, ...] = ("unknown_issuer_answer", "no_certificate_answer")
+MODULES: tuple[str, ...] = (
+    "updating_duration",
+    "requests_while_updating",
+    "cloudformations_own_patch",
+    "unknown_issuer_answer",
+    "no_certificate_answer",
+    "long_path",
+    "payload_too_large",
+    "patch_within_30_seconds",
+    "removal_permission",
+    "truststore_comments",
+    "equal_subjects",
+    "intermediate_as_anchor",
+    "self_signed_client",
+)
 
 PROBES: tuple[Probe, ...] = tuple(import_module(f"acceptance.probes.{name}").PROBE for name in MODULES)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from acceptance.clients import client_of
 from acceptance.probes.api import Answer, Needs, Probe, UndecidedError
-from acceptance.probes.asking import request
+from acceptance.probes.requests import request
 from demo.certificates import Authority
 
 if TYPE_CHECKING:

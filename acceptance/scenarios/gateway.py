@@ -6,12 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 import httpx
-from botocore.exceptions import ClientError
 
-from acceptance import stacks
+from acceptance import domains, stacks
 from acceptance.clients import client_of
 from acceptance.scenarios.api import Scenario
-from acceptance.sightings import AVAILABLE, Sightings
+from acceptance.sightings import Sightings
 from demo.certificates import Authority
 from demo.traffic import LABELS, Traffic, send
 from mtls_rotation.contract import layout
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from demo.certificates import Held
 
 REQUESTS_PER_SECOND = 2.0
-BUSY = {"TooManyRequestsException", "ConflictException"}
 
 
 def _play(run: Run, checks: Checks, scene: Scene) -> None:
@@ -50,7 +48,7 @@ def _play(run: Run, checks: Checks, scene: Scene) -> None:
     sightings.start()
     traffic.start()
     try:
-        _live(run, checks, gateway, door, domain)
+        _live(run, checks, gateway, door)
     finally:
         scene.traffic = traffic.stop()
         scene.sightings = sightings.stop()
@@ -78,10 +76,10 @@ def parameters(run: Run, domain: Domain, door: Door) -> dict[str, str]:
     }
 
 
-def _live(run: Run, checks: Checks, gateway: Deployed, door: Door, domain: Domain) -> None:
+def _live(run: Run, checks: Checks, gateway: Deployed, door: Door) -> None:
     """All that an operator does in a year."""
     aws, pace = run.account.clients, run.account.pace
-    first = truststore_version(run, domain)
+    first = domains.truststore_version(run)
     partner = Authority.named("Acceptance partner CA")
     lost, kept = (client_of(partner, name, door.server_ca) for name in ("lost", "kept"))
     checks.hold("a client of a CA that is not trusted is refused", send(door.url, kept.held).refused)
@@ -97,7 +95,7 @@ def _live(run: Run, checks: Checks, gateway: Deployed, door: Door, domain: Domai
         await_accepted(run, door, kept.held)
     with checks.step("sets the domain back by hand to an older truststore"):
         # Every certificate that the stack has issued so far is of the CA that this one has.
-        set_back(run, domain, first)
+        domains.set_truststore(run, first)
         run.waiting.until(lambda: is_refused(door, kept.held), "the older truststore is in effect", pace.effect)
     with checks.step("it is mended"):
         # Whatever has the sync run; it would by itself within a day.
@@ -119,44 +117,6 @@ def _managed(run: Run, gateway: Deployed) -> list[str]:
     """The keys of the CAs that rotation has filed."""
     listed = run.account.clients.s3.list_objects_v2(Bucket=gateway.bucket, Prefix=layout.MANAGED_ANCHORS)
     return [it["Key"] for it in listed.get("Contents", [])]
-
-
-def truststore_version(run: Run, domain: Domain) -> str:
-    """The version of the truststore that the domain names."""
-    found = run.account.clients.apigateway.get_domain_name(domainName=domain.name)
-    return found["mutualTlsAuthentication"]["truststoreVersion"]
-
-
-def await_available(run: Run, domain: Domain) -> None:
-    """Wait until the domain is not being updated."""
-
-    def is_available() -> bool:
-        found = run.account.clients.apigateway.get_domain_name(domainName=domain.name)
-        return found.get("domainNameStatus", AVAILABLE) == AVAILABLE
-
-    run.waiting.until(is_available, f"{domain.name} is {AVAILABLE}", run.account.pace.effect)
-
-
-def set_back(run: Run, domain: Domain, version: str) -> None:
-    """Have the domain run a version of the truststore, as an operator does by hand: again until AWS lets it through."""
-
-    def is_let_through() -> bool:
-        try:
-            run.account.clients.apigateway.update_domain_name(
-                domainName=domain.name,
-                patchOperations=[
-                    {"op": "replace", "path": "/mutualTlsAuthentication/truststoreVersion", "value": version}
-                ],
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in BUSY:
-                raise
-            return False
-        return True
-
-    await_available(run, domain)
-    run.waiting.until(is_let_through, f"an update of {domain.name} by hand", run.account.pace.effect)
-    await_available(run, domain)
 
 
 def await_accepted(run: Run, door: Door, held: Held) -> float:

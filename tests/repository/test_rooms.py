@@ -70,7 +70,7 @@ HOUSES = [
         "__init__ account asking ledger plan report waiting page",
         "inventory clients sightings",
         "cleanup run",
-        "stacks",
+        "stacks domains",
         "scenarios",
         "probes",
         "conduct",
