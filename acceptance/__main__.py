@@ -30,7 +30,7 @@ from localaws.__main__ import heed_signals
 FOLDER = sam.ROOT / "build" / "acceptance"
 LOCAL_DOMAIN = "api.mtls-acceptance.example"
 # What costs nothing but time is small; all that AWS leaves open is as strict as it is by default.
-LOCALLY: dict[str, Any] = {"enforce_iam": True, "domain_update_interval": timedelta(seconds=2)}
+LOCALLY: dict[str, Any] = {"enforce_iam": True, "domain_update_interval": timedelta(seconds=1)}
 COLOURS = {Verdict.HELD: "green", Verdict.DIFFERS: "yellow", Verdict.FAILED: "bold red", Verdict.NOT_TRIED: "dim"}
 
 console = Console(emoji=False)

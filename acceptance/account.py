@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import sam
@@ -58,7 +59,14 @@ ON_AWS = Pace(
     retries=1500.0,
 )
 LOCALLY = Pace(
-    interval=0.2, deployment=180.0, rotation=120.0, effect=120.0, revocation_ttl=2, breather=1.0, lag=30.0, retries=4.0
+    interval=0.2,
+    deployment=180.0,
+    rotation=120.0,
+    effect=120.0,
+    revocation_ttl=2,
+    breather=1.0,
+    lag=30.0,
+    retries=30.0,
 )
 
 
@@ -89,7 +97,8 @@ class Clients:
 
     def __init__(self, session: boto3.Session) -> None:
         self.acm = session.client("acm")
-        self.apigateway = session.client("apigateway")
+        # Nothing is sent twice by itself: an update that was refused for being too early is a thing to be seen.
+        self.apigateway = session.client("apigateway", config=Config(retries={"total_max_attempts": 1}))
         self.cloudformation = session.client("cloudformation")
         self.iam = session.client("iam")
         self.kms = session.client("kms")

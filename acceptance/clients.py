@@ -36,10 +36,8 @@ def authority(name: str, issuer: Authority | None = None) -> Authority:
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC).replace(microsecond=0)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     above = issuer.key if issuer else key
-    usage = dict.fromkeys(inspect.signature(x509.KeyUsage).parameters, False) | {
-        "key_cert_sign": True,
-        "crl_sign": True,
-    }
+    unused = dict.fromkeys(inspect.signature(x509.KeyUsage).parameters, False)
+    usage = unused | {"key_cert_sign": True, "crl_sign": True}
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

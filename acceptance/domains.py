@@ -9,6 +9,8 @@ from botocore.exceptions import ClientError
 from acceptance.sightings import AVAILABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_apigateway.type_defs import DomainNameResponseTypeDef
 
     from acceptance.run import Run
@@ -50,18 +52,11 @@ def set_truststore(run: Run, version: str, uri: str = "") -> DomainNameResponseT
     Raises:
         ClientError: it is refused, and not for being too early.
     """
-    members = {"truststoreUri": uri, "truststoreVersion": version}
+    members = {name: it for name, it in (("truststoreUri", uri), ("truststoreVersion", version)) if it}
 
     def is_let_through() -> bool:
         try:
-            run.account.clients.apigateway.update_domain_name(
-                domainName=run.domain.name if run.domain else "",
-                patchOperations=[
-                    {"op": "replace", "path": f"/mutualTlsAuthentication/{member}", "value": value}
-                    for member, value in members.items()
-                    if value
-                ],
-            )
+            update(run, members)
         except ClientError as error:
             if error.response["Error"]["Code"] not in BUSY:
                 raise
@@ -71,3 +66,20 @@ def set_truststore(run: Run, version: str, uri: str = "") -> DomainNameResponseT
     await_available(run)
     run.waiting.until(is_let_through, "an update of the domain by hand", run.account.pace.effect)
     return await_available(run)
+
+
+def update(run: Run, members: Mapping[str, str]) -> None:
+    """Send one UpdateDomainName.
+
+    Args:
+        run: the run.
+        members: of `mutualTlsAuthentication`, with their new values.
+    """
+    if run.domain is None:
+        raise ValueError("the run has no domain")
+    run.account.clients.apigateway.update_domain_name(
+        domainName=run.domain.name,
+        patchOperations=[
+            {"op": "replace", "path": f"/mutualTlsAuthentication/{name}", "value": it} for name, it in members.items()
+        ],
+    )

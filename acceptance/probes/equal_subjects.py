@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from acceptance.clients import authority, client_of
 from acceptance.probes.api import Answer, Needs, Probe, UndecidedError
+from acceptance.probes.settings import by_default
 from acceptance.probes.truststores import ask_with
 from mtls_rotation.pki.certificates import to_pem
 
 if TYPE_CHECKING:
     from acceptance.run import Run
     from acceptance.scenarios.api import Scene
+
+SETTING = "equal_subjects"
 
 
 def _ask(run: Run, scene: Scene) -> Answer:
@@ -55,8 +58,9 @@ PROBE = Probe(
         "none": "neither is",
         "the update is refused": "such a truststore is not taken",
     },
-    expected="each is accepted",
+    expected=by_default(SETTING, {"any": "each is accepted", "first": "the first alone"}),
     ask=_ask,
     promise=True,
     needs=Needs.GATEWAY,
+    setting=SETTING,
 )

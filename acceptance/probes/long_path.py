@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from acceptance.probes.api import Answer, Needs, Probe, UndecidedError
 from acceptance.probes.requests import request
+from acceptance.scenarios.gateway import ROUTE
 
 if TYPE_CHECKING:
     from acceptance.run import Run
@@ -16,7 +17,7 @@ def _ask(_: Run, scene: Scene) -> Answer:
     if scene.gateway is None or scene.door is None:
         raise UndecidedError("there is no gateway")
     held = scene.gateway.held(scene.door.server_ca)
-    told = request(f"{scene.door.url}{'a' * 1700}", held.context)
+    told = request(f"{scene.door.url}proxy/{ROUTE}/{'a' * 1700}", held.context)
     return Answer(f"HTTP {told.status}" if told.status else "closed", str(told))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -15,19 +16,29 @@ if TYPE_CHECKING:
 
 
 def _ask(run: Run, _: Scene) -> Answer:
-    aws, name = run.account.clients.apigateway, run.domain.name if run.domain else ""
-    # The first one is let through when it is, and changes nothing.
+    # What it is told changes nothing.
     version = domains.truststore_version(run)
-    domains.set_truststore(run, version)
+    domains.await_available(run)
+    run.waiting.until(lambda: not _said(run, version), "the first update", run.account.pace.effect)
+    began = time.monotonic()
+    at_once = _said(run, version)
+    domains.await_available(run)
+    later, seconds = _said(run, version), time.monotonic() - began
+    well = "let through"
+    detail = f"at once: {at_once or well}; when it was AVAILABLE, {seconds:.0f} s later: {later or well}"
+    return Answer("refused" if at_once else "let through", detail)
+
+
+def _said(run: Run, version: str) -> str:
+    """What an update is refused with; empty if it is not."""
     try:
-        aws.update_domain_name(
-            domainName=name,
-            patchOperations=[{"op": "replace", "path": "/mutualTlsAuthentication/truststoreVersion", "value": version}],
-        )
+        domains.update(run, {"truststoreVersion": version})
     except ClientError as error:
+        if error.response["Error"]["Code"] == "AccessDeniedException":
+            raise
         told = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after")
-        return Answer("refused", f"{error}; Retry-After: {told or 'none'}")
-    return Answer("let through")
+        return f"{error.response['Error']['Code']} (Retry-After: {told or 'none'})"
+    return ""
 
 
 PROBE = Probe(

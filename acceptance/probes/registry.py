@@ -10,6 +10,15 @@ if TYPE_CHECKING:
 
 # In the order in which they are asked: those that leave the domain as it is before those that set its truststore.
 MODULES: tuple[str, ...] = (
+    "name_of_a_kept_secret",
+    "access_denied_for_a_missing_secret",
+    "kms_new_key",
+    "kms_tag_lag",
+    "iam_lag",
+    "reservation_in_young_account",
+    "mapping_above_reservation",
+    "rotation_trial_value",
+    "rotation_retries",
     "updating_duration",
     "requests_while_updating",
     "cloudformations_own_patch",

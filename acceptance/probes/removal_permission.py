@@ -57,7 +57,7 @@ def _may_see(run: Run, client: Any) -> bool:
 
 
 def _moved(run: Run, client: Any) -> str:
-    """Have it run the version that it runs; what that is refused with, in the end, for other reasons than being early."""
+    """Have it run the version that it runs; what that is refused with, being early left out."""
     said: list[str] = []
 
     def is_told() -> bool:

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from acceptance.clients import self_signed
 from acceptance.probes.api import Answer, Needs, Probe, UndecidedError
+from acceptance.probes.settings import by_default
 from acceptance.probes.truststores import ask_with
 
 if TYPE_CHECKING:
     from acceptance.run import Run
     from acceptance.scenarios.api import Scene
+
+SETTING = "self_signed_clients"
 
 
 def _ask(run: Run, scene: Scene) -> Answer:
@@ -29,8 +32,9 @@ PROBE = Probe(
     source="https://repost.aws/knowledge-center/api-gateway-mutual-tls-403-errors",
     how="The domain is given the certificate as its one anchor; its holder asks.",
     readings={"accepted": "it is let in", "refused": "the update or the request is refused"},
-    expected="accepted",
+    expected=by_default(SETTING, {"accepted": "accepted", "refused": "refused"}),
     ask=_ask,
     promise=True,
     needs=Needs.GATEWAY,
+    setting=SETTING,
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from acceptance.clients import client_of
 from acceptance.probes.api import Answer, Needs, Probe, UndecidedError
+from acceptance.probes.settings import by_default
 from acceptance.probes.truststores import ask_with
 from demo.certificates import Authority
 from mtls_rotation.pki.certificates import to_pem
@@ -13,6 +14,8 @@ from mtls_rotation.pki.certificates import to_pem
 if TYPE_CHECKING:
     from acceptance.run import Run
     from acceptance.scenarios.api import Scene
+
+SETTING = "comments_in_truststore"
 
 
 def _ask(run: Run, scene: Scene) -> Answer:
@@ -35,7 +38,8 @@ PROBE = Probe(
         "accepted": "the update is taken, and both clients are let in",
         "refused": "the update is refused, or a client is",
     },
-    expected="accepted",
+    expected=by_default(SETTING, {"accepted": "accepted", "refused": "refused"}),
     ask=_ask,
     needs=Needs.GATEWAY,
+    setting=SETTING,
 )

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from acceptance.clients import client_of
 from acceptance.probes.api import Answer, Needs, Probe, UndecidedError
 from acceptance.probes.requests import request
+from acceptance.probes.settings import by_default
 from demo.certificates import Authority
 
 if TYPE_CHECKING:
     from acceptance.run import Run
     from acceptance.scenarios.api import Scene
+
+SETTING = "refusal_of_clients"
 
 
 def _ask(_: Run, scene: Scene) -> Answer:
@@ -35,8 +38,9 @@ PROBE = Probe(
         "HTTP 403": "an answer of HTTP, which no TLS alert tells of",
         "closed": "the connection ends, with or without an alert",
     },
-    expected="closed",
+    expected=by_default(SETTING, {"403": "HTTP 403", "alert": "closed"}),
     ask=_ask,
     promise=True,
     needs=Needs.GATEWAY,
+    setting=SETTING,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from demo.certificates import Held
 
 REQUESTS_PER_SECOND = 2.0
+ROUTE = "probe"
 
 
 def _play(run: Run, checks: Checks, scene: Scene) -> None:
@@ -72,6 +74,9 @@ def parameters(run: Run, domain: Domain, door: Door) -> dict[str, str]:
         "DomainName": domain.name,
         "HostedZoneId": domain.hosted_zone,
         "RevocationTtlSeconds": str(run.account.pace.revocation_ttl),
+        # What is asked for with long paths. Nothing is ever sent there.
+        "ProxyRoutes": json.dumps({"routes": {ROUTE: {"upstream": "https://example.com"}}}),
+        "ProxyCallers": "mtls",
         **door.parameters(),
     }
 

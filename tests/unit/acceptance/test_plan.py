@@ -10,7 +10,12 @@ from tests.kit.template import holds, resources
 SCENARIOS = {
     "end-to-end": {},
     "kms": {"ClientIssuer": "kms"},
-    "gateway": {"DomainName": "api.example.com", "HostedZoneId": "Z0123456789ABCDEFGHIJ"},
+    "gateway": {
+        "DomainName": "api.example.com",
+        "HostedZoneId": "Z0123456789ABCDEFGHIJ",
+        "ProxyRoutes": "{}",
+        "ProxyCallers": "mtls",
+    },
 }
 # What the names of SAM's become.
 BY_SAM = {
