@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomResourceEvent, event_source
 
 from mtls_rotation.assembly import Assembly
+from mtls_rotation.aws.retries import Patience
 from mtls_rotation.gateway.live_document import from_parameter
 from mtls_rotation.stack.custom_resource import Answer, send
 from mtls_rotation.stack.properties import (
@@ -29,7 +30,8 @@ MARGIN = 15.0
 
 logger = Logger(service="bootstrap")
 share_format(logger)
-assembly = Assembly()
+# CloudFormation takes a failure for one of the deployment.
+assembly = Assembly(patience=Patience(120.0))
 
 
 @logger.inject_lambda_context(clear_state=True)

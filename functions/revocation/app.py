@@ -9,6 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
+from mtls_rotation.aws.retries import Patience
 from mtls_rotation.telemetry import meter, share_format
 from mtls_rotation.timing import Deadline
 
@@ -20,7 +21,8 @@ MARGIN = 10.0
 
 logger = Logger(service="revocation")
 share_format(logger)
-assembly = Assembly()
+# It runs as soon as there is a CA.
+assembly = Assembly(patience=Patience(20.0, except_for=frozenset({"DescribeSecret"})))
 metrics = meter("revocation", assembly.stack)
 
 

@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 
 from mtls_rotation.assembly import Assembly
+from mtls_rotation.aws.retries import Patience
 from mtls_rotation.errors import WaitingForCertificateError, code_of
 from mtls_rotation.rotation.request import RotationRequest, Step
 from mtls_rotation.telemetry import measure, meter, share_format
@@ -22,7 +23,8 @@ MARGIN = 10.0
 
 logger = Logger(service="rotate")
 share_format(logger)
-assembly = Assembly()
+# The first rotation begins within the deployment. Secrets Manager tries again what takes longer.
+assembly = Assembly(patience=Patience(20.0))
 metrics = meter("rotate", assembly.stack)
 
 

@@ -9,6 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
+from mtls_rotation.aws.retries import Patience
 from mtls_rotation.telemetry import meter, share_format
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 logger = Logger(service="signed_certificate")
 share_format(logger)
-assembly = Assembly()
+# A refusal is final.
+assembly = Assembly(patience=Patience(20.0))
 metrics = meter("signed_certificate", assembly.stack)
 
 

@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mtls_rotation.assembly import Assembly
+from mtls_rotation.aws.retries import Patience, denied
 from mtls_rotation.errors import DomainNotAvailableError, TruststoreGuardError, code_of
 from mtls_rotation.telemetry import measure, meter, share_format
 from mtls_rotation.timing import Deadline
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 
 # What is left of the function's time to write results once waiting for a domain ends.
 MARGIN = 10.0
-# Seconds until a batch that failed comes again: soon, as a rotation may wait for it; later, if somebody has to act.
-SOON, LATER = 30, 600
+# Seconds until a batch that failed comes again: soon, as a rotation may wait for it; in a while, if it was denied what
+# IAM may allow by then, before an alarm rings; later, if somebody has to act.
+SOON, IN_A_WHILE, LATER = 30, 120, 600
 
 logger = Logger(service="truststore_sync")
 share_format(logger)
-assembly = Assembly()
+# The first request comes within the deployment.
+assembly = Assembly(patience=Patience(20.0, except_for=frozenset({"DescribeSecret"})))
 metrics = meter("truststore_sync", assembly.stack)
 
 
@@ -60,7 +63,8 @@ def handler(event: SQSEvent, context: LambdaContext) -> dict[str, Any]:
         guarded = isinstance(error, TruststoreGuardError)
         metrics.add_metric(name="PublishStopped" if guarded else "SyncFailed", unit=MetricUnit.Count, value=1)
         logger.exception("sync failed", code=code_of(error), reason=str(error))
-        _postpone(records.values(), LATER if guarded else SOON)
+        refused = isinstance(error, ClientError) and denied(error)
+        _postpone(records.values(), LATER if guarded else IN_A_WHILE if refused else SOON)
         raise
     finally:
         metrics.add_metric(name="SyncDuration", unit=MetricUnit.Milliseconds, value=(time.monotonic() - began) * 1000)

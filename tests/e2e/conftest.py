@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 ROUTES = "/e2e/routes"
 REVOCATION_TTL = 3
+# How long a change of a role does not count: AWS takes seconds, and may take longer.
+IAM_LAG = timedelta(seconds=2)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +49,8 @@ def partner() -> Iterator[Upstream]:
 def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The stack with a gateway, its first certificate made, and the partner's API behind its proxy."""
     # Its tests send more at once than a young account takes, on a machine that has other things to do.
-    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, concurrent_executions=1000) as aws:
+    settings: dict[str, Any] = {"concurrent_executions": 1000, "iam_policy_lag": IAM_LAG}
+    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **settings) as aws:
         route = {"upstream": f"{partner.url}/v2", "server_ca": partner.ca, "timeout": 10}
         sam.session(sealed(os.environ, aws.environment())).client("ssm").put_parameter(
             Name=ROUTES, Type="String", Value=json.dumps({"routes": {"billing": route}})
@@ -70,7 +73,11 @@ def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The stack as it is with no parameter set, on a Secrets Manager whose reads lag."""
-    lags: dict[str, Any] = {"consistency_lag": timedelta(seconds=1), "list_lag": timedelta(minutes=5)}
+    lags: dict[str, Any] = {
+        "consistency_lag": timedelta(seconds=1),
+        "list_lag": timedelta(minutes=5),
+        "iam_policy_lag": IAM_LAG,
+    }
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **lags) as aws:
         environment = sealed(os.environ, aws.environment())
         parameters = {"Architecture": architecture()}

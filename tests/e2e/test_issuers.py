@@ -4,8 +4,9 @@ import base64
 import os
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,12 @@ from tests.kit.server import MutualTlsServer
 
 @pytest.fixture(scope="module")
 def aws(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True) as aws:
+    lags: dict[str, Any] = {
+        "kms_tag_lag": timedelta(seconds=2),
+        "kms_key_lag": timedelta(seconds=4),
+        "iam_policy_lag": timedelta(seconds=2),
+    }
+    with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **lags) as aws:
         yield aws
 
 
@@ -64,8 +70,17 @@ def test_no_request_fails_while_a_ca_in_kms_is_rotated_and_its_successor_has_a_k
     after = kms_gateway.value(kms_gateway.ca)
 
     assert after["key_id"] != before["key_id"]
+    # Each was waited for until AWS knew of it, and was made once.
+    assert keys_of(kms_gateway) == {before["key_id"], after["key_id"]}
     assert kms_gateway.value(kms_gateway.client)["anchor"] == after["certificate"]
     assert summary.failed == 0, summary.failures
+
+
+def keys_of(deployed: Deployment) -> set[str]:
+    """The keys that the stack has, and that are not to be deleted."""
+    kms = sam.session(deployed.environment).client("kms")
+    found = [kms.describe_key(KeyId=it["KeyId"])["KeyMetadata"] for it in kms.list_keys()["Keys"]]
+    return {it["Arn"] for it in found if it["KeyState"] == "Enabled" and it.get("KeyUsage") == "SIGN_VERIFY"}
 
 
 def test_no_request_fails_while_a_certificate_that_is_its_own_anchor_is_rotated(

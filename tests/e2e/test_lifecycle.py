@@ -21,7 +21,7 @@ from demo.waiting import await_condition
 from localaws import LocalAws
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
-from tests.e2e.conftest import log
+from tests.e2e.conftest import IAM_LAG, log
 from tests.kit import builders, change_sets
 from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 from tests.repository.documents.commands import commands
@@ -36,7 +36,7 @@ MOVED = "moved.e2e.example"
 def life(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A stack as it is on the day that it is made. The tests of this file run in order on it."""
     # The rate of domain updates is not what is tried here.
-    rate: dict[str, Any] = {"domain_update_interval": timedelta(seconds=1)}
+    rate: dict[str, Any] = {"domain_update_interval": timedelta(seconds=1), "iam_policy_lag": IAM_LAG}
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **rate) as aws:
         made = on_gateway.deploy(aws, "e2e-life", DOMAIN, GatewayLoggingRole="none")
         yield await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))

@@ -15,6 +15,7 @@ from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.targets.registry import TruststoreTargets
 from tests.kit import builders
+from tests.kit.fakes import refused
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.stack import BUCKET, DOMAIN, Stack
 
@@ -158,21 +159,28 @@ def test_a_plan_that_is_not_safe_fails_the_batch_and_is_counted(
     assert '"PublishStopped":[1.0]' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("cause", ["guard", "fault"])
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (TruststoreGuardError(where="", found="", expected="", remedy=""), 600),
+        (refused("AccessDenied", "ListObjectsV2"), 120),  # three failures in 15 minutes ring, and IAM is quicker
+        (RuntimeError("a fault"), 30),
+    ],
+    ids=["guard", "denied", "fault"],
+)
 def test_a_batch_that_fails_comes_again_long_before_the_queue_would_hand_it_out(
-    stack: Stack, app: ModuleType, queue: str, monkeypatch: pytest.MonkeyPatch, cause: str
+    stack: Stack, app: ModuleType, queue: str, monkeypatch: pytest.MonkeyPatch, error: Exception, seconds: int
 ) -> None:
-    error: Exception = TruststoreGuardError(where="", found="", expected="", remedy="")
-    monkeypatch.setattr(app.assembly.sync, "run", _raiser(error if cause == "guard" else RuntimeError("a fault")))
+    monkeypatch.setattr(app.assembly.sync, "run", _raiser(error))
     postponed: list[tuple[int, int]] = []
     monkeypatch.setattr(
-        app.assembly.queue, "postpone", lambda handles, seconds: postponed.append((len(list(handles)), seconds))
+        app.assembly.queue, "postpone", lambda handles, pause: postponed.append((len(list(handles)), pause))
     )
     body = sample("sync-schedule")["Records"][0]["body"]
-    with pytest.raises(type(error) if cause == "guard" else RuntimeError):
+    with pytest.raises(type(error)):
         app.handler(receive(stack, queue, body, body), Context())
 
-    assert postponed == [(2, 600 if cause == "guard" else 30)]
+    assert postponed == [(2, seconds)]
 
 
 @pytest.mark.parametrize(("receives", "seconds"), [("1", 30), ("12", 72), ("500", 600)])

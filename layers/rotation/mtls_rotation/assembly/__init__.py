@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import boto3
 
     from mtls_client import ClientCertificate
+    from mtls_rotation.aws.retries import Patience
     from mtls_rotation.gateway.authorizer.allow_list import AllowList
     from mtls_rotation.gateway.live_document import LiveDocument
     from mtls_rotation.gateway.proxy.forwarding import Forwarding
@@ -43,14 +44,21 @@ class Assembly:
     Args:
         environment: the function's environment variables; `Settings` lists them.
         session: a session with AWS, for an operator's credentials; by default the function's own.
+        patience: with what is denied, for what runs inside of a deployment or right after.
     """
 
-    def __init__(self, environment: Mapping[str, str] = os.environ, session: boto3.Session | None = None) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str] = os.environ,
+        session: boto3.Session | None = None,
+        *,
+        patience: Patience | None = None,
+    ) -> None:
         self.settings = Settings(environment)
         # boto3's clients are botocore's. What it has besides, resources and transfers of files, no function uses, and a
         # cold start would wait for it.
         create = session.client if session else botocore.session.get_session().create_client
-        self.services = Services(Clients(create), self.settings)
+        self.services = Services(Clients(create, patience), self.settings)
 
     @property
     def stack(self) -> str:

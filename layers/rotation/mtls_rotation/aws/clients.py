@@ -9,6 +9,8 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mtls_rotation.aws.retries import Patience
+
 # How functions call AWS. boto3's own time-outs are 60 s each, five times over: one connection that went dead would eat
 # a function's whole time. What AWS is asked for here takes it a fraction of a second, so that 5 s of silence mean that
 # no answer comes. One call takes 55 s at worst, pauses included, when nothing is answered: less than the shortest
@@ -35,15 +37,19 @@ class Clients:
 
     Args:
         create: makes one, as `botocore.session.Session.create_client` and `boto3.Session.client` do.
+        patience: with what is denied; None for none.
     """
 
-    def __init__(self, create: Callable[..., Any]) -> None:
+    def __init__(self, create: Callable[..., Any], patience: Patience | None = None) -> None:
         self._create = create
+        self._patience = patience
         self._made: dict[tuple[str, int], Any] = {}
 
     def of(self, service: str, calls: Config = CALLS) -> Any:
         """The client of the service of this name which calls as `calls`, one of those above, says. Made once."""
         key = service, id(calls)
         if key not in self._made:
-            self._made[key] = self._create(service, config=calls)
+            client = self._made[key] = self._create(service, config=calls)
+            if self._patience:
+                client.meta.events.register("needs-retry", self._patience.needs_retry)
         return self._made[key]

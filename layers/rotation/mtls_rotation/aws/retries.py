@@ -2,21 +2,67 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's own
 
 from mtls_rotation.timing import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Seconds for which it is asked again. The authorizer has 20, of which its start takes some, and two documents to read.
 PATIENCE = 6.0
 
-
 # What AWS says where a permission lacks. Services differ in the word, and S3 answers HeadObject by its status alone.
 _DENIALS = frozenset({"AccessDenied", "AccessDeniedException", "403"})
+
+# Seconds between two tries of what was denied, and after which patience that was used up is there again.
+_PAUSE = 1.0
+_RENEWAL = 600.0
+
+
+class Patience:
+    """What is denied is asked for again for a while, since changes of IAM take effect late.
+
+    Where a stack was deployed a moment ago, a function may be refused what its role allows. So whatever runs inside of
+    a deployment, or right after, has patience: a deployment that fails, or an alarm that rings, for what is well a few
+    seconds later would be for nothing. It is one for all calls of an execution environment: what stays denied is told
+    late, but once.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+
+    Args:
+        seconds: for how long. A period begins with the first denial, and the next not before `_RENEWAL`.
+        except_for: operations whose denial says something of what is asked for: see `secret_versions.out_of_reach`.
+        monotonic: the clock.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        except_for: frozenset[str] = frozenset(),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seconds = seconds
+        self._except_for = except_for
+        self._monotonic = monotonic
+        self._began: float | None = None
+
+    def needs_retry(self, response: Any = None, operation: Any = None, **_: Any) -> float | None:
+        """Seconds after which the same call is to be made again; None if it is not, or for no reason of ours.
+
+        botocore asks this for each answer (its event `needs-retry`): the HTTP response, and what it says.
+        """
+        if response is None or response[1].get("Error", {}).get("Code") not in _DENIALS:
+            return None
+        if operation is not None and operation.name in self._except_for:
+            return None
+        now = self._monotonic()
+        if self._began is None or now - self._began >= self._seconds + _RENEWAL:
+            self._began = now
+        return _PAUSE if now + _PAUSE - self._began <= self._seconds else None
 
 
 def tries() -> Iterator[int]:
