@@ -38,12 +38,12 @@ def deploy(aws: LocalAws, name: str, domain: str, deploying: Deploying = sam.dep
         name: the stack's name.
         domain: the gateway's domain name.
         deploying: what deploys.
-        parameters: further parameters of the template.
+        parameters: further parameters of the template; an empty one takes away what would be given here.
     """
     environment = sealed(os.environ, aws.environment())
     zone = sam.session(environment).client("route53").create_hosted_zone(Name=domain, CallerReference=name)
     url, server_ca = f"https://localhost:{aws.front_door.port}/", aws.front_door.server_ca_pem
-    parameters = {
+    given = {
         "Architecture": architecture(),
         "DomainName": domain,
         "HostedZoneId": zone["HostedZone"]["Id"].rpartition("/")[2],
@@ -52,6 +52,7 @@ def deploy(aws: LocalAws, name: str, domain: str, deploying: Deploying = sam.dep
         "EndpointServerCa": base64.b64encode(server_ca.encode()).decode(),
         **parameters,
     }
+    parameters = {name: value for name, value in given.items() if value}
     stack = deploying(name, parameters, environment)
     return Gateway(stack, domain, environment, parameters, url, server_ca)
 

@@ -23,6 +23,7 @@ class Settings:
         requests_while_updating: what requests meet meanwhile: the truststore before, or none that lets anybody in.
         domain_update_interval: the least time between two ``UpdateDomainName`` calls of an account.
         concurrent_executions: the account's quota of functions that run at once; an account that is new has ten.
+        dns: which custom domains clients find: those that a record in Route 53 points to, or every one.
         rotation_retries: how often a failed rotation is tried again by itself.
         rotation_retry_backoff: the pause before the first retry; it doubles with each one.
         rotation_trial: what the version of a trial (RotateImmediately=false) holds: the value at AWSCURRENT, or none.
@@ -47,6 +48,7 @@ class Settings:
     requests_while_updating: Literal["old", "refused"] = "old"
     domain_update_interval: timedelta = timedelta(seconds=30)
     concurrent_executions: int = 10
+    dns: Literal["records", "everything"] = "records"
     rotation_retries: int = 3
     rotation_retry_backoff: timedelta = timedelta(seconds=2)
     rotation_trial: Literal["current", "empty"] = "current"

@@ -28,7 +28,7 @@ from localaws.apigateway.domains import CustomDomains, ServedDomain
 from localaws.apigateway.exchange import Exchange, Request, current
 from localaws.apigateway.rest_endpoint import PAYLOAD_BYTES, Reply, serve
 from localaws.asgi import Answer, Headers
-from localaws.doors import authorization, client_hello
+from localaws.doors import authorization, client_hello, dns
 from localaws.doors.server_ca import ServerCa
 from localaws.doors.tls import ServerContext, ServerSession
 from localaws.settings import LiveSettings, Settings
@@ -114,6 +114,8 @@ class FrontDoor:
 
     def _context_of(self, name: str | None) -> _DomainContext | None:
         served = self._domains.served()
+        if self._settings.current.dns == "records":
+            served = {it: found for it, found in served.items() if dns.leads_to(found)}
         domain = served.get(name or "")
         if domain is None and len(served) == 1:
             domain = next(iter(served.values()))

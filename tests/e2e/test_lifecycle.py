@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from demo.certificates import Held
 
 MOVED = "moved.e2e.example"
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/e2e"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,10 @@ def life(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Depl
     # The rate of domain updates is not what is tried here.
     rate: dict[str, Any] = {"domain_update_interval": timedelta(seconds=1), "iam_policy_lag": IAM_LAG}
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **rate) as aws:
-        made = on_gateway.deploy(aws, "e2e-life", DOMAIN, GatewayLoggingRole="none")
-        yield await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
+        # DNS is the operator's to set, and the account is a new one.
+        given = {"HostedZoneId": "", "CertificateArn": CERTIFICATE, "GatewayLoggingRole": "none"}
+        made = on_gateway.deploy(aws, "e2e-life", DOMAIN, **given)
+        yield Deployment(aws, made.stack, made.environment, made.parameters)
 
 
 def client(deployment: Deployment, service: str) -> Any:
@@ -53,6 +56,31 @@ def get(deployment: Deployment, held: Held, path: str = "") -> httpx.Response:
 
 def newest_truststore(deployment: Deployment) -> str:
     return deployment.s3.head_object(Bucket=deployment.bucket, Key=layout.TRUSTSTORE)["VersionId"]
+
+
+def zone(deployment: Deployment) -> str:
+    (found,) = client(deployment, "route53").list_hosted_zones()["HostedZones"]
+    identity: str = found["Id"].rpartition("/")[2]
+    return identity
+
+
+def test_nothing_is_rotated_until_dns_leads_to_the_gateway_and_the_client_has_a_certificate_all_the_same(
+    life: Deployment,
+) -> None:
+    first, target = life.held(), life.stack.outputs["GatewayTarget"]
+    assert target in life.stack.outputs["GatewaySteps"]
+    assert {run.trigger for run in life.aws.rotations()} == {"test"}
+    with pytest.raises(httpx.TransportError):
+        get(life, first)
+
+    record = {"Name": DOMAIN, "Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": target}]}
+    client(life, "route53").change_resource_record_sets(
+        HostedZoneId=zone(life), ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]}
+    )
+    assert get(life, first).status_code == 200
+    life.await_rest(life.client)  # what was only tried goes on until then
+    life.rotate(life.client, 60.0)
+    assert life.held().serial != first.serial
 
 
 def test_the_first_deploy_makes_all_that_it_takes_in_one_go(life: Deployment) -> None:
@@ -122,7 +150,7 @@ def test_a_table_that_cannot_be_used_fails_the_update_in_words_and_changes_nothi
 
 
 def test_the_domain_name_may_be_replaced(life: Deployment) -> None:
-    life.update(DomainName=MOVED, OnDelete="delete")
+    life.update(DomainName=MOVED, HostedZoneId=zone(life), OnDelete="delete")
 
     gateway = client(life, "apigateway")
     await_condition(

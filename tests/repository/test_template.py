@@ -412,6 +412,21 @@ def test_what_an_old_stack_kept_is_named_to_a_new_one_as_the_template_names_it()
         assert {"Name", "BucketName"} & RESOURCES[name]["Properties"].keys() <= resource.get("Properties", {}).keys()
 
 
+def test_nothing_is_rotated_before_dns_can_point_to_the_gateway() -> None:
+    condition, awaiting, otherwise = RESOURCES["ClientRotation"]["Properties"]["RotateImmediatelyOnUpdate"]["Fn::If"]
+    # Where there is a hosted zone, the alias is there first.
+    assert TEMPLATE["Conditions"][condition] == {
+        "Fn::And": [{"Condition": "HasGateway"}, {"Fn::Not": [{"Condition": "HasHostedZone"}]}]
+    }
+    assert {"Ref": "GatewayAlias"} in [it for part in found(RESOURCES["ClientRotation"], "Fn::If") for it in part]
+    assert (awaiting, otherwise) == (False, True)
+    assert RESOURCES["CaRotation"]["Properties"]["RotateImmediatelyOnUpdate"] is False
+    # And a client has a certificate all the same.
+    first = RESOURCES["Bootstrap"]["Properties"]["FirstCertificate"]
+    assert first == {"Fn::If": [condition, "bootstrap", "rotation"]}
+    assert TEMPLATE["Outputs"]["GatewaySteps"]["Condition"] == condition
+
+
 def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:
     timeout = RESOURCES["TruststoreSyncFunction"]["Properties"]["Timeout"]
     assert RESOURCES["SyncQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout

@@ -12,7 +12,7 @@ from rich.text import Text
 from mtls_rotation.errors import MtlsRotationError
 from mtlsctl.errors import DENIALS
 from mtlsctl.exit_status import ExitStatus
-from mtlsctl.findings import DoctorCheck, DoctorContext, operation, secrets, truststore, unknown
+from mtlsctl.findings import DoctorCheck, DoctorContext, gateway, operation, secrets, truststore, unknown
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst
 from mtlsctl.show import shown
@@ -20,7 +20,7 @@ from mtlsctl.show import shown
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-CHECKS: tuple[DoctorCheck, ...] = (*operation.CHECKS, *secrets.CHECKS, *truststore.CHECKS)
+CHECKS: tuple[DoctorCheck, ...] = (*operation.CHECKS, *secrets.CHECKS, *truststore.CHECKS, *gateway.CHECKS)
 
 _MARKS = {
     ExitStatus.OK: Text("✓", style="green"),

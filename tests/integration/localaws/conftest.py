@@ -71,6 +71,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     log = tmp_path_factory.mktemp("localaws") / "local-aws.log"
     with LocalAws.start(
         log_path=log,
+        dns="everything",
         domain_update_time=timedelta(seconds=0.3),
         domain_update_interval=timedelta(0),
         rotation_retry_backoff=timedelta(seconds=0.2),

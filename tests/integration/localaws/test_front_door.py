@@ -210,6 +210,30 @@ def test_the_only_domain_serves_clients_that_name_none(
             fetch(door, name, good)
 
 
+def test_a_domain_is_found_once_a_record_points_to_its_target(
+    door: FrontDoor, domain: str, good: Certificate, gateway: Any, client: Client, settings: Callable[..., object]
+) -> None:
+    names, target = client("route53"), gateway.get_domain_name(domainName=domain)["regionalDomainName"]
+    zone = names.create_hosted_zone(Name=domain, CallerReference=domain)["HostedZone"]["Id"]
+
+    def point(action: str, to: str) -> None:
+        record = {"Name": f"{domain}.", "Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": to}]}
+        changes = [{"Action": action, "ResourceRecordSet": record}]
+        names.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
+
+    settings(dns="records")
+    with pytest.raises(RefusedError):
+        fetch(door, domain, good)
+    point("CREATE", "elsewhere.example.com")
+    with pytest.raises(RefusedError):
+        fetch(door, domain, good)
+    point("UPSERT", target)
+    assert fetch(door, domain, good) == (200, HELLO)
+    point("DELETE", target)
+    with pytest.raises(RefusedError):
+        fetch(door, domain, good)
+
+
 def test_the_name_selects_the_domain_and_its_truststore(
     door: FrontDoor, make_domain: MakeDomain, truststores: Truststores, ca: Certificate, good: Certificate
 ) -> None:

@@ -28,6 +28,7 @@ class PartialContext:
 
     def __init__(self, survey: Survey | None = None, **clients: Any) -> None:
         self.survey = survey
+        self.deployment = SimpleNamespace(name="s", outputs={}, parameters={})
         self._clients = clients
         self.complaints: dict[str, list[dict[str, Any]]] = {}
 
@@ -202,3 +203,66 @@ def test_every_check_says_what_it_needs_and_no_two_are_alike() -> None:
     assert all(check.needs for check in CHECKS)
     assert len({check.name for check in CHECKS}) == len(CHECKS)
     assert attention("a", "b", "c").severity is Severity.ATTENTION
+
+
+TARGET = "d-abcdef1234.execute-api.us-east-1.amazonaws.com"
+# TEST-NET-1 and 2 (RFC 5737).
+GATEWAYS, ANOTHERS = ("192.0.2.1", "192.0.2.2"), ("198.51.100.1",)
+
+
+def with_gateway(survey: Survey | None = None, endpoint: str = "") -> PartialContext:
+    context = PartialContext(survey)
+    context.deployment.outputs = {"GatewayTarget": TARGET, "GatewaySteps": "1. ... 2. ...", "ClientSecret": "?"}
+    context.deployment.parameters = {"DomainName": "api.example.com", "EndpointUrl": endpoint}
+    return context
+
+
+@pytest.mark.parametrize(
+    ("names", "severity", "says"),
+    [
+        ({}, Severity.ATTENTION, "it resolves to nothing"),
+        ({TARGET: GATEWAYS}, Severity.ATTENTION, "it resolves to nothing"),
+        ({TARGET: GATEWAYS, "api.example.com": ANOTHERS}, Severity.UNKNOWN, "none of the addresses"),
+        ({TARGET: GATEWAYS, "api.example.com": GATEWAYS[1:]}, None, ""),
+    ],
+)
+def test_a_name_that_does_not_lead_to_the_gateway_is_found_with_where_to_point_it(
+    monkeypatch: pytest.MonkeyPatch, names: dict[str, tuple[str, ...]], severity: Severity | None, says: str
+) -> None:
+    def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        if host not in names:
+            raise OSError("Name or service not known")
+        return [(0, 0, 0, "", (address, port)) for address in names[host]]
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    found = asked("DNS leads to the gateway", with_gateway())
+
+    assert [it.severity for it in found] == ([severity] if severity else [])
+    assert all(says in it.what and (TARGET in f"{it.what} {it.remedy}") for it in found)
+    # Where certificates are proved elsewhere, nothing is asked of DNS; and nothing without a gateway.
+    assert asked("DNS leads to the gateway", with_gateway(endpoint="https://localhost:8443/")) == []
+    assert asked("DNS leads to the gateway", PartialContext()) == []
+
+
+def test_a_first_certificate_that_was_never_proved_is_found_until_it_was(survey: Survey) -> None:
+    context = with_gateway(spoiled(survey, last_rotated=None))
+    context.deployment.outputs["ClientSecret"] = survey.secrets[0].arn
+
+    (finding,) = asked("the first certificate was proved at the gateway", context)
+
+    assert finding.remedy.endswith("mtlsctl rotate s/client --wait")
+    del context.deployment.outputs["GatewaySteps"]  # the hosted zone is the stack's to write: it rotates at once
+    assert asked("the first certificate was proved at the gateway", context) == []
+    proved = with_gateway(spoiled(survey, last_rotated=NOW))
+    proved.deployment.outputs["ClientSecret"] = survey.secrets[0].arn
+    assert asked("the first certificate was proved at the gateway", proved) == []
+
+
+@pytest.mark.parametrize(("role", "found"), [("arn:aws:iam::123456789012:role/logs", 0), (None, 1)])
+def test_logs_that_nobody_can_write_are_found(role: str | None, found: int) -> None:
+    account = SimpleNamespace(get_account=lambda: {"cloudwatchRoleArn": role} if role else {})
+    context = PartialContext(apigateway=account)
+    assert asked("the gateway's requests can be logged", context) == []
+    context.deployment.outputs["GatewayLogs"] = "logs"
+
+    assert len(asked("the gateway's requests can be logged", context)) == found

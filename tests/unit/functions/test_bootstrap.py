@@ -106,6 +106,20 @@ def test_the_first_run_makes_all_that_the_stack_needs_to_go_on(
     assert (answer["Status"], answer["Data"]) == ("SUCCESS", {"TruststoreUri": f"s3://{BUCKET}/{TRUSTSTORE}"})
 
 
+def test_where_no_rotation_can_prove_one_yet_the_first_certificate_is_there_and_trusted_all_the_same(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(app, new, cloudformation, "bootstrap-create", FirstCertificate="bootstrap")
+
+    first, ca = new.value(new.at("AWSCURRENT")), new.certificate(new.at("AWSCURRENT", CA), CA)
+    assert new.certificate(new.at("AWSCURRENT")).issuer == ca.subject
+    assert new.published() == {pki.fingerprint(ca)}
+    run(app, new, cloudformation, "bootstrap-update", FirstCertificate="bootstrap")
+    assert new.value(new.at("AWSCURRENT"))["certificate"] == first["certificate"]
+    new.secrets.enable_rotation(CLIENT)
+    assert new.rotate(CLIENT) == new.at("AWSCURRENT")
+
+
 def test_the_first_run_makes_the_lists_that_the_authorizer_and_servers_elsewhere_read(
     new: Stack, app: ModuleType, cloudformation: Cloudformation
 ) -> None:

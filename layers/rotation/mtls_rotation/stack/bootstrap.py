@@ -39,10 +39,15 @@ DEFINITION_KEYS = ("kind", "request", "issuer", "endpoint", "notice_days")
 
 @dataclass(frozen=True, slots=True)
 class SecretDefinition:
-    """What the template says of a secret: the part of its value that an operator would write."""
+    """What the template says of a secret: the part of its value that an operator would write.
+
+    Attributes:
+        issue: whether its first certificate is issued by the bootstrap, where a rotation could not prove one yet.
+    """
 
     secret_id: str
     value: dict[str, Any]
+    issue: bool = False
 
 
 class Bootstrap:
@@ -85,8 +90,9 @@ class Bootstrap:
         Args:
             ca: the CA secret, if the client's issuer has one. It is issued here and now, once: nothing chains to a
                 first CA yet.
-            client: the client secret. Its first certificate comes from its first rotation; but where no CA secret gives
-                the truststore its first anchor, it is issued here, since a gateway cannot be made without.
+            client: the client secret. Its first certificate comes from its first rotation, but for two cases in which
+                it is issued here: no CA secret gives the truststore its first anchor, without which a gateway cannot be
+                made; or the definition says so. Nobody holds one before, and the gateway is made with its anchor.
             request_id: CloudFormation's, so that a repeat of the request writes the same versions.
             deadline: until when to wait for a domain that takes no update.
             updates: the domain name that CloudFormation updates once it is answered; empty where it updates none.
@@ -104,7 +110,8 @@ class Bootstrap:
         may_be_a_rollback = bool(updates) and self._turn.reserve(updates, deadline)
         if ca is not None:
             self._define(ca, request_id, deadline, issue=True)
-        self._define(client, request_id, deadline, issue=registry.kind(types[-1]).issued_at_bootstrap)
+        issue = client.issue or registry.kind(types[-1]).issued_at_bootstrap
+        self._define(client, request_id, deadline, issue=issue)
         self._reconcile(deadline)
         # Without a list the authorizer denies every request. What else it could not do, the function's alarm tells.
         revocation = self._revocation.run(deadline)

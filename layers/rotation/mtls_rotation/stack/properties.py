@@ -31,7 +31,8 @@ def definitions(properties: dict[str, Any]) -> tuple[SecretDefinition | None, Se
         "issuer": _issuer(properties),
         **({"endpoint": endpoint} if endpoint else {}),
     }
-    return _ca(properties, endpoint), SecretDefinition(client_secret, client)
+    issue = properties.get("FirstCertificate") == "bootstrap"
+    return _ca(properties, endpoint), SecretDefinition(client_secret, client, issue)
 
 
 def documents(properties: dict[str, Any], read: Callable[[str], str]) -> None:
