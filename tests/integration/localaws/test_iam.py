@@ -33,7 +33,9 @@ def strict(tmp_path_factory: pytest.TempPathFactory, record: Path) -> Iterator[L
     log = tmp_path_factory.mktemp("iam") / "log"
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LOCALAWS_AUTHORIZATIONS", str(record))
-        with LocalAws.start(log_path=log, enforce_iam=True, domain_update_interval=timedelta(0)) as running:
+        with LocalAws.start(
+            log_path=log, enforce_iam=True, dns="everything", domain_update_interval=timedelta(0)
+        ) as running:
             yield running
 
 
