@@ -49,7 +49,10 @@ def handler(event: CloudFormationCustomResourceEvent, context: LambdaContext) ->
 def _run(event: CloudFormationCustomResourceEvent, deadline: Deadline) -> Answer:
     properties = event.resource_properties
     if going := leaving_ca_secret(event.request_type, properties, event.get("OldResourceProperties") or {}):
-        assembly.discard_ca_keys(event.stack_id, going, deadline, all_of_them=removes_data(properties))
+        if removes_data(properties):
+            assembly.ca_keys.remove(going, deadline)
+        else:
+            assembly.ca_keys.take_back(going, event.stack_id, deadline)
     if event.request_type == "Delete":
         # The template keeps the secrets and the bucket. Where they are to go too, this is who can empty the bucket.
         if removes_data(properties):

@@ -57,6 +57,13 @@ def test_what_is_denied_for_a_while_is_waited_for_whatever_the_service(
     assert 50.0 <= iam.now < 52.0
 
 
+@pytest.mark.parametrize("code", ["EncryptionFailure", "DecryptionFailure"])
+def test_a_secret_under_a_key_that_was_just_made_is_waited_for(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    iam = Iam(monkeypatch, allows_at=5.0, code=code)
+    SERVICES["secretsmanager"](iam.client("secretsmanager", Patience(60.0, monotonic=lambda: iam.now)))
+    assert iam.now >= 5.0
+
+
 def test_it_is_waited_for_though_a_call_is_else_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     iam = Iam(monkeypatch, allows_at=5.0)
     SERVICES["kms"](iam.client("kms", Patience(60.0, monotonic=lambda: iam.now), calls=SINGLE_CALLS))

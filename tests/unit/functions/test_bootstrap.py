@@ -548,6 +548,17 @@ def test_an_update_that_is_rolled_back_takes_the_key_of_the_ca_that_it_made_alon
     assert enabled_keys(new) == []
 
 
+def test_a_stack_is_deleted_though_cloudformation_does_not_say_whether_it_is_rolled_back(
+    new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise refused("AccessDenied", "DescribeStacks")
+
+    run(kms_app, new, cloudformation, "bootstrap-create", **KMS_PROPERTIES)
+    new.cloudformation.describe_stacks = refuse
+    assert run_later(kms_app, new, cloudformation, "bootstrap-delete", KMS_PROPERTIES)["Status"] == "SUCCESS"
+
+
 def test_a_stack_whose_data_goes_with_it_takes_every_key_of_its_cas_along(
     new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
 ) -> None:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from mtls_rotation.rotation.admission import Admission
     from mtls_rotation.rotation.run import Rotation
     from mtls_rotation.stack.bootstrap import Bootstrap
+    from mtls_rotation.stack.ca_keys import CaKeys
     from mtls_rotation.stack.removal import Removal
     from mtls_rotation.targets.registry import TruststoreTargets
-    from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.sync import TruststoreSync
 
 
@@ -194,16 +194,12 @@ class Assembly:
             admission=self.admission,
         )
 
-    def discard_ca_keys(self, stack_id: str, ca_secret: str, deadline: Deadline, *, all_of_them: bool) -> None:
-        """Have KMS delete keys of a CA secret that is to go: all, or what an operation made that is rolled back."""
-        from mtls_rotation.contract.labels import secret_name
-        from mtls_rotation.stack.rollback import taken_back_since
+    @cached_property
+    def ca_keys(self) -> CaKeys:
+        """What has the keys of CAs deleted that go with the stack."""
+        from mtls_rotation.stack.ca_keys import CaKeys
 
-        keys, name = self.services.signing_keys, secret_name(ca_secret)
-        if all_of_them:
-            keys.discard_all(name, deadline)
-        elif since := taken_back_since(self.services.clients.of("cloudformation"), stack_id):
-            keys.discard_since(name, since, deadline)
+        return CaKeys(self.services)
 
     @cached_property
     def removal(self) -> Removal:

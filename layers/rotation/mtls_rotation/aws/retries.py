@@ -18,6 +18,9 @@ PATIENCE = 6.0
 # What AWS says where a permission lacks. Services differ in the word, and S3 answers HeadObject by its status alone.
 _DENIALS = frozenset({"AccessDenied", "AccessDeniedException", "403"})
 
+# What Secrets Manager says where KMS does not let it use a key, which it says of a key that was just made, too.
+_KEY_FAILURES = frozenset({"EncryptionFailure", "DecryptionFailure"})
+
 # Seconds between two tries of what was denied, and after which patience that was used up is there again.
 _PAUSE = 1.0
 _RENEWAL = 600.0
@@ -55,7 +58,7 @@ class Patience:
 
         botocore asks this for each answer (its event `needs-retry`): the HTTP response, and what it says.
         """
-        if response is None or response[1].get("Error", {}).get("Code") not in _DENIALS:
+        if response is None or response[1].get("Error", {}).get("Code") not in _DENIALS | _KEY_FAILURES:
             return None
         if operation is not None and operation.name in self._except_for:
             return None
