@@ -145,6 +145,8 @@ class CustomDomains:
             raise _bad_request("Domain name is required")
         if store._domain_names.get(name) is not None:
             raise ServiceError("ConflictException", "The domain name you provided already exists.", 409)
+        domains = f"arn:aws:apigateway:{get_region()}::/domainnames"
+        delegated.require_further(caller, "apigateway:CreateDomainName", (domains,), parameters=data)
         truststore = await self._checked_truststore(data, caller)
         answer = await self._emulator("POST", "/domainnames", {}, json.dumps(data).encode(), {})
         if answer[0] >= 400:

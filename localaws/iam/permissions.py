@@ -15,7 +15,10 @@ _AUTHORIZATION = "https://docs.aws.amazon.com/service-authorization/latest/refer
 _API_GATEWAY = f"{_AUTHORIZATION}list_amazonapigatewaymanagement.html"
 _S3 = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html"
 _SECRETS_MANAGER = "https://docs.aws.amazon.com/secretsmanager/latest/"
+_CREATE_SECRET = f"{_SECRETS_MANAGER}apireference/API_CreateSecret.html"
+_UPDATE_SECRET = f"{_SECRETS_MANAGER}apireference/API_UpdateSecret.html"
 _KEYS_OF_SECRETS = f"{_SECRETS_MANAGER}userguide/security-encryption.html"
+_OWN_KEY = "the secret is under a key of one's own"
 
 
 class UnknownCallError(LookupError):
@@ -98,24 +101,14 @@ FURTHER = (
         f"{_AUTHORIZATION}list_awskeymanagementservice.html",
         "MultiRegion",
     ),
-    Further(
-        "secretsmanager:CreateSecret",
-        "secretsmanager:TagResource",
-        f"{_SECRETS_MANAGER}apireference/API_CreateSecret.html",
-        "Tags",
-    ),
-    Further(
-        "secretsmanager:GetSecretValue",
-        "kms:Decrypt",
-        _KEYS_OF_SECRETS,
-        when="the secret is under a key of one's own",
-    ),
-    Further(
-        "secretsmanager:PutSecretValue",
-        "kms:GenerateDataKey",
-        _KEYS_OF_SECRETS,
-        when="the secret is under a key of one's own",
-    ),
+    Further("secretsmanager:CreateSecret", "secretsmanager:TagResource", _CREATE_SECRET, "Tags"),
+    Further("secretsmanager:CreateSecret", "kms:GenerateDataKey", _CREATE_SECRET, "KmsKeyId"),
+    Further("secretsmanager:CreateSecret", "kms:Decrypt", _CREATE_SECRET, "KmsKeyId"),
+    Further("secretsmanager:GetSecretValue", "kms:Decrypt", _KEYS_OF_SECRETS, when=_OWN_KEY),
+    Further("secretsmanager:PutSecretValue", "kms:GenerateDataKey", _KEYS_OF_SECRETS, when=_OWN_KEY),
+    Further("secretsmanager:UpdateSecret", "kms:GenerateDataKey", _UPDATE_SECRET, when=_OWN_KEY),
+    Further("secretsmanager:UpdateSecret", "kms:Encrypt", _UPDATE_SECRET, when=_OWN_KEY),
+    Further("secretsmanager:UpdateSecret", "kms:Decrypt", _UPDATE_SECRET, when=_OWN_KEY),
     Further(
         "secretsmanager:RotateSecret",
         "lambda:InvokeFunction",

@@ -13,8 +13,9 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ministack.core.responses import get_region
+from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import extract_access_key_id
+from ministack.services import kms
 
 from localaws.asgi import Answer, Handler, Headers, Query, ServiceError, json_answer
 from localaws.iam import delegated
@@ -25,7 +26,6 @@ from localaws.secretsmanager.rotation import RotationEngine
 
 type Input = dict[str, Any]
 _DAY = 86_400
-# https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
 
 
 class SecretsManagerApi:
@@ -298,18 +298,17 @@ def _page[T](items: list[T], data: Input) -> tuple[list[T], str | None]:
 
 
 def _require_further_permissions(action: str, data: Input, caller: str | None) -> None:
-    """Raise AWS's error unless the caller has the further permissions of a call: on the KMS key, and the function."""
-    secret = secret_record.find(data.get("SecretId"))
-    if secret is None:
-        return
-    function = data.get("RotationLambdaARN") or secret.record.get("RotationLambdaARN")
-    call = f"secretsmanager:{action}"
-    if function:
+    """Raise AWS's error unless the caller has the further permissions of a call: to tag, to invoke, to use a key."""
+    call, secret = f"secretsmanager:{action}", secret_record.find(data.get("SecretId"))
+    record = secret.record if secret else {}
+    if action == "CreateSecret":
+        new = f"arn:aws:secretsmanager:{get_region()}:{get_account_id()}:secret:{data.get('Name')}-??????"
+        delegated.require_further(caller, call, (new,), parameters=data, service="secretsmanager")
+    if function := data.get("RotationLambdaARN") or record.get("RotationLambdaARN"):
         delegated.require_further(caller, call, (function,), service="lambda")
-    key = str(secret.record.get("KmsKeyId") or "")
-    if ":key/" in key:
+    if key := kms._resolve_key(data.get("KmsKeyId") or record.get("KmsKeyId")):
         through = {"kms:ViaService": f"secretsmanager.{get_region()}.amazonaws.com"}
-        delegated.require_further(caller, call, (key,), service="kms", keys=through)
+        delegated.require_further(caller, call, (key["Arn"],), parameters=data, service="kms", keys=through)
 
 
 def _today() -> int:

@@ -493,6 +493,44 @@ def test_a_secret_under_a_key_of_ones_own_takes_the_use_of_the_key_by_way_of_sec
                     getattr(secrets, call)(SecretId=secret, **arguments)
 
 
+def test_a_secret_is_made_with_tags_and_a_key_by_those_who_may_tag_and_use_the_key(
+    root: Callable[[str], Any], allowed: As
+) -> None:
+    key = root("kms").create_key()["KeyMetadata"]["Arn"]
+    made = "arn:aws:secretsmanager:us-east-1:123456789012:secret:made-*"
+    every = [
+        ("secretsmanager:CreateSecret", made),
+        ("secretsmanager:TagResource", made),
+        ("kms:GenerateDataKey", key),
+        ("kms:Decrypt", key),
+    ]
+    request = {"SecretString": "x", "KmsKeyId": key.rpartition("/")[2], "Tags": [{"Key": "team", "Value": "a"}]}
+    for missing in every:
+        with pytest.raises(ClientError, match=missing[0]):
+            allowed(*(it for it in every if it != missing))("secretsmanager").create_secret(Name="made-a", **request)
+    assert allowed(*every)("secretsmanager").create_secret(Name="made-a", **request)["ARN"]
+    assert allowed(*every[:1])("secretsmanager").create_secret(Name="made-b", SecretString="x")["ARN"]
+
+
+def test_a_domain_is_made_with_a_truststore_by_those_who_may_add_certificates(domain: str, allowed: As) -> None:
+    domains = "arn:aws:apigateway:us-east-1::/domainnames"
+    post, read = ("apigateway:POST", domains), ("s3:GetObjectVersion", _OBJECT)
+    request = {
+        "domainName": "another.example.com",
+        "endpointConfiguration": {"types": ["REGIONAL"]},
+        "mutualTlsAuthentication": {
+            "truststoreUri": "s3://truststores/truststore.pem",
+            "truststoreVersion": domain,
+        },
+    }
+    with pytest.raises(ClientError, match="AddCertificateToDomain"):
+        allowed(post, read)("apigateway").create_domain_name(**request)
+    add = ("apigateway:AddCertificateToDomain", domains)
+    gateway = allowed(post, read, add, ("apigateway:DELETE", f"{domains}/*"))("apigateway")
+    assert gateway.create_domain_name(**request)["domainName"] == "another.example.com"
+    gateway.delete_domain_name(domainName="another.example.com")
+
+
 def test_a_key_is_made_with_tags_by_those_who_may_tag(root: Callable[[str], Any], allowed: As) -> None:
     tags = [{"TagKey": "team", "TagValue": "a"}]
     with pytest.raises(ClientError, match="kms:TagResource"):
