@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 
 from localaws.iam import reference
 
@@ -69,10 +70,6 @@ class Further:
 
 # Of several rows for a call, the first that fits counts.
 NAMED = (
-    Named("apigateway:CreateDomainName", ("apigateway:POST",), _API_GATEWAY),
-    Named("apigateway:GetDomainName", ("apigateway:GET",), _API_GATEWAY),
-    Named("apigateway:GetRestApi", ("apigateway:GET",), _API_GATEWAY),
-    Named("apigateway:UpdateDomainName", ("apigateway:PATCH",), _API_GATEWAY),
     Named("lambda:Invoke", ("lambda:InvokeFunction",), f"{_AUTHORIZATION}list_awslambda.html"),
     Named("s3:DeleteObjects", ("s3:DeleteObject", "s3:DeleteObjectVersion"), _S3),
     Named("s3:GetBucketNotificationConfiguration", ("s3:GetBucketNotification",), _S3),
@@ -131,7 +128,20 @@ def own(call: str, parameters: Collection[str] = ()) -> tuple[str, ...]:
     for it in NAMED:
         if it.call == call and (not it.parameter or it.parameter in parameters):
             return it.actions
-    return (action(call).name,)
+    verb = _verb(call.partition(":")[2]) if call.startswith("apigateway:") else ""
+    return (action(f"apigateway:{verb}" if verb else call).name,)
+
+
+@cache
+def _verb(operation: str) -> str:
+    """The HTTP method of a call of API Gateway, which is its action; nothing if there is no such call.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-iam-policy-examples.html
+    """
+    import botocore.session  # only tests name calls of API Gateway; a request has the method itself
+
+    model = botocore.session.get_session().get_service_model("apigateway")
+    return str(model.operation_model(operation).http["method"]) if operation in model.operation_names else ""
 
 
 def action(name: str) -> reference.Action:
