@@ -30,7 +30,13 @@ from localaws.__main__ import heed_signals
 FOLDER = sam.ROOT / "build" / "acceptance"
 LOCAL_DOMAIN = "api.mtls-acceptance.example"
 # What costs nothing but time is small; all that AWS leaves open is as strict as it is by default.
-LOCALLY: dict[str, Any] = {"enforce_iam": True, "domain_update_interval": timedelta(seconds=1)}
+LOCALLY: dict[str, Any] = {
+    "enforce_iam": True,
+    "domain_update_interval": timedelta(seconds=1),
+    "kms_key_lag": timedelta(seconds=1),
+    "kms_tag_lag": timedelta(seconds=1),
+    "iam_policy_lag": timedelta(seconds=1),
+}
 COLOURS = {Verdict.HELD: "green", Verdict.DIFFERS: "yellow", Verdict.FAILED: "bold red", Verdict.NOT_TRIED: "dim"}
 
 console = Console(emoji=False)

@@ -35,6 +35,7 @@ class Pace:
         revocation_ttl: the gateway's `RevocationTtlSeconds`.
         breather: requests under way between one change and the next.
         lag: the longest that a change of IAM or of a tag is waited for.
+        soon: within which a change of IAM or of a tag counts at once.
         retries: how long a rotation that fails is watched.
     """
 
@@ -45,6 +46,7 @@ class Pace:
     revocation_ttl: int
     breather: float
     lag: float
+    soon: float
     retries: float
 
 
@@ -56,6 +58,7 @@ ON_AWS = Pace(
     revocation_ttl=60,
     breather=20.0,
     lag=420.0,
+    soon=5.0,
     retries=1500.0,
 )
 LOCALLY = Pace(
@@ -66,6 +69,7 @@ LOCALLY = Pace(
     revocation_ttl=2,
     breather=1.0,
     lag=30.0,
+    soon=0.3,
     retries=30.0,
 )
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from acceptance.run import Run
     from acceptance.scenarios.api import Scene
 
-SOON = 5.0
-
 
 def _ask(run: Run, _: Scene) -> Answer:
     role = run.make_role("lag", {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"})
@@ -29,7 +27,7 @@ def _ask(run: Run, _: Scene) -> Answer:
     )
     run.waiting.until(lambda: _may(client), "the policy counts", run.account.pace.lag)
     took = time.monotonic() - began
-    return Answer("at once" if took < SOON else "late", f"after {took:.1f} s")
+    return Answer("at once" if took < run.account.pace.soon else "late", f"after {took:.1f} s")
 
 
 def _may(client: Any) -> bool:
@@ -47,7 +45,8 @@ PROBE = Probe(
     question="How soon does a changed policy of a role count?",
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency",
     how="A role in use is given a policy, and uses it until it may.",
-    readings={"at once": f"within {SOON:.0f} s", "late": "after that"},
-    expected="at once",
+    readings={"at once": "within five seconds", "late": "after that"},
+    expected="late",
     ask=_ask,
+    setting="iam_policy_lag",
 )

@@ -45,6 +45,7 @@ PROBE = Probe(
     source="https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html#programming-eventual-consistency",
     how=f"{KEYS} keys are made, and each signs as soon as it is made.",
     readings={"usable at once": "every one", "refused for a while": "with the errors that are noted"},
-    expected="usable at once",
+    expected="refused for a while",
     ask=_ask,
+    setting="kms_key_lag",
 )
