@@ -186,11 +186,22 @@ class Playing:
         alone = [it for it in probes if it.needs is Needs.NOTHING]
         at_gateway = [it for it in probes if it.needs is Needs.GATEWAY]
         # The gateway's scenario waits for most of its time: the others have the processor meanwhile, one by one.
-        rows = [[it for it in self._programme.scenarios if it.needs_domain is needs] for needs in (True, False)]
-        with ThreadPoolExecutor(len(rows) + 1, thread_name_prefix="acceptance") as pool:
-            running: list[Future[None]] = [pool.submit(self._ask, alone, scene)]
-            for row, following in zip(rows, (at_gateway, []), strict=True):
-                running.append(pool.submit(self._play, row, following, scene))
+        scenarios = self._programme.scenarios
+        before = [it for it in scenarios if it.needs_domain and not it.after_probes]
+        after = [it for it in scenarios if it.needs_domain and it.after_probes]
+        others = [it for it in scenarios if not it.needs_domain]
+
+        def play_at_the_gateway() -> None:
+            self._play(before, scene)
+            self._ask(at_gateway, scene)
+            self._play(after, scene)
+
+        with ThreadPoolExecutor(3, thread_name_prefix="acceptance") as pool:
+            running: list[Future[None]] = [
+                pool.submit(play_at_the_gateway),
+                pool.submit(self._play, others, scene),
+                pool.submit(self._ask, alone, scene),
+            ]
             try:
                 for it in running:
                     it.result()
@@ -198,8 +209,8 @@ class Playing:
                 self._run.waiting.stopping.set()
                 raise
 
-    def _play(self, scenarios: Sequence[Scenario], following: Sequence[Probe], scene: Scene) -> None:
-        """Some scenarios one by one, and the probes that follow them."""
+    def _play(self, scenarios: Sequence[Scenario], scene: Scene) -> None:
+        """Some scenarios, one by one."""
         for it in scenarios:
             if self._run.waiting.stopping.is_set():
                 return
@@ -208,7 +219,6 @@ class Playing:
                 self._scenarios[it.name] = ScenarioReport(it.name, it.promise, Verdict.NOT_TRIED, [], 0.0, why)
             else:
                 self._scenarios[it.name] = self._played(it, scene)
-        self._ask(following, scene)
 
     def _played(self, scenario: Scenario, scene: Scene) -> ScenarioReport:
         checks, began, why = Checks(), time.monotonic(), ""
@@ -222,7 +232,7 @@ class Playing:
         verdict = Verdict.FAILED if failed else Verdict.NOT_TRIED if why else Verdict.HELD
         seconds = round(time.monotonic() - began, 1)
         self._run.say(f"{scenario.name}: {verdict} after {seconds:.0f} s{f': {why}' if why else ''}")
-        traffic = scene.traffic if scenario.needs_domain else None
+        traffic, scene.traffic = (scene.traffic, None) if scenario.needs_domain else (None, scene.traffic)
         return ScenarioReport(scenario.name, scenario.promise, verdict, checks.all, seconds, why, traffic)
 
     def _ask(self, probes: Sequence[Probe], scene: Scene) -> None:
@@ -231,6 +241,7 @@ class Playing:
                 return
             began = time.monotonic()
             found, verdict, detail = self._asked(probe, scene)
+            scene.answers[probe.name] = found
             self._probes[probe.name] = _report(probe, found, verdict, detail, round(time.monotonic() - began, 1))
             self._run.say(f"{probe.name}: {found or verdict}{f' ({detail})' if detail else ''}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from acceptance.ledger import PREFIX, RECORD_TAG, ROLE_PATH, RUN, RUN_TAG, UNTIL_TAG, Kind, Thing
+from mtls_rotation.contract.tags import STACK_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
@@ -32,8 +33,6 @@ BY_ARN = {
     ("logs", "log-group"): Kind.LOG_GROUP,
     ("sqs", ""): Kind.QUEUE,
 }
-# The tag by which the product knows its own, CAs' keys in KMS among them.
-STACK_TAG = "mtls-rotation:stack"
 GONE = {
     "AWS.SimpleQueueService.NonExistentQueue",
     "NoSuchBucket",

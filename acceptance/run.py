@@ -83,11 +83,11 @@ class Run:
         Args:
             name: the end of its name.
             value: its first value; without one it has no version.
-            tags: further tags; `:` is written `__`.
+            tags: further tags.
         """
         whole = f"{self.name}-{name}"
         self.ledger.will_make(Thing(Kind.SECRET, whole))
-        further: list[Any] = [{"Key": key.replace("__", ":"), "Value": it} for key, it in tags.items()]
+        further: list[Any] = [{"Key": key, "Value": it} for key, it in tags.items()]
         arguments: dict[str, Any] = {} if value is None else {"SecretString": value}
         made = self.account.clients.secrets.create_secret(Name=whole, Tags=[*self.tag_list(), *further], **arguments)
         return made["ARN"]

@@ -24,6 +24,8 @@ class Scene:
         door: where its requests go.
         sightings: what its domain said of itself while requests were under way.
         requests: those requests.
+        traffic: those requests, counted.
+        answers: of the probes so far: name → reading.
     """
 
     gateway: Deployed | None = None
@@ -31,6 +33,7 @@ class Scene:
     sightings: Sequence[Sighting] = ()
     requests: list[Request] = field(default_factory=list)
     traffic: Summary | None = None
+    answers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,11 @@ class Scenario:
         promise: what it shows, in a sentence.
         play: does it. An error that it raises has been noted in the checks.
         needs_domain: whether it is tried only where there is a domain.
+        after_probes: whether it is played when the gateway has been probed.
     """
 
     name: str
     promise: str
     play: Callable[[Run, Checks, Scene], None]
     needs_domain: bool = False
+    after_probes: bool = False
