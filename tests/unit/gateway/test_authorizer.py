@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
@@ -14,7 +15,9 @@ from mtls_rotation.gateway.authorizer.caller import Caller
 from mtls_rotation.gateway.authorizer.decision import Decision, decide
 from mtls_rotation.gateway.live_document import LiveDocument
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import profile
 from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from tests.kit import builders, odd
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.stack import Stack
@@ -44,6 +47,23 @@ def decided(
     document = json.dumps({"routes": routes} | more)
     allow_list = (lambda: AllowList.parse(document, "the test")) if routes is not None else None
     return decide(pki.to_pem(certificate), "GET", path, lambda: revoked, allow_list)
+
+
+def test_a_client_that_signs_itself_is_known_by_its_subject_whatever_its_generation() -> None:
+    key = profile.generate_key(KeyAlgorithm.EC_P256)
+    request = CertificateRequest(common_name="billing", organization="Example")
+    routes = {"GET /": ["subject:CN=billing,O=Example"]}
+    for _ in range(2):
+        assert not decided(profile.issue_self_signed_leaf(request, key, builders.NOW), routes=routes).denial
+
+
+def test_a_ca_answers_for_every_attribute_of_what_it_signs(ca: pki.CertifiedKey) -> None:
+    attributes = [(NameOID.DN_QUALIFIER, "other"), (NameOID.COMMON_NAME, "billing")]
+    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
+    certificate = builders.foreign(subject=subject, authority=False, signer=ca.key, issuer=ca.certificate)
+
+    assert decided(certificate, routes={"GET /": ["subject:CN=billing"]}).denial == "not-allowed"
+    assert not decided(certificate, routes={"GET /": ["subject:CN=billing,dnQualifier=other"]}).denial
 
 
 def test_a_caller_is_let_in_and_the_backend_is_told_who_it_is(ca: pki.CertifiedKey, leaf: x509.Certificate) -> None:

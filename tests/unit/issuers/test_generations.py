@@ -1,4 +1,4 @@
-"""A CA's subject carries its generation: no two of our anchors have one subject, so a server cannot mistake them."""
+"""An anchor's subject carries its generation: no two of ours have one subject, so a server cannot mistake them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from tests.kit.stack import CA, CLIENT, Stack
 
 KEYS = [profile.generate_key(KeyAlgorithm.EC_P256) for _ in range(2)]
 TEXTS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=64)
+MAKERS = (profile.issue_root, profile.issue_self_signed_leaf)
 REQUESTS = st.builds(
     CertificateRequest,
     common_name=st.sampled_from(["CA", "C" * 64]) | TEXTS,
@@ -54,14 +55,14 @@ def require_a_subject_each(certificates: Iterable[x509.Certificate]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(REQUESTS, st.sampled_from(KEYS), MOMENTS), min_size=2, max_size=4))
-def test_whatever_is_asked_for_and_whenever_no_two_cas_have_one_subject(
+def test_whatever_is_asked_for_and_whenever_no_two_anchors_have_one_subject(
     orders: list[tuple[CertificateRequest, pki.SigningKey, datetime]],
 ) -> None:
     twice = [*orders, orders[0]]
-    made = [profile.issue_root(request, key, now) for request, key, now in twice]
+    made = [make(request, key, now) for make in MAKERS for request, key, now in twice]
 
     require_a_subject_each(made)
-    for (request, _, now), certificate in zip(twice, made, strict=True):
+    for (request, _, now), certificate in zip([*twice, *twice], made, strict=True):
         assert generation_of(certificate).startswith(f"{now:%Y%m%d}-")
         asked = [it for it in certificate.subject if it.oid != NameOID.DN_QUALIFIER]
         assert asked == list(profile.subject(request))
@@ -93,6 +94,16 @@ def test_no_two_anchors_have_one_subject_over_many_rotations(empty_stack: Stack,
         leaf.verify_directly_issued_by(by_name[leaf.issuer])
     days = [generation_of(by_name[leaf.issuer])[:8] for leaf in leaves]
     assert all(earlier <= later for earlier, later in pairwise(days))
+
+
+def test_no_two_anchors_have_one_subject_while_a_client_signs_itself(empty_stack: Stack) -> None:
+    """Else a gateway might go by the first that it finds, and refuse the certificate that clients hold."""
+    empty_stack.add_secret(CLIENT, builders.client_definition(issuer={"type": "self-signed"}))
+    made = [empty_stack.certificate(empty_stack.rotate()) for _ in range(3)]
+
+    require_a_subject_each(made)
+    assert set(empty_stack.reconcile().plan.anchors) >= {pki.fingerprint(it) for it in made[-2:]}
+    assert {names.rfc4514(names.without_generation(it.subject)) for it in made} == {"CN=billing"}
 
 
 def test_a_ca_from_before_keeps_its_subject_and_its_successor_has_a_generation(empty_stack: Stack) -> None:

@@ -52,6 +52,11 @@ def from_rfc4514(text: str) -> x509.Name:
     return x509.Name.from_rfc4514_string(text, _READ)
 
 
+def without_generation(name: x509.Name) -> x509.Name:
+    """A distinguished name without what changes in it from one certificate that signs itself to the next."""
+    return x509.Name([it for it in name.rdns if not it.get_attributes_for_oid(NameOID.DN_QUALIFIER)])
+
+
 def dns_name(text: str) -> str:
     """A host name in ASCII, its Unicode labels as A-labels (RFC 5890).
 

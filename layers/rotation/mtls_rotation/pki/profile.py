@@ -76,8 +76,9 @@ def issue_leaf(
 
 
 def issue_self_signed_leaf(request: CertificateRequest, key: SigningKey, now: datetime) -> x509.Certificate:
-    """A client certificate that signs itself: its own anchor, and no CA."""
-    return _for_client(_builder(_CLIENT, request, key.public_key(), now), request).sign(key, signature_digest(key))
+    """A client certificate that signs itself: its own anchor, and no CA. Its subject has a generation as a CA's has."""
+    builder = _for_client(_builder(_CLIENT, request, key.public_key(), now, has_generation=True), request)
+    return builder.sign(key, signature_digest(key))
 
 
 def issue_root(
@@ -157,7 +158,7 @@ def _serial_number() -> int:
 
 
 def generation(moment: datetime, serial_number: int) -> str:
-    """What tells a CA from every other of its name: the day of its issue, by which people order them, and its number.
+    """What tells an anchor from every other of its name: the day of its issue, by which people sort, and its number.
 
     The number is that of the certificate, not of the key: a KMS key may have a second certificate, and where two CAs
     have one subject a server may go by the first, which ends sooner. 48 of its random bits are enough: among ten
@@ -169,9 +170,9 @@ def generation(moment: datetime, serial_number: int) -> str:
 def subject(request: CertificateRequest, generation: str | None = None) -> x509.Name:
     """The subject, the widest attribute first.
 
-    countryName and dnQualifier, which holds a CA's generation, are PrintableStrings, the rest UTF8Strings. Every reader
-    of certificates must know dnQualifier (RFC 5280, section 4.1.2.4), and it is there to tell entries apart that would
-    have the same name (RFC 4519, section 2.8).
+    countryName and dnQualifier, which holds an anchor's generation, are PrintableStrings, the rest UTF8Strings. Every
+    reader of certificates must know dnQualifier (RFC 5280, section 4.1.2.4), and it is there to tell entries apart that
+    would have the same name (RFC 4519, section 2.8).
     """
     attributes = (
         (NameOID.COUNTRY_NAME, request.country),

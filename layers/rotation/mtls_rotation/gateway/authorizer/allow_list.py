@@ -102,8 +102,12 @@ class AllowList(OperatorsDocument):
             return False
         rule = next((rule for rule in self._rules if rule.fits(method, asked)), None)
         if rule is not None:
-            return "*" in rule.names or not rule.names.isdisjoint((f"subject:{caller.subject}", *caller.names))
+            return "*" in rule.names or not rule.names.isdisjoint(_names_of(caller))
         return self.otherwise == "allow"
+
+
+def _names_of(caller: Caller) -> tuple[str, ...]:
+    return (f"subject:{caller.subject}", f"subject:{caller.lasting_subject}", *caller.names)
 
 
 def segments(path: str) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from mtls_rotation.pki.certificate_id import CertificateId
-from mtls_rotation.pki.names import rfc4514
+from mtls_rotation.pki.names import rfc4514, without_generation
 
 # Twenty octets with the sign (RFC 5280, section 4.1.2.2), and as much again for who does not keep to it.
 _MOST_BITS = 320
@@ -23,12 +23,14 @@ class Caller:
 
     Attributes:
         subject: as RFC 4514 writes it.
+        lasting_subject: the same, without the generation that the subject of a certificate has which signs itself.
         names: the subject alternative names, each with its kind before it: `dns:`, `uri:`, `email:` or `ip:`.
         fingerprint: SHA-256 of the certificate, lower-case hex.
     """
 
     certificate: CertificateId
     subject: str
+    lasting_subject: str
     names: tuple[str, ...]
     fingerprint: str
 
@@ -45,6 +47,7 @@ class Caller:
             caller = cls(
                 CertificateId.of(certificate),
                 rfc4514(certificate.subject),
+                rfc4514(_lasting(certificate)),
                 tuple(_names(certificate)),
                 certificate.fingerprint(hashes.SHA256()).hex(),
             )
@@ -64,6 +67,12 @@ class Caller:
             "serialNumber": self.certificate.serial_number,
             "fingerprintSha256": self.fingerprint,
         }
+
+
+def _lasting(certificate: x509.Certificate) -> x509.Name:
+    """Of what a CA has signed, the CA answers for every attribute; what signs itself is trusted as a whole."""
+    itself = certificate.subject == certificate.issuer
+    return without_generation(certificate.subject) if itself else certificate.subject
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
