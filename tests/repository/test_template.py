@@ -270,6 +270,32 @@ def test_every_free_text_is_checked_before_anything_is_deployed() -> None:
             assert "AllowedValues" in parameter or {"MinValue", "MaxValue"} <= set(parameter), name
 
 
+@pytest.mark.parametrize("name", ["ClientRotationSchedule", "CaRotationSchedule"])
+@pytest.mark.parametrize(
+    ("schedule", "taken"),
+    [
+        ("rate(4 hours)", True),
+        ("rate(12 hours)", True),
+        ("rate(1 day)", True),
+        ("rate(999 days)", True),
+        ("cron(0 3 ? * MON *)", True),
+        ("cron(0 /8 1,15 * ? *)", True),
+        ("rate(1 hour)", False),
+        ("rate(3 hours)", False),
+        ("rate(0 days)", False),
+        ("rate(1000 days)", False),
+        ("rate(10 minutes)", False),
+        ("cron(30 3 ? * MON *)", False),
+        ("cron(0 3 * * *)", False),
+    ],
+)
+def test_a_schedule_that_secrets_manager_would_not_take_is_refused_before_anything_is_made(
+    name: str, schedule: str, taken: bool
+) -> None:
+    """https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_schedule.html."""
+    assert bool(re.fullmatch(TEMPLATE["Parameters"][name]["AllowedPattern"], schedule)) is taken
+
+
 def test_every_parameter_is_in_a_group_and_every_group_holds_parameters() -> None:
     groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     grouped = [name for group in groups for name in group["Parameters"]]
@@ -560,6 +586,18 @@ def test_an_account_without_a_role_for_logs_can_have_the_gateway_and_none_is_set
     assert {it["Condition"] for it in RESOURCES.values() if it["Type"] == "AWS::ApiGateway::Account"} == {
         "MakesLoggingRole"
     }
+
+
+def test_the_accounts_role_for_logs_is_set_once_an_api_is_there() -> None:
+    """CloudFormation asks for it where no resource of API Gateway was ever made in an account, and sets the role of none.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-apigateway-account.html
+    """
+    role, *first = RESOURCES["GatewayLoggingAccount"]["Properties"]["CloudWatchRoleArn"]["Fn::Select"][1]
+
+    assert role == {"Fn::GetAtt": ["ApiGatewayLoggingRole", "Arn"]}
+    named = {tuple(it["Fn::If"][:1]) + (it["Fn::If"][1]["Ref"],) for it in first}
+    assert named == {(it["Condition"], name) for name, it in RESOURCES.items() if it["Type"] == "AWS::Serverless::Api"}
 
 
 @pytest.mark.parametrize("api", ["GatewayApi", "ProxyApi"])

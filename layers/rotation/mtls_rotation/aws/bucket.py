@@ -119,8 +119,10 @@ class CertificateBucket:
     def replace(self, key: str, body: bytes, previous: Stored | None, *, content_type: str = _PEM) -> Stored:
         """Write an object on the condition that it still is `previous` (None: that there is none).
 
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+
         Raises:
-            SupersededError: someone else wrote it in the meantime.
+            SupersededError: someone else wrote it in the meantime, or deleted it.
         """
         condition: dict[str, Any] = {"IfMatch": previous.etag} if previous else {"IfNoneMatch": "*"}
         try:
@@ -128,7 +130,7 @@ class CertificateBucket:
                 Bucket=self.name, Key=key, Body=body, ContentType=content_type, Metadata=_MARK, **condition
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict"}:
+            if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
                 raise
             raise self._superseded(key, f"the version {previous.version_id}" if previous else "no object") from None
         return Stored(body, answer["ETag"], answer["VersionId"])
@@ -176,7 +178,7 @@ class CertificateBucket:
     def _superseded(self, key: str, expected: str) -> SupersededError:
         return SupersededError(
             where=f"s3://{self.name}/{key}",
-            found="an object that someone else wrote in the meantime",
+            found="an object that someone else wrote or deleted in the meantime",
             expected=expected,
             remedy="Nothing to do: it is looked at afresh and tried again.",
         )
