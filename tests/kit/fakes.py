@@ -470,7 +470,8 @@ class Kms:
         self._refuse_the_young(request["KeyId"], "ScheduleKeyDeletion")
         request["KeyId"] = request["KeyId"].rpartition("/")[2]  # moto takes no ARN here
         if self._client.describe_key(KeyId=request["KeyId"])["KeyMetadata"]["KeyState"] == "PendingDeletion":
-            raise refused("KMSInvalidStateException", "ScheduleKeyDeletion")
+            code, message = "KMSInvalidStateException", f"{request['KeyId']} is pending deletion."
+            raise refused(code, "ScheduleKeyDeletion", message)
         answer: dict[str, Any] = self._client.schedule_key_deletion(**request)
         return answer
 

@@ -28,7 +28,7 @@ def test_the_template_gives_an_issuer_what_it_needs_and_nothing_else(name: str) 
     given = {
         (action, written(resource))
         for it in statements("RotateRole")
-        if it.when == kind.condition
+        if it.when == kind.condition and it.body["Effect"] == "Allow"
         for action in it.actions
         for resource in listed(it.body["Resource"])
     }

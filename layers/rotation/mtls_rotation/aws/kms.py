@@ -209,8 +209,7 @@ class SigningKeys:
             try:
                 self._client.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=DELETION_WINDOW_DAYS)
             except ClientError as error:
-                # KMSInvalidStateException is what a key is answered with that is to be deleted already.
-                if error.response["Error"]["Code"] != "KMSInvalidStateException":
+                if not _is_to_be_deleted(error):
                     raise
 
         settled = settled_by(self._clock(), self._clock(), deadline) if deadline else None
@@ -274,6 +273,16 @@ def _settle[T](call: Callable[[], T], key_id: str, where: str, settled: Deadline
         " tries again by itself, and the same key is taken then. If it goes on, see that it has the stack's tag, is"
         " not to be deleted, and has a policy that lets IAM decide.",
     )
+
+
+def _is_to_be_deleted(error: ClientError) -> bool:
+    """Whether a key was refused as it is to be deleted already: a young one is in no state to be used, either.
+
+    AWS has one code for both, and the words "ARN is pending deletion.":
+    https://github.com/hashicorp/terraform-provider-aws/issues/17889
+    """
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    return code == "KMSInvalidStateException" and "pending deletion" in message.lower()
 
 
 def _same(one: str, other: str) -> bool:
