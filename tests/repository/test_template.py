@@ -589,14 +589,14 @@ def test_an_account_without_a_role_for_logs_can_have_the_gateway_and_none_is_set
 
 
 def test_the_accounts_role_for_logs_is_set_once_an_api_is_there() -> None:
-    """CloudFormation asks for it where no resource of API Gateway was ever made in an account, and sets the role of none.
+    """CloudFormation asks for an API where none was ever made in the account.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-apigateway-account.html
     """
     role, *first = RESOURCES["GatewayLoggingAccount"]["Properties"]["CloudWatchRoleArn"]["Fn::Select"][1]
 
     assert role == {"Fn::GetAtt": ["ApiGatewayLoggingRole", "Arn"]}
-    named = {tuple(it["Fn::If"][:1]) + (it["Fn::If"][1]["Ref"],) for it in first}
+    named = {(condition, api["Ref"]) for condition, api, _ in (it["Fn::If"] for it in first)}
     assert named == {(it["Condition"], name) for name, it in RESOURCES.items() if it["Type"] == "AWS::Serverless::Api"}
 
 
