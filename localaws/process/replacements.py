@@ -9,6 +9,7 @@ from __future__ import annotations
 from localaws.apigateway import deployments, functions, gateway_responses
 from localaws.asgi import Handler
 from localaws.cloudformation import (
+    api_gateway_accounts,
     lambda_functions,
     openapi,
     resource_types,
@@ -189,6 +190,12 @@ _STATELESS = (
         f"_RESOURCE_HANDLERS[{rest_apis.TYPE}]",
         rest_apis.handlers,
         "leaves out most of an OpenAPI body, and makes a new API of a changed one",
+    ),
+    Replacement(
+        _PROVISIONERS,
+        f"_RESOURCE_HANDLERS[{api_gateway_accounts.TYPE}]",
+        api_gateway_accounts.handlers,
+        "sets the role of an account that has no API yet",
     ),
     Replacement(
         _PROVISIONERS,

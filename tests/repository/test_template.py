@@ -453,6 +453,17 @@ def test_nothing_is_rotated_before_dns_can_point_to_the_gateway() -> None:
     assert TEMPLATE["Outputs"]["GatewaySteps"]["Condition"] == condition
 
 
+def test_no_name_made_of_the_stacks_is_longer_than_its_service_takes() -> None:
+    longest = "s" * 128  # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
+    most = {"DisplayName": 100, "LayerName": 140, "DashboardName": 255, "Name": 512}
+    for name, resource in RESOURCES.items():
+        for part in most.keys() & resource["Properties"].keys():
+            written = resource["Properties"][part]
+            text = written if isinstance(written, str) else written.get("Fn::Sub") or f"${{{written['Ref']}}}"
+            length = len(text.replace("${AWS::StackName}", longest).replace("${AWS::Region}", "ap-southeast-2"))
+            assert length <= most[part], (name, part)
+
+
 def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:
     timeout = RESOURCES["TruststoreSyncFunction"]["Properties"]["Timeout"]
     assert RESOURCES["SyncQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout

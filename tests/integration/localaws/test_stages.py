@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from localaws import LocalAws
 from localaws.cloudformation import stages
 from tests.integration.localaws.conftest import Ask, Client, Deploy, Json
 from tests.integration.localaws.support import wait_until
@@ -217,6 +219,23 @@ def test_the_account_of_a_template_has_its_role_until_it_is_taken_out(deploy: De
     assert gateway.get_account()["cloudwatchRoleArn"] == f"{_ROLE}-2"
     deploy(**stack() | {"Account": {"Type": "AWS::ApiGateway::Account", "Properties": {}}})
     assert not gateway.get_account().get("cloudwatchRoleArn")
+
+
+def test_an_account_that_has_no_api_is_given_no_role(aws: LocalAws) -> None:
+    names = aws.environment()
+    elsewhere: Any = boto3.Session(
+        names["AWS_ACCESS_KEY_ID"], names["AWS_SECRET_ACCESS_KEY"], region_name="eu-central-1"
+    ).client("cloudformation", endpoint_url=aws.endpoint_url)
+    account = {"Type": "AWS::ApiGateway::Account", "Properties": {"CloudWatchRoleArn": _ROLE}}
+    stack_id = elsewhere.create_stack(StackName="lonely", TemplateBody=json.dumps({"Resources": {"Account": account}}))[
+        "StackId"
+    ]
+
+    def failed() -> bool:
+        return bool(elsewhere.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE")
+
+    wait_until(failed)
+    elsewhere.delete_stack(StackName=stack_id)
 
 
 def test_a_stage_that_logs_fails_while_the_account_has_no_role(deploy: Deploy) -> None:
