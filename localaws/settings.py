@@ -31,6 +31,7 @@ class Settings:
             accepted, or by a TLS alert.
         equal_subjects: which anchors API Gateway looks at that have one subject: the first in the bundle, or any.
         self_signed_clients: whether a client certificate may be its own anchor.
+        incomplete_chains: whether an authority of a client may be missing in the truststore, above an anchor or below.
         comments_in_truststore: whether a truststore may have text outside of its PEM blocks.
         kms_key_lag: how long a new KMS key is not found, at first, and then in no state to be used.
         kms_tag_lag: how long a change of a KMS key's tags does not count, nor show in the tagging API.
@@ -55,6 +56,7 @@ class Settings:
     refusal_of_clients: Literal["403", "alert"] = "403"
     equal_subjects: Literal["first", "any"] = "first"
     self_signed_clients: Literal["refused", "accepted"] = "refused"
+    incomplete_chains: Literal["refused", "accepted"] = "refused"
     comments_in_truststore: Literal["refused", "accepted"] = "refused"
     kms_key_lag: timedelta = timedelta(0)
     kms_tag_lag: timedelta = timedelta(0)

@@ -102,6 +102,8 @@ def refusal(chain: Sequence[x509.Certificate], truststore: Truststore, settings:
     leaf, *authorities = chain
     if settings.self_signed_clients == "refused" and not authorities:
         return "self signed certificate" if leaf.issuer == leaf.subject else "Could not find issuer for certificate"
+    if settings.incomplete_chains == "refused" and not _is_complete(authorities, truststore):
+        return "Could not find issuer for certificate"
     if settings.equal_subjects == "first" and not _is_found_by_name(chain, truststore):
         return "Could not find issuer for certificate"
     if len(authorities) > MAX_CA_LEVELS:
@@ -112,6 +114,16 @@ def refusal(chain: Sequence[x509.Certificate], truststore: Truststore, settings:
         if complaints:
             return f"{certificate.subject.rfc4514_string()}: {complaints[0]}"
     return None
+
+
+def _is_complete(authorities: Sequence[x509.Certificate], truststore: Truststore) -> bool:
+    """Whether the truststore has every authority; that the last is a root is OpenSSL's part.
+
+    "You must include the complete chain of trust, starting from the issuing CA certificate, up to the root CA
+    certificate, in your truststore":
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mutual-tls.html
+    """
+    return all(it in truststore.anchors for it in authorities)
 
 
 def _is_found_by_name(chain: Sequence[x509.Certificate], truststore: Truststore) -> bool:

@@ -45,6 +45,7 @@ class ServerContext:
         server: the certificate that is shown to clients, and its key.
         anchors: what client certificates are verified with; None where clients are not asked for one.
         judge: why a chain that OpenSSL has verified is refused all the same; leaf first, anchor last.
+        partial: whether a chain may end with an anchor that another CA has signed.
         by_alert: whether a certificate is refused in the handshake.
     """
 
@@ -54,6 +55,7 @@ class ServerContext:
         anchors: Sequence[x509.Certificate] | None,
         judge: Judge,
         *,
+        partial: bool,
         by_alert: bool,
     ) -> None:
         self.judge, self.by_alert = judge, by_alert
@@ -70,7 +72,8 @@ class ServerContext:
             store = self.openssl.get_cert_store()
             if store is None:
                 raise ssl.SSLError("a context without a store")
-            store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+            if partial:
+                store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
             for anchor in anchors:
                 store.add_cert(crypto.X509.from_cryptography(anchor))
             self.openssl.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _on_certificate)

@@ -141,21 +141,12 @@ def test_strong_keys_of_every_supported_kind_are_taken(door: FrontDoor, domain: 
 def test_four_levels_of_authorities_are_taken_and_five_are_forbidden(
     door: FrontDoor, make_domain: MakeDomain, truststores: Truststores
 ) -> None:
-    authority = root = make("root", ca=True)
-    for level in range(2, 5):
-        authority = authority.issue(f"level {level}", ca=True)
-    domain = make_domain(truststores(root))
-    assert fetch(door, domain, authority.issue("billing")) == (200, HELLO)
-    fifth = authority.issue("level 5", ca=True)
-    assert fetch(door, domain, fifth.issue("billing"))[0] == 403
-
-
-def test_an_intermediate_may_be_the_anchor(door: FrontDoor, make_domain: MakeDomain, truststores: Truststores) -> None:
-    root = make("root", ca=True)
-    intermediate = root.issue("intermediate", ca=True)
-    domain = make_domain(truststores(intermediate))
-    assert fetch(door, domain, intermediate.issue("billing"))[0] == 200
-    assert fetch(door, domain, root.issue("billing")) == FORBIDDEN
+    levels = [make("root", ca=True)]
+    for level in range(2, 6):
+        levels.append(levels[-1].issue(f"level {level}", ca=True))
+    domain = make_domain(truststores(*levels))
+    assert fetch(door, domain, levels[3].issue("billing")) == (200, HELLO)
+    assert fetch(door, domain, levels[4].issue("billing")) == FORBIDDEN
 
 
 def test_an_anchor_with_a_warning_lets_no_client_in(

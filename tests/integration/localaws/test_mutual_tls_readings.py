@@ -90,6 +90,7 @@ def test_of_anchors_with_one_subject_any_may_be_looked_at(
 def test_the_name_of_an_anchor_is_no_intermediates_that_a_client_presents(
     door: FrontDoor, make_domain: MakeDomain, truststores: Truststores, settings: Change
 ) -> None:
+    settings(incomplete_chains="accepted")
     root, same_name = make("root", ca=True), make("issuing CA", ca=True)
     client = root.issue("issuing CA", ca=True).issue("billing")
     alone, beside = make_domain(truststores(root)), make_domain(truststores(root, same_name))
@@ -116,6 +117,25 @@ def test_a_client_certificate_may_be_its_own_anchor(
     domain = make_domain(truststores(alone))
     assert fetch(door, domain, alone)[0] == 200
     assert fetch(door, domain, make("alone")) == FORBIDDEN
+
+
+@pytest.mark.parametrize(("reading", "expected"), [("refused", 403), ("accepted", 200)])
+def test_a_truststore_has_every_authority_of_a_client_or_need_not(
+    door: FrontDoor,
+    make_domain: MakeDomain,
+    truststores: Truststores,
+    settings: Change,
+    reading: str,
+    expected: int,
+) -> None:
+    settings(incomplete_chains=reading)
+    root = make("root", ca=True)
+    intermediate = root.issue("intermediate", ca=True)
+    client, of_the_root = intermediate.issue("billing"), root.issue("billing")
+    whole, top, bottom = (make_domain(truststores(*it)) for it in ((intermediate, root), (root,), (intermediate,)))
+    assert (fetch(door, whole, client)[0], fetch(door, whole, of_the_root)[0]) == (200, 200)
+    assert (fetch(door, top, client)[0], fetch(door, bottom, client)[0]) == (expected, expected)
+    assert (fetch(door, top, of_the_root)[0], fetch(door, bottom, of_the_root)) == (200, FORBIDDEN)
 
 
 def test_a_truststore_with_text_between_its_blocks_is_refused(
