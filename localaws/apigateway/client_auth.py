@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -97,33 +97,52 @@ def trusted(truststore: Truststore, settings: Settings) -> tuple[x509.Certificat
     return tuple(first for first in _first_of_each_subject(truststore).values() if first in truststore.anchors)
 
 
-def refusal(chain: Sequence[x509.Certificate], truststore: Truststore, settings: Settings) -> str | None:
-    """Return why a chain that OpenSSL has verified is refused all the same; leaf first, anchor last."""
+def refusal(verified: Sequence[x509.Certificate], truststore: Truststore, settings: Settings) -> str | None:
+    """Return why a chain that OpenSSL has verified is refused all the same; leaf first, the first anchor last."""
+    chain = _up_to_the_root(verified, truststore)
     leaf, *authorities = chain
     if settings.self_signed_clients == "refused" and not authorities:
         return "self signed certificate" if leaf.issuer == leaf.subject else "Could not find issuer for certificate"
-    if settings.incomplete_chains == "refused" and not _is_complete(authorities, truststore):
+    if settings.incomplete_chains == "refused" and not _is_complete(chain, truststore):
         return "Could not find issuer for certificate"
     if settings.equal_subjects == "first" and not _is_found_by_name(chain, truststore):
         return "Could not find issuer for certificate"
     if len(authorities) > MAX_CA_LEVELS:
         return f"the chain has {len(authorities)} certificate authorities, more than {MAX_CA_LEVELS}"
     now = datetime.now(UTC)
-    for certificate in (leaf, *authorities[:-1]):
+    for certificate in chain:
         complaints = complaints_about(certificate, now)
         if complaints:
             return f"{certificate.subject.rfc4514_string()}: {complaints[0]}"
     return None
 
 
-def _is_complete(authorities: Sequence[x509.Certificate], truststore: Truststore) -> bool:
-    """Whether the truststore has every authority; that the last is a root is OpenSSL's part.
+def _up_to_the_root(verified: Sequence[x509.Certificate], truststore: Truststore) -> list[x509.Certificate]:
+    """The chain as far up as the truststore has it."""
+    chain = list(verified)
+    while issuer := next((it for it in truststore.anchors if it not in chain and _has_issued(it, chain[-1])), None):
+        chain.append(issuer)
+    return chain
+
+
+def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    if issuer.subject != certificate.issuer:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _is_complete(chain: Sequence[x509.Certificate], truststore: Truststore) -> bool:
+    """Whether the truststore has every authority, up to a root.
 
     "You must include the complete chain of trust, starting from the issuing CA certificate, up to the root CA
     certificate, in your truststore":
     https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mutual-tls.html
     """
-    return all(it in truststore.anchors for it in authorities)
+    return chain[-1].issuer == chain[-1].subject and all(it in truststore.anchors for it in chain[1:])
 
 
 def _is_found_by_name(chain: Sequence[x509.Certificate], truststore: Truststore) -> bool:

@@ -135,7 +135,6 @@ class FrontDoor:
             self._ca.leaf(domain.name),
             client_auth.trusted(truststore, settings) if truststore else None,
             lambda chain: client_auth.refusal(chain, truststore, settings) if truststore else None,
-            partial=settings.incomplete_chains == "accepted",
             by_alert=settings.refusal_of_clients == "alert",
         )
 

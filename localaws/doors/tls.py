@@ -45,7 +45,6 @@ class ServerContext:
         server: the certificate that is shown to clients, and its key.
         anchors: what client certificates are verified with; None where clients are not asked for one.
         judge: why a chain that OpenSSL has verified is refused all the same; leaf first, anchor last.
-        partial: whether a chain may end with an anchor that another CA has signed.
         by_alert: whether a certificate is refused in the handshake.
     """
 
@@ -55,7 +54,6 @@ class ServerContext:
         anchors: Sequence[x509.Certificate] | None,
         judge: Judge,
         *,
-        partial: bool,
         by_alert: bool,
     ) -> None:
         self.judge, self.by_alert = judge, by_alert
@@ -72,8 +70,7 @@ class ServerContext:
             store = self.openssl.get_cert_store()
             if store is None:
                 raise ssl.SSLError("a context without a store")
-            if partial:
-                store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+            store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # up to which anchor is for the judge
             for anchor in anchors:
                 store.add_cert(crypto.X509.from_cryptography(anchor))
             self.openssl.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _on_certificate)

@@ -69,8 +69,9 @@ def make(
     starts: timedelta = timedelta(hours=-1),
     ends: timedelta = timedelta(days=1),
     usage: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
+    signs: bool = True,
 ) -> Certificate:
-    """Make a certificate; without an issuer it signs itself."""
+    """Make a certificate; without an issuer it signs itself. One that does not sign says so by its key usage."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -88,6 +89,8 @@ def make(
     own, issuers = x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier
     builder = builder.add_extension(own.from_public_key(key.public_key()), critical=False)
     builder = builder.add_extension(issuers.from_issuer_public_key(signing), critical=False)
+    if not signs:
+        builder = builder.add_extension(x509.KeyUsage(True, *[False] * 8), critical=True)
     if usage is not None and not ca:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     signed = builder.sign(issuer.key if issuer else key, hashes.SHA256())
