@@ -136,7 +136,7 @@ def own(call: str, parameters: Collection[str] = ()) -> tuple[str, ...]:
 def _verb(operation: str) -> str:
     """The HTTP method of a call of API Gateway, which is its action; nothing if there is no such call.
 
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-iam-policy-examples.html
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/security_iam_service-with-iam.html
     """
     import botocore.session  # only tests name calls of API Gateway; a request has the method itself
 

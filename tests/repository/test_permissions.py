@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -167,6 +168,14 @@ def test_a_role_that_moves_a_domain_may_change_its_truststore_whichever_resource
 def test_the_permissions_of_every_call_of_the_product_are_known() -> None:
     for it in aws_calls.calls():
         assert aws_calls.actions(it), str(it)
+
+
+def test_the_document_on_mtlsctl_names_every_action_that_its_calls_take() -> None:
+    text = (aws_calls.ROOT / "docs" / "mtlsctl.md").read_text()
+    told = {it for it in re.findall(r"\b[a-z0-9-]+:[A-Z]\w+\b", text) if reference.action(it)}
+    taken = {action: it for it in aws_calls.calls(("cli/mtlsctl",)) for action in aws_calls.actions(it)}
+
+    assert [f"{it}: {action}" for action, it in taken.items() if action not in told] == []
 
 
 # -- the tables of what the reference does not say
