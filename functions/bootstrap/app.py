@@ -9,7 +9,6 @@ from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomRes
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.aws.retries import Patience
-from mtls_rotation.gateway.live_document import from_parameter
 from mtls_rotation.stack.custom_resource import Answer, send
 from mtls_rotation.stack.properties import (
     definitions,
@@ -58,7 +57,7 @@ def _run(event: CloudFormationCustomResourceEvent, deadline: Deadline) -> Answer
         if removes_data(properties):
             assembly.removal.run(secrets(properties), deadline)
         return Answer.succeeded({})
-    documents(properties, lambda name: from_parameter(name)())
+    documents(properties, lambda name: assembly.parameter(name)())
     ca, client = definitions(properties)
     updates = updated_domain(properties, event.old_resource_properties)
     uri = assembly.bootstrap.run(ca, client, event.request_id, deadline, updates)

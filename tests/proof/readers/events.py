@@ -169,8 +169,11 @@ def _bootstrap() -> Reader:
         return ran
 
     removal = SimpleNamespace(run=lambda names, _: list(map(str.encode, names)))
-    app.assembly = SimpleNamespace(bootstrap=SimpleNamespace(run=run), removal=removal)
-    app.from_parameter = lambda name: lambda: json.dumps({"routes": {str.lower(name): 1}})
+    app.assembly = SimpleNamespace(
+        bootstrap=SimpleNamespace(run=run),
+        removal=removal,
+        parameter=lambda name: lambda: json.dumps({"routes": {str.lower(name): 1}}),
+    )
     answers: list[custom_resource.Answer] = []
 
     def send(event: Any, answer: custom_resource.Answer) -> None:

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from mtls_client import SecretsManagerSource
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.aws.bucket import CertificateBucket
-from mtls_rotation.aws.clients import PATIENT_CALLS, SINGLE_CALLS, Clients
+from mtls_rotation.aws.clients import BRIEF_CALLS, PATIENT_CALLS, SINGLE_CALLS, Clients
 from mtls_rotation.aws.kms import SigningKeys
 from mtls_rotation.contract import layout
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
@@ -322,14 +322,14 @@ def test_a_parameter_that_cannot_be_read_at_this_moment_is_asked_for_again_by_wh
     systems_manager: ThrottlingServer,
 ) -> None:
     systems_manager.throttles = 3
-    assert from_parameter("/p", lambda: range(2))() == "text"
+    assert from_parameter("/p", boto3.client("ssm", config=BRIEF_CALLS), lambda: range(2))() == "text"
 
 
 def test_a_parameter_that_was_read_before_is_not_waited_for(
     systems_manager: ThrottlingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mtls_rotation.gateway.live_document.KEPT", 0)
-    read = from_parameter("/p", lambda: range(50))
+    read = from_parameter("/p", boto3.client("ssm", config=BRIEF_CALLS), lambda: range(50))
     read()
     systems_manager.throttles = 1000
     with pytest.raises(InvalidSettingsError, match="Throttling"):

@@ -9,8 +9,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from mtls_rotation.aws.clients import SINGLE_CALLS, Clients
+from mtls_rotation.aws.clients import BRIEF_CALLS, SINGLE_CALLS, Clients
 from mtls_rotation.aws.retries import Patience
+from mtls_rotation.gateway.live_document import from_parameter
 from tests.kit.lambda_functions import load
 
 SERVICES = {
@@ -20,6 +21,7 @@ SERVICES = {
     "apigateway": lambda it: it.get_domain_name(domainName="a.example"),
     "sqs": lambda it: it.change_message_visibility(QueueUrl="https://a/b", ReceiptHandle="a", VisibilityTimeout=1),
 }
+PARAMETER = {"Parameter": {"Name": "/p", "Value": "text"}}
 
 
 class Iam:
@@ -36,7 +38,7 @@ class Iam:
     def _answer(self, *_: Any) -> Any:
         self.calls += 1
         refused = self.now < self.allows_at
-        said: dict[str, Any] = {"Error": {"Code": self._code, "Message": "no"}} if refused else {}
+        said: dict[str, Any] = {"Error": {"Code": self._code, "Message": "no"}} if refused else dict(PARAMETER)
         status = 403 if refused else 200
         said["ResponseMetadata"] = {"HTTPStatusCode": status}
         return (SimpleNamespace(status_code=status, headers={}), said), None
@@ -67,6 +69,13 @@ def test_a_secret_under_a_key_that_was_just_made_is_waited_for(monkeypatch: pyte
 def test_it_is_waited_for_though_a_call_is_else_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     iam = Iam(monkeypatch, allows_at=5.0)
     SERVICES["kms"](iam.client("kms", Patience(60.0, monotonic=lambda: iam.now), calls=SINGLE_CALLS))
+    assert iam.now >= 5.0
+
+
+def test_a_parameter_that_may_not_be_read_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    iam = Iam(monkeypatch, allows_at=5.0)
+    client = iam.client("ssm", Patience(60.0, monotonic=lambda: iam.now), calls=BRIEF_CALLS)
+    assert from_parameter("/p", client, lambda: range(1))() == "text"
     assert iam.now >= 5.0
 
 

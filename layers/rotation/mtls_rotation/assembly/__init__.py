@@ -140,13 +140,19 @@ class Assembly:
 
         return Forwarding(self._document("ROUTES", "ProxyRoutes", RouteTable.parse), certificate)
 
+    def parameter(self, name: str) -> Callable[[], str]:
+        """Reads a parameter of Systems Manager."""
+        from mtls_rotation.gateway.live_document import from_parameter
+
+        return from_parameter(name, self.services.clients.of("ssm", BRIEF_CALLS))
+
     def _document[T](self, name: str, parameter: str, parse: Callable[[str, str], T]) -> LiveDocument[T]:
         """A document in the environment variable `name`, or in the parameter that `name`_PARAMETER names."""
-        from mtls_rotation.gateway.live_document import LiveDocument, from_parameter, plain
+        from mtls_rotation.gateway.live_document import LiveDocument, plain
 
         stored = self.settings.optional(f"{name}_PARAMETER")
         if stored:
-            return LiveDocument(from_parameter(stored), lambda it: parse(it, f"parameter {stored} of Systems Manager"))
+            return LiveDocument(self.parameter(stored), lambda it: parse(it, f"parameter {stored} of Systems Manager"))
         where = f"the template's parameter {parameter}"
         text = self.settings.required(name)
         return LiveDocument(lambda: text, lambda it: parse(plain(it, where), where))

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError
 
 from mtls_rotation.aws import retries
-from mtls_rotation.aws.clients import BRIEF_CALLS
 from mtls_rotation.errors import InvalidSettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +94,15 @@ def plain(text: str, where: str) -> str:
         ) from None
 
 
-def from_parameter(name: str, tries: Callable[[], Iterable[int]] = retries.tries) -> Callable[[], str]:
+def from_parameter(name: str, client: Any, tries: Callable[[], Iterable[int]] = retries.tries) -> Callable[[], str]:
     """Reads a parameter of Systems Manager, no more often than once in `KEPT` seconds.
 
     Until it has been read once, a call that fails is made again as often as `tries` says: nothing else is at hand.
+
+    Args:
+        name: of the parameter.
+        client: of Systems Manager.
+        tries: counts tries.
 
     The reader raises:
         InvalidSettingsError: there is no such parameter, or none that the function may read.
@@ -105,7 +110,7 @@ def from_parameter(name: str, tries: Callable[[], Iterable[int]] = retries.tries
     from aws_lambda_powertools.utilities.parameters import SSMProvider
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-    provider = SSMProvider(boto_config=BRIEF_CALLS)
+    provider = SSMProvider(boto3_client=client)
 
     found: list[str] = []  # what was read last
 
