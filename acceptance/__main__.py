@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -66,6 +67,10 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
             domain: Domain | None = Domain(LOCAL_DOMAIN, hosted_zone(where))
         else:
             where = account.at_hand()
+            if where.caller.endswith(":root"):
+                raise NoAccountError(
+                    "The root user cannot assume the roles of probes. Use a user or a role of the account."
+                )
             domain = Domain(given.domain_name, given.hosted_zone_id) if given.domain_name else None
         return on(where, domain, folder, yes=given.yes or given.against == "local", clean=given.clean)
 
@@ -136,5 +141,7 @@ if __name__ == "__main__":
         sys.exit("Interrupted. What is left is removed by the next run.")
     except (NoAccountError, TakenError, LeftError, asking.UnansweredError, asking.DeclinedError) as error:
         sys.exit(str(error))
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(f"AWS answered with an error: {error}\nWhat is left of the run is removed by the next one.")
     except (sam.SamError, LocalAwsError) as error:
         sys.exit(f"{error}\nThe log of the local AWS: {FOLDER / 'local-aws.log'}")

@@ -29,6 +29,7 @@ class Pace:
 
     Attributes:
         interval: from one look to the next.
+        budget: after which nothing more is begun.
         deployment: making, updating or deleting a stack. A certificate of ACM is validated by DNS meanwhile.
         rotation: a rotation, an update of the domain included.
         effect: until what was published or revoked has its effect on requests.
@@ -40,6 +41,7 @@ class Pace:
     """
 
     interval: float
+    budget: float
     deployment: float
     rotation: float
     effect: float
@@ -52,6 +54,7 @@ class Pace:
 
 ON_AWS = Pace(
     interval=3.0,
+    budget=3000.0,
     deployment=2400.0,
     rotation=1800.0,
     effect=1800.0,
@@ -63,6 +66,7 @@ ON_AWS = Pace(
 )
 LOCALLY = Pace(
     interval=0.2,
+    budget=600.0,
     deployment=180.0,
     rotation=120.0,
     effect=120.0,
@@ -121,16 +125,23 @@ class Account:
     """An account in a region, and how to work in it.
 
     Attributes:
+        caller: the ARN of whoever the credentials are of.
         environment: that of a program which is to act on the same account.
         local: the local AWS, if that is what it is.
     """
 
     id: str
     region: str
+    caller: str
     environment: Mapping[str, str]
     clients: Clients
     pace: Pace
     local: LocalAws | None = None
+
+    @property
+    def partition(self) -> str:
+        """Of ARNs: `aws`, but in China and for the US government."""
+        return self.caller.split(":")[1]
 
     @property
     def name(self) -> str:
@@ -173,7 +184,7 @@ def at_hand(environment: Mapping[str, str] = os.environ) -> Account:
     except (BotoCoreError, ClientError) as error:
         raise NoAccountError(f"AWS does not take the credentials: {error}") from error
     whole = dict(environment) | {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
-    return Account(identity["Account"], region, whole, clients, ON_AWS)
+    return Account(identity["Account"], region, identity["Arn"], whole, clients, ON_AWS)
 
 
 def on(aws: LocalAws) -> Account:
@@ -181,4 +192,4 @@ def on(aws: LocalAws) -> Account:
     environment = sealed(os.environ, aws.environment())
     clients = Clients(sam.session(environment))
     identity = clients.sts.get_caller_identity()
-    return Account(identity["Account"], environment["AWS_REGION"], environment, clients, LOCALLY, aws)
+    return Account(identity["Account"], environment["AWS_REGION"], identity["Arn"], environment, clients, LOCALLY, aws)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from acceptance.inventory import Inventory, is_gone
 from acceptance.ledger import Kind, Thing
@@ -49,7 +49,7 @@ class Cleanup:
                         waiting.append(further)
                 if self._remove(thing):
                     self._say(f"removed: {thing}")
-            except (ClientError, TimeoutError) as error:
+            except (BotoCoreError, ClientError, TimeoutError) as error:
                 problems.append(f"{thing} could not be removed: {error}")
         return problems
 
@@ -81,6 +81,12 @@ class Cleanup:
         stack = found["StackId"]
         if found["StackStatus"] == "DELETE_COMPLETE":
             return False
+        # A stack that is being made may be deleted, one that is being updated may not.
+        self._waiting.until(
+            lambda: not self._status(stack).startswith("UPDATE") or not self._status(stack).endswith("_IN_PROGRESS"),
+            f"the update of {stack} ends",
+            self._account.pace.deployment,
+        )
         for attempt in range(_TRIES):
             self._aws.cloudformation.delete_stack(StackName=stack)
             self._waiting.until(

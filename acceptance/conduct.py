@@ -161,6 +161,7 @@ class Playing:
     def __init__(self, run: Run, programme: Programme) -> None:
         self._run = run
         self._programme = programme
+        self._began = time.monotonic()
         self._scenarios: dict[str, ScenarioReport] = {}
         self._probes: dict[str, ProbeReport] = {}
 
@@ -239,6 +240,9 @@ class Playing:
         for probe in probes:
             if self._run.waiting.stopping.is_set():
                 return
+            if time.monotonic() - self._began > self._run.account.pace.budget:
+                self._probes[probe.name] = _report(probe, "", Verdict.NOT_TRIED, "no time was left", 0.0)
+                continue
             began = time.monotonic()
             found, verdict, detail = self._asked(probe, scene)
             scene.answers[probe.name] = found

@@ -102,7 +102,7 @@ class Run:
         """
         whole = f"{self.name}-{name}"
         self.ledger.will_make(Thing(Kind.ROLE, whole))
-        principal = trust or {"AWS": f"arn:aws:iam::{self.account.id}:root"}
+        principal = trust or {"AWS": f"arn:{self.account.partition}:iam::{self.account.id}:root"}
         assumed: dict[str, Any] = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
         iam = self.account.clients.iam
         arn = iam.create_role(

@@ -42,7 +42,7 @@ def _ask(run: Run, _: Scene) -> Answer:
 
 def _on_domains(run: Run, actions: list[str]) -> dict[str, Any]:
     name = run.domain.name if run.domain else ""
-    start = f"arn:aws:apigateway:{run.account.region}::/domainnames"
+    start = f"arn:{run.account.partition}:apigateway:{run.account.region}::/domainnames"
     return {"Effect": "Allow", "Action": actions, "Resource": [start, f"{start}/{name}"]}
 
 

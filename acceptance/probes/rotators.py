@@ -50,7 +50,7 @@ class Rotator:
             name: the end of its name.
             fails: whether each of its steps fails.
         """
-        start = f"arn:aws:secretsmanager:{run.account.region}:{run.account.id}:secret:{run.name}-*"
+        start = f"arn:{run.account.partition}:secretsmanager:{run.account.region}:{run.account.id}:secret:{run.name}-*"
         role = run.make_role(
             name,
             {
@@ -58,7 +58,11 @@ class Rotator:
                 "Action": ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
                 "Resource": start,
             },
-            {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{run.bucket}/{name}/*"},
+            {
+                "Effect": "Allow",
+                "Action": "s3:PutObject",
+                "Resource": f"arn:{run.account.partition}:s3:::{run.bucket}/{name}/*",
+            },
             trust={"Service": "lambda.amazonaws.com"},
         )
         arn = run.make_function(name, CODE, role, BUCKET=run.bucket, PREFIX=f"{name}/", FAILS="yes" if fails else "no")

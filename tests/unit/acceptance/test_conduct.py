@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from acceptance.account import LOCALLY
 from acceptance.conduct import Playing, Programme
 from acceptance.page import render
 from acceptance.probes.api import Answer, Needs, Probe, UndecidedError
@@ -19,7 +20,7 @@ from demo.traffic import Request, summarize
 
 
 def a_run(*, local: bool = False, domain: bool = True) -> Run:
-    account: Any = SimpleNamespace(local=object() if local else None, id="123456789012", clients=None)
+    account: Any = SimpleNamespace(local=object() if local else None, id="123456789012", clients=None, pace=LOCALLY)
     nothing: Any = SimpleNamespace()
     return Run("mtls-acceptance-00000000", account, nothing, Waiting(0.01), nothing if domain else None, "", print)
 
