@@ -157,6 +157,13 @@ class Account:
         endpoint = self.local.endpoint_url if self.local else None
         return lambda service: session.client(service, endpoint_url=endpoint)
 
+    def execute_url(self, api: str, stage: str) -> str:
+        """Where a stage of a REST API answers without a domain of its own."""
+        if self.local:
+            return f"{self.local.endpoint_url}/_aws/execute-api/{api}/{stage}/"
+        suffix = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+        return f"https://{api}.execute-api.{self.region}.{suffix}/{stage}/"
+
     def door(self, domain: Domain) -> Door:
         """Where requests for a domain go."""
         if self.local:

@@ -60,6 +60,7 @@ class Cleanup:
         removing = {
             Kind.STACK: self._delete_stack,
             Kind.FUNCTION: lambda name: self._aws.functions.delete_function(FunctionName=name),
+            Kind.API: self._delete_api,
             Kind.QUEUE: self._delete_queue,
             Kind.SECRET: self._delete_secret,
             Kind.KEY: self._schedule_deletion,
@@ -102,6 +103,14 @@ class Cleanup:
 
     def _status(self, stack: str) -> str:
         return self._aws.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+
+    def _delete_api(self, api: str) -> bool:
+        """By its id, or by its name, which the ledger has: the id is not known before it is made."""
+        pages = self._aws.apigateway.get_paginator("get_rest_apis").paginate()
+        found = [it["id"] for page in pages for it in page["items"] if api in {it["id"], it["name"]}]
+        for it in found:
+            self._aws.apigateway.delete_rest_api(restApiId=it)
+        return bool(found)
 
     def _delete_queue(self, name: str) -> bool:
         self._aws.sqs.delete_queue(QueueUrl=self._aws.sqs.get_queue_url(QueueName=name)["QueueUrl"])

@@ -171,6 +171,9 @@ def _by_arn(arn: str) -> list[Thing]:
     """What an ARN is of, if it is of a kind that is removed by itself."""
     _, _, service, _, _, resource = arn.split(":", 5)
     kind, _, name = resource.replace(":", "/", 1).partition("/")
+    if service == "apigateway":
+        kind, _, name = resource.removeprefix("/").partition("/")
+        return [Thing(Kind.API, name)] if kind == "restapis" and "/" not in name else []
     if service in {"s3", "sqs"}:
         return [Thing(BY_ARN[service, ""], resource)]
     if (found := BY_ARN.get((service, kind))) is None:

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     """What is removed in a way of its own, in the order in which it is."""
 
     STACK = "stack"
+    API = "REST API"
     FUNCTION = "function"
     QUEUE = "queue"
     SECRET = "secret"  # noqa: S105 - no password

@@ -58,7 +58,7 @@ def _types(*names: str) -> frozenset[str]:
 
 # List prices in us-east-1 as of November 2026, with no free tier taken off.
 ITEMS = (
-    Item("stacks of CloudFormation", _types("CloudFormation::Stack"), 4),
+    Item("stacks of CloudFormation", _types("CloudFormation::Stack"), 6),
     Item(
         "Lambda functions, their layers, permissions and triggers: 2,000 invocations of 10 s in each stack",
         _types("Lambda::Function", "Lambda::LayerVersion", "Lambda::Permission", "Lambda::EventSourceMapping")
@@ -111,6 +111,11 @@ ITEMS = (
         10_000 * 3.50 / 1_000_000,
         API,
         gateway=True,
+    ),
+    Item(
+        "a REST API of a probe",
+        _types("ApiGateway::RestApi", "ApiGateway::Deployment", "ApiGateway::Stage"),
+        1,
     ),
     Item(
         "a public certificate of ACM, and its validation record",

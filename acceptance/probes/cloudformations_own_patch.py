@@ -40,4 +40,5 @@ PROBE = Probe(
     ask=_ask,
     promise=True,
     needs=Needs.GATEWAY,
+    setting="cloudformation_patches",
 )

@@ -17,6 +17,8 @@ MODULES: tuple[str, ...] = (
     "iam_lag",
     "reservation_in_young_account",
     "mapping_above_reservation",
+    "secret_after_a_failed_deployment",
+    "authorizer_answer_size",
     "rotation_trial_value",
     "rotation_retries",
     "updating_duration",

@@ -32,4 +32,5 @@ PROBE = Probe(
     ask=_ask,
     promise=True,
     needs=Needs.GATEWAY,
+    setting="requests_while_updating",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from acceptance.ledger import Kind
 from acceptance.plan import ITEMS, plan
 from acceptance.scenarios import gateway
 from tests.kit.template import holds, resources
@@ -23,9 +24,13 @@ BY_SAM = {
     "AWS::Serverless::LayerVersion": {"AWS::Lambda::LayerVersion"},
     "AWS::Serverless::Api": {"AWS::ApiGateway::RestApi", "AWS::ApiGateway::Deployment", "AWS::ApiGateway::Stage"},
 }
-# What `acceptance.run` makes beside the stacks.
+# What a run and its probes make beside the stacks: of each kind of the ledger.
 BESIDE = {
-    f"AWS::{it}" for it in ("CloudFormation::Stack", "S3::Bucket", "SecretsManager::Secret", "IAM::Role", "KMS::Key")
+    *(
+        f"AWS::{it}"
+        for it in ("CloudFormation::Stack", "S3::Bucket", "SecretsManager::Secret", "IAM::Role", "KMS::Key")
+    ),
+    *(f"AWS::{it}" for it in ("Lambda::Function", "SQS::Queue", "ApiGateway::RestApi", "Logs::LogGroup")),
 }
 
 
@@ -43,6 +48,11 @@ def test_everything_that_is_made_is_named_before() -> None:
 
     assert without | BESIDE <= named(with_gateway=False)
     assert without | {*made(SCENARIOS["gateway"])} | BESIDE == named(with_gateway=True)
+
+
+def test_each_kind_that_is_removed_is_named() -> None:
+    # A record is made by CloudFormation, and stands with the certificate.
+    assert len(BESIDE) == len(Kind) - 1
 
 
 def test_it_is_no_more_than_is_said() -> None:
