@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -33,7 +33,7 @@ def _ask(run: Run, _: Scene) -> Answer:
     if (status := stacks.await_end(run, stack)) != "ROLLBACK_COMPLETE":
         raise UndecidedError(f"the deployment ended with {status}")
     try:
-        found = run.account.clients.secrets.describe_secret(SecretId=name)
+        found: Any = run.account.clients.secrets.describe_secret(SecretId=name)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise

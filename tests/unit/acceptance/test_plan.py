@@ -26,11 +26,8 @@ BY_SAM = {
 }
 # What a run and its probes make beside the stacks: of each kind of the ledger.
 BESIDE = {
-    *(
-        f"AWS::{it}"
-        for it in ("CloudFormation::Stack", "S3::Bucket", "SecretsManager::Secret", "IAM::Role", "KMS::Key")
-    ),
-    *(f"AWS::{it}" for it in ("Lambda::Function", "SQS::Queue", "ApiGateway::RestApi", "Logs::LogGroup")),
+    *(f"AWS::{it}" for it in ("CloudFormation::Stack", "S3::Bucket", "SecretsManager::Secret", "IAM::Role")),
+    *(f"AWS::{it}" for it in ("KMS::Key", "Lambda::Function", "SQS::Queue", "ApiGateway::RestApi", "Logs::LogGroup")),
 }
 
 
@@ -78,7 +75,7 @@ def test_without_a_domain_it_says_what_is_left_out() -> None:
     said = "\n".join(plan("the local AWS", "mtls-acceptance-00000000", "", []).lines())
 
     assert "the gateway, and all that is asked of it, is left out" in said
-    assert "REST API" not in said
+    assert "custom domain name" not in said
 
 
 def test_the_gateways_scenario_deploys_what_the_plan_is_held_to() -> None:
