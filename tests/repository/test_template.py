@@ -464,6 +464,33 @@ def test_no_name_made_of_the_stacks_is_longer_than_its_service_takes() -> None:
             assert length <= most[part], (name, part)
 
 
+@pytest.mark.parametrize("name", [name for name, it in RESOURCES.items() if it["Type"] == "AWS::Serverless::Function"])
+def test_no_functions_variables_outgrow_what_lambda_takes(name: str) -> None:
+    """4 KB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+    domains = ["arn:aws:apigateway:ap-southeast-2::/domainnames/orders.partners.example.com"] * 35
+    longest = {"FurtherDomains": ",".join(domains), "DomainName": "d" * 253, "AWS::StackName": "s" * 128}
+
+    def length(value: Any) -> int:
+        match value:
+            case {"Ref": parameter}:
+                limit = TEMPLATE["Parameters"].get(parameter, {}).get("MaxLength", 64)
+                return len(longest.get(parameter, "x" * limit))
+            case {"Fn::Join": [_, parts]}:
+                return length(parts)
+            case {"Fn::If": [_, one, other]}:
+                return max(length(one), length(other))
+            case list():
+                return sum(length(it) + 1 for it in value)
+            case _:
+                return len(str(value))
+
+    own = RESOURCES[name]["Properties"].get("Environment", {}).get("Variables", {})
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"] | own
+    # A route table and an allow-list may each be kept in a parameter in place of the variable, never in both.
+    variables = {it: value for it, value in variables.items() if not it.endswith("_PARAMETER")}
+    assert sum(len(it) + length(value) for it, value in variables.items()) <= 4096
+
+
 def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:
     timeout = RESOURCES["TruststoreSyncFunction"]["Properties"]["Timeout"]
     assert RESOURCES["SyncQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
