@@ -177,7 +177,8 @@ def at_hand(environment: Mapping[str, str] = os.environ) -> Account:
     Raises:
         NoAccountError: there are none, they are not taken, or no region is named.
     """
-    session = boto3.Session()
+    # The CLI and other SDKs read AWS_REGION, boto3 does not.
+    session = boto3.Session(region_name=environment.get("AWS_REGION"))
     if not (region := session.region_name):
         raise NoAccountError("No region is set. Set AWS_REGION to the one that the run is to act on.")
     if session.get_credentials() is None:

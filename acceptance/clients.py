@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -54,12 +55,19 @@ def authority(name: str, issuer: Authority | None = None) -> Authority:
     return Authority(key, builder.sign(above, hashes.SHA256()))
 
 
-def client_of(ca: Authority, name: str, server_ca: str) -> Client:
-    """A client of a CA, valid for a day."""
+def client_of(ca: Authority, name: str, server_ca: str, *, presenting: Sequence[Authority] = ()) -> Client:
+    """A client of a CA, valid for a day.
+
+    Args:
+        ca: the CA.
+        name: its common name.
+        server_ca: the CA of the server; empty: the public ones.
+        presenting: the CAs whose certificates it presents beside its own.
+    """
     key = profile.generate_key(KeyAlgorithm.EC_P256)
     request = CertificateRequest(common_name=name, validity_days=1)
     leaf = profile.issue_leaf(request, key.public_key(), ca.certificate, ca.key, datetime.now(UTC))
-    return _client(leaf, key, server_ca)
+    return _client(leaf, key, server_ca, *presenting)
 
 
 def self_signed(name: str, server_ca: str) -> Client:
@@ -69,6 +77,7 @@ def self_signed(name: str, server_ca: str) -> Client:
     return _client(profile.issue_self_signed_leaf(request, key, datetime.now(UTC)), key, server_ca)
 
 
-def _client(leaf: x509.Certificate, key: pki.SigningKey, server_ca: str) -> Client:
+def _client(leaf: x509.Certificate, key: pki.SigningKey, server_ca: str, *presenting: Authority) -> Client:
     pem = pki.to_pem(leaf)
-    return Client(Held(pki.serial(leaf), client_context(pem, pki.key_to_pem(key), server_ca)), pem)
+    chain = pem + "".join(pki.to_pem(it.certificate) for it in presenting)
+    return Client(Held(pki.serial(leaf), client_context(chain, pki.key_to_pem(key), server_ca)), pem)

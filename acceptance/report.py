@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from acceptance.waiting import StoppedError
 from demo.traffic import Summary
 
 
@@ -50,6 +51,8 @@ class Checks:
         began = time.monotonic()
         try:
             yield
+        except StoppedError:
+            raise
         except Exception as error:
             self.all.append(Check(what, False, in_words(error), round(time.monotonic() - began, 2)))
             raise

@@ -33,6 +33,7 @@ MODULES: tuple[str, ...] = (
     "truststore_comments",
     "equal_subjects",
     "intermediate_as_anchor",
+    "presented_intermediate",
     "self_signed_client",
 )
 

@@ -67,8 +67,8 @@ HOUSES = [
     ),
     house(
         "acceptance",
-        "__init__ account asking ledger plan report waiting page",
-        "inventory clients sightings",
+        "__init__ account asking ledger plan waiting page",
+        "inventory clients sightings report",
         "cleanup run",
         "stacks domains",
         "scenarios",

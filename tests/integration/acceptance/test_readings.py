@@ -86,6 +86,8 @@ def greet(local: Account, truststore: str) -> None:
         ("unknown-issuer-answer", {"refusal_of_clients": "alert"}, "closed"),
         ("equal-subjects", {"equal_subjects": "any"}, "each is accepted"),
         ("truststore-comments", {"comments_in_truststore": "accepted"}, "accepted"),
+        ("intermediate-as-anchor", {"incomplete_chains": "accepted"}, "accepted"),
+        ("presented-intermediate", {"incomplete_chains": "accepted"}, "accepted"),
         ("self-signed-client", {"self_signed_clients": "accepted"}, "accepted"),
         ("patch-within-30-seconds", {"domain_update_time": AT_ONCE, "domain_update_interval": AT_ONCE}, "let through"),
         ("reservation-in-young-account", {"concurrent_executions": 1000}, "reserved"),

@@ -48,7 +48,11 @@ def test_without_credentials_or_a_region_nothing_is_begun(monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     with pytest.raises(account.NoAccountError, match="no AWS credentials"):
         main([], tmp_path)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(account.NoAccountError, match="no AWS credentials"):
+        main([], tmp_path)
+    monkeypatch.delenv("AWS_REGION")
     with pytest.raises(account.NoAccountError, match="AWS_REGION"):
         main([], tmp_path)
 
