@@ -6,11 +6,12 @@ Each fake stands in for a client of boto3 and says in its docstring where it dif
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from threading import RLock
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -332,11 +333,22 @@ class ApiGateway:
 class KeyTags:
     """The Resource Groups Tagging API for KMS keys, which moto has for other services only.
 
-    It shows a key `Kms.listing_lag` after it was made.
+    It shows a key `Kms.listing_lag` after it was made, and one on each page, of which the first has none.
     """
 
     def __init__(self, kms: Kms) -> None:
         self._kms = kms
+
+    def get_paginator(self, operation: str) -> Any:
+        def paginate(**request: Any) -> Iterator[dict[str, Any]]:
+            page = self.get_resources(**request)
+            yield page
+            while token := page.get("PaginationToken"):
+                page = self.get_resources(**request, PaginationToken=token)
+                yield page
+
+        assert operation == "get_resources"
+        return SimpleNamespace(paginate=paginate)
 
     def get_resources(self, **request: Any) -> dict[str, Any]:
         assert request["ResourceTypeFilters"] == ["kms:key"]
@@ -347,7 +359,9 @@ class KeyTags:
                 shown = self._kms.age(key["KeyArn"]) >= self._kms.listing_lag
                 if shown and all(tags.get(it["Key"]) in it["Values"] for it in request["TagFilters"]):
                     found.append({"ResourceARN": key["KeyArn"]})
-        return {"ResourceTagMappingList": found}
+        page = int(request.get("PaginationToken", 0))
+        following = {"PaginationToken": str(page + 1)} if page < len(found) else {}
+        return {"ResourceTagMappingList": found[page - 1 : page] if page else [], **following}
 
 
 class PrivateCa:

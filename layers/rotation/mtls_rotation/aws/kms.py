@@ -154,10 +154,11 @@ class SigningKeys:
 
     def _bearing(self, tags: dict[str, str]) -> frozenset[str]:
         tagging: ResourceGroupsTaggingAPIClient = self._clients.of("resourcegroupstaggingapi")
-        found = tagging.get_resources(
+        # A page may hold less than there is, or nothing, and name a next one.
+        pages = tagging.get_paginator("get_resources").paginate(
             ResourceTypeFilters=["kms:key"], TagFilters=[{"Key": key, "Values": [it]} for key, it in tags.items()]
         )
-        return frozenset(entry["ResourceARN"] for entry in found["ResourceTagMappingList"])
+        return frozenset(entry["ResourceARN"] for page in pages for entry in page["ResourceTagMappingList"])
 
     def discard(self, secret: str, version_id: str, kept: str | None, deadline: Deadline) -> None:
         """Have KMS delete every key that was made for a version but the one that it holds. May be repeated.
