@@ -27,8 +27,13 @@ def described(run: Run) -> DomainNameResponseTypeDef:
 
 
 def truststore_version(run: Run) -> str:
-    """The version of the truststore that it names."""
-    return described(run)["mutualTlsAuthentication"]["truststoreVersion"]
+    """The version of the truststore that it names: one, once a sync after the deployment has told it."""
+
+    def named() -> str:
+        return described(run)["mutualTlsAuthentication"].get("truststoreVersion", "")
+
+    run.waiting.until(lambda: bool(named()), "the domain names the version that it runs", run.account.pace.effect)
+    return named()
 
 
 def await_available(run: Run) -> DomainNameResponseTypeDef:

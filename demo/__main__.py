@@ -194,7 +194,7 @@ class Demo:
 
     def _deployed_truststore(self) -> str:
         domain = self._apigateway.get_domain_name(domainName=DOMAIN)
-        return domain["mutualTlsAuthentication"]["truststoreVersion"]
+        return domain["mutualTlsAuthentication"].get("truststoreVersion", "")
 
     # refusals ---------------------------------------------------------------------------------------------------------
 

@@ -51,5 +51,5 @@ class Sightings:
         domain = self._apigateway.get_domain_name(domainName=self._domain)
         # While it is UPDATING it names the version to come, and still runs the one before.
         if domain["domainNameStatus"] == "AVAILABLE":
-            running = domain["mutualTlsAuthentication"]["truststoreVersion"]
+            running = domain["mutualTlsAuthentication"].get("truststoreVersion", "")  # a domain that is new names none
             self.deployed.setdefault(running, self._origin.milliseconds() if at is None else at)

@@ -125,8 +125,9 @@ class Deployment:
         )
 
     def deployed_truststore(self) -> str:
+        """The version that the domain names; empty until the first sync after the deployment has told it one."""
         domain = self.apigateway.get_domain_name(domainName=DOMAIN)
-        return domain["mutualTlsAuthentication"]["truststoreVersion"]
+        return domain["mutualTlsAuthentication"].get("truststoreVersion", "")
 
     def published(self) -> tuple[x509.Certificate, ...]:
         """The CAs in the truststore: what a partner who follows our CAs trusts."""
@@ -155,4 +156,6 @@ def await_first_rotation(deployment: Deployment) -> Deployment:
         return "certificate" in value and "AWSPENDING" not in deployment.labels(deployment.client)
 
     await_condition(is_over, "the first rotation", 60.0)
+    if deployment.parameters.get("DomainName"):
+        await_condition(lambda: bool(deployment.deployed_truststore()), "the sync has told the domain", 60.0)
     return deployment

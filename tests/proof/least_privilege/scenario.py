@@ -421,9 +421,8 @@ def both_domains_are_kept_in_step(life: Life) -> None:
 
     before = runs(FURTHER)
     await_condition(lambda: before != runs(FURTHER) == runs(DOMAIN) == newest(), "both run the newest", _LONG)
-    # Somebody takes the version off it: it runs the object as it was then. A rotation looks at the newest.
-    life.listen(to_the_queue=False)
 
+    # Somebody takes the version off it: it runs the object as it was then, and does not say so. A rotation has it told.
     def settled() -> bool:
         return gateway.apigateway.get_domain_name(domainName=FURTHER)["domainNameStatus"] == "AVAILABLE"
 
