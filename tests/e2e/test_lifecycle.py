@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MOVED = "moved.e2e.example"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/e2e"
+OWNERSHIP = "arn:aws:acm:us-east-1:123456789012:certificate/0f1e2d3c-owner"
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,7 @@ def test_an_update_takes_parts_away_and_adds_others_and_never_sets_the_truststor
     )["Summary"]["ARN"]
     routes = json.dumps({"routes": {"billing": {"upstream": "https://127.0.0.1:1", "connect_timeout": 1}}})
     life.parameters |= {"GatewayLoggingRole": "create", "ExecutionLogs": "errors"}
+    life.aws.configure(domain_update_interval=timedelta(seconds=30))
     life.update(
         sam.deploy,
         Authorizer="disabled",
@@ -117,10 +119,15 @@ def test_an_update_takes_parts_away_and_adds_others_and_never_sets_the_truststor
         ProxyCallers="mtls",
         WebAclArn=acl,
         ThrottlingRateLimit="77",
+        # This changes the domain: CloudFormation's own update of it comes right after one of the sync's.
+        OwnershipVerificationCertificateArn=OWNERSHIP,
         OnDelete="delete",
     )
 
-    assert life.deployed_truststore() == newest == newest_truststore(life)
+    domain = client(life, "apigateway").get_domain_name(domainName=DOMAIN)
+    assert domain["ownershipVerificationCertificateArn"] == OWNERSHIP
+    assert domain["mutualTlsAuthentication"].get("truststoreVersion", newest) == newest == newest_truststore(life)
+    life.aws.configure(domain_update_interval=timedelta(seconds=1))
     functions = {it["FunctionName"] for it in client(life, "lambda").list_functions()["Functions"]}
     assert not [name for name in functions if "Authorizer" in name]
     assert get(life, life.held()).status_code == 200
@@ -137,7 +144,7 @@ def test_an_update_takes_parts_away_and_adds_others_and_never_sets_the_truststor
 
 
 def test_a_table_that_cannot_be_used_fails_the_update_in_words_and_changes_nothing(life: Deployment) -> None:
-    before = life.deployed_truststore()
+    before = newest_truststore(life)
     broken = base64.b64encode(b'{"routes": {"billing": {"upstream": "http://plain.example"}}}').decode()
     with pytest.raises(sam.SamError):
         life.update(OnDelete="delete", ProxyRoutes=broken)
@@ -146,7 +153,8 @@ def test_a_table_that_cannot_be_used_fails_the_update_in_words_and_changes_nothi
     reasons = [str(it.get("ResourceStatusReason")) for it in events if it["LogicalResourceId"] == "Bootstrap"]
     assert [it for it in reasons if "MTLS-107 the template's parameter ProxyRoutes: found an unusable routes" in it]
     assert get(life, life.held()).status_code == 200
-    assert life.deployed_truststore() == before
+    assert newest_truststore(life) == before
+    assert life.deployed_truststore() in {"", before}, "until the sync has told it, it is the latest, by no name"
 
 
 def test_the_domain_name_may_be_replaced(life: Deployment) -> None:

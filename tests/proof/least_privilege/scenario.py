@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from mtls_rotation.contract.labels import secret_name
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
+from mtls_rotation.truststore.state import SyncState
 from tests.kit import builders, change_sets
 from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 from tests.kit.upstream import Upstream, upstream
@@ -86,6 +87,11 @@ class Life:
             "EventSourceMappings"
         ]
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=to_the_queue)
+
+    def further_truststore(self) -> str:
+        """The version that the further domain names; empty if none."""
+        shown = self.deployment.apigateway.get_domain_name(domainName=FURTHER)
+        return shown["mutualTlsAuthentication"].get("truststoreVersion", "")
 
     def put(self, key: str, body: str | bytes) -> None:
         data = body.encode() if isinstance(body, str) else body
@@ -390,10 +396,23 @@ def the_stack_is_updated_while_its_functions_hear_nothing(life: Life) -> None:
     life.put(f"{layout.STATIC_ANCHORS}late.pem", pki.to_pem(builders.root("Late").certificate))
     _leave_behind(life)
     _make_a_further_domain(life)
-    before = gateway.deployed_truststore()
-    gateway.update(FurtherDomains=f"arn:aws:apigateway:us-east-1::/domainnames/{FURTHER}")
-    assert gateway.deployed_truststore() != before
+    _update_and_tell(life, FURTHER)
+    assert life.further_truststore()
     assert all(map(life.is_revoked, _revoked(life)))
+
+
+def _update_and_tell(life: Life, domain: str, **parameters: str) -> None:
+    """Update the stack: the bootstrap tells the domain that was told longest ago, and leaves the other to the queue."""
+    ages = {it: timedelta(hours=2 if it == domain else 1) for it in (DOMAIN, FURTHER)}
+    receipts = {
+        name: {"uri": "", "version_id": "", "digest": "", "lane": "apigateway", "revision": "", "confirmed": False}
+        | {"at": (datetime.now(UTC) - age).isoformat()}
+        for name, age in ages.items()
+    }
+    notes = json.loads(SyncState().render()) | {"receipts": receipts}
+    life.put(layout.SYNC_NOTES, json.dumps(notes))
+    life.deployment.aws.configure(domain_update_interval=timedelta(0))
+    life.deployment.update(FurtherDomains=f"arn:aws:apigateway:us-east-1::/domainnames/{FURTHER}", **parameters)
 
 
 def _make_a_further_domain(life: Life) -> None:
@@ -413,14 +432,15 @@ def both_domains_are_kept_in_step(life: Life) -> None:
     life.hurry()
     life.put(f"{layout.STATIC_ANCHORS}both.pem", pki.to_pem(builders.root("Both").certificate))
 
-    def runs(domain: str) -> str | None:
-        return gateway.apigateway.get_domain_name(domainName=domain)["mutualTlsAuthentication"].get("truststoreVersion")
-
     def newest() -> str:
         return gateway.s3.head_object(Bucket=gateway.bucket, Key=layout.TRUSTSTORE)["VersionId"]
 
-    before = runs(FURTHER)
-    await_condition(lambda: before != runs(FURTHER) == runs(DOMAIN) == newest(), "both run the newest", _LONG)
+    before = life.further_truststore()
+    await_condition(
+        lambda: before != life.further_truststore() == gateway.deployed_truststore() == newest(),
+        "both run the newest",
+        _LONG,
+    )
 
     # Somebody takes the version off it: it runs the object as it was then, and does not say so. A rotation has it told.
     def settled() -> bool:
@@ -430,7 +450,7 @@ def both_domains_are_kept_in_step(life: Life) -> None:
     gateway.aws.configure(domain_update_interval=timedelta(0))
     version = {"op": "remove", "path": "/mutualTlsAuthentication/truststoreVersion"}
     gateway.apigateway.update_domain_name(domainName=FURTHER, patchOperations=[version])  # type: ignore[list-item]
-    assert runs(FURTHER) is None
+    assert not life.further_truststore()
     request = {"common_name": "looks", "validity_days": 20}
     looks = life.make("looks", builders.client_definition(f"{STACK}/soon", request=request))
     await_rotation(gateway.aws, life.start(looks), _LONG)
@@ -438,9 +458,13 @@ def both_domains_are_kept_in_step(life: Life) -> None:
 
 def the_stack_is_deleted_with_its_data(life: Life) -> None:
     """As `OnDelete` says."""
-    parameters = {"FurtherDomains": f"arn:aws:apigateway:us-east-1::/domainnames/{FURTHER}"}
-    life.deployment.update(**parameters, OnDelete="delete")
-    life.deployment.delete()
+    gateway = life.deployment
+    life.listen(to_the_queue=False)
+    before = gateway.deployed_truststore()
+    life.put(f"{layout.STATIC_ANCHORS}last.pem", pki.to_pem(builders.root("Last").certificate))
+    _update_and_tell(life, DOMAIN, OnDelete="delete")
+    assert gateway.deployed_truststore() != before
+    gateway.delete()
 
 
 PARTS: tuple[Callable[[Life], None], ...] = (
