@@ -24,7 +24,7 @@ MARGIN = 10.0
 logger = Logger(service="rotate")
 share_format(logger)
 # The first rotation begins within the deployment. Secrets Manager tries again what takes longer.
-assembly = Assembly(patience=Patience(20.0))
+assembly = Assembly(patience=Patience(10.0))
 metrics = meter("rotate", assembly.stack)
 
 
