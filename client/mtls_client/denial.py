@@ -61,12 +61,15 @@ class Answered:
 
     @property
     def has_problem(self) -> bool:
-        """Whether the body says more, and is short enough to be read at once: see `is_denial`."""
+        """Whether the body says more, and is short enough to be read at once: see `is_denial`.
+
+        A length beside a Transfer-Encoding says nothing (RFC 9112, section 6.3).
+        """
         length = self.fields.get("Content-Length", "")
         return (
             self.status == FORBIDDEN
             and self.fields.get("Content-Type", "").partition(";")[0].strip().lower() == _PROBLEM
-            and "Content-Encoding" not in self.fields
+            and not {"Content-Encoding", "Transfer-Encoding"} & {it.title() for it in self.fields}
             and length.isascii()
             and length.isdigit()
             and len(length) < 6

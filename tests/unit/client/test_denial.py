@@ -286,6 +286,7 @@ class TestAnAnswer:
             {"Content-Length": "-1"},
             {"Content-Length": ""},
             {"Content-Encoding": "gzip"},
+            {"Transfer-Encoding": "chunked"},  # which counts, where a length is said, too: RFC 9112, section 6.3
         ],
         ids=repr,
     )

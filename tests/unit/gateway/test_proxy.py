@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -672,6 +673,22 @@ def test_an_answer_that_fits_into_no_functions_answer_is_a_502(proxy: Proxy) -> 
     assert len(proxy.send().body) == LARGEST_ANSWER
     proxy.server.answering = answer("200 OK", body=b"x" * (LARGEST_ANSWER + 1))
     assert (proxy.problem().status, proxy.problem().code) == (502, "answer-too-large")
+
+
+def test_a_refusal_that_is_longer_than_it_says_is_not_read_to_its_end(proxy: Proxy) -> None:
+    size = 8 * LARGEST_ANSWER
+    head = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nContent-Length: 9\r\n"
+    raw = b"%s%x\r\n%s\r\n0\r\n\r\n" % (f"{head}Transfer-Encoding: chunked\r\n\r\n".encode(), size, b"x" * size)
+    proxy.server.answering = lambda _: raw
+    tracemalloc.start()
+    try:
+        problem = proxy.problem()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert problem.code == "answer-too-large"
+    assert peak < size / 2
 
 
 def test_without_a_client_certificate_it_is_a_503(proxy: Proxy) -> None:
