@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from itertools import pairwise
 from typing import Any
 from unittest.mock import Mock
@@ -354,6 +355,22 @@ def test_a_rotation_that_takes_up_what_a_trial_left_does_not_end_with_the_old_ce
     assert stack.at("AWSCURRENT") == before
     fresh = stack.rotate()
     assert stack.at("AWSCURRENT") == fresh
+    assert not rotated or stack.serial(fresh) != stack.serial(before)
+
+
+@pytest.mark.parametrize("rotated", [False, True], ids=["never rotated", "rotated"])
+def test_what_a_trial_left_is_given_up_though_the_definition_has_changed_since(stack: Stack, rotated: bool) -> None:
+    before = stack.rotate() if rotated else stack.at("AWSCURRENT")
+    left = begin_trial(stack, carries_current=True)
+    changed = stack.value(before)
+    changed["request"]["organization"] = "Renamed"  # as the bootstrap does in an update: what was issued is carried on
+    stack.versions.put_current(CLIENT, str(uuid.uuid4()), json.dumps(changed))
+    with pytest.raises(RejectedCertificateError, match="a trial of the rotation left it"):
+        stack.step(Step.CREATE, left)
+
+    assert stack.at("AWSPENDING") is None
+    fresh = stack.rotate()
+    assert stack.value(fresh)["request"]["organization"] == "Renamed"
     assert not rotated or stack.serial(fresh) != stack.serial(before)
 
 

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.retries import refused
 from mtls_rotation.aws.secret_versions import SecretVersion, out_of_reach
-from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS
 from mtls_rotation.contract.material import certificates_of
 from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError, RotationNotEnabledError
 from mtls_rotation.issuers.api import HasAuthority, Order
@@ -58,7 +58,7 @@ class CreateStep:
         if stored is None:
             stored = self._issue(description, request, deadline)
         else:
-            self._give_up_if_copied(stored)
+            self._give_up_if_copied(stored, description)
             self._give_up_if_expired(stored)
         secret, now = filing.certified(stored), self._clock()
         filed = filing.file_certificate(
@@ -67,21 +67,23 @@ class CreateStep:
         self._memory.file(filed, now)
         self._memory.keep(request, secret)
 
-    def _give_up_if_copied(self, stored: SecretVersion) -> None:
-        """Take AWSPENDING off a version that carries what AWSCURRENT does: rotating to it would renew nothing.
+    def _give_up_if_copied(self, stored: SecretVersion, description: SecretDescription) -> None:
+        """Take AWSPENDING off a version that carries what is in use already: rotating to it would renew nothing.
 
-        A trial of the configuration (RotateImmediately=false) can leave one: see `ProveStep`.
+        A trial of the configuration (RotateImmediately=false) can leave one: see `ProveStep`. What AWSCURRENT held then
+        may be at AWSPREVIOUS by now, and AWSCURRENT have another definition with the same certificate.
 
         Raises:
             RejectedCertificateError: it does.
         """
-        current = self._versions.current(stored.arn)
-        if current is None or current.value != stored.value:
+        labelled = (description.version_at(label) for label in (AWSCURRENT, AWSPREVIOUS))
+        in_use = (self._versions.version(stored.arn, it) for it in labelled if it)
+        if not any(it is not None and _carries_same(stored, it) for it in in_use):
             return
         self._versions.drop_pending(stored.arn, stored.version_id)
         raise RejectedCertificateError(
             where=f"secret {stored.name}, version {stored.version_id}",
-            found="a pending value that is the one at AWSCURRENT: a trial of the rotation left it",
+            found="a pending value that brings no new certificate: a trial of the rotation left it",
             expected="no value, or a fresh certificate",
             remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
             " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
@@ -181,3 +183,15 @@ class CreateStep:
             return issuer
         renewed = self._renewal.renew_if_needed(issuer.authority(order), order)
         return self._context.issuers.of(order.definition) if renewed else issuer
+
+
+def _carries_same(pending: SecretVersion, other: SecretVersion) -> bool:
+    """Whether two versions carry one value, or one certificate."""
+    if pending.value == other.value:
+        return True
+    try:
+        values = [parse_value(it.value, f"secret {it.name}") for it in (pending, other)]
+    except InvalidSecretError:
+        return False
+    first, second = values
+    return first.issued and first.certificate == second.certificate
