@@ -56,6 +56,14 @@ def test_the_rate_is_for_all_targets_of_a_lane_together_and_what_is_left_of_it_i
     assert decided([runs("a", "old")], b=told("new", 12.5)) == RolloutDecision(None, 18)
 
 
+def test_a_note_of_a_moment_that_nobody_can_have_meant_holds_up_nothing() -> None:
+    a, years = runs("a", "old"), 10 * 365 * 86_400
+
+    assert decided([a], gone=told("new", -years)) == RolloutDecision(a, None)
+    assert next_update([a], {}, LANE, NOW, NOW + timedelta(seconds=years)) == RolloutDecision(a, None)
+    assert next_update([a], {}, LANE, NOW, NOW + timedelta(minutes=14)).update is None
+
+
 def test_an_update_in_another_lane_holds_up_none_in_this_one() -> None:
     a, slow = runs("a", "old"), Lane("slow", timedelta(hours=1), timedelta(0))
 
@@ -103,8 +111,8 @@ def test_a_revision_is_known_only_where_the_receipt_has_the_same() -> None:
     assert standing("a", other, told(WANTED, 99, revision="r1")).drifted
 
 
-def test_a_clock_that_was_set_back_costs_one_interval_and_no_more() -> None:
-    assert decided([runs("a", "old")], a=told("old", -9999)) == RolloutDecision(None, 30)
+def test_a_clock_that_was_set_back_has_the_next_look_an_interval_later_and_no_more() -> None:
+    assert decided([runs("a", "old")], a=told("old", -600)) == RolloutDecision(None, 30)
 
 
 def test_a_target_that_is_stuck_is_told_again_even_what_it_shows_already() -> None:

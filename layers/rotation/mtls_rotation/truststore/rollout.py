@@ -18,6 +18,9 @@ TELL_AGAIN = timedelta(minutes=5)
 # message out (`maxReceiveCount`) is many hours. An update has been seen to last for one.
 # https://github.com/hashicorp/terraform-provider-aws/issues/45167
 _PACE, _LONGEST_WAIT = 6, 600
+# What is noted of a moment that is further ahead is no note of ours: no run lasts so long, and no clock is so far off.
+# It is not to hold up everything until then.
+FURTHEST = timedelta(minutes=15)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -85,7 +88,10 @@ def next_update(
     behind = [it for it in standings if it.behind]
     if not behind:
         return RolloutDecision(None, None)
-    last = max((it.at for it in receipts.values() if it.lane == lane.key), default=_NEVER)
+    furthest = now + max(FURTHEST, lane.interval)
+    last = max((it.at for it in receipts.values() if it.lane == lane.key and it.at <= furthest), default=_NEVER)
+    if reserved_until > furthest:
+        reserved_until = _NEVER
     wait = max(lane.interval - (now - last) if last <= now else lane.interval, reserved_until - now)
     waits = {it.name: _until_due(it, now) for it in behind if not it.running.updating}
     ready = sorted(

@@ -40,7 +40,7 @@ class Turn:
         lane, now = self._target(name).lane, self._clock()
         before = StateFile.open(self._bucket, self._clock).state.left_at.get(lane.key)
         self._note(lane, now + timedelta(seconds=deadline.remaining()), left_at=now)
-        return before is not None and now - before < _MAY_BE_A_ROLLBACK
+        return before is not None and abs(now - before) < _MAY_BE_A_ROLLBACK
 
     def await_free(self, name: str, deadline: Deadline) -> None:
         """Wait until the target takes an update, and leave that to CloudFormation for as long as one takes its turn.
