@@ -280,3 +280,45 @@ def test_a_note_says_what_was_noted() -> None:
 def test_the_stack_has_the_keys_of_its_cas_and_no_more(new: Stack) -> None:
     held: list[Any] = [new.value(rotate(new, CA), CA)["key_id"] for _ in range(3)]
     assert {it.rpartition("/")[2] for it in keys(new)} == {it.rpartition("/")[2] for it in held}
+
+
+@pytest.mark.parametrize("listed", ["key_id", "discarded"])
+def test_a_note_that_names_another_cas_key_does_not_have_it_deleted(new: Stack, listed: str) -> None:
+    rotate(new, CA)
+    another = f"{CA}/another"
+    request = {"common_name": "Another CA", "validity_days": 365}
+    new.add_secret(another, builders.ca_definition(request=request, issuer={"type": "kms"}))
+    token = new.begin(another)
+    for step in (Step.CREATE, Step.SET, Step.TEST):
+        new.step(step, token, another)
+    before = keys(new)
+    (in_use,) = (it for it in before if new.value(new.at("AWSCURRENT", CA), CA)["key_id"] in it)
+    planted = KeyNote(token, in_use if listed == "key_id" else None, NOW, frozenset({in_use} - {listed}))
+    new.clients.s3.put_object(Bucket=BUCKET, Key=key_note(another), Body=planted.render())
+    new.step(Step.FINISH, token, another)
+
+    assert keys(new) == before
+
+
+def test_a_note_that_names_another_cas_key_does_not_have_it_taken_for_a_second_ca(new: Stack) -> None:
+    stolen = new.value(rotate(new, CA), CA)["key_id"]
+    (arn,) = keys(new)
+    token = new.begin(CA)
+    new.clients.s3.put_object(Bucket=BUCKET, Key=key_note(CA), Body=KeyNote(token, arn, NOW).render())
+    for step in Step:
+        new.step(step, token, CA)
+
+    assert new.value(token, CA)["key_id"] != stolen
+
+
+def test_a_note_that_names_an_operators_key_does_not_have_it_deleted(new: Stack) -> None:
+    tags = [{"TagKey": "mtls-rotation:stack", "TagValue": "stack"}]
+    named = new.clients.kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY", Tags=tags)["KeyMetadata"]
+    token = new.begin(CA)
+    for step in (Step.CREATE, Step.SET, Step.TEST):
+        new.step(step, token, CA)
+    planted = KeyNote(token, None, NOW, frozenset({named["Arn"]}))
+    new.clients.s3.put_object(Bucket=BUCKET, Key=key_note(CA), Body=planted.render())
+    new.step(Step.FINISH, token, CA)
+
+    assert named["Arn"] in keys(new)

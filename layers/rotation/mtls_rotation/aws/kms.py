@@ -27,6 +27,7 @@ from mtls_rotation.pki.request import KeyAlgorithm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
@@ -118,7 +119,7 @@ class SigningKeys:
         """
         noted, stored = self._notes.read(secret)
         note = noted.of(version_id)
-        if note.key_id:
+        if note.key_id and self._not_anothers({note.key_id}, version_id):
             return MadeKey(note.key_id, note.made or self._clock())
         tagged = sorted(self._tagged(version_id) - note.discarded)
         made = MadeKey(tagged[0] if tagged else self._create(algorithm, secret, version_id), self._clock())
@@ -160,6 +161,18 @@ class SigningKeys:
         )
         return frozenset(entry["ResourceARN"] for page in pages for entry in page["ResourceTagMappingList"])
 
+    def _not_anothers(self, keys: AbstractSet[str], version_id: str) -> frozenset[str]:
+        """Of keys that a note names, those that do not bear the stack's tag for something else than this version.
+
+        More people may write to the bucket than may use or delete the stack's keys. Without the stack's tag a key is
+        none that the roles could use; one that was just made no listing shows yet.
+        """
+        if not keys:
+            return frozenset()
+        stacks = self._bearing({STACK_TAG: self._stack})
+        others = {it.rpartition("/")[2] for it in stacks - self._tagged(version_id)}
+        return frozenset(it for it in keys if it.rpartition("/")[2] not in others)
+
     def discard(self, secret: str, version_id: str, kept: str | None, deadline: Deadline) -> None:
         """Have KMS delete every key that was made for a version but the one that it holds. May be repeated.
 
@@ -194,7 +207,8 @@ class SigningKeys:
         for _ in range(_NOTINGS):
             noted, stored = self._notes.read(secret)
             note = noted.of(version_id)
-            made = tagged | note.discarded | ({note.key_id} if note.key_id else set())
+            noted_keys = note.discarded | ({note.key_id} if note.key_id else set())
+            made = tagged | self._not_anothers(noted_keys, version_id)
             unused = frozenset(it for it in made if kept is None or not _same(it, kept))
             if unused == note.discarded and (note.key_id is None or note.key_id not in unused):
                 break
