@@ -125,7 +125,8 @@ def _silent_bucket(context: DoctorContext) -> Iterator[None]:
 
 @contextmanager
 def _denying_role(context: DoctorContext) -> Iterator[None]:
-    denial = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*"}
+    actions = ["s3:PutObject", "apigateway:RemoveCertificateFromDomain"]
+    denial = {"Effect": "Deny", "Action": actions, "Resource": "*"}
     role, iam = context.resources["TruststoreSyncRole"], context.client("iam")
     document = json.dumps({"Version": "2012-10-17", "Statement": [denial]})
     iam.put_role_policy(RoleName=role, PolicyName="boundary", PolicyDocument=document)
@@ -203,6 +204,7 @@ AILMENTS: tuple[tuple[Callable[[DoctorContext], Any], str], ...] = (
     (_disabled_rule, "it is DISABLED"),
     (_silent_bucket, "it sends no events"),
     (_denying_role, "it does not allow s3:PutObject on"),
+    (_denying_role, "it does not allow apigateway:RemoveCertificateFromDomain on"),
     (_uninvited, "Secrets Manager may not invoke it"),
     (_held_back, "its reserved concurrency is 0"),
     (_ringing, "it rings:"),

@@ -121,11 +121,11 @@ def _duties(context: DoctorContext) -> Iterator[tuple[str, tuple[str, ...], str]
         yield "RotateRole", ("secretsmanager:GetSecretValue",), outputs["CaSecret"]
     if domain := context.physical("GatewayDomain"):
         region, partition = context.deployment.region, _partition(outputs["RotateFunction"])
-        yield (
-            "TruststoreSyncRole",
-            ("apigateway:GET", "apigateway:PATCH"),
-            f"arn:{partition}:apigateway:{region}::/domainnames/{domain}",
-        )
+        domains = f"arn:{partition}:apigateway:{region}::/domainnames"
+        # An update of a truststore takes both beside PATCH. AWS does not say on which of the two resources.
+        guards = ("apigateway:AddCertificateToDomain", "apigateway:RemoveCertificateFromDomain")
+        yield "TruststoreSyncRole", ("apigateway:GET", "apigateway:PATCH", *guards), f"{domains}/{domain}"
+        yield "TruststoreSyncRole", guards, domains
 
 
 def _nothing_was_denied(context: DoctorContext) -> Iterator[Finding]:
