@@ -129,7 +129,14 @@ def _denying_role(context: DoctorContext) -> Iterator[None]:
     denial = {"Effect": "Deny", "Action": actions, "Resource": "*"}
     role, iam = context.resources["TruststoreSyncRole"], context.client("iam")
     document = json.dumps({"Version": "2012-10-17", "Statement": [denial]})
+    arn = iam.get_role(RoleName=role)["Role"]["Arn"]
     iam.put_role_policy(RoleName=role, PolicyName="boundary", PolicyDocument=document)
+
+    def counts() -> bool:
+        results = iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions)["EvaluationResults"]
+        return {it["EvalDecision"] for it in results} == {"explicitDeny"}
+
+    await_condition(counts, "the denial counts", 30.0)
     yield
     iam.delete_role_policy(RoleName=role, PolicyName="boundary")
 
