@@ -93,6 +93,7 @@ def on(where: Account, domain: Domain | None, folder: Path, *, yes: bool, clean:
     programme = Programme(SCENARIOS, PROBES, lambda run: stacks.package(run.account, run.bucket, run.waiting))
     report = conductor.conduct(name, domain, programme)
     (folder / "report.json").write_text(report.dump(), "utf-8")
+    (folder / "answers.json").write_text(report.answers(), "utf-8")
     (folder / "report.html").write_text(render(report.to_json()), "utf-8")
     show(report)
     console.print(f"{folder / 'report.html'} and report.json written after {report.seconds:.0f} s", highlight=False)

@@ -229,11 +229,12 @@ class Playing:
             why = "stopped"
         except Exception as error:  # noqa: BLE001 - whatever it is, the other scenarios go on
             why = in_words(error)
+        traffic, scene.traffic = (scene.traffic, None) if scenario.needs_domain else (None, scene.traffic)
         failed = bool(why and why != "stopped") or not all(it.ok for it in checks.all)
+        failed = failed or bool(traffic and traffic.failed)
         verdict = Verdict.FAILED if failed else Verdict.NOT_TRIED if why else Verdict.HELD
         seconds = round(time.monotonic() - began, 1)
         self._run.say(f"{scenario.name}: {verdict} after {seconds:.0f} s{f': {why}' if why else ''}")
-        traffic, scene.traffic = (scene.traffic, None) if scenario.needs_domain else (None, scene.traffic)
         return ScenarioReport(scenario.name, scenario.promise, verdict, checks.all, seconds, why, traffic)
 
     def _ask(self, probes: Sequence[Probe], scene: Scene) -> None:

@@ -25,6 +25,10 @@ class Verdict(StrEnum):
     NOT_TRIED = "not tried"
 
 
+# So many of the ways in which requests failed are told.
+FAILURES = 3
+
+
 @dataclass(frozen=True)
 class Check:
     """One thing that was done or looked at."""
@@ -128,9 +132,9 @@ class Report:
         for scenario in self.scenarios:
             if scenario.verdict is Verdict.FAILED:
                 missed = [f"{it.what}{f' ({it.detail})' if it.detail else ''}" for it in scenario.checks if not it.ok]
-                found += [f"{scenario.name}: {it}" for it in missed] or [f"{scenario.name}: {scenario.why}"]
+                found += [f"{scenario.name}: {it}" for it in missed or filter(None, [scenario.why])]
             if scenario.traffic and scenario.traffic.failed:
-                failures = "; ".join(scenario.traffic.failures)
+                failures = "; ".join(scenario.traffic.failures[:FAILURES])
                 found.append(
                     f"{scenario.name}: {scenario.traffic.failed} of {scenario.traffic.sent} requests with a valid "
                     f"certificate failed: {failures}"
@@ -141,6 +145,11 @@ class Report:
             if it.verdict is Verdict.FAILED
         ]
         return found + [f"left behind: {it}" for it in self.left]
+
+    def answers(self) -> str:
+        """What AWS did, and nothing that tells whose account it was: what the documents keep."""
+        found = {it.name: it.found for it in self.probes if it.found}
+        return json.dumps({"began": self.began, "local": self.local, "answers": found}, indent=2) + "\n"
 
     def dump(self) -> str:
         """As `report.json` has it."""

@@ -65,7 +65,6 @@ def _play(run: Run, checks: Checks, scene: Scene) -> None:
     checks.hold(
         "two requests a second were sent", summary.per_second > REQUESTS_PER_SECOND * 0.7, f"{summary.per_second}"
     )
-    checks.hold("no request of a valid certificate failed", not summary.failed, "; ".join(summary.failures))
 
 
 def parameters(run: Run, domain: Domain, door: Door) -> dict[str, str]:

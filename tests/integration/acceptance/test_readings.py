@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from acceptance import account
 from acceptance.account import Account, Domain
+from acceptance.conduct import Conductor, Programme, TakenError
 from acceptance.ledger import Ledger
 from acceptance.probes.registry import PROBES
 from acceptance.run import Run, fresh_name
@@ -113,3 +115,13 @@ def test_a_probe_sees_the_reading_that_is_not_the_default(
 
     assert (answer.reading, asked.expected != reading) == (reading, True), answer.detail
     assert reading in asked.readings
+
+
+def test_a_domain_that_is_in_use_is_taken_from_nobody(run: Run, tmp_path: Path) -> None:
+    conductor, nothing = Conductor(run.account, tmp_path, print), Programme([], [], lambda _: None)
+    zone = run.account.clients.route53.list_hosted_zones()["HostedZones"][0]["Id"].rpartition("/")[2]
+
+    with pytest.raises(TakenError, match="custom domain name of API Gateway already"):
+        conductor.conduct(fresh_name(), Domain(DOMAIN, zone), nothing)
+
+    assert not (tmp_path / "ledgers").exists()

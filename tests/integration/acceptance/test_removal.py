@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from acceptance import account
 from acceptance.account import Account
+from acceptance.cleanup import Cleanup
 from acceptance.conduct import Conductor, Programme
 from acceptance.inventory import Inventory
-from acceptance.ledger import Kind, Ledger
+from acceptance.ledger import Kind, Ledger, Thing
 from acceptance.run import LASTS, Run, fresh_name
 from acceptance.stacks import PACKAGED, template_url
 from acceptance.waiting import Waiting
@@ -162,3 +164,25 @@ def test_a_key_that_waits_for_its_deletion_is_no_leftover(local: Account, tmp_pa
     local.clients.kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
 
     assert Inventory(local).runs() == {}
+
+
+def test_the_record_that_validated_a_certificate_goes_and_its_neighbours_stay(local: Account) -> None:
+    route53: Any = local.clients.route53
+    zone = route53.create_hosted_zone(Name="example.org", CallerReference="one")["HostedZone"]["Id"].rpartition("/")[2]
+
+    def change(name: str) -> dict[str, Any]:
+        values = [{"Value": "_x.acm-validations.aws."}]
+        return {
+            "Action": "CREATE",
+            "ResourceRecordSet": {"Name": name, "Type": "CNAME", "TTL": 300, "ResourceRecords": values},
+        }
+
+    ours, theirs = "_1.api.example.org.", "_2.other.example.org."
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [change(ours), change(theirs)]})
+    cleanup = Cleanup(local, Waiting(0.1), print)
+
+    assert cleanup.remove([Thing(Kind.RECORD, f"{zone}/{ours}")] * 2) == []
+
+    left = route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+    assert [it["Name"] for it in left if it["Type"] == "CNAME"] == [theirs]
+    assert cleanup.remove([Thing(Kind.RECORD, f"{zone}/{ours}")]) == []

@@ -47,10 +47,18 @@ def costs() -> str:
 
 
 def kept() -> dict[str, str]:
-    """Probe → what AWS did, in the last report that was kept."""
+    """Probe → what AWS did, in the last run on an account that was kept.
+
+    Raises:
+        ValueError: what was kept is of a run on the local AWS.
+    """
     if not KEPT.exists():
         return {}
-    return {it["name"]: it["found"] for it in json.loads(KEPT.read_text("utf-8"))["probes"]}
+    run = json.loads(KEPT.read_text("utf-8"))
+    if run["local"]:
+        raise ValueError(f"{KEPT.name} is of the local AWS, and says nothing of AWS")
+    answers: dict[str, str] = run["answers"]
+    return answers
 
 
 def _lines(*lines: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,7 @@ def test_one_request_that_is_refused_fails_the_run() -> None:
     assert report.problems == [
         "gateway: 1 of 3 requests with a valid certificate failed: status 403: Forbidden",
     ]
+    assert report.scenarios[0].verdict is Verdict.FAILED
     assert "Not accepted" in render(report.to_json())
 
 
@@ -131,3 +133,9 @@ def test_what_is_left_behind_fails_the_run(tmp_path: Path) -> None:
     report = Report("r", "an account", False, "", 1.0, [], [], ["bucket b could not be removed: AccessDenied"])
 
     assert report.problems == ["left behind: bucket b could not be removed: AccessDenied"]
+
+
+def test_what_the_documents_keep_names_nothing_of_the_account() -> None:
+    report = played(a_run(), probes=[a_probe("otherwise")])
+
+    assert json.loads(report.answers()) == {"began": "2026-11-30", "local": False, "answers": {"p": "otherwise"}}
