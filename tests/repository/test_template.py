@@ -585,6 +585,22 @@ def test_whatever_updates_the_domain_has_the_bootstrap_run_before_which_waits_un
     assert (properties[revision], form) == ("2", "2e8fb5143715"), f"raise {revision}, and note its new form here"
 
 
+def test_the_bootstrap_waits_for_all_that_the_domain_waits_for_which_is_updated_right_after_it() -> None:
+    """It keeps the rate free for CloudFormation's update only for a while. ACM takes minutes for a certificate."""
+
+    def named(resource: dict[str, Any]) -> set[str]:
+        references = [it for it in found(resource["Properties"], "Ref") if isinstance(it, str)]
+        attributes = [it[0] for it in found(resource["Properties"], "Fn::GetAtt")]
+        depended = resource.get("DependsOn", [])
+        return {*references, *attributes, *([depended] if isinstance(depended, str) else depended)} & RESOURCES.keys()
+
+    def waited_for(name: str) -> set[str]:
+        return named(RESOURCES[name]).union(*map(waited_for, named(RESOURCES[name])))
+
+    at_once = {"BucketPolicy"}
+    assert named(RESOURCES["GatewayDomain"]) - at_once - {"Bootstrap"} <= waited_for("Bootstrap")
+
+
 def test_the_authorizers_answer_for_one_caller_is_not_kept_for_another() -> None:
     (authorizer,) = found(TEMPLATE, "x-amazon-apigateway-authorizer")
     assert authorizer["type"] == "request"
