@@ -147,8 +147,9 @@ def about_secret(secret: SecretState, survey: Survey, rules: Iterable[SecretRule
 def about_target(target: Target, survey: Survey) -> Iterator[Finding]:
     """What is wrong with what runs the truststore."""
     if target.stuck:
-        what = f"it is {target.state}{target.message and f': {target.message}'}"
-        yield attention(target.name, what, "Mend what it names; it is told again by itself.", "MTLS-304")
+        yield attention(
+            target.name, f"it is {target.condition}", "Mend what it names; it is told again by itself.", "MTLS-304"
+        )
     if target.exists and target.names_version and target.version_id is None:
         yield attention(target.name, target.problem, "mtlsctl truststore sync --wait", "The truststore does not follow")
         return

@@ -58,6 +58,11 @@ class Target:
     anchors: Mapping[str, x509.Certificate] | None = None
     _verifiers: dict[datetime, Verifier] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def condition(self) -> str:
+        """Its state with what it says of it."""
+        return f"{self.state}: {self.message}" if self.message else self.state
+
     def runs(self, preview: Preview) -> bool:
         """Whether it runs, or is about to run, the truststore that is published."""
         edition = preview.editions.get(self.key)

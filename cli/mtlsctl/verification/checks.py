@@ -197,6 +197,8 @@ def _state(target: Target) -> Check:
     name = f"state of {target.name}"
     if not target.exists:
         return Check(name=name, result=Result.FAILED, reason=target.problem)
+    if target.stuck:
+        return Check(name=name, result=Result.UNKNOWN, reason=f"{target.condition}: it may run the truststore before")
     if not target.settled:
         return Check(name=name, result=Result.UNKNOWN, reason=f"{target.state}: an update is under way")
     return Check(name=name, result=Result.OK, reason=target.state)

@@ -135,6 +135,7 @@ def test_a_truststore_is_judged_by_what_the_domain_runs(seen: Evidence, target: 
     lacking = replace(target, anchors={})
     gone = replace(target, anchors=None, problem="runs an object version that is gone")
     updating = replace(target, settled=False, state="UPDATING")
+    stuck = replace(target, settled=False, stuck=True, state="FAILED", message="not readable")
     missing = Target(target.name, exists=False, problem="no such domain name")
 
     def of(it: Target) -> tuple[ExitStatus, dict[str, str]]:
@@ -147,6 +148,7 @@ def test_a_truststore_is_judged_by_what_the_domain_runs(seen: Evidence, target: 
     assert "lacks CN=Test CA" in reasons[trusted]
     assert of(gone) == (ExitStatus.UNKNOWN, {trusted: "runs an object version that is gone"})
     assert of(updating) == (ExitStatus.UNKNOWN, {state: "UPDATING: an update is under way"})
+    assert of(stuck) == (ExitStatus.UNKNOWN, {state: "FAILED: not readable: it may run the truststore before"})
     assert of(missing) == (ExitStatus.ATTENTION, dict.fromkeys((trusted, state), "no such domain name"))
 
 

@@ -121,7 +121,7 @@ def _about(target: Target, now: datetime) -> Iterator[Finding]:
         return Finding(severity=severity, subject=target.name, what=what, remedy=remedy, runbook=runbook)
 
     if target.stuck:
-        what = f"it is {target.state}{target.message and f': {target.message}'}, and may run the truststore before"
+        what = f"it is {target.condition}, and may run the truststore before"
         yield finding(what, "Mend what it names; it is told again by itself.", runbook="MTLS-304")
     if not target.exists:
         yield finding(target.problem, "Deploy the stack again.", runbook="MTLS-303")

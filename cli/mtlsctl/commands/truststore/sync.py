@@ -151,5 +151,5 @@ def what_remains(preview: Preview, targets: Sequence[Target]) -> str:
     behind = [it.name for it in targets if it.exists and not it.runs(preview)]
     if behind:
         return f"{', '.join(behind)} does not run {short(published_version(preview))} yet"
-    settling = [f"{it.name} is {it.state}" for it in targets if it.exists and not it.settled]
+    settling = [f"{it.name} is {it.condition}" for it in targets if it.exists and not it.settled]
     return ", ".join(settling)
