@@ -162,7 +162,7 @@ class Patience:
         """Nobody waits for anything; the queue goes on."""
         until = self._stack.time.now + seconds
         while self._stack.time.now < until:
-            self._stack.time.sleep(5.0)
+            self._stack.time.sleep(30.0)
 
 
 @pytest.mark.parametrize("minutes", [10, 60])
@@ -186,6 +186,20 @@ def test_a_rotation_outlasts_a_domain_that_is_updating_for_long_and_nobody_is_re
     assert queue.most_receives < 60, "the queue would have given the request up"
     queue.rest(minutes * 60.0)
     assert queue.syncs[-1].retry_after is None, "a sync has seen how the update ended"
+
+
+def test_what_waits_behind_an_update_of_an_hour_is_not_given_up_by_the_queue(gateway: Stack) -> None:
+    """Nobody asks again, as a rotation would: an operator has uploaded two bundles in a row."""
+    gateway.gateway.update_time = timedelta(hours=1)
+    upload(gateway, "first")
+    queue = Patience(gateway)
+    gateway.bus.put("Truststore Sync Requested", {})
+    queue.rest(60)
+    second = upload(gateway, "second")
+    queue.rest(2.5 * 3600)
+
+    assert second in gateway.served()
+    assert queue.most_receives < 60
 
 
 def _until_it_is_done(stack: Stack, step: Step, token: str, secret: str) -> None:
