@@ -256,6 +256,14 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     ),
     (
         r"docs/operations\.md",
+        r"aws kms describe-key .*",
+        Run(
+            before="CA_KEY=$(aws kms create-key --query KeyMetadata.KeyId --output text)",
+            values=(("KEY", "$CA_KEY"),),
+        ),
+    ),
+    (
+        r"docs/operations\.md",
         r"aws secretsmanager delete-secret .*",
         Run(before="spare STACK/gone-billing", values=(("NAME", "STACK/gone-billing"),)),
     ),
