@@ -52,29 +52,42 @@ class Inventory:
         self._aws = account.clients
 
     def runs(self) -> dict[str, datetime]:
-        """The runs that something is there of by its tag, and until when each may go on."""
+        """The runs that something is there of, and until when each may go on."""
         found: dict[str, datetime] = {}
-        for tags in self._tagged():
-            if RUN.fullmatch(run := tags.get(RUN_TAG, "")):
+        for thing, tags in self._tagged():
+            if RUN.fullmatch(run := tags.get(RUN_TAG, "")) and self._names(thing, run):
                 until = datetime.fromisoformat(tags[UNTIL_TAG]) if tags.get(UNTIL_TAG) else datetime.now(UTC)
                 found[run] = max(until, found.get(run, until))
         return found
 
     def of(self, run: str) -> list[Thing]:
-        """Everything that bears a run's tag, or the product's tag with the name of one of its stacks."""
-        found = [Thing(Kind.STACK, it["StackId"]) for it in self._stacks() if _tags(it).get(RUN_TAG) == run]
-        for arn, tags in self._resources():
-            if tags.get(RUN_TAG) == run or tags.get(STACK_TAG, "").startswith(f"{run}-"):
-                found += _by_arn(arn)
-        found += [Thing(Kind.BUCKET, name) for name, tags in self._buckets() if tags.get(RUN_TAG) == run]
-        found += [Thing(Kind.ROLE, name) for name, tags in self._roles() if tags.get(RUN_TAG) == run]
+        """Everything that bears a run's tag, or the product's tag with the name of one of its stacks, and its name.
+
+        Neither is enough by itself: who may tag a thing need not be who may delete it.
+        """
+        found = [
+            thing
+            for thing, tags in self._tagged()
+            if (tags.get(RUN_TAG) == run or tags.get(STACK_TAG, "").startswith(f"{run}-")) and self._names(thing, run)
+        ]
         return list(dict.fromkeys(found))
 
-    def _tagged(self) -> Iterator[dict[str, str]]:
-        yield from (_tags(it) for it in self._stacks())
-        yield from (tags for _, tags in self._resources())
-        yield from (tags for _, tags in self._buckets())
-        yield from (tags for _, tags in self._roles())
+    def _names(self, thing: Thing, run: str) -> bool:
+        """Whether a thing is named after a run; of a key, which has no name, whether its description is."""
+        if thing.kind is not Kind.KEY:
+            return run in thing.id
+        try:
+            return run in self._aws.kms.describe_key(KeyId=thing.id)["KeyMetadata"].get("Description", "")
+        except ClientError as error:
+            if is_gone(error):
+                return False
+            raise
+
+    def _tagged(self) -> Iterator[tuple[Thing, dict[str, str]]]:
+        yield from ((Thing(Kind.STACK, it["StackId"]), _tags(it)) for it in self._stacks())
+        yield from ((thing, tags) for arn, tags in self._resources() for thing in _by_arn(arn))
+        yield from ((Thing(Kind.BUCKET, name), tags) for name, tags in self._buckets())
+        yield from ((Thing(Kind.ROLE, name), tags) for name, tags in self._roles())
 
     def _stacks(self) -> Iterator[StackTypeDef]:
         for page in self._aws.cloudformation.get_paginator("describe_stacks").paginate():
@@ -141,9 +154,10 @@ class Inventory:
             for it in resources
             if it["ResourceType"] in LEFT_BY_STACKS and it.get("PhysicalResourceId")
         ]
+        run = RUN.match(stack["StackName"])
         for arn, tags in self._resources():
-            if tags.get(STACK_TAG) == stack["StackName"]:
-                found += _by_arn(arn)
+            if run and tags.get(STACK_TAG) == stack["StackName"]:
+                found += (it for it in _by_arn(arn) if self._names(it, run.group()))
         if zone := _tags(stack).get(RECORD_TAG):
             for it in resources:
                 if it["ResourceType"] == "AWS::CertificateManager::Certificate" and it.get("PhysicalResourceId"):

@@ -169,10 +169,17 @@ class Run:
         return self.account.clients.s3.put_object(Bucket=self.bucket, Key=key, Body=body.encode())["VersionId"]
 
     def make_key(self, **arguments: Any) -> str:
-        """Make a KMS key, and return its id. Its name is not known before, so its tag alone finds it after a crash."""
+        """Make a KMS key, and return its id.
+
+        Its id is not known before, so its tag and its description find it after a crash.
+        """
         tags = [{"TagKey": key, "TagValue": value} for key, value in self.tags.items()]
         with self._making:
-            made = self.account.clients.kms.create_key(Tags=tags, **arguments)["KeyMetadata"]["KeyId"]  # type: ignore[arg-type]
+            made = self.account.clients.kms.create_key(
+                Tags=tags,  # type: ignore[arg-type]
+                Description=f"Of {self.name}.",
+                **arguments,
+            )["KeyMetadata"]["KeyId"]
             self.ledger.will_make(Thing(Kind.KEY, made))
         return made
 

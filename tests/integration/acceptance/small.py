@@ -54,9 +54,12 @@ def make(run: Run, checks: Checks | None = None, scene: Scene | None = None) -> 
     run.account.clients.s3.put_object(Bucket=stack.outputs["Bucket"], Key="one", Body=b"1")
     run.make_secret("probe", "value")
     run.make_role("probe", {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"})
-    run.make_key(Description="of a probe")
+    run.make_key()
     # As rotation makes one for a CA.
-    run.account.clients.kms.create_key(Tags=[{"TagKey": "mtls-rotation:stack", "TagValue": stack.name}])
+    run.account.clients.kms.create_key(
+        Tags=[{"TagKey": "mtls-rotation:stack", "TagValue": stack.name}],
+        Description=f"Signs as the CA of {stack.name}/ca, version 1.",
+    )
 
 
 def _make_and_wait(run: Run, checks: Checks, scene: Scene) -> None:

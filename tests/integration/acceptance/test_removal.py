@@ -186,3 +186,29 @@ def test_the_record_that_validated_a_certificate_goes_and_its_neighbours_stay(lo
     left = route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
     assert [it["Name"] for it in left if it["Type"] == "CNAME"] == [theirs]
     assert cleanup.remove([Thing(Kind.RECORD, f"{zone}/{ours}")]) == []
+
+
+def test_what_somebody_has_given_a_runs_tags_is_not_removed(
+    local: Account, bystanders: set[str], tmp_path: Path
+) -> None:
+    """Who may tag a thing need not be who may delete it."""
+    clients = local.clients
+    with a_run(local, tmp_path) as ended:
+        run = replace(ended, until=ended.until - LASTS - timedelta(seconds=1))
+        run.make_bucket()
+        small.prepare(run)
+        small.make(run)
+    tags = [*run.tag_list(), {"Key": "mtls-rotation:stack", "Value": f"{run.name}-small"}]
+    clients.secrets.create_secret(Name="theirs/ca", SecretString="theirs", Tags=tags)
+    clients.s3.create_bucket(Bucket="theirs")
+    clients.s3.put_bucket_tagging(Bucket="theirs", Tagging={"TagSet": tags})
+    clients.kms.create_key(Description="theirs", Tags=[{"TagKey": it["Key"], "TagValue": it["Value"]} for it in tags])
+    clients.cloudformation.create_stack(StackName="theirs", TemplateBody=json.dumps(QUEUE), Tags=tags)
+    theirs = {it for it in everything(local) - bystanders if run.name not in it}
+    elsewhere = Conductor(local, tmp_path / "elsewhere", print)
+
+    assert elsewhere.clean([run.name]) == []
+
+    assert {it for it in theirs if not it.startswith("key ")} == {"secret theirs/ca", "bucket theirs", "stack theirs"}
+    assert len(everything(local) - bystanders) == 4
+    assert elsewhere.leftovers(all_of_them=True) == []
