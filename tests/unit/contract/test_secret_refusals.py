@@ -222,7 +222,9 @@ def test_a_secret_without_rotation_is_refused(stack: Stack) -> None:
 
 def test_a_secret_that_does_not_exist_is_refused(stack: Stack) -> None:
     wanted = RotationRequest(Step.CREATE, "arn:aws:secretsmanager:us-east-1:123456789012:secret:gone-AbCdEf", "t" * 32)
-    with pytest.raises(InvalidEventError, match=r"SecretId: found arn:.*gone-AbCdEf; expected a secret that exists"):
+    with pytest.raises(
+        InvalidEventError, match=r"SecretId arn:.*gone-AbCdEf: found no such secret.*; expected a secret that exists"
+    ):
         stack.rotation.run(wanted, stack.time.deadline())
 
 
