@@ -102,8 +102,8 @@ class Run:
         """
         whole = f"{self.name}-{name}"
         self.ledger.will_make(Thing(Kind.ROLE, whole))
-        principal = trust or {"AWS": f"arn:{self.account.partition}:iam::{self.account.id}:root"}
-        assumed: dict[str, Any] = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+        assumed: dict[str, Any] = {"Effect": "Allow", "Action": "sts:AssumeRole"}
+        assumed |= {"Principal": trust} if trust else self._whoever_runs_this()
         iam = self.account.clients.iam
         arn = iam.create_role(
             RoleName=whole,
@@ -113,6 +113,17 @@ class Run:
         )["Role"]["Arn"]
         iam.put_role_policy(RoleName=whole, PolicyName="probe", PolicyDocument=_policy(*statements))
         return arn
+
+    def _whoever_runs_this(self) -> dict[str, Any]:
+        """Of a statement of trust: not all of the account that may assume roles, but these credentials, renewed or not.
+
+        https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-userid
+        """
+        user = self.account.clients.sts.get_caller_identity()["UserId"].partition(":")[0]
+        return {
+            "Principal": {"AWS": f"arn:{self.account.partition}:iam::{self.account.id}:root"},
+            "Condition": {"StringLike": {"aws:userid": [user, f"{user}:*"]}},
+        }
 
     def make_function(self, name: str, code: str, role: str, **variables: str) -> str:
         """Make a Lambda function of a few lines, and return its ARN. A role that is new is waited for.

@@ -18,7 +18,8 @@ WITHOUT = ["apigateway:GET", "apigateway:PATCH", "apigateway:AddCertificateToDom
 
 
 def _ask(run: Run, _: Scene) -> Answer:
-    statements = [_on_domains(run, WITHOUT), {"Effect": "Allow", "Action": "s3:GetObject*", "Resource": "*"}]
+    truststores = f"arn:{run.account.partition}:s3:::{run.name}-*"
+    statements = [_on_domains(run, WITHOUT), {"Effect": "Allow", "Action": "s3:GetObject*", "Resource": truststores}]
     role = run.make_role("removal", *statements)
     client = run.assumed(role)("apigateway")
     run.waiting.until(lambda: _may_see(run, client), "the role may see the domain", run.account.pace.lag)

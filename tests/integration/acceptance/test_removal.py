@@ -212,3 +212,14 @@ def test_what_somebody_has_given_a_runs_tags_is_not_removed(
     assert {it for it in theirs if not it.startswith("key ")} == {"secret theirs/ca", "bucket theirs", "stack theirs"}
     assert len(everything(local) - bystanders) == 4
     assert elsewhere.leftovers(all_of_them=True) == []
+
+
+def test_nobody_else_in_the_account_may_assume_a_runs_roles(local: Account, tmp_path: Path) -> None:
+    with a_run(local, tmp_path) as run:
+        run.make_role("probe", {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"})
+        made: Any = local.clients.iam.get_role(RoleName=f"{run.name}-probe")["Role"]["AssumeRolePolicyDocument"]
+        Cleanup(local, Waiting(0.1), print).remove(run.ledger.things())
+
+    (statement,) = made["Statement"]
+    user = local.clients.sts.get_caller_identity()["UserId"].partition(":")[0]
+    assert statement["Condition"] == {"StringLike": {"aws:userid": [user, f"{user}:*"]}}
