@@ -57,6 +57,22 @@ def test_a_client_that_signs_itself_is_known_by_its_subject_whatever_its_generat
         assert not decided(profile.issue_self_signed_leaf(request, key, builders.NOW), routes=routes).denial
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        [[("dnQualifier", "mallory")], [("CN", "billing")]],
+        [[("dnQualifier", "20261130-0123456789ab"), ("O", "Mallory")], [("CN", "billing")]],
+    ],
+    ids=["a qualifier of its own", "an organization beside it"],
+)
+def test_a_client_that_signs_itself_is_not_taken_for_one_of_another_name(subject: list[list[tuple[str, str]]]) -> None:
+    oids = {"dnQualifier": NameOID.DN_QUALIFIER, "CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME}
+    parts = [[x509.NameAttribute(oids[name], value) for name, value in part] for part in subject]
+    name = x509.Name([x509.RelativeDistinguishedName(part) for part in parts])
+
+    assert decided(builders.foreign(subject=name, authority=False), routes={"GET /": ["subject:CN=billing"]}).denial
+
+
 def test_a_ca_answers_for_every_attribute_of_what_it_signs(ca: pki.CertifiedKey) -> None:
     attributes = [(NameOID.DN_QUALIFIER, "other"), (NameOID.COMMON_NAME, "billing")]
     subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])

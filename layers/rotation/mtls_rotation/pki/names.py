@@ -15,6 +15,8 @@ _DNS_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _EMAIL_LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
 _URI_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _SPIFFE_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
+# See `profile.generation`.
+_GENERATION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
 _SPIFFE_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 # What a URI may hold as it is (RFC 3986, section 2), "%" included: what is encoded already stays so.
 _URI_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
@@ -53,8 +55,16 @@ def from_rfc4514(text: str) -> x509.Name:
 
 
 def without_generation(name: x509.Name) -> x509.Name:
-    """A distinguished name without what changes in it from one certificate that signs itself to the next."""
-    return x509.Name([it for it in name.rdns if not it.get_attributes_for_oid(NameOID.DN_QUALIFIER)])
+    """A distinguished name without what changes in it from one certificate that signs itself to the next.
+
+    Another's dnQualifier tells whom the name is of, and stays.
+    """
+    return x509.Name([it for it in name.rdns if not _is_generation(it)])
+
+
+def _is_generation(part: x509.RelativeDistinguishedName) -> bool:
+    attribute, *further = part
+    return not further and attribute.oid == NameOID.DN_QUALIFIER and bool(_GENERATION.fullmatch(str(attribute.value)))
 
 
 def dns_name(text: str) -> str:
