@@ -48,7 +48,8 @@ def handler(event: CloudFormationCustomResourceEvent, context: LambdaContext) ->
 def _run(event: CloudFormationCustomResourceEvent, deadline: Deadline) -> Answer:
     properties = event.resource_properties
     if going := leaving_ca_secret(event.request_type, properties, event.get("OldResourceProperties") or {}):
-        if removes_data(properties):
+        # An update may yet fail, and the CA be needed again: what it leaves is kept, as its secret is.
+        if event.request_type == "Delete" and removes_data(properties):
             assembly.ca_keys.remove(going, deadline)
         else:
             assembly.ca_keys.take_back(going, event.stack_id, deadline)

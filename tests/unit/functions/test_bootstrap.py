@@ -572,6 +572,19 @@ def test_a_stack_whose_data_goes_with_it_takes_every_key_of_its_cas_along(
     assert enabled_keys(new) == []
 
 
+def test_an_update_that_leaves_the_ca_and_may_yet_fail_takes_no_key_though_data_goes_with_the_stack(
+    new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(kms_app, new, cloudformation, "bootstrap-create", **KMS_PROPERTIES)
+    made = sample("bootstrap-create", new)["ResourceProperties"] | KMS_PROPERTIES | {"OnDelete": "delete"}
+    rolled_back(new, "UPDATE_IN_PROGRESS")
+    leaving = {"CaSecret": "", "ClientIssuer": "self-signed", "OnDelete": "delete", "AllowList": "broken"}
+    answer = run_later(kms_app, new, cloudformation, "bootstrap-update", leaving, OldResourceProperties=made)
+
+    assert answer["Status"] == "FAILED"
+    assert len(enabled_keys(new)) == 1
+
+
 def test_a_self_signed_client_of_a_gateway_is_refused_before_anything_is_made(new: Stack) -> None:
     """The template's rule knows DomainName alone: CloudFormation's rules have no way to look into a list."""
     new.expect_gateway()
