@@ -36,6 +36,7 @@ class Pace:
         revocation_ttl: the gateway's `RevocationTtlSeconds`.
         breather: requests under way between one change and the next.
         lag: the longest that a change of IAM or of a tag is waited for.
+        between_updates: after which API Gateway takes another update of a domain.
         soon: within which a change of IAM or of a tag counts at once.
         retries: how long a rotation that fails is watched.
     """
@@ -48,6 +49,7 @@ class Pace:
     revocation_ttl: int
     breather: float
     lag: float
+    between_updates: float
     soon: float
     retries: float
 
@@ -61,6 +63,7 @@ ON_AWS = Pace(
     revocation_ttl=60,
     breather=20.0,
     lag=420.0,
+    between_updates=35.0,
     soon=5.0,
     retries=1500.0,
 )
@@ -73,6 +76,7 @@ LOCALLY = Pace(
     revocation_ttl=2,
     breather=1.0,
     lag=30.0,
+    between_updates=2.0,
     soon=0.3,
     retries=30.0,
 )

@@ -57,7 +57,19 @@ def set_truststore(run: Run, version: str, uri: str = "") -> DomainNameResponseT
     Raises:
         ClientError: it is refused, and not for being too early.
     """
-    members = {name: it for name, it in (("truststoreUri", uri), ("truststoreVersion", version)) if it}
+    update_when_let_through(
+        run, {name: it for name, it in (("truststoreUri", uri), ("truststoreVersion", version)) if it}
+    )
+    return await_available(run)
+
+
+def update_when_let_through(run: Run, members: Mapping[str, str]) -> None:
+    """Send an UpdateDomainName again and again, until it is not refused for being too early.
+
+    Args:
+        run: the run.
+        members: of `mutualTlsAuthentication`, with their new values.
+    """
 
     def is_let_through() -> bool:
         try:
@@ -70,7 +82,6 @@ def set_truststore(run: Run, version: str, uri: str = "") -> DomainNameResponseT
 
     await_available(run)
     run.waiting.until(is_let_through, "an update of the domain by hand", run.account.pace.effect)
-    return await_available(run)
 
 
 def update(run: Run, members: Mapping[str, str]) -> None:

@@ -162,6 +162,33 @@ def deploy(run: Run, name: str, parameters: Mapping[str, str]) -> Deployed:
     Raises:
         DeploymentError: the stack could not be made or updated.
     """
+    change = propose(run, name, parameters)
+    if (status := carry_out(run, change)) not in _WELL:
+        raise DeploymentError(_said(run, change.stack, status))
+    return _described(run, change.stack, change.parameters)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change set that waits to be carried out."""
+
+    id: str
+    stack: str
+    parameters: dict[str, str]
+
+
+def propose(run: Run, name: str, parameters: Mapping[str, str], template_url: str = "") -> Change:
+    """Make a change set.
+
+    Args:
+        run: the run.
+        name: the stack's, or the end of it.
+        parameters: of the template.
+        template_url: where the template is, if it is not the run's.
+
+    Raises:
+        DeploymentError: CloudFormation could not make it.
+    """
     whole = name if name.startswith(run.name) else f"{run.name}-{name}"
     stacks = run.account.clients.cloudformation
     tags = run.tags
@@ -177,7 +204,7 @@ def deploy(run: Run, name: str, parameters: Mapping[str, str]) -> Deployed:
         StackName=whole,
         ChangeSetName=f"deploy-{time.time_ns()}",
         ChangeSetType="UPDATE" if there else "CREATE",
-        TemplateURL=run.template_url,
+        TemplateURL=template_url or run.template_url,
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
@@ -193,10 +220,14 @@ def deploy(run: Run, name: str, parameters: Mapping[str, str]) -> Deployed:
     )
     if (found := described())["Status"] == "FAILED":
         raise DeploymentError(f"{whole}: {found['StatusReason']}")
-    stacks.execute_change_set(ChangeSetName=change_set, StackName=whole)
-    if (status := await_end(run, whole)) not in _WELL:
-        raise DeploymentError(_said(run, whole, status))
-    return _described(run, whole, given)
+    return Change(change_set, whole, given)
+
+
+def carry_out(run: Run, change: Change) -> str:
+    """Carry out a change set, and return the state that the stack comes to rest in."""
+    stacks = run.account.clients.cloudformation
+    stacks.execute_change_set(ChangeSetName=change.id, StackName=change.stack)
+    return await_end(run, change.stack)
 
 
 def await_end(run: Run, stack: str) -> str:

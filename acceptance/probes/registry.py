@@ -23,7 +23,6 @@ MODULES: tuple[str, ...] = (
     "rotation_retries",
     "updating_duration",
     "requests_while_updating",
-    "cloudformations_own_patch",
     "unknown_issuer_answer",
     "no_certificate_answer",
     "long_path",
@@ -35,6 +34,8 @@ MODULES: tuple[str, ...] = (
     "intermediate_as_anchor",
     "presented_intermediate",
     "self_signed_client",
+    "cloudformations_own_patch",
+    "cloudformation_waits_for_domains",
 )
 
 PROBES: tuple[Probe, ...] = tuple(import_module(f"acceptance.probes.{name}").PROBE for name in MODULES)

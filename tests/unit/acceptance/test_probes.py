@@ -14,10 +14,6 @@ from acceptance.probes.registry import PROBES
 from localaws import Settings
 
 ROOT = Path(__file__).parents[3]
-# Settings that no probe asks for, and why.
-UNASKED = {
-    "cloudformation_waits_for_domains": "it takes an update of a stack at the moment of another update of its domain",
-}
 
 
 def test_every_question_that_is_open_is_asked() -> None:
@@ -26,7 +22,7 @@ def test_every_question_that_is_open_is_asked() -> None:
     open_settings = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
 
     assert open_settings
-    assert open_settings - {it.setting for it in PROBES} == {*UNASKED}
+    assert open_settings - {it.setting for it in PROBES} == set()
 
 
 def test_every_probe_has_a_name_of_its_own_that_is_that_of_its_module() -> None:
@@ -40,6 +36,6 @@ def test_every_probe_has_a_name_of_its_own_that_is_that_of_its_module() -> None:
 def test_a_probe_says_what_it_asks_whose_page_leaves_it_open_and_what_there_may_be(probe: Probe) -> None:
     assert probe.question.endswith("?")
     assert probe.how.endswith(".")
-    assert re.match(r"https://(docs|repost)\.aws(\.amazon\.com)?/", probe.source)
+    assert re.match(r"https://(docs\.aws\.amazon\.com|repost\.aws|github\.com/aws-cloudformation)/", probe.source)
     assert len(probe.readings) > 1
     assert probe.setting in {"", *(it.name for it in fields(Settings))}
