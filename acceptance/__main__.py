@@ -83,7 +83,7 @@ def on(where: Account, domain: Domain | None, folder: Path, *, yes: bool, clean:
         console.print(f"This acts on {where.name}, and removes what {', '.join(leftovers) or 'no run'} has left.")
     else:
         for line in plan(where.name, name, domain.name if domain else "", leftovers).lines():
-            console.print(line, highlight=False, markup=False)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     asking.ask("Go on?", yes=yes or (clean and not leftovers), terminal=sys.stdin)
     if problems := conductor.clean(leftovers):
         raise LeftError("\n".join(problems))
@@ -112,7 +112,7 @@ def hosted_zone(where: Account) -> str:
 
 def say(line: str) -> None:
     """Tell whoever watches."""
-    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {escape(line)}", highlight=False)
+    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
 def show(report: Report) -> None:
@@ -125,7 +125,7 @@ def show(report: Report) -> None:
         table.add_row(probe.name, probe.expected, escape(probe.found or probe.detail), _coloured(probe.verdict))
     console.print(table)
     for problem in report.problems:
-        console.print(f"[bold red]✗ {escape(problem)}[/]")
+        console.print(f"[bold red]✗ {escape(problem)}[/]", soft_wrap=True)
     if not report.problems:
         console.print("[bold green]The promise held, and so did every expectation.[/]")
 

@@ -77,7 +77,7 @@ ITEMS = (
     Item(
         "KMS keys, which are deleted seven days later and cost nothing till then",
         _types("KMS::Key"),
-        6,
+        10,
         _by_the_month(1.0),
         KMS,
     ),
