@@ -46,16 +46,17 @@ def handler(event: CloudFormationCustomResourceEvent, context: LambdaContext) ->
 
 
 def _run(event: CloudFormationCustomResourceEvent, deadline: Deadline) -> Answer:
-    properties = event.resource_properties
+    properties, deleted = event.resource_properties, event.request_type == "Delete"
+    removes = deleted and removes_data(properties) and assembly.goes(event.stack_id)
     if going := leaving_ca_secret(event.request_type, properties, event.get("OldResourceProperties") or {}):
-        # An update may yet fail, and the CA be needed again: what it leaves is kept, as its secret is.
-        if event.request_type == "Delete" and removes_data(properties):
+        if removes:
             assembly.ca_keys.remove(going, deadline)
         else:
+            # An update may yet fail, and the CA be needed again: what it leaves is kept, as its secret is.
             assembly.ca_keys.take_back(going, event.stack_id, deadline)
-    if event.request_type == "Delete":
+    if deleted:
         # The template keeps the secrets and the bucket. Where they are to go too, this is who can empty the bucket.
-        if removes_data(properties):
+        if removes:
             assembly.removal.run(secrets(properties), deadline)
         return Answer.succeeded({})
     documents(properties, lambda name: assembly.parameter(name)())

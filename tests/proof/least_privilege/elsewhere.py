@@ -30,13 +30,6 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere(
-        sid="SeeWhetherTheStackIsRolledBack",
-        service="cloudformation",
-        why="the stack of the life is never rolled back, and is deleted with its data",
-        test="tests/unit/functions/test_bootstrap.py::"
-        "test_a_stack_whose_creation_is_rolled_back_leaves_no_key_behind_and_takes_none_of_another",
-    ),
-    Elsewhere(
         sid="IssueFromThePrivateCa",
         service="acm-pca",
         why="the local AWS has no Private CA",

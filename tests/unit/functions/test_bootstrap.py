@@ -269,6 +269,24 @@ def test_delete_takes_the_data_with_it_where_that_was_asked_for(
         assert "DeletedDate" in new.clients.secretsmanager.describe_secret(SecretId=name)
 
 
+def test_an_update_that_made_the_bootstrap_and_is_rolled_back_takes_no_data_that_was_there_before(
+    new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    """So it goes where a stack that has taken over what another kept cannot be updated."""
+    run(kms_app, new, cloudformation, "bootstrap-create", **KMS_PROPERTIES)
+    before = new.objects()
+    new.pass_time(days=1)
+    rolled_back(new, "UPDATE_ROLLBACK_IN_PROGRESS", LastUpdatedTime=new.moment)
+    deleting = KMS_PROPERTIES | {"OnDelete": "delete"}
+    answer = run_later(kms_app, new, cloudformation, "bootstrap-delete", deleting)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert len(enabled_keys(new)) == 1
+    assert new.objects() == before
+    for name in (CA, CLIENT):
+        assert "DeletedDate" not in new.clients.secretsmanager.describe_secret(SecretId=name)
+
+
 def test_a_bucket_with_more_than_can_be_deleted_in_the_time_is_emptied_by_the_next_try(new: Stack) -> None:
     for number in range(3):
         new.clients.s3.put_object(Bucket=BUCKET, Key=f"revoked/{number}", Body=b"x")
@@ -566,6 +584,7 @@ def test_a_stack_whose_data_goes_with_it_takes_every_key_of_its_cas_along(
     new.secrets.enable_rotation(CA)
     new.rotate(CA)
     assert len(enabled_keys(new)) == 2
+    rolled_back(new, "DELETE_IN_PROGRESS")
     answer = run_later(kms_app, new, cloudformation, "bootstrap-delete", KMS_PROPERTIES | {"OnDelete": "delete"})
 
     assert answer["Status"] == "SUCCESS", answer["Reason"]

@@ -207,6 +207,12 @@ class Assembly:
 
         return CaKeys(self.services)
 
+    def goes(self, stack_id: str) -> bool:
+        """Whether the stack itself goes, where its custom resource is told to."""
+        from mtls_rotation.stack.rollback import goes
+
+        return goes(self.services.clients.of("cloudformation"), stack_id)
+
     @cached_property
     def removal(self) -> Removal:
         """What deletes the stack's data."""

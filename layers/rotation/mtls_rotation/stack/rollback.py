@@ -8,7 +8,10 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attri
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,11 +19,27 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
+log = logging.getLogger(__name__)
+
 
 def taken_back_since(client: CloudFormationClient, stack_id: str) -> datetime | None:
     """Since when all that was made is taken back: the begin of the operation that failed. None if nothing is."""
     (stack,) = client.describe_stacks(StackName=stack_id)["Stacks"]
     return operation_taken_back(stack)
+
+
+def goes(client: CloudFormationClient, stack_id: str) -> bool:
+    """Whether the stack itself goes, where its custom resource is told to.
+
+    That is told to it in the rollback of an update that made it, too: of a stack that began with what another kept.
+    Then the data was there before, and stays.
+    """
+    try:
+        (stack,) = client.describe_stacks(StackName=stack_id)["Stacks"]
+    except (ClientError, BotoCoreError):
+        log.exception("taken to be deleted", extra={"stack": stack_id})
+        return True
+    return not stack["StackStatus"].startswith("UPDATE_")
 
 
 def operation_taken_back(stack: StackTypeDef) -> datetime | None:
