@@ -102,7 +102,8 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
         if not self._retrying.may_be_refusal(answered, await _hold(response) if answered.has_problem else b""):
             return False
         judge = partial(self._retrying.after_refusal, can_be_sent_again=_can_be_sent_again(request))
-        return await asyncio.to_thread(judge, answered)
+        # Meanwhile more of a body may have been sent than is kept: then the answer is better than an error.
+        return await asyncio.to_thread(judge, answered) and _can_be_sent_again(request)
 
     async def _create_connection(self, req: ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
         raise NotImplementedError  # pragma: no cover - `connect` leaves it to the connector of an identity

@@ -6,10 +6,12 @@ import asyncio
 import json
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -461,6 +463,40 @@ class TestTheCertificate:
         answered = await connection.answer()
         assert (answered.status, answered.body) == (200, b"first second")
         assert api.serials == [serial_of(first), serial_of(second)]
+
+    async def test_one_that_is_denied_while_more_of_a_body_comes_than_is_kept_is_told_the_answer(
+        self,
+        proxy: Running,
+        api: Upstream,
+        secrets: SecretsManager,
+        ca: CertifiedKey,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        secrets.rotate(value_of(builders.leaf(ca)))
+        looking, came, describe = threading.Event(), threading.Event(), secrets.describe_secret
+
+        def look(**asked: Any) -> dict[str, Any]:
+            looking.set()
+            came.wait(10)
+            return describe(**asked)
+
+        async def script(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(5)
+            said = answer(b"no", "x-amzn-ErrorType: ForbiddenException", status="403 Forbidden")
+            writer.write(said[:-1])  # as long as it is under way, so is the request
+            await reader.readexactly(KEPT)
+            writer.write(said[-1:])
+            came.set()
+            await reader.read()
+
+        monkeypatch.setattr(secrets, "describe_secret", look)
+        api.script = script
+        connection = await proxy.connect()
+        await connection.send(CHUNKED.replace(b"POST", b"PUT") + chunk(b"first"))
+        await until(looking.is_set)
+        await connection.send(chunk(bytes(KEPT)))
+        answered = await connection.answer()
+        assert (answered.status, answered.body) == (403, b"no")
 
     async def test_one_that_is_denied_after_a_long_body_is_used_from_the_next_request_on(
         self, proxying: Proxying, secrets: SecretsManager, first: CertifiedKey, ca: CertifiedKey, tmp_path: Path
