@@ -175,6 +175,6 @@ def test_the_settings_are_those_of_the_template() -> None:
     assert found.rotate_seconds == 890
     assert found.sync_seconds == 110
     assert found.events >= {"Secret Label Updated", "Truststore Sync Requested"}
-    assert found.sync_at_once == 1
+    assert found.sync_at_once == 2
     assert found.batch == 1000
     assert found.again == 30

@@ -80,7 +80,7 @@ def _sync() -> Reader:
     result = SimpleNamespace(
         plan=plan, warnings={}, published=False, updated=(), drifted=(), retry_after=None, expiry=expiry, version_id="v"
     )
-    result.behind = ()
+    result.behind, result.stuck = (), {}
     run = lambda deadline, named, force: (hash(named), result)[1]  # noqa: E731
     app.assembly = SimpleNamespace(sync=SimpleNamespace(run=run), stack="stack")
     app.assembly.settings = SimpleNamespace(expiry_series=20)
@@ -169,9 +169,11 @@ def _bootstrap() -> Reader:
         return ran
 
     removal = SimpleNamespace(run=lambda names, _: list(map(str.encode, names)))
+    keys = SimpleNamespace(remove=lambda name, _: str.encode(name), take_back=lambda name, *_: str.encode(name))
     app.assembly = SimpleNamespace(
         bootstrap=SimpleNamespace(run=run),
         removal=removal,
+        ca_keys=keys,
         parameter=lambda name: lambda: json.dumps({"routes": {str.lower(name): 1}}),
     )
     answers: list[custom_resource.Answer] = []

@@ -71,7 +71,8 @@ def leaving_ca_secret(request_type: str, properties: dict[str, Any], former: dic
     before, after = (properties, {}) if request_type == "Delete" else (former, properties)
     if not before.get("CaSecret") or before.get("CaSecret") == after.get("CaSecret"):
         return None
-    kept = registry.kind(issuer).ca_issuer if (issuer := before.get("ClientIssuer")) in registry.MODULES else None
+    issuer = before.get("ClientIssuer")
+    kept = registry.kind(issuer).ca_issuer if isinstance(issuer, str) and issuer in registry.MODULES else None
     return _text(before, "CaSecret") if kept == "kms" else None
 
 
