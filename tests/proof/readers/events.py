@@ -55,8 +55,8 @@ def readers() -> Iterator[Reader]:
     yield _sync()
     yield _signed(refusals)
     app = load("revocation")
-    result = SimpleNamespace(revoked=0, refused={}, crls=(), problems=(), added=(), rotated=())
-    app.assembly = SimpleNamespace(revocation=SimpleNamespace(run=lambda: result))
+    result = SimpleNamespace(revoked=0, refused={}, crls=(), problems=(), late=(), added=(), rotated=())
+    app.assembly = SimpleNamespace(revocation=SimpleNamespace(run=lambda _: result))
     samples = [_sample("revocation-notice"), _sample("revocation-schedule"), b"{}"]
     yield Reader("events: revocation", _handler(app), samples, (app,), (), JSON, 1 << 18)
     yield _authorizer(refusals)
