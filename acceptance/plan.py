@@ -60,7 +60,7 @@ def _types(*names: str) -> frozenset[str]:
 ITEMS = (
     Item("stacks of CloudFormation", _types("CloudFormation::Stack"), 6),
     Item(
-        "Lambda functions, their layers, permissions and triggers: 2,000 invocations of 10 s in each stack",
+        "sets of Lambda functions with layers and triggers, one in each stack: 2,000 invocations of 10 s each",
         _types("Lambda::Function", "Lambda::LayerVersion", "Lambda::Permission", "Lambda::EventSourceMapping")
         | {"Custom::MtlsRotationBootstrap"},
         4,
