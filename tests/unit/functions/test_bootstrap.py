@@ -566,6 +566,21 @@ def test_an_update_that_is_rolled_back_takes_the_key_of_the_ca_that_it_made_alon
     assert enabled_keys(new) == []
 
 
+def test_an_update_that_is_rolled_back_takes_no_key_of_a_ca_that_was_there_and_was_rotated_meanwhile(
+    new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    run(kms_app, new, cloudformation, "bootstrap-create", **KMS_PROPERTIES)
+    began = new.moment - timedelta(minutes=1)
+    new.secrets.enable_rotation(CA)
+    token = new.rotate(CA)
+    for version in new.secrets.record(CA).versions.values():
+        version["createdate"] = (began + timedelta(minutes=1 if version["version_id"] == token else -60)).timestamp()
+    rolled_back(new, "UPDATE_ROLLBACK_IN_PROGRESS", LastUpdatedTime=began)
+    run_later(kms_app, new, cloudformation, "bootstrap-delete", KMS_PROPERTIES)
+
+    assert new.value(token, CA)["key_id"] in [it.rpartition("/")[2] for it in enabled_keys(new)]
+
+
 def test_a_stack_is_deleted_though_cloudformation_does_not_say_whether_it_is_rolled_back(
     new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
 ) -> None:

@@ -19,6 +19,7 @@ from mtls_rotation.errors import NotYetVisibleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
@@ -74,13 +75,18 @@ def out_of_reach(error: ClientError) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class SecretVersion:
-    """One version with its value. The value holds a private key, so it is left out of `repr`."""
+    """One version with its value. The value holds a private key, so it is left out of `repr`.
+
+    Attributes:
+        created: when it was made; None of what was not read.
+    """
 
     arn: str
     name: str
     version_id: str
     stages: frozenset[str]
     value: str
+    created: datetime | None = None
 
     def __repr__(self) -> str:
         return f"SecretVersion({self.name}, {self.version_id}, {sorted(self.stages)})"
@@ -235,6 +241,7 @@ class SecretVersions:
             version_id=answer["VersionId"],
             stages=frozenset(answer.get("VersionStages", [])),
             value=value,
+            created=answer.get("CreatedDate"),
         )
 
     def _put(self, **request: Any) -> bool:

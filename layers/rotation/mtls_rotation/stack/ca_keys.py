@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mtls_rotation.contract.labels import secret_name
+from mtls_rotation.aws.secret_versions import out_of_reach
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPREVIOUS, secret_name
 from mtls_rotation.errors import MtlsRotationError
 from mtls_rotation.stack.rollback import taken_back_since
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mtls_rotation.aws.services import Services
     from mtls_rotation.timing import Deadline
 
@@ -38,7 +41,18 @@ class CaKeys:
         Whatever goes wrong is logged: a key that is left costs 1 USD a month, a stack that cannot be rolled back more.
         """
         try:
-            if since := taken_back_since(self._services.clients.of("cloudformation"), stack_id):
+            since = taken_back_since(self._services.clients.of("cloudformation"), stack_id)
+            if since and not self._was_there(ca_secret, since):
                 self._services.signing_keys.discard_since(secret_name(ca_secret), since, deadline)
         except (MtlsRotationError, ClientError, BotoCoreError):
             log.exception("a KMS key may be left behind", extra={"secret": ca_secret})
+
+    def _was_there(self, ca_secret: str, since: datetime) -> bool:
+        """Whether a version is older than the operation: then the secret stays, and so do keys that rotations made."""
+        try:
+            versions = [self._services.versions.at(ca_secret, label) for label in (AWSCURRENT, AWSPREVIOUS)]
+        except ClientError as error:
+            if out_of_reach(error):
+                return False
+            raise
+        return any(it is not None and it.created is not None and it.created < since for it in versions)
