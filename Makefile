@@ -117,7 +117,9 @@ lock: .tools/bin/uv  ## Renew the lock, the requirements that are made from it, 
 	  --no-annotate --no-header --output-file sidecar/requirements.txt
 
 clean:  ## Remove what was built; the environments stay
-	rm -rf .aws-sam build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .aws-sam dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	# But for the lists of what a run on an account may have left there.
+	[ ! -d build ] || find build -mindepth 1 ! -path build/acceptance ! -path 'build/acceptance/ledgers*' -delete
 
 .tools/bin/uv: tools/uv.txt
 	# A venv where the Python at hand can make one; else pip alone (Debian ships the two apart).

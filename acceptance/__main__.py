@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,9 @@ def hosted_zone(where: Account) -> str:
 
 
 def say(line: str) -> None:
-    """Tell whoever watches."""
-    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {escape(line)}", highlight=False, soft_wrap=True)
+    """Tell whoever watches; who watches no more holds nothing up, the removal least of all."""
+    with suppress(OSError):
+        console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
 def show(report: Report) -> None:

@@ -138,7 +138,12 @@ class Inventory:
                 yield role["RoleName"], {it["Key"]: it["Value"] for it in listed}
 
     def left_by(self, thing: Thing) -> list[Thing]:
-        """What is there beside a stack when it is gone: what its policies keep, its CAs' keys, and a record in DNS."""
+        """What is there beside it when it is gone.
+
+        Of a stack what its policies keep, its CAs' keys, and a record in DNS; of a function its log.
+        """
+        if thing.kind is Kind.FUNCTION:
+            return [Thing(Kind.LOG_GROUP, f"/aws/lambda/{thing.id}")]
         if thing.kind is not Kind.STACK:
             return []
         try:

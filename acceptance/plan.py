@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-MINUTES_WITH_A_GATEWAY, MINUTES_WITHOUT = 55, 20
+MINUTES_WITH_A_GATEWAY, MINUTES_WITHOUT = 55, 35
 # What is paid by the month is paid by the hour for as long as it is there: here for twice as long as a run takes.
 HOURS = 2
 HOURS_OF_A_MONTH = 720
@@ -77,7 +77,7 @@ ITEMS = (
     Item(
         "KMS keys, which are deleted seven days later and cost nothing till then",
         _types("KMS::Key"),
-        10,
+        12,
         _by_the_month(1.0),
         KMS,
     ),

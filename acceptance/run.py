@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from acceptance.account import Account, Domain
 
 # Until then a run is left alone by others. It takes less than an hour; whoever interrupts it has it clean up at once.
-LASTS = timedelta(hours=2)
+LASTS = timedelta(hours=4)
 
 
 def fresh_name() -> str:

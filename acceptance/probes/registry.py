@@ -14,6 +14,7 @@ MODULES: tuple[str, ...] = (
     "access_denied_for_a_missing_secret",
     "kms_new_key",
     "kms_tag_lag",
+    "kms_tag_on_create",
     "iam_lag",
     "reservation_in_young_account",
     "mapping_above_reservation",

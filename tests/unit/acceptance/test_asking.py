@@ -6,9 +6,10 @@ import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from acceptance import account, asking
-from acceptance.__main__ import main
+from acceptance.__main__ import main, say
 
 
 class Terminal(io.StringIO):
@@ -31,6 +32,19 @@ def test_without_a_terminal_it_is_said_how_to_go_on() -> None:
     with pytest.raises(asking.UnansweredError, match="YES=1"):
         asking.ask("Go on?", yes=False, terminal=io.StringIO())
     asking.ask("Go on?", yes=True, terminal=io.StringIO())
+
+
+class Gone(io.StringIO):
+    """The terminal of a connection that has ended."""
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def test_what_is_told_to_a_terminal_that_is_gone_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acceptance.__main__.console", Console(file=Gone()))
+    say("removing what was made")
+    say("removed: a stack")
 
 
 @pytest.fixture
