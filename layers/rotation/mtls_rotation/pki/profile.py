@@ -164,7 +164,7 @@ def generation(moment: datetime, serial_number: int) -> str:
     have one subject a server may go by the first, which ends sooner. 48 of its random bits are enough: among ten
     thousand CAs of a day and a name, two would have one in one case of five million.
     """
-    return f"{moment:%Y%m%d}-{serial_number:032x}"[:21]
+    return f"{moment:%Y%m%d}-{serial_number:x}"[:21]
 
 
 def subject(request: CertificateRequest, generation: str | None = None) -> x509.Name:
