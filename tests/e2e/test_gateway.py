@@ -9,6 +9,7 @@ from demo.waiting import await_condition, await_rotation
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
+from tests.kit.deployment import DOMAIN
 
 if TYPE_CHECKING:
     from tests.kit.deployment import Deployment
@@ -71,6 +72,35 @@ def test_no_request_fails_while_the_ca_is_rotated_between_two_client_rotations(g
     assert {old_ca, new_ca} <= anchors(gateway, gateway.deployed_truststore())
     assert summary.failed == 0, summary.failures
     assert summary.sent > 100
+
+
+def test_no_request_fails_while_the_domain_is_updating_for_ten_minutes_and_runs_the_truststore_before(
+    gateway: "Deployment",
+) -> None:
+    """AWS does not say how long it takes. What is waited for is what happens meanwhile, and not the ten minutes."""
+    before, usual = gateway.labels(gateway.ca)["AWSCURRENT"], gateway.aws.configure().domain_update_time
+    traffic = gateway.traffic()
+    gateway.aws.configure(domain_update_time=timedelta(minutes=10))
+    traffic.start()
+    try:
+        version = gateway.secrets.rotate_secret(SecretId=gateway.ca)["VersionId"]
+        await_condition(lambda: status_of_domain(gateway) == "UPDATING", "the domain is told", 60.0)
+        sent = traffic.sent
+        await_condition(lambda: traffic.sent > sent + 60, "requests while it is updating", 20.0)
+        assert gateway.labels(gateway.ca)["AWSCURRENT"] == before, "a CA that the domain does not run yet is in use"
+        gateway.aws.configure(domain_update_time=usual)
+        gateway.aws.set_domain_status(DOMAIN, "AVAILABLE")
+        await_rotation(gateway.aws, version, 60.0)
+        gateway.rotate(gateway.client, within=60.0)
+    finally:
+        gateway.aws.configure(domain_update_time=usual)
+        summary = traffic.stop()
+    assert gateway.labels(gateway.ca)["AWSCURRENT"] == version
+    assert summary.failed == 0, summary.failures
+
+
+def status_of_domain(gateway: "Deployment") -> str:
+    return gateway.apigateway.get_domain_name(domainName=DOMAIN)["domainNameStatus"]
 
 
 def test_a_further_client_secret_that_an_operator_makes_is_rotated_likewise(gateway: "Deployment") -> None:
