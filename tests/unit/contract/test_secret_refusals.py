@@ -71,6 +71,7 @@ def refuse_create(stack: Stack, expected: type[MtlsRotationError], token: str | 
         (request(common_name=" billing"), 'request.common_name = " billing"', "without spaces at its ends"),
         (request(common_name="bill\ning"), "request.common_name", "without control characters"),
         (request(common_name="b" * 65), "request.common_name", "at most 64 characters"),
+        (request(common_name="é" * 33), "request.common_name", "64 bytes of UTF-8"),
         (request(organization="o" * 65), "request.organization", "at most 64 characters"),
         (request(dns_names=["-a.example.com"]), 'request.dns_names.0 = "-a.example.com"', "a DNS name"),
         (request(dns_names=["a..b"]), 'request.dns_names.0 = "a..b"', "a DNS name"),

@@ -60,6 +60,13 @@ def _extended_key_usage(text: str) -> str:
     return text
 
 
+def _of_64_bytes(text: str) -> str:
+    """The bound is one of characters; `cryptography` holds common names, and no others, to as many bytes of UTF-8."""
+    if len(text.encode()) > 64:
+        raise ValueError("64 bytes of UTF-8 at most; letters beyond ASCII take two to four")
+    return text
+
+
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
         raise ValueError("each value once")
@@ -75,6 +82,7 @@ def _one_spiffe_id(values: tuple[str, ...]) -> tuple[str, ...]:
 
 # Upper bounds of RFC 5280, appendix A.1 (ub-common-name, ub-organization-name, ub-locality-name, ub-state-name).
 Name64 = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+CommonName = Annotated[Name64, AfterValidator(_of_64_bytes)]
 Name128 = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 
 
@@ -93,7 +101,7 @@ class CertificateRequest(Strict):
     RFC 5280 (serverAuth, ...) or as dotted numbers.
     """
 
-    common_name: Name64
+    common_name: CommonName
     organization: Name64 | None = None
     organizational_unit: Name64 | None = None
     country: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
