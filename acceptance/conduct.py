@@ -253,7 +253,7 @@ class Playing:
     def _asked(self, probe: Probe, scene: Scene) -> tuple[str, Verdict, str]:
         """What was found, the verdict, and the words."""
         local = self._run.account.local is not None
-        if probe.needs is Needs.GATEWAY and scene.gateway is None:
+        if probe.needs is Needs.GATEWAY and not scene.has_gateway:
             return "", Verdict.NOT_TRIED, WITHOUT_DOMAIN if self._run.domain is None else "There is no gateway."
         try:
             answer = probe.ask(self._run, scene)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from acceptance.clients import client_of
-from acceptance.probes.api import Answer, Needs, Probe, UndecidedError
+from acceptance.probes.api import Answer, Needs, Probe
 from acceptance.probes.requests import request
 from acceptance.probes.settings import by_default
 from demo.certificates import Authority
@@ -18,8 +18,6 @@ SETTING = "refusal_of_clients"
 
 
 def _ask(_: Run, scene: Scene) -> Answer:
-    if scene.door is None:
-        raise UndecidedError("there is no gateway")
     stranger = client_of(Authority.named("Unknown CA"), "stranger", scene.door.server_ca)
     told = request(scene.door.url, stranger.held.context)
     if told.status == 403:

@@ -15,25 +15,59 @@ if TYPE_CHECKING:
     from demo.traffic import Request, Summary
 
 
+class NoGatewayError(Exception):
+    """What needs a gateway was begun without one."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no gateway")
+
+
 @dataclass
 class Scene:
     """What scenarios leave for each other and for the probes.
 
     Attributes:
-        gateway: the stack with the gateway, once it is there.
-        door: where its requests go.
+        made: the stack with the gateway, once it is there.
+        entrance: where its requests go.
         sightings: what its domain said of itself while requests were under way.
         requests: those requests.
         traffic: those requests, counted.
         answers: of the probes so far: name → reading.
     """
 
-    gateway: Deployed | None = None
-    door: Door | None = None
+    made: Deployed | None = None
+    entrance: Door | None = None
     sightings: Sequence[Sighting] = ()
     requests: list[Request] = field(default_factory=list)
     traffic: Summary | None = None
     answers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether there is one to ask."""
+        return self.made is not None and self.entrance is not None
+
+    @property
+    def gateway(self) -> Deployed:
+        """The stack with the gateway.
+
+        Raises:
+            NoGatewayError: there is none.
+        """
+        if self.made is None:
+            raise NoGatewayError
+        return self.made
+
+    @property
+    def door(self) -> Door:
+        """Where its requests go.
+
+        Raises:
+            NoGatewayError: there is none.
+        """
+        if self.entrance is None:
+            raise NoGatewayError
+        return self.entrance
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def _play(run: Run, checks: Checks, scene: Scene) -> None:
     door = run.account.door(domain)
     with checks.step("deploys with DomainName and HostedZoneId"):
         gateway = stacks.deploy(run, "gateway", parameters(run, domain, door))
-    scene.gateway, scene.door = gateway, door
+    scene.made, scene.entrance = gateway, door
     with checks.step("the first certificate is made, and proved at the gateway"):
         gateway.await_first_rotation()
     with checks.step("the client is accepted"):

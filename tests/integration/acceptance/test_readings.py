@@ -109,7 +109,7 @@ def test_a_probe_sees_the_reading_that_is_not_the_default(
     local.configure(**(quick | settings))
     try:
         (asked,) = [it for it in PROBES if it.name == probe]
-        answer = asked.ask(run, Scene(door=run.account.door(Domain(DOMAIN, "Z1"))))
+        answer = asked.ask(run, Scene(entrance=run.account.door(Domain(DOMAIN, "Z1"))))
     finally:
         local.configure(**{name: getattr(defaults, name) for name in settings})
 
