@@ -218,7 +218,7 @@ def _release(
             where=f"s3://{context.deployment.services.bucket.name}/{key}",
             found="a notice that revokes other certificates as well",
             expected="one that can be deleted for this certificate alone",
-            remedy="Nothing was changed. Upload it again without this certificate.",
+            remedy="Nothing was changed. Revoke the others by notices of their own, and delete it then.",
         )
     if found:
         whom = target.subject or str(target.certificate)

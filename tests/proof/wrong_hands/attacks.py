@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -442,18 +443,23 @@ def _garbage_anchors(scene: Scene) -> None:
 
 @attack("who may write to revoked/", "un-revokes, or revokes by what is no notice")
 def _garbage_notices(scene: Scene) -> None:
-    """They may revoke, which is what the prefix is for."""
+    """They may revoke, which is what the prefix is for. What is revoked stays so, whatever they write over it."""
     uploader = scene.user(("s3:PutObject", f"{scene.bucket_arn}/{layout.REVOKED}*"))
-    for number, body in enumerate((b"\x00" * 4096, b"[1]")):
-        scene.put(f"{layout.REVOKED}intruder-{number}", body, uploader)
+    lost = builders.foreign(authority=False)
+    scene.put(f"{layout.REVOKED}intruder-0", pki.to_pem(lost))
+    run = partial(scene.client("lambda").invoke, FunctionName=scene.function("RevocationFunction"), Payload=b"{}")
+    run()
     before = _revoked(scene)
-    scene.client("lambda").invoke(FunctionName=scene.function("RevocationFunction"), Payload=b"{}")
+    for number, body in enumerate((b"[]", b"[1]", b"\x00" * 4096)):
+        scene.put(f"{layout.REVOKED}intruder-{number}", body, uploader)
+    run()
     try:
+        assert any(int(it["serial_number"], 16) == lost.serial_number for it in before)
         assert _revoked(scene) == before
         refused(uploader("s3").delete_object, Bucket=scene.deployment.bucket, Key=f"{layout.REVOKED}intruder-0")
     finally:
         scene.tidy(f"{layout.REVOKED}intruder")
-        scene.client("lambda").invoke(FunctionName=scene.function("RevocationFunction"), Payload=b"{}")
+        run()
         scene.uploads.add(layout.REVOCATION_LIST)  # it holds when what was looked at
 
 

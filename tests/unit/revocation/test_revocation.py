@@ -558,15 +558,31 @@ def test_a_private_key_among_the_uploads_is_called_out_and_goes_no_further(stack
     assert not [name for name, body in stack.objects().items() if secret in body and name != "revoked/both.pem"]
 
 
-def test_a_notice_that_is_overwritten_with_a_broken_one_does_not_let_the_revoked_back_in(
-    stack: Stack, ca: pki.CertifiedKey
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"oops", b"\xff", b"[[]]"])
+def test_a_notice_that_is_written_over_with_nothing_does_not_let_the_revoked_back_in_and_rings(
+    stack: Stack, ca: pki.CertifiedKey, body: bytes
 ) -> None:
     leaf = builders.leaf(ca).certificate
     stack.revoke("lost", pki.to_pem(leaf))
-    result = stack.revoke("lost", b"oops")
+    for _ in range(2):
+        result = stack.revoke("lost", body)
 
-    assert result.refused
-    assert CertificateId.of(leaf) in register(stack).revoked
+        assert list(result.refused) == ["revoked/lost"]
+        assert CertificateId.of(leaf) in register(stack).revoked
+
+
+def test_a_notice_that_is_written_over_with_another_stands_until_its_object_is_deleted(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    first, second = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(first))
+    stack.revoke("lost", pki.to_pem(second))
+    assert set(register(stack).revoked) == {CertificateId.of(first), CertificateId.of(second)}
+    assert stack.heard("Revocation Withdrawn") == []
+
+    stack.clients.s3.delete_object(Bucket=BUCKET, Key="revoked/lost")
+    stack.revocation.run()
+    assert register(stack).revoked == {}
 
 
 @pytest.mark.parametrize("written", ["5E:01:aB", "0x5e01ab", "005E01AB", " 5e 01 ab\n"])

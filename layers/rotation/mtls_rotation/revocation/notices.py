@@ -151,6 +151,8 @@ def _from_json(text: str, where: str) -> tuple[Notice, ...]:
     except (ValueError, RecursionError) as error:
         raise _unusable(where, f"JSON that cannot be read ({error})") from None
     entries = document if isinstance(document, list) else [document]
+    if not entries:
+        raise _unusable(where, "an empty list")
     return tuple(
         notice
         for number, entry in enumerate(entries, start=1)
@@ -175,7 +177,9 @@ def _from_entry(document: object, where: str) -> list[Notice]:
     return [Notice(CertificateId(entry.issuer or "", entry.serial_number or ""), entry.reason)]
 
 
-_REMEDY = "Correct the object and upload it again. Until then what it said before counts, if it said anything."
+_REMEDY = (
+    "Correct the object and upload it again. What was read under its name before stays revoked until it is deleted."
+)
 
 
 def _unusable(where: str, found: str) -> UnusableNoticeError:

@@ -24,7 +24,7 @@ class Source:
     """An uploaded object as it was read.
 
     Attributes:
-        notices: what counts: of an object that is refused, what it said before.
+        notices: what counts: all that it has said since there is an object under its key.
         refusal: why what it says now does not count; empty if it does.
     """
 
@@ -140,6 +140,11 @@ def _reason(text: Any) -> Reason:
         raise ValueError
     reason: Reason = text
     return reason
+
+
+def together(before: Iterable[Notice], now: Iterable[Notice]) -> tuple[Notice, ...]:
+    """What an object says, and what it said before it was written over; of one certificate the later notice."""
+    return tuple({it.certificate: it for it in (*before, *now)}.values())
 
 
 def added(after: Register, before: Register) -> Iterable[Revoked]:

@@ -13,7 +13,7 @@ from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import CERTIFICATE_REVOKED, REVOCATION_REFUSED, REVOCATION_WITHDRAWN, Event
 from mtls_rotation.errors import UnusableNoticeError
 from mtls_rotation.revocation import notices
-from mtls_rotation.revocation.register import Register, Revoked, Source, added, withdrawn
+from mtls_rotation.revocation.register import Register, Revoked, Source, added, together, withdrawn
 from mtls_rotation.revocation.state import StateFile
 from mtls_rotation.timing import to_rfc3339
 
@@ -90,7 +90,10 @@ class RevocationList:
                         yield entry.key, source
 
     def _read(self, entry: Listed, known: Source | None) -> Source | None:
-        """What an object says. One that cannot be used does not undo what it said before, and holds up no other."""
+        """What an object says, and has said. Only its deletion undoes that: whoever may write may not un-revoke.
+
+        One that cannot be used holds up no other.
+        """
         where = f"s3://{self._bucket.name}/{entry.key}"
         before = known.notices if known else ()
         try:
@@ -102,7 +105,7 @@ class RevocationList:
                     remedy="Upload it in parts.",
                 )
             stored = self._bucket.read(entry.key)
-            return Source(stored.etag, notices.parse(stored.body, where)) if stored else None
+            return Source(stored.etag, together(before, notices.parse(stored.body, where))) if stored else None
         except UnusableNoticeError as error:
             return Source(entry.etag, before, str(error))
         except (ClientError, BotoCoreError) as error:
