@@ -1,8 +1,8 @@
 """The invariants of docs/architecture.md, looked at after every call of AWS that the stack's functions make.
 
 Everything is looked at from outside: in what moto keeps, in what goes over the wire, and by real TLS handshakes with
-OpenSSL against the truststore that each domain runs. Nothing here asks the engine. (That a step may be killed
-anywhere, I3, is for `crash_points` to show.)
+OpenSSL against the truststore that each domain runs. Nothing here asks the engine, but the judge of what other servers
+would do in OpenSSL's place. (That a step may be killed anywhere, I3, is for `crash_points` to show.)
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
+from mtls_rotation.pki.servers import Servers
 from mtls_rotation.rotation.request import RotationRequest, Step
 from tests.kit import builders
 from tests.kit.fakes import ACCOUNT, REGION
@@ -199,7 +200,9 @@ class Monitor(Listener):
         key = (client.fingerprint, version_id, frozenset(it.fingerprint(hashes.SHA256()) for it in in_date))
         if key not in self._verdicts:
             self.verifications += 1
-            self._verdicts[key] = _handshake(client, in_date)
+            servers = Servers(in_date, moment)
+            refused = [it for sent in (client.chain, ()) for it in servers.refusals(client.certificate, sent)]
+            self._verdicts[key] = _handshake(client, in_date) or "; ".join(refused)
         return self._verdicts[key]
 
     # I2 ---------------------------------------------------------------------------------------------------------------

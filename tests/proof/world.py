@@ -8,7 +8,8 @@ What is claimed, and when:
 - I1 for every certificate that is in date, of every client secret that exists (also one marked for deletion) and that
   the gateway is to trust: at AWSCURRENT, at AWSPREVIOUS, and also what was AWSCURRENT within the overlap of an hour,
   since clients keep what they fetched for a while. It is asked of each truststore that requests may meet: while a
-  domain is UPDATING these are two. After every call to AWS and after every rule.
+  domain is UPDATING these are two. After every call to AWS and after every rule. Asked are OpenSSL, by a handshake, and
+  `pki.servers`, for those that would take another issuer than OpenSSL took.
 - I2, I4, I5 (of what is put into the bucket and on the bus, and of exceptions), I6 and I7 at the very call that would
   break them.
 - I3 at the end of a history: processes were killed and repeated anywhere in it, and yet `require_settled` holds.
@@ -43,6 +44,7 @@ from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError
 from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
+from mtls_rotation.pki.servers import Servers
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.provers import registry as provers
 from mtls_rotation.provers.api import Identity, Outcome, Proof
@@ -508,6 +510,10 @@ class World(Stack):
             return
         anchors = self._trusted(truststore)
         reasons = [it] if (it := monitor._handshake(held, anchors)) else []
+        # OpenSSL took one issuer of those that it could. Each must do, with the chain that is sent and without it.
+        servers = Servers(anchors, self.moment)
+        for sent in {held.chain, ()}:
+            reasons += servers.refusals(held.certificate, sent)
         if missing := _above(held) - set(map(pki.fingerprint, anchors)):
             reasons.append(f"API Gateway wants the whole chain, and {sorted(missing)} is not in the truststore")
         if reasons:
@@ -516,8 +522,9 @@ class World(Stack):
                 f"I1: {domain} refuses {name} {version_id[:8]} {labels} by truststore {truststore}: {reasons}"
             )
         # Nothing but the clock can change the answer.
-        ends = [it.not_valid_after_utc for it in (held.certificate, *held.chain, *anchors)]
-        self._accepted[version_id, truststore] = min(ends)
+        members = (held.certificate, *held.chain, *anchors)
+        changes = [at for it in members for at in (it.not_valid_before_utc, it.not_valid_after_utc)]
+        self._accepted[version_id, truststore] = min(it for it in changes if it >= self.moment)
 
     def held(self, name: str, version_id: str) -> Held | None:
         """What a version holds; None if no certificate."""
