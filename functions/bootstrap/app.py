@@ -36,8 +36,10 @@ assembly = Assembly(patience=Patience(120.0))
 @logger.inject_lambda_context(clear_state=True)
 @event_source(data_class=CloudFormationCustomResourceEvent)
 def handler(event: CloudFormationCustomResourceEvent, context: LambdaContext) -> None:
-    """Run the bootstrap and answer, whatever happens."""
+    """Run the bootstrap and answer, whatever happens; but not at a place that is not CloudFormation's."""
+    assembly.cloudformation.require_awaits(event.response_url)
     try:
+        assembly.cloudformation.require_operation(event.stack_id)
         answer = _run(event, Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN)))
     except Exception as error:
         logger.exception("bootstrap failed")

@@ -90,7 +90,10 @@ class Stack:
         self.kms = Kms(self.clients.kms, lambda: self.moment)
         self.private_ca: Any = PrivateCa(self.clients.acm_pca, lambda: self.moment)
         self.services = Services(Clients(self.client), Names(), lambda: self.moment)
-        self.cloudformation: Any = SimpleNamespace()  # moto's knows no stack that rolls back
+        # moto's knows no stack that rolls back
+        self.cloudformation: Any = SimpleNamespace(
+            describe_stacks=lambda **_: {"Stacks": [{"StackStatus": "CREATE_IN_PROGRESS"}]}
+        )
         self._targets: tuple[str, ...] = ()
 
     def client(self, service: str, **_: Any) -> Any:

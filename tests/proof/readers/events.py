@@ -171,6 +171,7 @@ def _bootstrap() -> Reader:
     removal = SimpleNamespace(run=lambda names, _: list(map(str.encode, names)))
     keys = SimpleNamespace(remove=lambda name, _: str.encode(name), take_back=lambda name, *_: str.encode(name))
     app.assembly = SimpleNamespace(
+        cloudformation=SimpleNamespace(require_awaits=str.encode, require_operation=str.encode),
         bootstrap=SimpleNamespace(run=run),
         removal=removal,
         ca_keys=keys,

@@ -17,6 +17,7 @@ from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from tests.kit import builders
+from tests.kit.lambda_functions import ROOT
 from tests.proof.wrong_hands.policies import denies_to, lets_in
 from tests.proof.wrong_hands.scene import ACCOUNT, ANOTHER_ACCOUNT, STACK_TAG, Scene
 
@@ -131,8 +132,8 @@ def _event_of_no_rotation(scene: Scene) -> None:
         assert "FunctionError" in _invoke(scene, event)
 
 
-def _invoke(scene: Scene, event: dict[str, str]) -> Any:
-    return scene.client("lambda").invoke(FunctionName=scene.rotate_function, Payload=json.dumps(event))
+def _invoke(scene: Scene, event: dict[str, Any], function: str = "") -> Any:
+    return scene.client("lambda").invoke(FunctionName=function or scene.rotate_function, Payload=json.dumps(event))
 
 
 # -- who may invoke
@@ -207,6 +208,32 @@ def _policy_of(scene: Scene, function: str) -> dict[str, Any]:
     except functions.exceptions.ResourceNotFoundException:
         return {"Statement": []}
     return policy
+
+
+@attack("who can invoke the bootstrap", "rewrites the stack's definitions, or has its data deleted")
+def _event_of_no_deployment(scene: Scene) -> None:
+    own = json.loads((ROOT / "events" / "bootstrap-update.json").read_text())
+    stack = scene.client("cloudformation").describe_stacks(StackName=scene.deployment.stack.name)["Stacks"][0][
+        "StackId"
+    ]
+    properties = own["ResourceProperties"] | {
+        "CaSecret": scene.deployment.ca,
+        "ClientSecret": scene.deployment.client,
+        "ClientCommonName": "administrator",
+        "OnDelete": "delete",
+    }
+    nowhere = f"{scene.deployment.aws.endpoint_url}/_ministack/cfn-response/none"
+    for kind in ("Create", "Update", "Delete"):
+        event = own | {"RequestType": kind, "StackId": stack, "ResponseURL": nowhere, "ResourceProperties": properties}
+        _invoke(scene, event, scene.function("BootstrapFunction"))
+
+
+@attack("who can invoke the bootstrap", "has an answer sent to a place of theirs")
+def _answer_to_a_stranger(scene: Scene) -> None:
+    event = json.loads((ROOT / "events" / "bootstrap-delete.json").read_text()) | {"ResponseURL": "http://localhost:9/"}
+    answer = _invoke(scene, event, scene.function("BootstrapFunction"))
+    assert "FunctionError" in answer
+    assert "found an answer to be put at 'localhost'" in answer["Payload"].read().decode()
 
 
 # -- resource policies

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import boto3
@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from mtls_rotation.contract.layout import REVOCATION_LIST, TRUSTSTORE, crl_key
 from mtls_rotation.errors import (
     DomainBusyError,
+    InvalidEventError,
     InvalidSecretError,
     OutOfTimeError,
     SelfSignedClientError,
@@ -24,6 +25,7 @@ from mtls_rotation.errors import (
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation import crl
 from mtls_rotation.stack.bootstrap import SecretDefinition
+from mtls_rotation.stack.custom_resource import CloudFormation
 from mtls_rotation.stack.removal import Removal
 from mtls_rotation.timing import utc_now
 from tests.kit import builders
@@ -75,9 +77,21 @@ def new(empty_stack: Stack) -> Stack:
     return empty_stack
 
 
+STACK_ID = sample("bootstrap-create")["StackId"]
+
+
 @pytest.fixture
-def app(new: Stack, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return load("bootstrap", monkeypatch)
+def app(new: Stack, cloudformation: Cloudformation, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    app = load("bootstrap", monkeypatch)
+    app.assembly.cloudformation = asking(new.cloudformation, cloudformation.url)
+    return app
+
+
+def asking(client: Any, endpoint: str, region: str = "us-east-1") -> CloudFormation:
+    """CloudFormation, where S3 is at this endpoint."""
+    return CloudFormation(
+        STACK_ID, client, cast("Any", SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint, region_name=region)))
+    )
 
 
 def run(app: ModuleType, new: Stack, server: Cloudformation, name: str, **properties: Any) -> dict[str, Any]:
@@ -581,15 +595,20 @@ def test_an_update_that_is_rolled_back_takes_no_key_of_a_ca_that_was_there_and_w
     assert new.value(token, CA)["key_id"] in [it.rpartition("/")[2] for it in enabled_keys(new)]
 
 
-def test_a_stack_is_deleted_though_cloudformation_does_not_say_whether_it_is_rolled_back(
+def test_nothing_is_deleted_where_cloudformation_does_not_say_that_the_stack_goes(
     new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
 ) -> None:
     def refuse(**_: Any) -> None:
         raise refused("AccessDenied", "DescribeStacks")
 
     run(kms_app, new, cloudformation, "bootstrap-create", **KMS_PROPERTIES)
+    before = new.snapshot()
     new.cloudformation.describe_stacks = refuse
-    assert run_later(kms_app, new, cloudformation, "bootstrap-delete", KMS_PROPERTIES)["Status"] == "SUCCESS"
+    deleting = KMS_PROPERTIES | {"OnDelete": "delete"}
+    answer = run_later(kms_app, new, cloudformation, "bootstrap-delete", deleting)
+    assert answer["Status"] == "FAILED"
+    assert "of which CloudFormation does not say what it does" in answer["Reason"]
+    assert new.snapshot() == before
 
 
 def test_a_stack_whose_data_goes_with_it_takes_every_key_of_its_cas_along(
@@ -633,8 +652,89 @@ def test_a_self_signed_client_of_a_gateway_is_refused_before_anything_is_made(ne
     assert new.value(new.at("AWSCURRENT"))["certificate"]
 
 
-def test_a_stack_whose_keys_are_not_in_kms_is_not_asked_about(
-    new: Stack, kms_app: ModuleType, cloudformation: Cloudformation
+# who asks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["bootstrap-create", "bootstrap-update", "bootstrap-delete"])
+@pytest.mark.parametrize(
+    "status", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"]
+)
+def test_an_event_that_comes_while_cloudformation_is_not_at_work_changes_nothing(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation, name: str, status: str
 ) -> None:
-    run(kms_app, new, cloudformation, "bootstrap-create")
-    assert run(kms_app, new, cloudformation, "bootstrap-delete")["Status"] == "SUCCESS"
+    """Whoever may invoke the function could rewrite the definitions, or have the data deleted."""
+    run(app, new, cloudformation, "bootstrap-create")
+    before = new.snapshot()
+    rolled_back(new, status)
+    answer = run(app, new, cloudformation, name, ClientCommonName="billing", OnDelete="delete")
+
+    assert (answer["Status"], new.snapshot()) == ("FAILED", before)
+    assert f"MTLS-100 the event, StackId: found a stack with the status {status}" in answer["Reason"]
+
+
+def test_an_event_about_another_stack_changes_nothing(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation
+) -> None:
+    """So it is where somebody's own stack has a custom resource with our function as its service."""
+    run(app, new, cloudformation, "bootstrap-create")
+    before, foreign = new.snapshot(), f"{STACK_ID[:-1]}4"
+    event = sample("bootstrap-update", new, ResponseURL=cloudformation.url, StackId=foreign)
+    app.handler(event, Context())
+
+    answer = cloudformation.answers[-1]
+    assert (answer["Status"], answer["StackId"], new.snapshot()) == ("FAILED", foreign, before)
+    assert f"found the stack {foreign}; expected the one that the function belongs to, {STACK_ID}" in answer["Reason"]
+
+
+S3 = "https://s3.{}.amazonaws.com"
+AWAITED = "https://cloudformation-custom-resource-response-{}"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region", "url"),
+    [
+        (
+            S3.format("eu-west-1"),
+            "eu-west-1",
+            AWAITED.format("euwest1.s3-eu-west-1.amazonaws.com/arn%3Aaws?X-Amz-Date=1"),
+        ),
+        (S3.format("eu-west-1"), "eu-west-1", AWAITED.format("euwest1.s3.eu-west-1.amazonaws.com/arn%3Aaws")),
+        ("https://s3.amazonaws.com", "us-east-1", AWAITED.format("useast1.s3.amazonaws.com/arn%3Aaws")),
+        ("https://s3.amazonaws.com", "us-east-1", AWAITED.format("useast1.s3-us-east-1.amazonaws.com/arn%3Aaws")),
+        (
+            "https://s3.cn-north-1.amazonaws.com.cn",
+            "cn-north-1",
+            AWAITED.format("cnnorth1.s3.cn-north-1.amazonaws.com.cn/arn%3Aaws-cn"),
+        ),
+        ("http://127.0.0.1:4566", "us-east-1", "http://127.0.0.1:4566/_ministack/cfn-response/1"),
+    ],
+)
+def test_an_answer_goes_where_cloudformation_awaits_it(endpoint: str, region: str, url: str) -> None:
+    asking(None, endpoint, region).require_awaits(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/",
+        "http://169.254.169.254/latest/meta-data",
+        AWAITED.format("useast1.s3.eu-west-1.amazonaws.com/a"),
+        AWAITED.format("euwest1.evil.s3.eu-west-1.amazonaws.com/a"),
+        AWAITED.format("euwest1x.s3.eu-west-1.amazonaws.com/a"),
+        AWAITED.format("euwest1.s3.eu-west-1.amazonaws.com.evil.example/a"),
+        AWAITED.format("euwest1.s3.eu-west-1.amazonaws.com@evil.example/a"),
+        AWAITED.format("euwest1.s3.eu-west-1.amazonaws.com/a").replace("https", "http"),
+        "https://bucket.s3.eu-west-1.amazonaws.com/a",
+        "https://evil.example/cloudformation-custom-resource-response-euwest1.s3.eu-west-1.amazonaws.com",
+        "https://[",
+        "",
+    ],
+)
+def test_an_answer_goes_nowhere_else_and_nothing_is_done(
+    new: Stack, app: ModuleType, cloudformation: Cloudformation, url: str
+) -> None:
+    app.assembly.cloudformation = asking(new.cloudformation, S3.format("eu-west-1"), "eu-west-1")
+    with pytest.raises(InvalidEventError, match=r"MTLS-100 the event, ResponseURL: found an answer to be put at"):
+        app.handler(sample("bootstrap-create", new, ResponseURL=url), Context())
+
+    assert (new.objects(), cloudformation.answers) == ({}, [])

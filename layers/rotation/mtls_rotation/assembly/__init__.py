@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mtls_rotation.rotation.run import Rotation
     from mtls_rotation.stack.bootstrap import Bootstrap
     from mtls_rotation.stack.ca_keys import CaKeys
+    from mtls_rotation.stack.custom_resource import CloudFormation
     from mtls_rotation.stack.removal import Removal
     from mtls_rotation.targets.registry import TruststoreTargets
     from mtls_rotation.truststore.sync import TruststoreSync
@@ -199,6 +200,14 @@ class Assembly:
             revocation=self.revocation,
             admission=self.admission,
         )
+
+    @cached_property
+    def cloudformation(self) -> CloudFormation:
+        """What the custom resource is run by."""
+        from mtls_rotation.stack.custom_resource import CloudFormation
+
+        clients = self.services.clients
+        return CloudFormation(self.settings.required("STACK_ID"), clients.of("cloudformation"), clients.of("s3"))
 
     @cached_property
     def ca_keys(self) -> CaKeys:
