@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
@@ -10,12 +11,13 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mtls_rotation.contract import layout
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.targets import limits
 from mtls_rotation.targets.api import Edition
 from mtls_rotation.targets.limits import API_GATEWAY
-from mtls_rotation.truststore import announcements, guards, plan, rendering
+from mtls_rotation.truststore import announcements, distrust, guards, plan, rendering
 from mtls_rotation.truststore.observation import Observation, StaticEntry
 from mtls_sidecar import trust_bundle
 from mtls_sidecar.errors import SidecarError
@@ -25,6 +27,7 @@ from tests.proof.readers.bombs import CERTIFICATES, PEM
 from tests.proof.readers.mutation import encoded, parsed
 
 KEY = "anchors/static/partner.pem"
+OTHER = builders.root("Other CA").certificate
 
 
 def readers() -> Iterator[Reader]:
@@ -39,6 +42,15 @@ def readers() -> Iterator[Reader]:
         largest=2 << 20,
     )
     yield Reader(
+        "distrusted anchors",
+        _distrusted,
+        [b"", pem(), *odd_certificates()],
+        (bundles, distrust, plan),
+        (),
+        {**PEM, **CERTIFICATES},
+        largest=2 << 20,
+    )
+    yield Reader(
         "files of CA certificates, in the sidecar",
         lambda data: trust_bundle.checked(data.decode(errors="replace"), "the server's CA in /ca.pem"),
         [pem(), *odd_certificates()],
@@ -47,6 +59,19 @@ def readers() -> Iterator[Reader]:
         {**PEM, **CERTIFICATES},
         largest=1 << 20,
     )
+
+
+def _distrusted(data: bytes) -> None:
+    """Whatever is in the object, its name takes that CA out, and no content any other."""
+    key, certificate = pki.fingerprint(ca().certificate), ca().certificate
+    said = distrust.read(layout.distrusted_anchor_key(key), bundles.parse(data))
+    nothing: frozenset[Any] = frozenset()
+    anchors = {key: certificate, pki.fingerprint(OTHER): OTHER}
+    static = tuple(StaticEntry(KEY, it, number) for number, it in enumerate(anchors.values(), 1))
+    seen = Observation(builders.NOW, nothing, nothing, (), static=static, deployed=anchors, distrusted=(said,))
+    decided = plan.decide(seen, plan.Settings(), API_GATEWAY)
+    assert set(decided.anchors) == {pki.fingerprint(OTHER)}
+    json.dumps([it.event.detail for it in announcements.distrusted(seen)])
 
 
 def _uploaded(data: bytes) -> None:

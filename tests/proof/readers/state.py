@@ -42,6 +42,7 @@ def readers() -> Iterator[Reader]:
             **members(document, "overwritten_versions"),
             **members(document, "reserved"),
             **members(document, "left_at"),
+            **members(document, "distrusted"),
         },
         largest=1 << 20,
     )
@@ -51,7 +52,7 @@ def readers() -> Iterator[Reader]:
     yield Reader(
         "keys of objects",
         _key,
-        [str(it).encode() for it in (issued, authority, outside)],
+        [*(str(it).encode() for it in (issued, authority, outside)), layout.distrusted_anchor_key("ab" * 32).encode()],
         (layout, timing),
         (),
         {
@@ -79,6 +80,7 @@ def _sample() -> SyncState:
         overwritten_versions={"truststore.pem": "v0"},
         reserved={"apigateway": builders.NOW},
         left_at={"apigateway": builders.NOW},
+        distrusted=frozenset({fingerprint}),
     )
 
 
@@ -102,7 +104,7 @@ def _state(data: bytes) -> None:
     )
     SyncState(decided.unused_since, announced, read.receipts, read.anchor_objects).render()
     assert all(it.version_id + it.at.strftime("%z") for it in read.receipts.values())
-    json.dumps([event.detail for event in events])
+    json.dumps([event.detail for event in (*events, *announcements.withdrawn(seen, read.distrusted))])
 
 
 def _key(data: bytes) -> None:
@@ -110,5 +112,7 @@ def _key(data: bytes) -> None:
     for kind in (layout.IssuedKey, layout.OutsideKey):
         read = kind.parse(text)
         assert read is None or str(read) == text, f"{text!r} is read as {str(read)!r}"
+    named = layout.distrusted_anchor(text)
+    assert not named or layout.distrusted_anchor_key(named) == text
     moment = timing.from_compact(text.rpartition(".")[2])
     assert moment is None or moment.tzinfo is not None

@@ -11,6 +11,7 @@ import pytest
 from mtls_rotation.contract.layout import TRUSTSTORE
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
 from mtls_rotation.targets.api import Edition
+from mtls_rotation.truststore.observation import Observation
 from mtls_rotation.truststore.plan import Anchor, Plan, Reason, Why
 from mtls_rotation.truststore.sync import Preview
 from mtlsctl.stack.survey import Filed, SecretState, Survey
@@ -69,7 +70,10 @@ def survey(surveyed: SecretState, target: Target, authority: CertifiedKey) -> Su
         unused_since={},
     )
     edition = Edition(TRUSTSTORE, "s3://bucket/truststore.pem", PUBLISHED, b"", frozenset({key}))
-    preview = Preview(plan, None, {key: authority.certificate}, {TRUSTSTORE: edition})
+    deployed = {key: authority.certificate}
+    nothing: frozenset[tuple[str, str]] = frozenset()
+    seen = Observation(NOW, nothing, nothing, (), managed=deployed, deployed=deployed)
+    preview = Preview(plan, None, seen, deployed, {TRUSTSTORE: edition})
     return Survey(now=NOW, secrets=(surveyed,), targets=(target,), preview=preview)
 
 

@@ -4,6 +4,7 @@ truststore.pem                                   what the gateway reads
 truststore.txt                                   whose certificates are in it, and why: for people
 anchors/managed/<sha256>.pem                     CA certificates that rotation issues from
 anchors/static/<any name>                        bundles that operators and partners upload
+anchors/distrusted/<sha256>                      CA certificates that operators take out at once, whatever holds them
 issued/<anchor sha256>/<secret>/<version id>.<serial number>.<not after>.pem
     issued certificates: which version chains to which anchor (.ca.pem for a CA's own certificate)
 outside/<secret>/<version id>.<serial number>.<not after>.pem
@@ -22,6 +23,7 @@ state/keys/<secret>.json                         which KMS key was made for the 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,7 @@ TRUSTSTORE = "truststore.pem"
 ANCHORS = "anchors/"
 MANAGED_ANCHORS = "anchors/managed/"
 STATIC_ANCHORS = "anchors/static/"
+DISTRUSTED_ANCHORS = "anchors/distrusted/"
 ISSUED = "issued/"
 OUTSIDE = "outside/"
 REQUESTED = "requested/"
@@ -45,6 +48,7 @@ CRLS = "crl/"
 SYNC_NOTES = "state/sync.json"
 REVOCATION_NOTES = "state/revocation.json"
 KEY_NOTES = "state/keys/"
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 def explanation_key(truststore: str) -> str:
@@ -61,6 +65,17 @@ def managed_anchor(key: str) -> str:
     """The fingerprint in a key that `managed_anchor_key` made; empty if it is another."""
     name = key.removeprefix(MANAGED_ANCHORS).removesuffix(".pem")
     return name if key == managed_anchor_key(name) else ""
+
+
+def distrusted_anchor_key(fingerprint: str) -> str:
+    """Where the object lies that takes the CA certificate with this SHA-256 fingerprint out."""
+    return f"{DISTRUSTED_ANCHORS}{fingerprint}"
+
+
+def distrusted_anchor(key: str) -> str:
+    """The fingerprint in a key that `distrusted_anchor_key` made; empty if it is another."""
+    name = key.removeprefix(DISTRUSTED_ANCHORS)
+    return name if key.startswith(DISTRUSTED_ANCHORS) and _FINGERPRINT.fullmatch(name) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mtls_rotation.contract.events import (
+    TRUSTSTORE_ANCHOR_DISTRUSTED,
     TRUSTSTORE_ANCHOR_EXPIRING,
     TRUSTSTORE_ANCHOR_REJECTED,
+    TRUSTSTORE_DISTRUST_REFUSED,
+    TRUSTSTORE_DISTRUST_WITHDRAWN,
     TRUSTSTORE_DOMAIN_STUCK,
     TRUSTSTORE_DRIFT,
     TRUSTSTORE_PUBLISH_STOPPED,
@@ -17,10 +20,13 @@ from mtls_rotation.contract.events import (
     TRUSTSTORE_WARNING,
     Event,
 )
+from mtls_rotation.contract.layout import distrusted_anchor_key
 from mtls_rotation.pki.certificates import short_subject
 from mtls_rotation.targets.api import Anchors, Edition, Evidence, ObjectVersion, Revision, Running
 from mtls_rotation.timing import to_rfc3339
+from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.guards import Stop, largest_contributors
+from mtls_rotation.truststore.observation import Observation
 from mtls_rotation.truststore.plan import Plan
 
 # Days before its end at which an anchor is warned of.
@@ -71,6 +77,36 @@ def rejections(plan: Plan, truststore_uri: str) -> Iterable[Statement]:
             }
             about = (entry.key, str(entry.position), entry.fingerprint, entry.reason)
             yield Statement(Event(TRUSTSTORE_ANCHOR_REJECTED, detail), about)
+
+
+def distrusted(seen: Observation) -> Iterable[Statement]:
+    """What operators take out, and what was meant to and does not."""
+    for entry in seen.distrusted:
+        if entry.problem:
+            detail: dict[str, object] = {"key": entry.key, "reason": entry.problem}
+            yield Statement(Event(TRUSTSTORE_DISTRUST_REFUSED, detail), (entry.key,))
+        else:
+            known = entry.certificate or Distrust.among(seen).at_hand.get(entry.fingerprint)
+            yield Statement(
+                Event(
+                    TRUSTSTORE_ANCHOR_DISTRUSTED,
+                    {
+                        "key": entry.key,
+                        "fingerprint_sha256": entry.fingerprint,
+                        "subject": short_subject(known) if known else "",
+                    },
+                ),
+                (entry.key,),
+            )
+
+
+def withdrawn(seen: Observation, before: Iterable[str]) -> Iterable[Event]:
+    """That what was distrusted is so no more; `before` are the fingerprints that were."""
+    for fingerprint in sorted(set(before) - {it.fingerprint for it in seen.distrusted}):
+        yield Event(
+            TRUSTSTORE_DISTRUST_WITHDRAWN,
+            {"key": distrusted_anchor_key(fingerprint), "fingerprint_sha256": fingerprint},
+        )
 
 
 def expiring(plan: Plan, now: datetime) -> Iterable[Statement]:

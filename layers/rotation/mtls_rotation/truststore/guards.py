@@ -9,6 +9,7 @@ from cryptography import x509
 
 from mtls_rotation.pki import bundles
 from mtls_rotation.targets.api import Limits
+from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.observation import Observation
 from mtls_rotation.truststore.plan import Plan, Settings, Why, anchors_in_use
 
@@ -81,6 +82,14 @@ def stop(
 def _is_not_empty(candidate: Candidate) -> Stop | None:
     if candidate.accepted:
         return None
+    if Distrust.among(candidate.seen).among_these(candidate.seen.deployed):
+        return Stop(
+            Guard.EMPTY,
+            "an empty truststore, as everything that is trusted now is distrusted: API Gateway takes none that is"
+            " empty, so what is deployed stays, and what is distrusted in it is still let in",
+            "Have another CA trusted first: mtlsctl rotate --all --ca NAME, or an upload under anchors/static/. Until"
+            " then an allow-list that denies everything keeps everybody out.",
+        )
     return Stop(
         Guard.EMPTY,
         "an empty truststore, which would refuse every client",
@@ -109,11 +118,13 @@ def _refuses_no_client(candidate: Candidate) -> Stop | None:
 
     createSecret files a certificate under each CA of its chain once it has verified that they have signed it. So a
     certificate is accepted as long as these CAs are. A CA that the gateway does not take even now, because it is lost
-    or has expired, is no reason to hold up everyone else's: it is named among what is left out.
+    or has expired, is no reason to hold up everyone else's: it is named among what is left out. One that an operator
+    distrusts is meant to refuse them.
     """
     seen = candidate.seen
     needed = anchors_in_use(seen)
     missing = (set(needed) & set(seen.deployed)).difference(candidate.accepted)
+    missing -= set(Distrust.among(seen).among_these(seen.deployed))
     taken = {key for key in missing if candidate.limits.refusal(seen.deployed[key], seen.now) is None}
     lost = {key: needed[key] for key in taken}
     if not lost:
@@ -130,7 +141,7 @@ def _refuses_no_client(candidate: Candidate) -> Stop | None:
 def _drops_no_more_than_its_share(candidate: Candidate) -> Stop | None:
     deployed, now = candidate.seen.deployed, candidate.seen.now
     alive = {key for key, certificate in deployed.items() if now <= certificate.not_valid_after_utc}
-    dropped = alive - set(candidate.accepted)
+    dropped = alive - set(candidate.accepted) - set(Distrust.among(candidate.seen).among_these(deployed))
     if len(deployed) < 2 or len(dropped) <= candidate.settings.most_removed * len(deployed):
         return None
     return Stop(

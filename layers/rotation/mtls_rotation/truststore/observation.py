@@ -24,6 +24,22 @@ class StaticEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class DistrustEntry:
+    """One object under `anchors/distrusted/`, which `distrust.read` has read.
+
+    Attributes:
+        fingerprint: of the certificate that it takes out; empty where its name is none.
+        certificate: that certificate; None where the object does not hold it.
+        problem: why it takes nothing out; empty if it does.
+    """
+
+    key: str
+    fingerprint: str = ""
+    certificate: x509.Certificate | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that the decision takes into account.
 
@@ -33,6 +49,7 @@ class Observation:
             for the certificates that chain to it, and no longer.
         in_place: those of `live` and `issuing` that are past their rotation, so that they hold a value for certain.
         unclear: the names of secrets that exist and of whose versions nothing is said.
+        distrusted: what an operator takes out, whatever else is so.
         managed: the anchors in the bucket, by fingerprint; at least those that `needed` names.
         deployed: the anchors of what is published now, by fingerprint: of one edition, or of all.
         unused_since: for each anchor on its way out, since when it has been unused.
@@ -48,6 +65,7 @@ class Observation:
     unused_since: Mapping[str, datetime] = field(default_factory=dict)
     in_place: frozenset[tuple[str, str]] = frozenset()
     unclear: frozenset[str] = frozenset()
+    distrusted: tuple[DistrustEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, HELD_LABELS, end_of_issuing, secret_name
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import bundles
-from mtls_rotation.truststore.observation import Observation, StaticEntry
+from mtls_rotation.truststore import distrust
+from mtls_rotation.truststore.observation import DistrustEntry, Observation, StaticEntry
 from mtls_rotation.truststore.plan import needed
 from mtls_rotation.truststore.state import AnchorObject
 
@@ -104,9 +105,15 @@ class Observer:
             unused_since=state.unused_since,
         )
         listed = list(self._bucket.list(layout.ANCHORS))
+        seen = replace(seen, distrusted=_distrusted(listed, {}))
         objects = self._anchor_objects(listed, state.anchor_objects, needed(seen, self._settings))
         return Snapshot(
-            seen=replace(seen, managed=_managed(objects), static=tuple(_static(objects))),
+            seen=replace(
+                seen,
+                managed=_managed(objects),
+                static=tuple(_static(objects)),
+                distrusted=_distrusted(listed, objects),
+            ),
             outside=CertificateIndex.read(self._bucket, layout.OUTSIDE).entries,
             current={
                 it.name: version for it in descriptions if not it.deleted and (version := it.version_at(AWSCURRENT))
@@ -155,7 +162,7 @@ class Observer:
         wanted = set(map(layout.managed_anchor_key, managed))
         found = {}
         for entry in listed:
-            if entry.key not in wanted and not _is_bundle(entry):
+            if entry.key not in wanted and not _is_bundle(entry) and not _is_distrust(entry):
                 continue
             before = known.get(entry.key)
             after = before if before and before.etag == entry.etag else self._read_anchors(entry)
@@ -187,6 +194,18 @@ def _issues(label: str, now: datetime) -> bool:
 def _is_bundle(entry: Listed) -> bool:
     """Whether an operator meant this object to be read: the console makes empty ones for folders."""
     return entry.key.startswith(layout.STATIC_ANCHORS) and not entry.key.endswith("/")
+
+
+def _is_distrust(entry: Listed) -> bool:
+    """Whether an operator takes a CA out by this object."""
+    return entry.key.startswith(layout.DISTRUSTED_ANCHORS) and not entry.key.endswith("/")
+
+
+def _distrusted(listed: Iterable[Listed], objects: Mapping[str, AnchorObject]) -> tuple[DistrustEntry, ...]:
+    """What the listing names: an object counts by its name, even one that cannot be read."""
+    return tuple(
+        distrust.read(it.key, objects[it.key].entries if it.key in objects else ()) for it in listed if _is_distrust(it)
+    )
 
 
 def _managed(objects: Mapping[str, AnchorObject]) -> dict[str, x509.Certificate]:

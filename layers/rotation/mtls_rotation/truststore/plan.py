@@ -3,12 +3,13 @@
 An anchor belongs while a live version of a managed secret chains to it, or while an operator's bundle holds it. What
 `ListSecrets` says may be five minutes old, so three things guard against removing too early: whatever was issued
 within `Settings.recent` is live whatever the listing says; versions that events name are counted as live; and an anchor
-that has become unused stays for `Settings.overlap` more. docs/truststore.md explains every reason to an operator.
+that has become unused stays for `Settings.overlap` more. What an operator distrusts belongs whatever else is so to
+none. docs/truststore.md explains every reason to an operator.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -18,6 +19,7 @@ from mtls_rotation.contract.layout import managed_anchor_key
 from mtls_rotation.pki.bundles import Unreadable
 from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.targets.api import Limits
+from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.observation import Observation, StaticEntry, Unclear
 
 
@@ -121,11 +123,15 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
         settings: what an operator chose.
         limits: what the targets take that run this edition.
     """
-    anchors, left_out = _uploaded(seen, limits)
+    distrust = Distrust.among(seen)
+    anchors, left_out = _uploaded(seen, limits, distrust)
     used = _used(seen, settings)
     for key, reasons in used.items():
         certificate = seen.managed.get(key) or seen.deployed.get(key)
-        if certificate is None:
+        if against := distrust.object_against_named(key):
+            subject = short_subject(certificate) if certificate else "unknown"
+            left_out.append(LeftOut(managed_anchor_key(key), 1, subject, key, _distrusted(against)))
+        elif certificate is None:
             lost = "certificates chain to it, and it is not in the bucket"
             left_out.append(LeftOut(managed_anchor_key(key), 1, "unknown", key, lost, rejected=True))
         elif unfit := limits.refusal(certificate, seen.now):
@@ -139,7 +145,10 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
         if key in anchors or key in used:
             continue
         since = seen.unused_since.get(key, seen.now)
-        if unfit := limits.refusal(certificate, seen.now):
+        if against := distrust.object_against(certificate):
+            if all(key != it.fingerprint for it in left_out):
+                left_out.append(_managed(key, certificate, _distrusted(against)))
+        elif unfit := limits.refusal(certificate, seen.now):
             left_out.append(_managed(key, certificate, unfit))
         elif seen.now - since < settings.overlap:
             unused_since[key] = since
@@ -159,9 +168,11 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
 def without_removals(plan: Plan, seen: Observation, limits: Limits) -> Plan:
     """The plan with what it takes away left in: what is deployed stays, and what is new comes beside it.
 
-    What the targets would take no more goes all the same: no client is accepted by it.
+    What the targets would take no more goes all the same: no client is accepted by it. So does what is distrusted: that
+    is an operator's word.
     """
-    stays = {key: it for key in plan.removed if limits.refusal(it := seen.deployed[key], seen.now) is None}
+    gone = Distrust.among(seen).among_these(seen.deployed)
+    stays = {key: it for key in plan.removed - set(gone) if limits.refusal(it := seen.deployed[key], seen.now) is None}
     since = {key: seen.unused_since.get(key, seen.now) for key in stays}
     anchors = {key: _retiring(certificate, since[key]) for key, certificate in stays.items()} | dict(plan.anchors)
     return Plan(
@@ -173,9 +184,22 @@ def without_removals(plan: Plan, seen: Observation, limits: Limits) -> Plan:
     )
 
 
+def without_the_distrusted(plan: Plan, seen: Observation, limits: Limits) -> Plan | None:
+    """What is deployed as it is, but for what is distrusted; None if none of it is."""
+    if not Distrust.among(seen).among_these(seen.deployed):
+        return None
+    stays = without_removals(plan, seen, limits)
+    return replace(
+        stays,
+        anchors={key: it for key, it in stays.anchors.items() if key in seen.deployed},
+        added=frozenset(),
+        unused_since={key: since for key, since in stays.unused_since.items() if key in seen.deployed},
+    )
+
+
 def needed(seen: Observation, settings: Settings) -> frozenset[str]:
     """The managed anchors whose certificates `decide` will ask for."""
-    return frozenset(_used(seen, settings))
+    return frozenset(_used(seen, settings)) | {it.fingerprint for it in seen.distrusted if it.fingerprint}
 
 
 def anchors_in_use(seen: Observation) -> Mapping[str, frozenset[str]]:
@@ -189,7 +213,7 @@ def anchors_in_use(seen: Observation) -> Mapping[str, frozenset[str]]:
     return {anchor: frozenset(names) for anchor, names in secrets.items()}
 
 
-def _uploaded(seen: Observation, limits: Limits) -> tuple[dict[str, Anchor], list[LeftOut]]:
+def _uploaded(seen: Observation, limits: Limits, distrust: Distrust) -> tuple[dict[str, Anchor], list[LeftOut]]:
     """The anchors in operators' bundles, each certificate judged by itself, and then with its chain."""
     left_out: list[LeftOut] = []
     fit: list[tuple[StaticEntry, str, x509.Certificate]] = []
@@ -197,6 +221,8 @@ def _uploaded(seen: Observation, limits: Limits) -> tuple[dict[str, Anchor], lis
         match entry.content:
             case Unreadable(reason):
                 left_out.append(LeftOut(entry.key, entry.position, "unreadable", "", reason, rejected=True))
+            case certificate if against := distrust.object_against(certificate):
+                left_out.append(_left_out(entry, certificate, _distrusted(against)))
             case certificate if unfit := limits.refusal(certificate, seen.now):
                 left_out.append(_rejected(entry, certificate, unfit))
             case certificate:
@@ -244,5 +270,12 @@ def _managed(key: str, certificate: x509.Certificate, reason: str, *, rejected: 
 
 
 def _rejected(entry: StaticEntry, certificate: x509.Certificate, reason: str) -> LeftOut:
-    key = fingerprint(certificate)
-    return LeftOut(entry.key, entry.position, short_subject(certificate), key, reason, rejected=True)
+    return replace(_left_out(entry, certificate, reason), rejected=True)
+
+
+def _left_out(entry: StaticEntry, certificate: x509.Certificate, reason: str) -> LeftOut:
+    return LeftOut(entry.key, entry.position, short_subject(certificate), fingerprint(certificate), reason)
+
+
+def _distrusted(key: str) -> str:
+    return f"it is distrusted by {key}"

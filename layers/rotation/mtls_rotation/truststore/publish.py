@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mtls_rotation.contract import layout
 from mtls_rotation.targets.api import Edition, ObjectVersion
 from mtls_rotation.truststore import announcements, guards, rendering
-from mtls_rotation.truststore.plan import Plan, decide, without_removals
+from mtls_rotation.truststore.plan import Plan, decide, without_removals, without_the_distrusted
 from mtls_rotation.truststore.state import AnnouncedEdition
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishAdditions:
-    """A guard objects to what the plan takes away, and to nothing else.
+class PublishInPart:
+    """A guard objects to the plan, and to a part of it none does.
 
     Attributes:
-        plan: the plan with all of that left in; `body` is its rendering.
+        plan: the part: what is new, or what is distrusted taken out; `body` is its rendering.
         refused: the plan that the guard objects to.
     """
 
@@ -63,7 +63,7 @@ class Stopped:
         return self.plan
 
 
-type Release = Publish | PublishAdditions | Stopped
+type Release = Publish | PublishInPart | Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +94,21 @@ def choose(seen: Observation, settings: Settings, limits: Limits, *, force: bool
     stop = guards.stop(body, plan, seen, settings, limits, force=force)
     if stop is None:
         return Publish(limits, plan, body)
-    if not stop.guard.may_be_forced:
-        return Stopped(limits, plan, stop)
-    # What is new need not wait until an operator has looked at what would go: a rotation may wait for it.
-    additions = without_removals(plan, seen, limits)
-    body = rendering.render(additions.anchors)
-    if further := guards.stop(body, additions, seen, settings, limits):
-        return Stopped(limits, additions, further)
-    return PublishAdditions(limits, additions, body, stop, refused=plan)
+    stopped = Stopped(limits, plan, stop)
+    if stop.guard.may_be_forced:
+        # What is new need not wait until an operator has looked at what would go: a rotation may wait for it.
+        part = without_removals(plan, seen, limits)
+        body = rendering.render(part.anchors)
+        further = guards.stop(body, part, seen, settings, limits)
+        if further is None:
+            return PublishInPart(limits, part, body, stop, refused=plan)
+        stopped = Stopped(limits, part, further)
+    # What is distrusted goes, whatever is wrong with the rest.
+    if less := without_the_distrusted(plan, seen, limits):
+        body = rendering.render(less.anchors)
+        if guards.stop(body, less, seen, settings, limits) is None:
+            return PublishInPart(limits, less, body, stopped.stop, refused=plan)
+    return stopped
 
 
 class Publisher:
@@ -111,7 +118,7 @@ class Publisher:
         self._bucket = services.bucket
         self._bus = services.bus
 
-    def publish(self, release: Publish | PublishAdditions, snapshot: Snapshot, state: StateFile) -> Published:
+    def publish(self, release: Publish | PublishInPart, snapshot: Snapshot, state: StateFile) -> Published:
         """Write the edition if it is another than the one that is published, and say so: beside it and on the bus.
 
         Raises:

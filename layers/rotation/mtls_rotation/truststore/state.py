@@ -56,6 +56,7 @@ class SyncState:
         overwritten_versions: by key, the version that another than the sync wrote, until that has been announced.
         reserved: by lane, until when its next update is left to CloudFormation.
         left_at: by lane, when an update was left to CloudFormation last.
+        distrusted: the fingerprints of what operators took out, as it was announced.
     """
 
     unused_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class SyncState:
     overwritten_versions: Mapping[str, str] = field(default_factory=dict)
     reserved: Mapping[str, datetime] = field(default_factory=dict)
     left_at: Mapping[str, datetime] = field(default_factory=dict)
+    distrusted: frozenset[str] = frozenset()
 
     def render(self) -> bytes:
         """The object's content."""
@@ -84,6 +86,7 @@ class SyncState:
             "overwritten_versions": dict(sorted(self.overwritten_versions.items())),
             "reserved": {lane: to_rfc3339(until) for lane, until in sorted(self.reserved.items())},
             "left_at": {lane: to_rfc3339(moment) for lane, moment in sorted(self.left_at.items())},
+            "distrusted": sorted(self.distrusted),
         }
         return json.dumps(document, indent=1).encode()
 
@@ -108,6 +111,7 @@ class SyncState:
                 overwritten_versions={key: _string(it) for key, it in document["overwritten_versions"].items()},
                 reserved={lane: from_rfc3339(it) for lane, it in document["reserved"].items()},
                 left_at={lane: from_rfc3339(it) for lane, it in document["left_at"].items()},
+                distrusted=frozenset(map(_string, document["distrusted"])),
             )
         except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
             return cls()

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import (
+    TRUSTSTORE_ANCHOR_DISTRUSTED,
     TRUSTSTORE_ANCHOR_EXPIRING,
     TRUSTSTORE_ANCHOR_REJECTED,
+    TRUSTSTORE_DISTRUST_REFUSED,
     TRUSTSTORE_DOMAIN_STUCK,
     TRUSTSTORE_DRIFT,
     TRUSTSTORE_PUBLISH_STOPPED,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from mtls_rotation.targets.registry import TruststoreTargets
     from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.announcements import Statement
+    from mtls_rotation.truststore.observation import DistrustEntry, Observation
     from mtls_rotation.truststore.observe import Snapshot
     from mtls_rotation.truststore.plan import Settings
     from mtls_rotation.truststore.publish import Release
@@ -96,12 +99,14 @@ class Preview:
 
     Attributes:
         stop: the guard that would keep it from being published; None if none would.
+        seen: what it was decided from.
         deployed: the anchors of the truststore that is published now, by fingerprint.
         editions: by key, each edition that is published now.
     """
 
     plan: Plan
     stop: guards.Stop | None
+    seen: Observation
     deployed: Mapping[str, x509.Certificate]
     editions: Mapping[str, Edition]
 
@@ -147,18 +152,28 @@ class TruststoreSync:
                 overtaken = error
         raise overtaken
 
-    def preview(self, *, force: bool = False) -> Preview:
-        """Look and decide as a run would, and change nothing."""
+    def preview(
+        self, *, force: bool = False, distrusting: Iterable[DistrustEntry] = (), trusting: Iterable[str] = ()
+    ) -> Preview:
+        """Look and decide as a run would, and change nothing.
+
+        Args:
+            force: let through what a guard refuses, if it is a guard that may be forced.
+            distrusting: what is taken for distrusted as well.
+            trusting: keys of objects that are taken for deleted, so that what they distrust is so no more.
+        """
         limits = self._targets.limits[0]
         snapshot, _ = self._observe(frozenset())
         seen = snapshot.of(limits.key)
+        left = [it for it in seen.distrusted if it.key not in set(trusting)]
+        seen = replace(seen, distrusted=(*left, *distrusting))
         plan = decide(seen, self._settings, limits)
         stop = guards.stop(rendering.render(plan.anchors), plan, seen, self._settings, limits, force=force)
         editions = {
             key: Edition(key, self._bucket.uri(key), it.version_id, it.body, frozenset(snapshot.deployed[key]))
             for key, it in snapshot.published.items()
         }
-        return Preview(plan, stop, seen.deployed, editions)
+        return Preview(plan, stop, seen, seen.deployed, editions)
 
     def _reconcile(self, deadline: Deadline, named: frozenset[tuple[str, str]], *, force: bool) -> SyncResult:
         snapshot, state = self._observe(named)
@@ -178,6 +193,7 @@ class TruststoreSync:
         # Where a guard has stopped an edition, what leaves it goes on with its overlap.
         stopped = len(published) < len(releases)
         state.change(unused_since={**state.state.unused_since, **overlaps} if stopped else overlaps)
+        self._announce_distrust(snapshot.seen, state)
         self._announce_plans(releases, state)
         versions = {key: it.version_id for key, it in snapshot.published.items()}
         versions |= {it.edition.key: it.edition.version_id for it in published}
@@ -290,6 +306,14 @@ class TruststoreSync:
             if not isinstance(it, Publish)
         ]
         self._announce(stops, {TRUSTSTORE_PUBLISH_STOPPED}, state)
+
+    def _announce_distrust(self, seen: Observation, state: StateFile) -> None:
+        """What operators take out, and what they have let in again."""
+        self._bus.put_all(list(announcements.withdrawn(seen, state.state.distrusted)))
+        self._announce(
+            announcements.distrusted(seen), {TRUSTSTORE_ANCHOR_DISTRUSTED, TRUSTSTORE_DISTRUST_REFUSED}, state
+        )
+        state.change(distrusted=frozenset(it.fingerprint for it in seen.distrusted if it.fingerprint))
 
     def _announce(self, statements: Iterable[Statement], looked_at: AbstractSet[str], state: StateFile) -> None:
         """Put what is new on the bus. It is noted after, so that it is announced twice rather than never."""
