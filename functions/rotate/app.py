@@ -45,7 +45,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         # No failure; but Secrets Manager goes on only if a step returns, and stops only if it raises.
         result = "Waiting"
         raise
-    except Exception as error:
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # whatever it is: a panic of a library in Rust is no Exception
         logger.exception("step failed", code=code_of(error), reason=str(error), seconds=_seconds(began))
         raise
     finally:

@@ -34,7 +34,7 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
 
-class KilledError(BaseException):
+class KilledError(SystemExit):
     """The function's process was ended from outside, in the middle of a step."""
 
 

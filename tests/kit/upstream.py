@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socketserver
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -60,7 +60,10 @@ def answer(
 
 
 class Upstream(socketserver.ThreadingTCPServer):
-    """The server. `answering` makes each answer; `received` holds what came; `refused` counts failed handshakes."""
+    """The server. `answering` makes each answer; `received` holds what came; `refused` counts failed handshakes.
+
+    `streaming` makes an answer in pieces, which may have no end: it goes on until the client has gone.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
@@ -77,6 +80,7 @@ class Upstream(socketserver.ThreadingTCPServer):
         """As it was in the beginning: trusts nobody, has heard nothing, and answers 200."""
         self.received: list[Received] = []
         self.answering: Answering = answer(body=b"hello")
+        self.streaming: Callable[[Received], Iterable[bytes]] | None = None
         self.connections = 0
         self.refused: list[str] = []
         self.trust()
@@ -107,6 +111,10 @@ class _Connection(socketserver.BaseRequestHandler):
                 stream = secure.makefile("rwb")
                 while (request := _read(stream, peer)) is not None:
                     self.server.received.append(request)
+                    if self.server.streaming:
+                        for piece in self.server.streaming(request):
+                            secure.sendall(piece)
+                        return
                     raw = self.server.answering(request)
                     stream.write(raw)
                     stream.flush()

@@ -209,7 +209,7 @@ class DomainNotAvailableError(MtlsRotationError):
         )
 
 
-def code_of(error: Exception) -> str:
+def code_of(error: BaseException) -> str:
     """The code under which the runbook explains an error; AWS's own where AWS refused a call."""
     if isinstance(error, MtlsRotationError):
         return error.code

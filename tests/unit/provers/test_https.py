@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import ssl
 import threading
+import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +18,7 @@ from mtls_rotation.provers.api import Identity, Outcome, Proof
 from mtls_rotation.provers.https import PROVER, HttpsSettings
 from mtls_rotation.timing import Deadline
 from tests.kit import builders
-from tests.kit.upstream import Upstream, answer, upstream
+from tests.kit.upstream import Received, Upstream, answer, upstream
 
 SERVERS_CA = builders.root("Server's CA")
 
@@ -188,3 +191,87 @@ def plain_server(talk: Callable[[socket.socket], object]) -> Iterator[str]:
         thread.start()
         yield f"https://127.0.0.1:{listener.getsockname()[1]}/"
         thread.join()
+
+
+def test_no_more_of_an_answer_is_read_than_its_head(server: Upstream, client: CertifiedKey) -> None:
+    """What a body would unpack to must not decide how much memory a step takes."""
+    sent: list[int] = []
+
+    def endless(_: Received) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+        while True:
+            sent.append(65_536)
+            yield b"10000\r\n" + bytes(65_536) + b"\r\n"
+
+    server.streaming = endless
+    tracemalloc.start()
+    try:
+        result = ask(server.url, client)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (result.http_status, result.accepted) == (200, True)
+    assert peak < 4 << 20
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"X-Filler: " + b"a" * 4000 + b"\r\n", b"a" * 4000, b"Link: </a>\r\n\r\nHTTP/1.1 103 Early Hints\r\n"],
+    ids=["headers without end", "a header without end", "interim answers without end"],
+)
+def test_a_head_without_end_is_given_up_after_a_bound(server: Upstream, client: CertifiedKey, piece: bytes) -> None:
+    server.streaming = lambda _: itertools.chain([b"HTTP/1.1 103 Early Hints\r\n"], itertools.repeat(piece))
+
+    result = ask(server.url, client)
+
+    assert result.outcome is Outcome.BROKEN
+    assert "65536 bytes" in result.problem
+
+
+def test_a_head_that_trickles_in_is_given_up_after_a_time(
+    server: Upstream, client: CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in good time, and the whole of them would take the step's."""
+    monkeypatch.setattr("mtls_rotation.provers.https.READ_TIMEOUT", 0.3)
+    ended = threading.Event()
+
+    def trickle(_: Received) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nX-Filler: "
+        while not ended.wait(0.02):
+            yield b"a"
+
+    server.streaming = trickle
+    try:
+        result = ask(server.url, client)
+    finally:
+        ended.set()
+
+    assert (result.outcome, result.problem) == (Outcome.BROKEN, "no answer in time")
+
+
+def test_an_interim_answer_is_passed_over(server: Upstream, client: CertifiedKey) -> None:
+    server.answering = lambda it: b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer("204 No Content")(it)
+
+    assert ask(server.url, client, expected=(204,)).accepted
+
+
+def test_the_addresses_of_a_name_share_the_time_to_connect(
+    client: CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever answers for a name may give it any number of addresses at which nobody answers."""
+    tried: list[str] = []
+
+    def connect(_: socket.socket, address: tuple[str, int]) -> None:
+        tried.append(address[0])
+        time.sleep(0.1)
+        raise TimeoutError
+
+    many = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{it}", 443)) for it in range(250)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: many)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr("mtls_rotation.provers.handshake.CONNECT_TIMEOUT", 0.25)
+
+    result = ask("https://api.example.com/", client)
+
+    assert (result.outcome, len(tried)) == (Outcome.UNREACHABLE, 3)

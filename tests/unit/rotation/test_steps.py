@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 from cryptography import x509
 
 from mtls_rotation import timing
@@ -327,6 +328,56 @@ def test_what_aws_refuses_is_announced_with_its_code(stack: Stack, monkeypatch: 
     assert event["detail"]["code"] == "AWS.AccessDeniedException"
     assert event["detail"]["retryable"] is False
     assert stack.at("AWSPENDING") == token
+
+
+class Panic(BaseException):
+    """As pyo3's PanicException, which is what a panic of cryptography's Rust becomes: no Exception."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TypeError("-----BEGIN PRIVATE KEY-----"),
+        ssl.SSLError("-----BEGIN PRIVATE KEY-----"),
+        RecursionError("-----BEGIN PRIVATE KEY-----"),
+        MemoryError(),
+        Panic("-----BEGIN PRIVATE KEY-----"),
+        BaseExceptionGroup("-----BEGIN PRIVATE KEY-----", [Panic()]),
+        ParamValidationError(report="value: -----BEGIN PRIVATE KEY-----"),
+    ],
+    ids=lambda it: type(it).__name__,
+)
+def test_every_failure_is_announced_once_whatever_its_class_and_without_its_text(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(**_: Any) -> None:
+        raise error
+
+    token = stack.begin()
+    monkeypatch.setattr(stack.secrets, "put_secret_value", fail, raising=False)
+    with pytest.raises(type(error)):
+        stack.step(Step.CREATE, token)
+
+    (event,) = stack.heard("Rotation Failed")
+    told = event["detail"]
+    assert (told["code"], told["step"], told["retryable"]) == (type(error).__name__, "createSecret", False)
+    assert "rotation/create.py" in told["message"]
+    assert "PRIVATE KEY" not in json.dumps(event)
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_the_end_of_the_process_is_no_failure(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
+) -> None:
+    def fail(**_: Any) -> None:
+        raise end
+
+    token = stack.begin()
+    monkeypatch.setattr(stack.secrets, "put_secret_value", fail, raising=False)
+    with pytest.raises(end):
+        stack.step(Step.CREATE, token)
+
+    assert stack.heard("Rotation Failed") == []
 
 
 @pytest.mark.parametrize("issuer", [{"type": "secretsmanager", "ca_secret": CA}, {"type": "self-signed"}])

@@ -14,13 +14,13 @@ from cryptography import x509
 from mtls_rotation.pki.certificates import short_subject
 from mtls_rotation.provers.api import Outcome, Proof
 from mtls_rotation.provers.tls_context import client_context
+from mtls_rotation.timing import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mtls_rotation.contract.endpoint import EndpointSettings
     from mtls_rotation.provers.api import Answer, Identity
-    from mtls_rotation.timing import Deadline
 
 # Seconds that a server has to take a connection, and for each thing that it is waited for from then on.
 CONNECT_TIMEOUT = 5.0
@@ -99,9 +99,22 @@ def connect(address: tuple[str, int], deadline: Deadline) -> socket.socket:
     Raises:
         OSError: the server cannot be reached.
     """
-    connection = socket.create_connection(address, _within(CONNECT_TIMEOUT, deadline))
-    connection.settimeout(_within(READ_TIMEOUT, deadline))
-    return connection
+    # A name may have any number of addresses: they share the time.
+    soon, failure = Deadline.within(_within(CONNECT_TIMEOUT, deadline)), OSError("a name without an address")
+    for family, kind, number, _, at in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        if not (seconds := soon.remaining()):
+            break
+        connection = socket.socket(family, kind, number)
+        try:
+            connection.settimeout(seconds)
+            connection.connect(at)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            connection.settimeout(_within(READ_TIMEOUT, deadline))
+            return connection
+    raise failure
 
 
 def read_alert(secure: ssl.SSLSocket) -> OSError | None:

@@ -8,13 +8,15 @@ https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotating-secrets-lam
 from __future__ import annotations
 
 import logging
+import os
+import traceback
 from typing import TYPE_CHECKING, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from mtls_rotation.aws.retries import denied
 from mtls_rotation.contract.events import ROTATION_FAILED
-from mtls_rotation.errors import MtlsRotationError, OutOfTimeError, WaitingForCertificateError, code_of
+from mtls_rotation.errors import MtlsRotationError, OutOfTimeError, WaitingForCertificateError, code_of, shown
 from mtls_rotation.rotation.admission import Admission
 from mtls_rotation.rotation.context import StepContext
 from mtls_rotation.rotation.create import CreateStep
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
     from mtls_rotation.timing import Deadline
 
 log = logging.getLogger(__name__)
+
+
+# These end the function's process, or are made to.
+_ENDS_OF_THE_PROCESS = (SystemExit, KeyboardInterrupt)
+_OURS = f"mtls_rotation{os.sep}"
 
 
 class _RunnableStep(Protocol):
@@ -70,6 +77,8 @@ class Rotation:
         Raises:
             MtlsRotationError: the step could not be done. AWSCURRENT is as it was, and `Rotation Failed` was put.
             ClientError, BotoCoreError: AWS refused a call, or could not be reached; likewise.
+            BaseException: anything else that nobody thought of; likewise. Of it the event tells the class and the place
+                alone, as nobody knows what its text holds.
         """
         try:
             if not deadline.remaining():
@@ -89,10 +98,20 @@ class Rotation:
             raise
         except ClientError as error:
             # A call that was denied fails again until somebody changes a policy.
-            self._announce_failure(request, code_of(error), str(error), retryable=not denied(error))
+            self._announce_failure(request, code_of(error), shown(str(error)), retryable=not denied(error))
+            raise
+        except ParamValidationError as error:  # it quotes what was to be sent, which may be the secret's value
+            self._announce_failure(request, code_of(error), _whereabouts(error), retryable=False)
             raise
         except BotoCoreError as error:
-            self._announce_failure(request, code_of(error), str(error), retryable=True)
+            self._announce_failure(request, code_of(error), shown(str(error)), retryable=True)
+            raise
+        except _ENDS_OF_THE_PROCESS:
+            raise
+        except BaseException as error:
+            # A panic of cryptography's Rust is no Exception either:
+            # https://docs.rs/pyo3/latest/pyo3/panic/struct.PanicException.html
+            self._announce_failure(request, code_of(error), _whereabouts(error), retryable=False)
             raise
 
     def _announce_failure(self, request: RotationRequest, code: str, message: str, *, retryable: bool) -> None:
@@ -106,5 +125,12 @@ class Rotation:
         }
         try:
             self._bus.put(ROTATION_FAILED, detail, request.secret_id)
-        except (ClientError, BotoCoreError, RuntimeError):
+        except Exception:
             log.exception("could not announce the failure; the failure itself follows")
+
+
+def _whereabouts(error: BaseException) -> str:
+    """What is told of an error that nobody thought of: its class, and the lines of ours that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f"{it.filename.rpartition(_OURS)[2]}:{it.lineno}" for it in frames if _OURS in it.filename]
+    return f"{type(error).__name__}, which nobody thought of, at {' > '.join(ours)}. The function's log tells more."
