@@ -389,7 +389,7 @@ class S3(_Client):
         if request.get("IfNoneMatch") == found.etag:
             raise refused("304", "GetObject")
         answer = {"Body": io.BytesIO(found.body), "ETag": found.etag, "VersionId": found.version_id}
-        return answer | {"Metadata": found.metadata}
+        return answer | {"Metadata": found.metadata, "LastModified": found.modified}
 
     def _head_object(self, **request: Any) -> dict[str, Any]:
         found = self.newest(request["Key"])

@@ -11,7 +11,7 @@ from mtls_rotation.errors import TruststoreGuardError, TruststoreNotDeployedErro
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.truststore.rollout import TELL_AGAIN, come_again
-from tests.kit import builders
+from tests.kit import builders, losses
 from tests.kit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
 
 # What `DomainNameStatus` has besides AVAILABLE and UPDATING, in botocore's model.
@@ -246,8 +246,6 @@ def test_an_update_that_lasts_longer_than_a_run_is_looked_at_until_it_is_over(ga
 def test_a_domain_that_is_stuck_keeps_no_guard_from_being_told(gateway: Stack) -> None:
     set_state(gateway, "FAILED")
     gateway.gateway.fails = "again"
-    for prefix in ("issued/", "truststore.pem"):
-        for entry in list(gateway.bucket.list(prefix)):
-            gateway.clients.s3.delete_object(Bucket=BUCKET, Key=entry.key)
+    losses.destroy(gateway, "truststore.pem")
     with pytest.raises(TruststoreGuardError):
         gateway.reconcile()

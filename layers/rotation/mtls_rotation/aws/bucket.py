@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MARK = {"written-by": "mtls-rotation"}
+_IN_PLACE_OF = "in-place-of"
 _PEM = "application/x-pem-file"
 # How often an object is asked for whose content breaks off.
 _READS = 3
@@ -42,12 +43,16 @@ class Stored:
 
     Attributes:
         ours: whether `replace` wrote it; what somebody else wrote carries no mark.
+        in_place_of: the version that `replace` wrote it over; empty where there was none.
+        modified: when it was written; None of what was written just now.
     """
 
     body: bytes
     etag: str
     version_id: str
     ours: bool = True
+    in_place_of: str = ""
+    modified: datetime | None = None
 
 
 class CertificateBucket:
@@ -125,15 +130,17 @@ class CertificateBucket:
             SupersededError: someone else wrote it in the meantime, or deleted it.
         """
         condition: dict[str, Any] = {"IfMatch": previous.etag} if previous else {"IfNoneMatch": "*"}
+        before = previous.version_id if previous else ""
+        mark = {**_MARK, _IN_PLACE_OF: before} if before else _MARK
         try:
             answer = self._client.put_object(
-                Bucket=self.name, Key=key, Body=body, ContentType=content_type, Metadata=_MARK, **condition
+                Bucket=self.name, Key=key, Body=body, ContentType=content_type, Metadata=mark, **condition
             )
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
                 raise
             raise self._superseded(key, f"the version {previous.version_id}" if previous else "no object") from None
-        return Stored(body, answer["ETag"], answer["VersionId"])
+        return Stored(body, answer["ETag"], answer["VersionId"], in_place_of=before)
 
     def put(self, key: str, body: bytes, *, content_type: str) -> None:
         """Write an object, whatever is there."""
@@ -171,8 +178,15 @@ class CertificateBucket:
                     raise
                 log.info("an object's content broke off", extra={"key": which["Key"], "attempt": attempt})
             else:
-                ours = _MARK.items() <= answer.get("Metadata", {}).items()
-                return Stored(body, answer["ETag"], answer.get("VersionId", "null"), ours)
+                metadata = answer.get("Metadata", {})
+                return Stored(
+                    body,
+                    answer["ETag"],
+                    answer.get("VersionId", "null"),
+                    ours=_MARK.items() <= metadata.items(),
+                    in_place_of=metadata.get(_IN_PLACE_OF, ""),
+                    modified=answer.get("LastModified"),
+                )
         raise AssertionError("it counts for ever")
 
     def _superseded(self, key: str, expected: str) -> SupersededError:

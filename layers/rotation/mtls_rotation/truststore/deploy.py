@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,19 @@ class Deployment:
     retry_after: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What targets run.
+
+    Attributes:
+        running: by key of an edition, what each target shows that is to run it. One that is not there shows nothing.
+        unusable: why one of them cannot be used.
+    """
+
+    running: Mapping[str, Mapping[str, Running]]
+    unusable: UnusableDomainError | None = None
+
+
 class Deployer:
     """Has the targets run what is published."""
 
@@ -44,19 +58,19 @@ class Deployer:
         self._bucket = bucket
         self._targets = tuple(targets)
 
-    def look(self, published: Iterable[Published]) -> tuple[dict[str, Running], UnusableDomainError | None]:
-        """What each target of these editions runs, and why one of them cannot be used: it holds up no other."""
-        limits = {it.limits for it in published}
-        found, unusable = {}, None
-        for target in (it for it in self._targets if it.limits in limits):
+    def look(self) -> Look:
+        """What each target runs, and why one of them cannot be used: it holds up no other."""
+        found: dict[str, dict[str, Running]] = defaultdict(dict)
+        unusable = None
+        for target in self._targets:
             try:
                 running = target.running()
             except UnusableDomainError as error:
                 unusable = error
                 continue
             if running is not None:
-                found[target.name] = running
-        return found, unusable
+                found[target.limits.key][target.name] = running
+        return Look(found, unusable)
 
     def standings(
         self, published: Iterable[Published], running: Mapping[str, Running], state: StateFile
@@ -66,7 +80,7 @@ class Deployer:
         return [
             Standing(it.name, it.lane, running[it.name], editions[it.limits], state.state.receipts.get(it.name))
             for it in self._targets
-            if it.name in running
+            if it.name in running and it.limits in editions
         ]
 
     def deploy(self, decisions: Iterable[RolloutDecision], state: StateFile) -> Deployment:

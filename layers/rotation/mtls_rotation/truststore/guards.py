@@ -21,11 +21,12 @@ class Guard(StrEnum):
     TOO_LARGE = "too-large"
     REFUSES_A_CLIENT = "refuses-a-client"
     DROPS_TOO_MANY = "drops-too-many"
+    RUNS_UNKNOWN = "runs-unknown"
 
     @property
     def may_be_forced(self) -> bool:
         """Whether an operator may say that it is meant."""
-        return self is Guard.DROPS_TOO_MANY
+        return self in {Guard.DROPS_TOO_MANY, Guard.RUNS_UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,19 @@ def _drops_no_more_than_its_share(candidate: Candidate) -> Stop | None:
     )
 
 
+def _takes_the_place_of_what_is_known(candidate: Candidate) -> Stop | None:
+    """What a target runs counts as deployed. Where nobody can tell what that is, nobody can tell whom it lets in."""
+    if not candidate.seen.unreadable:
+        return None
+    return Stop(
+        Guard.RUNS_UNKNOWN,
+        f"{', '.join(candidate.seen.unreadable)} running a version of the truststore that is not in the bucket any"
+        " more, so that nobody can tell whom another would shut out",
+        "Bring the version back, if there is a copy. Otherwise file everything anew with `mtlsctl truststore rebuild`,"
+        " upload again what partners had under anchors/static/, and run the sync with force.",
+    )
+
+
 def largest_contributors(plan: Plan) -> dict[str, int]:
     """Which bundles or kinds of reason bring in most anchors, the largest first, and how many each.
 
@@ -169,6 +183,7 @@ _NAMED = 5
 
 _GUARDS: tuple[Callable[[Candidate], Stop | None], ...] = (
     _is_not_empty,
+    _takes_the_place_of_what_is_known,
     _is_within_the_quota,
     _refuses_no_client,
     _drops_no_more_than_its_share,

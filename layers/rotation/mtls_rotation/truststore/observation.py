@@ -51,7 +51,8 @@ class Observation:
         unclear: the names of secrets that exist and of whose versions nothing is said.
         distrusted: what an operator takes out, whatever else is so.
         managed: the anchors in the bucket, by fingerprint; at least those that `needed` names.
-        deployed: the anchors of what is published now, by fingerprint: of one edition, or of all.
+        deployed: the anchors of what is published or run by targets now, by fingerprint: of one edition, or of all.
+        unreadable: the targets that run nobody knows what.
         unused_since: for each anchor on its way out, since when it has been unused.
     """
 
@@ -66,6 +67,7 @@ class Observation:
     in_place: frozenset[tuple[str, str]] = frozenset()
     unclear: frozenset[str] = frozenset()
     distrusted: tuple[DistrustEntry, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

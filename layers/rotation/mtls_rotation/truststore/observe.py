@@ -16,6 +16,7 @@ from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, HELD_LABELS, e
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import bundles
 from mtls_rotation.truststore import distrust
+from mtls_rotation.truststore.deployed import Deployed, DeployedReader, anchors_of_all
 from mtls_rotation.truststore.observation import DistrustEntry, Observation, StaticEntry
 from mtls_rotation.truststore.plan import needed
 from mtls_rotation.truststore.state import AnchorObject
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from mtls_rotation.aws.certificate_index import FiledCertificate
     from mtls_rotation.aws.secret_versions import SecretDescription
     from mtls_rotation.aws.services import Services
-    from mtls_rotation.targets.api import Limits
+    from mtls_rotation.targets.api import Limits, Running
     from mtls_rotation.truststore.plan import Settings
     from mtls_rotation.truststore.state import SyncState
 
@@ -49,7 +50,7 @@ class Snapshot:
         outside: the certificates that no gateway of ours is to trust.
         managed: by fingerprint of an anchor that rotation issues from, when it was written.
         published: by key, the objects of the editions that are published.
-        deployed: by key, the anchors in them, by fingerprint.
+        deployed: by key of an edition, what is deployed of it.
         anchor_objects: by key, the objects under `anchors/`.
     """
 
@@ -58,12 +59,13 @@ class Snapshot:
     outside: tuple[FiledCertificate, ...]
     managed: Mapping[str, datetime]
     published: Mapping[str, Stored]
-    deployed: Mapping[str, Mapping[str, x509.Certificate]]
+    deployed: Mapping[str, Deployed]
     anchor_objects: Mapping[str, AnchorObject]
 
     def of(self, key: str) -> Observation:
         """The observation for the edition of this key."""
-        return replace(self.seen, deployed=self.deployed.get(key, {}))
+        deployed = self.deployed.get(key, Deployed())
+        return replace(self.seen, deployed=deployed.anchors, unreadable=deployed.unreadable)
 
 
 class Observer:
@@ -75,16 +77,24 @@ class Observer:
         self._stack = services.stack
         self._clock = services.clock
         self._settings = settings
+        self._deployed = DeployedReader(services.bucket)
 
     def published(self, limits: Iterable[Limits]) -> dict[str, Stored]:
         """By key, the editions for these limits that are published."""
         return {it.key: stored for it in limits if (stored := self._bucket.read(it.key))}
 
-    def observe(self, published: Mapping[str, Stored], state: SyncState, named: Iterable[tuple[str, str]]) -> Snapshot:
+    def observe(
+        self,
+        published: Mapping[str, Stored],
+        running: Mapping[str, Mapping[str, Running]],
+        state: SyncState,
+        named: Iterable[tuple[str, str]],
+    ) -> Snapshot:
         """Look at everything else.
 
         Args:
             published: the editions; they and the state are read first, so that what changes meanwhile is noticed.
+            running: by key of an edition, what each target shows that is to run it.
             state: what is remembered.
             named: (secret ARN, version id) that events in hand name; the listing may not show them yet.
         """
@@ -93,7 +103,10 @@ class Observer:
         descriptions = list(self._versions.list_tagged(STACK_TAG, self._stack))
         issued = CertificateIndex.read(self._bucket, layout.ISSUED).entries
         descriptions += self._describe_unlisted(named, descriptions, issued, now)
-        deployed = {key: bundles.certificates(stored.body) for key, stored in published.items()}
+        deployed = {
+            key: self._deployed.read(key, published.get(key), running.get(key, {}), state)
+            for key in {*published, *running}
+        }
         seen = Observation(
             now=now,
             live=frozenset(_versions_at(descriptions, lambda label: label in HELD_LABELS)),
@@ -101,8 +114,9 @@ class Observer:
             in_place=frozenset(_versions_at(descriptions, lambda label: label != AWSPENDING)),
             unclear=frozenset(it.name for it in descriptions if not it.stages),
             issued=issued,
-            deployed={key: it for anchors in deployed.values() for key, it in anchors.items()},
-            unused_since=state.unused_since,
+            deployed=anchors_of_all(deployed.values()),
+            # Notes that were brought back from last week tell of an overlap that another may have followed.
+            unused_since=state.unused_since if all(it.noted for it in deployed.values()) else {},
         )
         listed = list(self._bucket.list(layout.ANCHORS))
         seen = replace(seen, distrusted=_distrusted(listed, {}))

@@ -134,7 +134,7 @@ class Publisher:
         if before is None or changed:
             before = self._bucket.replace(key, release.body, before)
         edition = Edition(key, self._bucket.uri(key), before.version_id, before.body, frozenset(plan.anchors))
-        replaced = frozenset(snapshot.deployed.get(key, ())) if changed else frozenset()
+        replaced = frozenset(snapshot.of(key).deployed) if changed else frozenset()
         self._announce(edition, replaced, plan, state)
         return Published(edition, release.limits, plan, changed)
 

@@ -21,6 +21,7 @@ from mtls_rotation.contract.events import (
     TRUSTSTORE_WARNING,
 )
 from mtls_rotation.errors import SupersededError, TruststoreGuardError
+from mtls_rotation.pki import bundles
 from mtls_rotation.targets.api import Edition
 from mtls_rotation.truststore import announcements, guards, rendering
 from mtls_rotation.truststore.deploy import Deployer
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mtls_rotation.targets.registry import TruststoreTargets
     from mtls_rotation.timing import Deadline
     from mtls_rotation.truststore.announcements import Statement
+    from mtls_rotation.truststore.deploy import Look
     from mtls_rotation.truststore.observation import DistrustEntry, Observation
     from mtls_rotation.truststore.observe import Snapshot
     from mtls_rotation.truststore.plan import Settings
@@ -163,20 +165,20 @@ class TruststoreSync:
             trusting: keys of objects that are taken for deleted, so that what they distrust is so no more.
         """
         limits = self._targets.limits[0]
-        snapshot, _ = self._observe(frozenset())
+        snapshot, _, _ = self._observe(frozenset())
         seen = snapshot.of(limits.key)
         left = [it for it in seen.distrusted if it.key not in set(trusting)]
         seen = replace(seen, distrusted=(*left, *distrusting))
         plan = decide(seen, self._settings, limits)
         stop = guards.stop(rendering.render(plan.anchors), plan, seen, self._settings, limits, force=force)
         editions = {
-            key: Edition(key, self._bucket.uri(key), it.version_id, it.body, frozenset(snapshot.deployed[key]))
+            key: Edition(key, self._bucket.uri(key), it.version_id, it.body, bundles.fingerprints(it.body))
             for key, it in snapshot.published.items()
         }
         return Preview(plan, stop, seen, seen.deployed, editions)
 
     def _reconcile(self, deadline: Deadline, named: frozenset[tuple[str, str]], *, force: bool) -> SyncResult:
-        snapshot, state = self._observe(named)
+        snapshot, state, look = self._observe(named)
         choices = [choose(snapshot.of(it.key), self._settings, it, force=force) for it in self._targets.limits]
         plans = tuple(it.plan for it in choices)
         result = SyncResult(plans, expiry=_expiry(snapshot, plans))
@@ -203,11 +205,11 @@ class TruststoreSync:
             published=any(it.changed for it in published),
         )
 
-        running, unusable = self._deployer.look(published)
+        running = {name: it for those in look.running.values() for name, it in those.items()}
         standings = self._deployer.standings(published, running, state)
         # Of targets whose edition is stopped nothing was looked at: what was announced of them still holds.
         result = self._deploy(result, standings, state, looked_at=set() if stopped else {TRUSTSTORE_DRIFT})
-        shown = {**running, **self._deployer.await_settled(result.updated, deadline)}
+        shown = {it.name: it.running for it in standings} | self._deployer.await_settled(result.updated, deadline)
         # An update that lasts is looked at until it is over: it may fail yet. One that has failed is tried again.
         waits = [SETTLING for it in shown.values() if it.updating]
         stuck = {it.name: found for it in standings if (found := _stuck(it.running, shown[it.name]))}
@@ -222,8 +224,8 @@ class TruststoreSync:
         warnings = (announcements.warnings(name, it) for name, it in warned.items())
         self._announce(warnings, set() if stopped else {TRUSTSTORE_WARNING}, state)
         state.save()
-        if unusable:
-            raise unusable
+        if look.unusable:
+            raise look.unusable
         going_on = any(it.behind and not it.running.stuck and it.name not in result.updated for it in standings)
         if not going_on and (stop := next(filter(None, map(self._error, releases)), None)):
             raise stop
@@ -233,13 +235,14 @@ class TruststoreSync:
             stuck={name: it.condition for name, it in stuck.items()},
         )
 
-    def _observe(self, named: frozenset[tuple[str, str]]) -> tuple[Snapshot, StateFile]:
-        """What is there, and what is remembered."""
+    def _observe(self, named: frozenset[tuple[str, str]]) -> tuple[Snapshot, StateFile, Look]:
+        """What is there, what is remembered, and what targets run."""
         published = self._observer.published(self._targets.limits)
         state = StateFile.open(self._bucket, self._clock)
-        snapshot = self._observer.observe(published, state.state, named)
+        look = self._deployer.look()
+        snapshot = self._observer.observe(published, look.running, state.state, named)
         state.change(anchor_objects=snapshot.anchor_objects)
-        return snapshot, state
+        return snapshot, state, look
 
     def _is_idle(self, release: Release, snapshot: Snapshot) -> bool:
         """Whether there is nothing to publish: no anchor, nothing published yet, and no target that would run it."""

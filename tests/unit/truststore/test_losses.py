@@ -1,0 +1,126 @@
+"""The bucket is an index and a copy: lost or changed by hand, it shuts nobody out."""
+
+from __future__ import annotations
+
+import pytest
+
+from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE
+from mtls_rotation.errors import TruststoreGuardError
+from mtls_rotation.pki import certificates as pki
+from mtls_rotation.rotation.request import Step
+from tests.kit import builders, losses
+from tests.kit.stack import CA, CLIENT, DOMAIN, Stack
+
+
+@pytest.fixture
+def gateway(stack: Stack) -> Stack:
+    """A stack with a gateway, whose certificates were all issued long ago, and whose sync has run."""
+    stack.with_gateway()
+    stack.pass_time(hours=2)
+    stack.reconcile()
+    return stack
+
+
+def anchor_of(stack: Stack, secret: str, label: str = "AWSCURRENT") -> str:
+    (anchor,) = pki.from_pem(stack.value(stack.at(label, secret), secret)["anchor"])
+    return pki.fingerprint(anchor)
+
+
+def rotate(stack: Stack, secret: str = CLIENT) -> str:
+    """A rotation, with the syncs that it asks for; the anchor of what is AWSCURRENT now."""
+    token = stack.begin(secret)
+    for step in Step:
+        stack.step(step, token, secret)
+        stack.pass_time(seconds=31)
+        stack.reconcile()
+    return anchor_of(stack, secret)
+
+
+class TestTheTruststoreItself:
+    def test_garbage_over_it_takes_out_no_ca_that_is_in_its_overlap(self, gateway: Stack) -> None:
+        """A client fetched its certificate a minute before its last rotation, and holds it yet."""
+        before = rotate(gateway)
+        rotate(gateway, CA)
+        gateway.pass_time(hours=2)
+        for _ in range(2):
+            rotate(gateway)
+        assert before in gateway.deployed()
+        losses.overwrite(gateway, TRUSTSTORE)
+        gateway.pass_time(seconds=31)
+        gateway.reconcile()
+
+        assert {before, anchor_of(gateway, CA)} <= gateway.deployed()
+
+    def test_garbage_over_it_and_the_anchor_lost_keep_the_client_accepted(self, gateway: Stack) -> None:
+        anchor = rotate(gateway)
+        losses.overwrite(gateway, TRUSTSTORE)
+        losses.lose(gateway, "anchors/managed/")
+        gateway.pass_time(hours=2)
+        gateway.reconcile()
+
+        assert anchor in gateway.deployed()
+
+    def test_one_brought_back_from_last_week_takes_out_nothing_that_came_since(self, gateway: Stack) -> None:
+        rotate(gateway, CA)
+        anchor = rotate(gateway)
+        losses.bring_back(gateway, TRUSTSTORE)
+        losses.lose(gateway, "anchors/", "issued/", "state/")
+        gateway.pass_time(seconds=31)
+        gateway.reconcile()
+
+        assert anchor in gateway.deployed()
+
+    def test_an_overlap_of_last_week_is_none_of_today(self, gateway: Stack, ca: pki.CertifiedKey) -> None:
+        """Notes that were brought back say since when an anchor was unused; it has been in use again since."""
+        partner = pki.to_pem(builders.foreign()).encode()
+        losses.overwrite(gateway, "anchors/static/partner.pem", partner)
+        gateway.reconcile()
+        losses.lose(gateway, "anchors/static/")
+        gateway.pass_time(minutes=1)
+        gateway.reconcile()
+        notes = gateway.objects()[SYNC_NOTES]
+        losses.overwrite(gateway, "anchors/static/partner.pem", partner)
+        losses.overwrite(
+            gateway, "anchors/static/other.pem", pki.to_pem(builders.foreign(common_name="Other")).encode()
+        )
+        gateway.pass_time(days=7)
+        gateway.reconcile()
+        assert len(gateway.published()) == 3
+        losses.overwrite(gateway, SYNC_NOTES, notes)
+        losses.lose(gateway, "anchors/static/partner.pem")
+        gateway.reconcile()
+
+        assert len(gateway.published()) == 3
+
+    def test_a_version_that_a_domain_runs_and_nobody_can_read_is_replaced_only_with_force(self, gateway: Stack) -> None:
+        anchor = rotate(gateway)
+        gateway.heard()
+        runs = gateway.gateway.domains[DOMAIN].version_id
+        losses.destroy(gateway, TRUSTSTORE, "state/")
+        with pytest.raises(TruststoreGuardError, match="not in the bucket any more"):
+            gateway.reconcile()
+        assert gateway.gateway.domains[DOMAIN].version_id == runs
+        (event,) = gateway.heard("Truststore Publish Stopped")
+        assert event["detail"]["guard"] == "runs-unknown"
+        gateway.reconcile(force=True)
+
+        assert gateway.gateway.domains[DOMAIN].version_id != runs
+        assert gateway.deployed() == {anchor}
+
+    def test_a_domain_that_is_only_behind_brings_nothing_back(self, gateway: Stack) -> None:
+        """What the published edition lacks, and an older one has, was taken out by a decision."""
+        losses.overwrite(gateway, "anchors/static/partner.pem", pki.to_pem(builders.foreign()).encode())
+        gateway.reconcile()
+        losses.lose(gateway, "anchors/static/")
+        gateway.reconcile()
+        gateway.pass_time(hours=2)
+        gateway.gateway.refuse_updates = "TooManyRequestsException"
+        for _ in range(3):
+            gateway.pass_time(minutes=1)
+            gateway.reconcile()
+            assert len(gateway.published()) == 1
+        assert len(gateway.deployed()) == 2
+        gateway.gateway.refuse_updates = None
+        gateway.reconcile()
+
+        assert len(gateway.deployed()) == 1
