@@ -19,7 +19,7 @@ from mtls_rotation.errors import UnusableNoticeError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import short_subject, to_pem
-from mtls_rotation.pki.names import rfc4514
+from mtls_rotation.pki.distinguished_names import rfc4514
 from mtls_rotation.revocation import notices
 from mtls_rotation.revocation.register import Register
 from mtlsctl.errors import InvalidInputError, NoCertificateError

@@ -19,7 +19,7 @@ from demo.waiting import await_condition
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki.names import rfc4514
+from mtls_rotation.pki.distinguished_names import rfc4514
 from mtls_rotation.provers.tls_context import client_context
 from tests.e2e.conftest import REVOCATION_TTL
 from tests.kit import builders

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mtls_rotation.pki.certificates import serial, short_subject
-from mtls_rotation.pki.names import rfc4514
+from mtls_rotation.pki.distinguished_names import rfc4514
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.findings.survey import SOON, Acceptance, about_secret, about_target, about_truststore, acceptances
 from mtlsctl.frame.command import CommandContext

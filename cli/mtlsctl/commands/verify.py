@@ -16,7 +16,7 @@ from rich.text import Text
 from mtls_rotation.contract.endpoint import Endpoint
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
-from mtls_rotation.pki.names import rfc4514
+from mtls_rotation.pki.distinguished_names import rfc4514
 from mtls_rotation.provers import registry as provers
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus

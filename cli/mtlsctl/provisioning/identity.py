@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import CertifiedKey, subject
 from mtls_rotation.pki.conformity import violations
-from mtls_rotation.pki.names import rfc4514
+from mtls_rotation.pki.distinguished_names import rfc4514
 from mtls_rotation.pki.verification import order_chain, refusals, signed_by
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError

@@ -173,6 +173,12 @@ def _subjects() -> Bombs:
         "hex": of("61", "subject:CN=#0c"),
         "equals": of("="),
         "digits": of(".1", "subject:1.2"),
+        "slashes": of("/CN=a", "subject:"),
+        "slashes and no attribute": of("/1.1"),
+        "lines": of("\nCN = a + O = b", "subject:"),
+        "blanks in lines": of(" + a  ", "subject:\nCN = a"),
+        "quotation marks": of('\\"', 'subject:CN="'),
+        "octets": of("\\41", "subject:CN="),
         "blanks": of(" "),
     }
 

@@ -110,6 +110,8 @@ def readers() -> Iterator[Reader]:
             "commas": lambda size: b"CN=a," * (size // 5) + b"CN=a\n1",
             "blanks": lambda size: b"CN=a," + b" " * size + b"CN=b\n1",
             "backslashes": lambda size: b"CN=" + b"\\" * size + b"\n1",
+            "slashes": lambda size: b"/CN=a" * (size // 5) + b"\n1",
+            "quotation marks": lambda size: b'CN="' + b'\\"' * (size // 2) + b"\n1",
             "pluses": lambda size: b"CN=a" + b"+OU=a" * (size // 5) + b"\n1",
             "digits": lambda size: b"CN=a\n" + b"9" * size,
             "colons": lambda size: b"CN=a\n" + b":" * size,

@@ -82,6 +82,7 @@ def refuse_create(stack: Stack, expected: type[MtlsRotationError], token: str | 
         (request(state="s" * 129), "request.state", "at most 128 characters"),
         (request(organizational_unit="o" * 65), "request.organizational_unit", "at most 64 characters"),
         (request(ip_addresses=["192.0.2.256"]), 'request.ip_addresses.0 = "192.0.2.256"', "an IPv4 or IPv6 address"),
+        (request(ip_addresses=["fe80::1%eth0"]), 'request.ip_addresses.0 = "fe80::1%eth0"', "without a zone"),
         (request(extended_key_usages=["server"]), 'request.extended_key_usages.0 = "server"', "serverAuth"),
         (request(extended_key_usages=["2.5.29.37.0"]), "request.extended_key_usages.0", "good for everything"),
         (request(uris=["spiffe://Example.com/a"]), "request.uris.0", "a SPIFFE ID"),

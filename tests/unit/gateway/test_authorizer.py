@@ -26,7 +26,7 @@ SPIFFE = "spiffe://example.com/billing"
 NAMES: dict[str, Any] = {
     "dns_names": ["Billing.example.com"],
     "uris": [SPIFFE],
-    "emails": ["team@example.com"],
+    "emails": ["team@Example.com"],
     "ip_addresses": ["192.0.2.7"],
 }
 
@@ -152,8 +152,11 @@ def test_what_is_not_known_to_be_unrevoked_is_not_decided(leaf: x509.Certificate
         "subject:CN=billing,O=Example",
         "dns:billing.EXAMPLE.com",
         f"uri:{SPIFFE}",
-        "email:team@example.com",
+        "email:team@EXAMPLE.com",
         "ip:192.0.2.7",
+        "subject:O = Example, CN = billing",
+        "subject:cn=billing, o=Example",
+        "subject:/O=Example/CN=billing",
     ],
 )
 def test_the_allow_list_knows_a_caller_by_subject_and_by_each_kind_of_name(leaf: x509.Certificate, name: str) -> None:
@@ -161,8 +164,9 @@ def test_the_allow_list_knows_a_caller_by_subject_and_by_each_kind_of_name(leaf:
 
 
 @pytest.mark.parametrize(
-    "name", ["subject:CN=billing", "dns:example.com", f"uri:{SPIFFE}/x", "uri:team@example.com", "dns:192.0.2.7"]
-)
+    "name", ["subject:CN=billing", "subject:O=Example,CN=billing", "subject:CN=Billing,O=Example",
+     "email:Team@example.com", "dns:example.com", f"uri:{SPIFFE}/x", "uri:team@example.com", "dns:192.0.2.7"],
+)  # fmt: skip
 def test_the_allow_list_takes_no_name_for_another(leaf: x509.Certificate, name: str) -> None:
     assert decided(leaf, routes={"GET /": [name]}).denial == "not-allowed"
 
@@ -241,6 +245,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "a route that no path can have": ({"routes": {"GET /a/../b": ["*"]}}, "a method or"),
     "a name without its kind": ({"routes": {"GET /": ["billing"]}}, "subject:"),
     "a kind without a name": ({"routes": {"GET /": ["dns:"]}}, "subject:"),
+    "an address that is none": ({"routes": {"GET /": ["ip:192.0.2.0/24"]}}, "an IPv4 or IPv6 address"),
+    "an attribute that nobody knows": ({"routes": {"GET /": ["subject:CN=a,X=b"]}}, "'X' is not known"),
     "a subject that is none": ({"routes": {"GET /": ["subject:billing"]}}, "RFC 4514"),
     "a word for otherwise": ({"routes": {"GET /": ["*"]}, "otherwise": "maybe"}, "otherwise"),
 }

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtls_rotation.contract.layout import MANAGED_ANCHORS, TRUSTSTORE
-from mtls_rotation.pki import bundles, names, profile
+from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.distinguished_names import DistinguishedName, rfc4514
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from tests.kit import builders
 from tests.kit.conformance import lint
@@ -104,7 +105,7 @@ def test_no_two_anchors_have_one_subject_while_a_client_signs_itself(empty_stack
 
     require_a_subject_each(made)
     assert set(empty_stack.reconcile().plan.anchors) >= {pki.fingerprint(it) for it in made[-2:]}
-    assert {names.rfc4514(names.without_generation(it.subject)) for it in made} == {"CN=billing"}
+    assert {str(DistinguishedName.of(it.subject).without_generation()) for it in made} == {"CN=billing"}
 
 
 def test_a_ca_from_before_keeps_its_subject_and_its_successor_has_a_generation(empty_stack: Stack) -> None:
@@ -114,7 +115,7 @@ def test_a_ca_from_before_keeps_its_subject_and_its_successor_has_a_generation(e
     assert empty_stack.certificate(empty_stack.rotate()).issuer == before.certificate.subject
     successor = empty_stack.certificate(empty_stack.rotate(CA), CA)
 
-    assert names.rfc4514(successor.subject) == f"CN=Test CA,dnQualifier={generation_of(successor)}"
+    assert rfc4514(successor.subject) == f"CN=Test CA,dnQualifier={generation_of(successor)}"
     assert empty_stack.certificate(empty_stack.rotate()).issuer == successor.subject
     assert set(anchors(empty_stack)) >= {pki.fingerprint(before.certificate), pki.fingerprint(successor)}
 
@@ -152,4 +153,4 @@ def test_openssl_writes_the_subject_as_we_do(ca: pki.CertifiedKey) -> None:
 def test_the_subject_is_read_as_other_tools_write_it(ca: pki.CertifiedKey, written: str) -> None:
     text = pki.subject(ca.certificate).replace("dnQualifier", written)
 
-    assert names.from_rfc4514(text) == ca.certificate.subject
+    assert DistinguishedName.parse(text) == DistinguishedName.of(ca.certificate.subject)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
@@ -597,6 +598,28 @@ def test_an_issuers_name_may_hold_anything_that_a_name_may(stack: Stack) -> None
     leaf = builders.leaf(odd).certificate
     stack.revoke("pem", pki.to_pem(leaf))
     stack.revoke("json", notice(leaf))
+
+    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "CN=Partner CA,emailAddress=ca@partner.example,O=Partner\\, Inc.",
+        'O = "Partner, Inc.", emailAddress = ca@partner.example, CN = Partner CA',
+        'CN=Partner CA, EMAILADDRESS=ca@partner.example, O="Partner, Inc."',
+        f"CN=Partner CA,1.2.840.113549.1.9.1=#1612{b'ca@partner.example'.hex()},O=Partner\\, Inc.",
+    ],
+)
+def test_an_issuers_name_may_be_written_as_openssl_and_others_do(stack: Stack, issuer: str) -> None:
+    attributes = [
+        (NameOID.ORGANIZATION_NAME, "Partner, Inc."),
+        (NameOID.EMAIL_ADDRESS, "ca@partner.example"),
+        (NameOID.COMMON_NAME, "Partner CA"),
+    ]
+    partner = builders.named(x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes]))
+    leaf = builders.leaf(partner).certificate
+    stack.revoke("it", json.dumps({"issuer": issuer, "serial_number": pki.serial(leaf)}))
 
     assert list(register(stack).revoked) == [CertificateId.of(leaf)]
 

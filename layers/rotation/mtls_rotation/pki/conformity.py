@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA224
 
 from mtls_rotation.pki import names, profile
+from mtls_rotation.pki.distinguished_names import DistinguishedName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,18 +45,17 @@ def _is_version_3(_: CertificateRequest, certificate: x509.Certificate) -> str |
 
 
 def _has_the_subject(request: CertificateRequest, certificate: x509.Certificate) -> str | None:
-    has = {(attribute.oid, attribute.value) for attribute in certificate.subject}
-    missing = [it for it in profile.subject(request) if (it.oid, it.value) not in has]
-    if not missing:
-        return None
-    wanted = ", ".join(it.rfc4514_string() for it in missing)
-    return f"its subject {names.rfc4514(certificate.subject)} lacks {wanted}"
+    subject = DistinguishedName.of(certificate.subject)
+    has = {attribute.folded for part in subject.parts for attribute in part}
+    wanted = (attribute for part in DistinguishedName.of(profile.subject(request)).parts for attribute in part)
+    missing = [str(it) for it in wanted if it.folded not in has]
+    return f"its subject {subject} lacks {', '.join(missing)}" if missing else None
 
 
 def _has_the_names(request: CertificateRequest, certificate: x509.Certificate) -> str | None:
     extension = _extension(certificate, x509.SubjectAlternativeName)
-    has = set(extension or ())
-    missing = [str(it.value) for it in profile.alternative_names(request) if it not in has]
+    has = {names.folded(it) for it in extension or ()}
+    missing = [str(it.value) for it in profile.alternative_names(request) if names.folded(it) not in has]
     return f"its subject alternative names lack {', '.join(missing)}" if missing else None
 
 

@@ -1,22 +1,26 @@
-"""How names that an operator writes are encoded in a certificate, and how those in one are written as text. Pure.
+"""How the alternative names that an operator writes are encoded in a certificate, and when two are the same. Pure.
 
 Text in ASCII comes out as it went in; the rest is encoded as RFC 5280, section 7, has it, with IDNA 2008.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mtls_rotation.pki.distinguished_names import DistinguishedName
 
 _DNS_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _EMAIL_LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
 _URI_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _SPIFFE_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
-# See `profile.generation`.
-_GENERATION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
+# RFC 3986, section 2.3.
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+_ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 _SPIFFE_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 # What a URI may hold as it is (RFC 3986, section 2), "%" included: what is encoded already stays so.
 _URI_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
@@ -31,40 +35,6 @@ EXTENDED_KEY_USAGES = {
     "smartcardLogon": ExtendedKeyUsageOID.SMARTCARD_LOGON,
     "ipsecIKE": ExtendedKeyUsageOID.IPSEC_IKE,
 }
-
-
-# RFC 4514, section 2.3, writes an attribute by its registered name (this one: RFC 4519, section 2.8); the library knows
-# nine of them, and writes numbers for the rest.
-_WRITTEN = {NameOID.DN_QUALIFIER: "dnQualifier"}
-# How it is read besides: in small letters, and as Java writes it.
-_READ = dict.fromkeys(("dnQualifier", "dnqualifier", "DNQUALIFIER", "DNQ"), NameOID.DN_QUALIFIER)
-
-
-def rfc4514(name: x509.Name) -> str:
-    """A distinguished name as RFC 4514 writes it, the most specific part first."""
-    return name.rfc4514_string(_WRITTEN)
-
-
-def from_rfc4514(text: str) -> x509.Name:
-    """The distinguished name in a text of RFC 4514.
-
-    Raises:
-        ValueError: it is none.
-    """
-    return x509.Name.from_rfc4514_string(text, _READ)
-
-
-def without_generation(name: x509.Name) -> x509.Name:
-    """A distinguished name without what changes in it from one certificate that signs itself to the next.
-
-    Another's dnQualifier tells whom the name is of, and stays.
-    """
-    return x509.Name([it for it in name.rdns if not _is_generation(it)])
-
-
-def _is_generation(part: x509.RelativeDistinguishedName) -> bool:
-    attribute, *further = part
-    return not further and attribute.oid == NameOID.DN_QUALIFIER and bool(_GENERATION.fullmatch(str(attribute.value)))
 
 
 def dns_name(text: str) -> str:
@@ -145,6 +115,63 @@ def _require_spiffe_id(text: str) -> None:
             "a SPIFFE ID such as spiffe://example.com/billing: a trust domain in lower case, and a path of letters,"
             " digits, '.', '-' and '_' with no empty segment"
         )
+
+
+def ip_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An IP address.
+
+    Raises:
+        ValueError: it is none, or has a zone, which says something on one host alone and which no certificate can
+            hold (RFC 4007, section 11; RFC 5280, section 4.2.1.6).
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("an IPv4 or IPv6 address such as 192.0.2.1") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        raise ValueError("an IPv6 address without a zone, which no certificate can hold")
+    return address
+
+
+def folded(name: x509.GeneralName) -> tuple[type[x509.GeneralName], object]:
+    """What alternative names have in common that RFC 5280, section 7, takes for one name.
+
+    Host names have no case (7.2), and those in addresses of e-mail neither (7.5), whose local part has; of a URI the
+    scheme and the host have none (7.4).
+    """
+    match name:
+        case x509.DNSName():
+            return type(name), name.value.lower()
+        case x509.RFC822Name():
+            return type(name), folded_email(name.value)
+        case x509.UniformResourceIdentifier():
+            return type(name), _folded_uri(name.value)
+        case x509.DirectoryName():
+            return type(name), DistinguishedName.of(name.value).folded
+        case _:
+            return type(name), name
+
+
+def folded_email(text: str) -> str:
+    """An address of e-mail without the case of its host."""
+    local, at, host = text.rpartition("@")
+    return f"{local}{at}{host.lower()}"
+
+
+def _folded_uri(text: str) -> str:
+    """See RFC 3986, section 6.2.2.1; and what is encoded needlessly counts as it would be without (6.2.2.2)."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return text
+    user, at, host = parts.netloc.rpartition("@")
+    rest = (_ENCODED.sub(_as_plain_as_may_be, it) for it in (parts.path, parts.query, parts.fragment))
+    return urlunsplit((parts.scheme.lower(), f"{user}{at}{host.lower()}", *rest))
+
+
+def _as_plain_as_may_be(encoded: re.Match[str]) -> str:
+    plain = chr(int(encoded[1], 16))
+    return plain if _UNRESERVED.fullmatch(plain) else encoded[0].upper()
 
 
 def extended_key_usage(text: str) -> x509.ObjectIdentifier:

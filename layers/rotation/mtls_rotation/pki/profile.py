@@ -4,7 +4,6 @@ The profile follows RFC 5280: v3, random serials, key identifiers, critical basi
 and the extended key usage clientAuth on a leaf.
 """
 
-import ipaddress
 import secrets
 from datetime import datetime, timedelta
 
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_rotation.pki.certificates import SigningKey, signature_digest
-from mtls_rotation.pki.names import dns_name, email, extended_key_usage, uri
+from mtls_rotation.pki.names import dns_name, email, extended_key_usage, ip_address, uri
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 
 # A certificate is valid from a little before its issue, so that a server whose clock is behind accepts it too.
@@ -191,7 +190,7 @@ def alternative_names(request: CertificateRequest) -> list[x509.GeneralName]:
     names: list[x509.GeneralName] = [x509.DNSName(dns_name(name)) for name in request.dns_names]
     names += [x509.UniformResourceIdentifier(uri(text)) for text in request.uris]
     names += [x509.RFC822Name(email(address)) for address in request.emails]
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in request.ip_addresses]
+    names += [x509.IPAddress(ip_address(address)) for address in request.ip_addresses]
     return names
 
 

@@ -3,7 +3,6 @@
 Everything is kept as the operator wrote it; how it is written into a certificate is the matter of `pki`.
 """
 
-import ipaddress
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Self
@@ -48,10 +47,7 @@ def _uri(text: str) -> str:
 
 
 def _ip_address(text: str) -> str:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        raise ValueError("an IPv4 or IPv6 address such as 192.0.2.1") from None
+    names.ip_address(text)
     return text
 
 

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 from mtls_rotation.errors import UnusableNoticeError
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import from_pem, short_subject
-from mtls_rotation.pki.names import from_rfc4514, rfc4514
+from mtls_rotation.pki.distinguished_names import DistinguishedName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,12 +111,10 @@ def _is_ca(certificate: x509.Certificate) -> bool:
 
 
 def _issuer(text: str) -> str:
-    # Tools print a blank after a comma, which RFC 4514 has not. What a backslash escapes stays.
-    compact = re.sub(r"(\\.)|,\s+", lambda found: found[1] or ",", text.strip())
     try:
-        return rfc4514(from_rfc4514(compact))
-    except ValueError:
-        raise ValueError("a name as RFC 4514 writes it, such as CN=Example CA,O=Example") from None
+        return str(DistinguishedName.parse(text))
+    except ValueError as error:
+        raise ValueError(f"a name as RFC 4514 writes it, such as CN=Example CA,O=Example: {error}") from None
 
 
 def _serial_number(text: str) -> str:

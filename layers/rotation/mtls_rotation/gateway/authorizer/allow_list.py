@@ -18,7 +18,8 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, Field
 
 from mtls_rotation.gateway.document import OperatorsDocument
-from mtls_rotation.pki.names import from_rfc4514, rfc4514
+from mtls_rotation.pki.distinguished_names import DistinguishedName
+from mtls_rotation.pki.names import folded_email, ip_address
 
 if TYPE_CHECKING:
     from mtls_rotation.gateway.authorizer.caller import Caller
@@ -44,11 +45,17 @@ def _name(text: str) -> str:
         raise ValueError(f'"*", or a name with one of {", ".join(_KINDS)} before it')
     if kind == "dns:":
         return text.lower()
+    if kind == "email:":
+        return folded_email(text)
+    if kind == "ip:":
+        return f"{kind}{ip_address(text.removeprefix(kind))}"
     if kind == "subject:":
         try:
-            return kind + rfc4514(from_rfc4514(text.removeprefix(kind)))
-        except ValueError:
-            raise ValueError("a subject as RFC 4514 writes it, such as subject:CN=billing,O=Example") from None
+            return kind + str(DistinguishedName.parse(text.removeprefix(kind)))
+        except ValueError as error:
+            raise ValueError(
+                f"a subject as RFC 4514 writes it, such as subject:CN=billing,O=Example: {error}"
+            ) from None
     return text
 
 

@@ -9,7 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from mtls_rotation.pki.certificate_id import CertificateId
-from mtls_rotation.pki.names import rfc4514, without_generation
+from mtls_rotation.pki.distinguished_names import DistinguishedName
+from mtls_rotation.pki.names import folded_email
 
 # Twenty octets with the sign (RFC 5280, section 4.1.2.2), and as much again for who does not keep to it.
 _MOST_BITS = 320
@@ -46,8 +47,8 @@ class Caller:
             certificate = x509.load_pem_x509_certificate(pem.encode())
             caller = cls(
                 CertificateId.of(certificate),
-                rfc4514(certificate.subject),
-                rfc4514(_lasting(certificate)),
+                str(DistinguishedName.of(certificate.subject)),
+                str(_lasting(certificate)),
                 tuple(_names(certificate)),
                 certificate.fingerprint(hashes.SHA256()).hex(),
             )
@@ -69,10 +70,11 @@ class Caller:
         }
 
 
-def _lasting(certificate: x509.Certificate) -> x509.Name:
+def _lasting(certificate: x509.Certificate) -> DistinguishedName:
     """Of what a CA has signed, the CA answers for every attribute; what signs itself is trusted as a whole."""
     itself = certificate.subject == certificate.issuer
-    return without_generation(certificate.subject) if itself else certificate.subject
+    subject = DistinguishedName.of(certificate.subject)
+    return subject.without_generation() if itself else subject
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
@@ -88,7 +90,7 @@ def _names(certificate: x509.Certificate) -> list[str]:
             case x509.UniformResourceIdentifier():
                 found.append(f"uri:{name.value}")
             case x509.RFC822Name():
-                found.append(f"email:{name.value}")
+                found.append(f"email:{folded_email(name.value)}")
             case x509.IPAddress():
                 found.append(f"ip:{name.value}")
     return found

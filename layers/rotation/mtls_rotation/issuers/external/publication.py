@@ -9,7 +9,7 @@ from cryptography import x509
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import CERTIFICATE_SIGNING_REQUESTED
 from mtls_rotation.pki import bundles
-from mtls_rotation.pki.names import rfc4514
+from mtls_rotation.pki.distinguished_names import rfc4514
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.bucket import CertificateBucket
