@@ -11,6 +11,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
 
@@ -127,6 +128,42 @@ def foreign(**settings: Any) -> x509.Certificate:
     return Foreign(**settings).make()[0]
 
 
+def twin(of: x509.Certificate, identifier: bytes | None, *, subject: x509.Name | None = None) -> x509.Certificate:
+    """A self-signed CA with the subject of another and a key of its own: what a server may take for the other.
+
+    Args:
+        of: the other.
+        identifier: what it says of its key, true or not; None for nothing.
+        subject: its name where that is not written exactly as the other's.
+    """
+    name, key = subject or of.subject, ec.generate_private_key(ec.SECP256R1())
+    builder = _authority(name, key.public_key(), name)
+    if identifier is not None:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier(identifier), critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def cross_signed(of: x509.Certificate, issuer: x509.Certificate, signer: AnyKey) -> x509.Certificate:
+    """A certificate of another's name and public key that somebody else has signed, as anybody can."""
+    identifier = of.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    builder = _authority(of.subject, of.public_key(), issuer.subject)
+    return builder.add_extension(identifier, critical=False).sign(signer, hashes.SHA256())
+
+
+def _authority(subject: x509.Name, key: CertificatePublicKeyTypes, issuer: x509.Name) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=365))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_SIGNS_CERTIFICATES, critical=True)
+    )
+
+
 def with_an_unknown_key(certificate: x509.Certificate) -> bytes:
     """The DER of a certificate whose key is of a kind that there is not: it is found when the key is asked for."""
     der, elliptic = certificate.public_bytes(serialization.Encoding.DER), bytes.fromhex("06072a8648ce3d0201")
@@ -144,13 +181,19 @@ def on_the_curve_of_sm2(certificate: x509.Certificate) -> bytes:
 
 def authorities(length: int) -> list[x509.Certificate]:
     """A chain of CAs, from the root downwards."""
+    return authorities_with_keys(length)[0]
+
+
+def authorities_with_keys(length: int) -> tuple[list[x509.Certificate], list[AnyKey]]:
+    """A chain of CAs, from the root downwards, and their keys."""
     certificates: list[x509.Certificate] = []
-    key: AnyKey | None = None
+    keys: list[AnyKey] = []
     for level in range(length):
-        issuer = certificates[-1] if certificates else None
-        made, key = Foreign(common_name=f"Level {level}", signer=key, issuer=issuer).make()
+        issuer, signer = (certificates[-1], keys[-1]) if certificates else (None, None)
+        made, key = Foreign(common_name=f"Level {level}", signer=signer, issuer=issuer).make()
         certificates.append(made)
-    return certificates
+        keys.append(key)
+    return certificates, keys
 
 
 def server_certificate(ca: pki.CertifiedKey) -> pki.CertifiedKey:

@@ -88,7 +88,7 @@ def _uploaded(data: bytes) -> None:
     assert rendering.explain(edition, decided.anchors).isascii()
     for statement in (*announcements.rejections(decided, "s3://b/t"), *announcements.expiring(decided, builders.NOW)):
         assert len(str(statement.event.detail)) < 50_000, "an event that EventBridge does not take"
-    guards.largest_contributors(decided)
+    plan.largest_contributors(decided)
 
 
 @cache

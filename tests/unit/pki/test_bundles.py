@@ -241,11 +241,20 @@ def test_a_ca_more_than_four_below_its_root_is_refused_with_the_count() -> None:
 
 
 def test_the_shortest_of_several_chains_counts() -> None:
-    certificates = builders.authorities(5)
-    key = ec.generate_private_key(ec.SECP256R1())
-    cross = builders.foreign(common_name="Level 3", key=key)  # self-signed, with the name of the last but one
+    certificates, keys = builders.authorities_with_keys(5)
+    root = builders.foreign(common_name="Level 3", key=keys[3])  # the last but one, signed by itself as well
 
-    assert API_GATEWAY.over_long_chains([*certificates, cross]) == {}
+    assert API_GATEWAY.over_long_chains([*certificates, root]) == {}
+
+
+def test_a_chain_follows_signatures_and_not_the_names_that_anybody_can_write() -> None:
+    _, partner_key = builders.Foreign(common_name="Root X").make()
+    named, other_key = builders.Foreign(common_name="Root X").make()
+    partners = builders.foreign(common_name="Partner issuing CA", signer=partner_key, issuer=named)
+    forged, keys = builders.authorities_with_keys(4)
+    forged_root = builders.foreign(common_name="Root X", key=other_key, signer=keys[-1], issuer=forged[-1])
+
+    assert API_GATEWAY.over_long_chains([*forged, forged_root, partners]).keys() == {forged_root}
 
 
 def test_cas_that_have_signed_each_other_are_no_endless_chain() -> None:

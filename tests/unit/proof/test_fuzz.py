@@ -212,7 +212,7 @@ class TestBundles:
         certificates = [it for it in bundles.parse(pem.of_two_names(2 << 20)) if isinstance(it, x509.Certificate)]
         began = time.process_time()
         assert API_GATEWAY.over_long_chains(certificates) == {}
-        assert time.process_time() - began < 0.25
+        assert time.process_time() - began < 1
 
     @staticmethod
     def _read(**change: Any) -> SyncState:

@@ -88,6 +88,14 @@ def upload(stack: Stack, *, expired: bool = False, name: str = "partner") -> str
     return pki.fingerprint(anchor)
 
 
+def add_client(stack: Stack, name: str) -> str:
+    """A client secret with a certificate by a CA of its own; the CA's fingerprint."""
+    authority = builders.root(name)
+    leaf = builders.leaf(authority)
+    stack.file(leaf, name, stack.add_secret(name, builders.issued_value(builders.client_definition(), leaf)))
+    return pki.fingerprint(authority.certificate)
+
+
 def in_toy(name: str = ARN) -> frozenset[str]:
     return bundles.fingerprints(Toy.running_now.get(name, b""))
 
@@ -154,7 +162,7 @@ def test_a_guard_stops_one_edition_and_not_the_others(gateway: Stack) -> None:
     gateway.reconcile()
     gateway.heard()
     before = in_toy()
-    new = {upload(gateway, name=f"partner-{number}") for number in range(3)}
+    new = {add_client(gateway, f"stack/client-{number}") for number in range(3)}
     gateway.pass_time(seconds=31)
     with pytest.raises(TruststoreGuardError, match="4 certificates, where 3 are allowed"):
         gateway.reconcile()

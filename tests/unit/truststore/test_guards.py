@@ -129,19 +129,24 @@ def test_a_certificate_that_the_gateway_refuses_already_holds_up_nobody_else() -
 
 
 def test_above_the_quota_it_is_stopped_early_and_the_largest_contributors_are_named() -> None:
-    partners = [builders.foreign(common_name=f"Partner {number}") for number in range(6)]
-    static = tuple(
-        StaticEntry("anchors/static/large.pem" if number < 4 else "anchors/static/small.pem", it, number)
-        for number, it in enumerate(partners)
-    )
-    seen = replace(clients_of(ROOTS[0]), static=static)
+    seen = clients_of(*ROOTS)
     plan = decide(seen, Settings(), API_GATEWAY)
-    stopped = stop(rendering.render(plan.anchors), plan, seen, Settings(), api_gateway(6), force=True)
+    stopped = stop(rendering.render(plan.anchors), plan, seen, Settings(), api_gateway(3), force=True)
 
     assert stopped
     assert stopped.guard is Guard.TOO_LARGE
-    assert stopped.found == (
-        "7 certificates, where 6 are allowed; most come from anchors/static/large.pem (4),"
-        " anchors/static/small.pem (2), in use by secrets (1)"
-    )
-    assert found(seen, limits=api_gateway(7)) is None
+    assert stopped.found == "4 certificates, where 3 are allowed; most come from in use by secrets (4)"
+    assert found(seen, limits=api_gateway(4)) is None
+
+
+def test_no_upload_stops_a_publish_however_large_it_is() -> None:
+    partners = [builders.foreign(common_name=f"Partner {number}") for number in range(9)]
+    static = tuple(StaticEntry("anchors/static/large.pem", it, number) for number, it in enumerate(partners))
+
+    assert found(replace(clients_of(ROOTS[0]), static=static), limits=api_gateway(6)) is None
+
+
+def test_twins_of_an_anchor_that_stays_may_be_dropped_however_many_they_are() -> None:
+    twins = tuple(builders.twin(ROOTS[0], None) for _ in range(3))
+
+    assert found(clients_of(ROOTS[0], deployed=(ROOTS[0], *twins)), Settings(most_removed=0.1)) is None

@@ -9,20 +9,22 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.pki.bundles import Unreadable
 from mtls_rotation.pki.certificates import fingerprint
-from mtls_rotation.targets.limits import API_GATEWAY
+from mtls_rotation.targets.limits import API_GATEWAY, api_gateway
 from mtls_rotation.truststore.observation import Observation, StaticEntry
-from mtls_rotation.truststore.plan import Plan, Reason, Settings, Why
+from mtls_rotation.truststore.plan import Plan, Reason, Settings, Why, without_removals
 from mtls_rotation.truststore.plan import decide as decide_for
 from mtls_rotation.truststore.retention import obsolete
 from tests.kit import builders
 from tests.kit.builders import NOW
 
+OTHERS = builders.root("Somebody else")
 ROOTS = [builders.root(f"CA {number}").certificate for number in range(4)]
 EXPIRED = builders.root("Expired CA", now=NOW - timedelta(days=400)).certificate
 LONG_AGO = NOW - timedelta(days=10)
@@ -112,6 +114,131 @@ def test_an_operators_ca_that_is_too_far_below_its_root_is_left_out_and_the_othe
     assert set(plan.anchors) == {fingerprint(certificate) for certificate in certificates[:4]}
     (left_out,) = plan.left_out
     assert (left_out.position, left_out.subject) == (5, "CN=Level 4")
+
+
+def uploads(*certificates: x509.Certificate, key: str = "anchors/static/a.pem") -> tuple[StaticEntry, ...]:
+    return tuple(StaticEntry(key, it, number) for number, it in enumerate(certificates, 1))
+
+
+def identifier(certificate: x509.Certificate) -> bytes:
+    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+
+
+SHOUTED = x509.Name([x509.NameAttribute(it.oid, str(it.value).upper() + "  ") for it in ROOTS[0].subject])
+
+
+@pytest.mark.parametrize("deployed", [False, True], ids=["new", "deployed already"])
+@pytest.mark.parametrize(
+    "twin",
+    [
+        builders.twin(ROOTS[0], identifier(ROOTS[0])),
+        builders.twin(ROOTS[0], None),
+        builders.twin(ROOTS[0], identifier(ROOTS[0]), subject=SHOUTED),
+        builders.cross_signed(ROOTS[0], OTHERS.certificate, OTHERS.key),
+    ],
+    ids=["with our identifier", "with none", "with our name as servers compare names", "with our key, cross-signed"],
+)
+def test_an_upload_that_servers_may_take_for_an_anchor_of_ours_is_left_out(
+    twin: x509.Certificate, deployed: bool
+) -> None:
+    there = (ROOTS[0], ROOTS[1], *((twin,) if deployed else ()))
+    observation = seen(issued(ROOTS[0], "a"), live=("a",), static=uploads(ROOTS[2], twin))
+    plan = decide(replace(observation, deployed={fingerprint(it): it for it in there}), Settings())
+
+    assert set(plan.anchors) == {IDS[ROOTS[0]], IDS[ROOTS[1]], IDS[ROOTS[2]]}
+    (left_out,) = plan.left_out
+    assert (left_out.key, left_out.position, left_out.rejected) == ("anchors/static/a.pem", 2, True)
+    assert "servers would take one for the other" in left_out.reason
+    assert IDS[ROOTS[0]] in left_out.reason
+
+
+def test_a_twin_whose_upload_was_deleted_goes_at_once_whatever_the_overlap() -> None:
+    twins = [builders.twin(ROOTS[0], None) for _ in range(3)]
+    observation = seen(issued(ROOTS[0], "a"), live=("a",))
+    observation = replace(observation, deployed={fingerprint(it): it for it in (ROOTS[0], *twins)})
+    plan = decide(observation, Settings())
+
+    assert set(plan.anchors) == {IDS[ROOTS[0]]}
+    assert set(without_removals(plan, observation, API_GATEWAY).anchors) == {IDS[ROOTS[0]]}
+
+
+def test_two_uploads_of_one_name_whose_identifiers_differ_both_belong() -> None:
+    before, after = (builders.foreign(common_name="Partner CA") for _ in range(2))
+    plan = decide(seen(static=uploads(before, after)), Settings())
+
+    assert set(plan.anchors) == {fingerprint(before), fingerprint(after)}
+
+
+def test_a_ca_renewed_with_its_key_belongs_beside_its_former() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    before, after = (builders.foreign(common_name="Partner CA", key=key) for _ in range(2))
+    plan = decide(seen(static=uploads(before, after)), Settings())
+
+    assert set(plan.anchors) == {fingerprint(before), fingerprint(after)}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_uploads_that_servers_may_take_for_each_other_the_deployed_one_stays(first: int) -> None:
+    partner = builders.foreign(common_name="Partner CA")
+    pair = (partner, builders.twin(partner, None))
+    observation = seen(static=(*uploads(pair[0], key="a.pem"), *uploads(pair[1], key="b.pem")))
+    plan = decide(replace(observation, deployed={fingerprint(pair[first]): pair[first]}), Settings())
+
+    assert set(plan.anchors) == {fingerprint(pair[first])}
+
+
+def test_a_bundle_makes_no_chain_of_another_bundle_too_long() -> None:
+    certificates = builders.authorities(5)
+    static = (*uploads(*certificates[:4], key="a.pem"), *uploads(certificates[4], key="b.pem"))
+
+    assert set(decide(seen(static=static), Settings()).anchors) == set(map(fingerprint, certificates))
+
+
+PARTNERS = [builders.foreign(common_name=f"Partner {number}") for number in range(12)]
+
+
+def test_uploads_beyond_the_quota_are_left_out_and_what_rotation_needs_is_not() -> None:
+    static = (*uploads(*PARTNERS[:9], key="large.pem"), *uploads(*PARTNERS[9:11], key="small.pem"))
+    observation = seen(issued(ROOTS[0], "a"), issued(ROOTS[1], "b"), live=("a", "b"), static=static)
+    plan = decide_for(observation, Settings(), api_gateway(6))
+
+    assert len(plan.anchors) == 6
+    assert {IDS[ROOTS[0]], IDS[ROOTS[1]], *map(fingerprint, PARTNERS[9:11])} <= set(plan.anchors)
+    assert {it.key for it in plan.left_out} == {"large.pem"}
+    assert all("no room" in it.reason and it.rejected for it in plan.left_out)
+    assert "large.pem" in plan.left_out[0].reason
+
+
+def test_nobody_who_is_in_is_put_out_by_what_is_uploaded_later() -> None:
+    static = (*uploads(*PARTNERS[:5], key="first.pem"), *uploads(*PARTNERS[5:], key="later.pem"))
+    deployed = {fingerprint(it): it for it in PARTNERS[:5]}
+    plan = decide_for(replace(seen(static=static), deployed=deployed), Settings(), api_gateway(6))
+
+    assert set(deployed) < set(plan.anchors)
+
+
+def test_uploads_leave_room_for_the_successors_of_what_rotation_needs() -> None:
+    observation = seen(issued(ROOTS[0], "a"), live=("a",), static=uploads(*PARTNERS))
+    assert len(decide_for(observation, Settings(), api_gateway(10)).anchors) == 9
+
+
+def test_what_rotation_needs_takes_the_room_of_what_is_uploaded() -> None:
+    observation = seen(issued(ROOTS[0], "a"), issued(ROOTS[1], "b"), live=("a", "b"), static=uploads(*PARTNERS[:5]))
+    deployed = {fingerprint(it): it for it in (*PARTNERS[:5], ROOTS[0])}
+    plan = decide_for(replace(observation, deployed=deployed), Settings(), api_gateway(6))
+
+    assert {IDS[ROOTS[0]], IDS[ROOTS[1]]} < set(plan.anchors)
+    assert plan.removed == {fingerprint(PARTNERS[4])}
+
+
+def test_what_a_guard_keeps_from_leaving_does_not_take_the_room_of_what_rotation_needs() -> None:
+    observation = seen(issued(ROOTS[0], "a"), live=("a",))
+    deployed = {fingerprint(it): it for it in PARTNERS[:6]}
+    observation = replace(observation, deployed=deployed, unused_since=dict.fromkeys(deployed, LONG_AGO))
+    plan = without_removals(decide_for(observation, Settings(), api_gateway(6)), observation, api_gateway(6))
+
+    assert IDS[ROOTS[0]] in plan.anchors
+    assert len(plan.anchors) == 6
 
 
 def test_every_reason_for_an_anchor_is_given_and_each_bundle_and_secret_once() -> None:

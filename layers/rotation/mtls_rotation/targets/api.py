@@ -6,6 +6,7 @@ Pure. `limits` has the rules of each kind, `registry` the targets of a stack, a 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from cryptography import x509
+
+from mtls_rotation.pki.namesakes import may_have_issued
+from mtls_rotation.pki.verification import signed_by
 
 type Rule = Callable[[x509.Certificate, datetime], str | None]
 
@@ -149,7 +153,7 @@ class Limits:
     def over_long_chains(self, certificates: Iterable[x509.Certificate]) -> Mapping[x509.Certificate, str]:
         """Which of these are too far below their root for any client of theirs to be accepted, and why.
 
-        A certificate's chain is the shortest that the names of issuers lead along, upwards among `certificates`.
+        A certificate's chain is the shortest that signatures lead along, upwards among `certificates`.
         """
         return {
             it: f"its chain has {levels} CAs, where {self.name} takes {self.chain} at most"
@@ -269,20 +273,31 @@ def _receipt_for(revision: Revision, receipt: Receipt | None) -> Receipt | None:
     return receipt if receipt and receipt.revision == revision.token else None
 
 
+# So many of the certificates that have an issuer's name and key identifier are tried as the one that has signed: more
+# would cost an uploader nothing, and every sync a verification each.
+_TRIED = 2
+
+
 def _levels(certificates: Iterable[x509.Certificate]) -> dict[x509.Certificate, int]:
     """How many CAs the chain of each has, itself among them."""
-    pool = set(certificates)
     by_subject = defaultdict(list)
+    pool = list(dict.fromkeys(certificates))
     for certificate in pool:
         by_subject[certificate.subject].append(certificate)
-    # Breadth first, downwards: from those with nothing above them, each level one further from its root.
-    levels = {it: 1 for it in pool if it.issuer == it.subject or it.issuer not in by_subject}
     below = defaultdict(list)
-    for certificate in pool - set(levels):
-        below[certificate.issuer].append(certificate)
+    levels = {}
+    for it in pool:
+        named = by_subject.get(it.issuer, ()) if it.issuer != it.subject else ()
+        alike = itertools.islice((ca for ca in named if may_have_issued(ca, it)), _TRIED)
+        issuers = [ca for ca in alike if signed_by(it, ca)]
+        for issuer in issuers:
+            below[issuer].append(it)
+        if not issuers:
+            levels[it] = 1
+    # Breadth first, downwards: from those with nothing above them, each level one further from its root.
     level = list(levels)
     while level:
-        found = {it for name in {above.subject for above in level} for it in below[name] if it not in levels}
+        found = dict.fromkeys(it for above in level for it in below[above] if it not in levels)
         levels |= dict.fromkeys(found, levels[level[0]] + 1)
         level = list(found)
     return levels

@@ -25,9 +25,9 @@ from mtls_rotation.pki.certificates import short_subject
 from mtls_rotation.targets.api import Anchors, Edition, Evidence, ObjectVersion, Revision, Running
 from mtls_rotation.timing import to_rfc3339
 from mtls_rotation.truststore.distrust import Distrust
-from mtls_rotation.truststore.guards import Stop, largest_contributors
+from mtls_rotation.truststore.guards import Stop
 from mtls_rotation.truststore.observation import Observation
-from mtls_rotation.truststore.plan import Plan
+from mtls_rotation.truststore.plan import Plan, largest_contributors
 
 # Days before its end at which an anchor is warned of.
 WARNED_AT = (30, 14, 7, 1)

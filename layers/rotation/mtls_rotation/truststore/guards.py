@@ -1,6 +1,5 @@
 """What must never be published, whatever was decided. Each guard looks at the very bytes that would be. Pure."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,10 +7,11 @@ from enum import StrEnum
 from cryptography import x509
 
 from mtls_rotation.pki import bundles
+from mtls_rotation.pki.namesakes import Namesakes
 from mtls_rotation.targets.api import Limits
 from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.observation import Observation
-from mtls_rotation.truststore.plan import Plan, Settings, Why, anchors_in_use
+from mtls_rotation.truststore.plan import Plan, Settings, anchors_in_use, largest_contributors
 
 
 class Guard(StrEnum):
@@ -110,7 +110,7 @@ def _is_within_the_quota(candidate: Candidate) -> Stop | None:
     return Stop(
         Guard.TOO_LARGE,
         f"{found}; most come from {largest}",
-        f"Take bundles away that no client needs, or have {limits.quota} raised.",
+        f"Have {limits.quota} raised: so many are needed by secrets alone.",
     )
 
 
@@ -142,7 +142,10 @@ def _refuses_no_client(candidate: Candidate) -> Stop | None:
 def _drops_no_more_than_its_share(candidate: Candidate) -> Stop | None:
     deployed, now = candidate.seen.deployed, candidate.seen.now
     alive = {key for key, certificate in deployed.items() if now <= certificate.not_valid_after_utc}
-    dropped = alive - set(candidate.accepted) - set(Distrust.among(candidate.seen).among_these(deployed))
+    # What is distrusted, and what would shut out clients of another's, is let go of at once, however much it is.
+    alive -= set(Distrust.among(candidate.seen).among_these(deployed))
+    kept = Namesakes(candidate.accepted.values())
+    dropped = {key for key in alive.difference(candidate.accepted) if kept.of(deployed[key]) is None}
     if len(deployed) < 2 or len(dropped) <= candidate.settings.most_removed * len(deployed):
         return None
     return Stop(
@@ -163,22 +166,6 @@ def _takes_the_place_of_what_is_known(candidate: Candidate) -> Stop | None:
         "Bring the version back, if there is a copy. Otherwise file everything anew with `mtlsctl truststore rebuild`,"
         " upload again what partners had under anchors/static/, and run the sync with force.",
     )
-
-
-def largest_contributors(plan: Plan) -> dict[str, int]:
-    """Which bundles or kinds of reason bring in most anchors, the largest first, and how many each.
-
-    An anchor that has several counts for the first.
-    """
-    counts = Counter(
-        reason.names[0] if reason.why is Why.UPLOADED else f"{reason.why} secrets"
-        for reason in (anchor.reasons[0] for anchor in plan.anchors.values())
-    )
-    return dict(sorted(counts.items(), key=lambda it: (-it[1], it[0]))[:_NAMED])
-
-
-# How many contributors are named.
-_NAMED = 5
 
 
 _GUARDS: tuple[Callable[[Candidate], Stop | None], ...] = (

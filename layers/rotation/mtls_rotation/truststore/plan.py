@@ -7,8 +7,9 @@ that has become unused stays for `Settings.overlap` more. What an operator distr
 none. docs/truststore.md explains every reason to an operator.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +20,7 @@ from mtls_rotation.contract.layout import managed_anchor_key
 from mtls_rotation.pki.bundles import Unreadable
 from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.targets.api import Limits
+from mtls_rotation.truststore.admission import Admission
 from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.observation import Observation, StaticEntry, Unclear
 
@@ -115,8 +117,27 @@ class Plan:
     unused_since: Mapping[str, datetime]
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An anchor that operators upload, each of whose certificates the targets would take by itself.
+
+    Attributes:
+        entries: where it stands.
+    """
+
+    anchor: Anchor
+    entries: tuple[StaticEntry, ...]
+
+    def rejected(self, reason: str) -> Iterable[LeftOut]:
+        """That it is left out, at each place where it stands."""
+        return (_rejected(entry, self.anchor.certificate, reason) for entry in self.entries)
+
+
 def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
     """Decide what an edition should hold. Whether it is safe to publish is for `guards` to say.
+
+    What rotation needs goes in whatever else there is. What operators upload goes in beside it, if it shuts out no
+    client of another's and there is room.
 
     Args:
         seen: what there is; `deployed` is of this edition.
@@ -124,8 +145,9 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
         limits: what the targets take that run this edition.
     """
     distrust = Distrust.among(seen)
-    anchors, left_out = _uploaded(seen, limits, distrust)
+    uploaded, left_out = _uploaded(seen, limits, distrust)
     used = _used(seen, settings)
+    anchors: dict[str, Anchor] = {}
     for key, reasons in used.items():
         certificate = seen.managed.get(key) or seen.deployed.get(key)
         if against := distrust.object_against_named(key):
@@ -137,12 +159,12 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
         elif unfit := limits.refusal(certificate, seen.now):
             left_out.append(_managed(key, certificate, unfit, rejected=True))
         else:
-            known = anchors.get(key)
-            anchors[key] = Anchor(certificate, (known.reasons if known else ()) + reasons)
+            known = uploaded.pop(key, None)
+            anchors[key] = Anchor(certificate, (known.anchor.reasons if known else ()) + reasons)
 
-    unused_since = {}
+    retiring: dict[str, datetime] = {}
     for key, certificate in seen.deployed.items():
-        if key in anchors or key in used:
+        if key in anchors or key in used or key in uploaded:
             continue
         since = seen.unused_since.get(key, seen.now)
         if against := distrust.object_against(certificate):
@@ -151,17 +173,34 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
         elif unfit := limits.refusal(certificate, seen.now):
             left_out.append(_managed(key, certificate, unfit))
         elif seen.now - since < settings.overlap:
-            unused_since[key] = since
-            anchors[key] = _retiring(certificate, since)
+            retiring[key] = since
         else:
             left_out.append(_managed(key, certificate, "nothing live chains to it"))
+
+    ours = _issued_from(seen)
+    admission = Admission((it.certificate for it in anchors.values()), limits)
+    spare = _spare(len(anchors), limits)
+    for key in _by_rank(uploaded, retiring, seen, ours):
+        upload = uploaded.get(key)
+        anchor = upload.anchor if upload else _retiring(seen.deployed[key], retiring[key])
+        reason = admission.harm(anchor.certificate)
+        if reason is None and key not in ours:
+            reason = admission.lack_of_room(anchor.certificate, 0 if key in seen.deployed else spare)
+            reason = reason and f"{reason}; most of what is uploaded is in {_largest_bundle(uploaded)}"
+        if reason is None:
+            admission.admit(anchor.certificate)
+            anchors[key] = anchor
+        elif upload:
+            left_out += upload.rejected(reason)
+        else:
+            left_out.append(_managed(key, anchor.certificate, reason))
 
     return Plan(
         anchors=dict(sorted(anchors.items())),
         left_out=tuple(dict.fromkeys(left_out)),
         added=frozenset(anchors) - frozenset(seen.deployed),
         removed=frozenset(seen.deployed) - frozenset(anchors),
-        unused_since=unused_since,
+        unused_since={key: since for key, since in retiring.items() if key in anchors},
     )
 
 
@@ -169,10 +208,23 @@ def without_removals(plan: Plan, seen: Observation, limits: Limits) -> Plan:
     """The plan with what it takes away left in: what is deployed stays, and what is new comes beside it.
 
     What the targets would take no more goes all the same: no client is accepted by it. So does what is distrusted: that
-    is an operator's word.
+    is an operator's word. So does what would shut out clients of another's, and that for which there is no room beside
+    what is new.
     """
-    gone = Distrust.among(seen).among_these(seen.deployed)
-    stays = {key: it for key in plan.removed - set(gone) if limits.refusal(it := seen.deployed[key], seen.now) is None}
+    ours, distrust = _issued_from(seen), Distrust.among(seen)
+    admission = Admission((it.certificate for it in plan.anchors.values()), limits)
+    stays = {}
+    for key in sorted(plan.removed, key=lambda it: (it not in ours, it)):
+        certificate = seen.deployed[key]
+        reasons = (
+            distrust.object_against(certificate),
+            limits.refusal(certificate, seen.now),
+            admission.harm(certificate),
+            admission.lack_of_room(certificate),
+        )
+        if not any(reasons):
+            admission.admit(certificate)
+            stays[key] = certificate
     since = {key: seen.unused_since.get(key, seen.now) for key in stays}
     anchors = {key: _retiring(certificate, since[key]) for key, certificate in stays.items()} | dict(plan.anchors)
     return Plan(
@@ -213,10 +265,26 @@ def anchors_in_use(seen: Observation) -> Mapping[str, frozenset[str]]:
     return {anchor: frozenset(names) for anchor, names in secrets.items()}
 
 
-def _uploaded(seen: Observation, limits: Limits, distrust: Distrust) -> tuple[dict[str, Anchor], list[LeftOut]]:
-    """The anchors in operators' bundles, each certificate judged by itself, and then with its chain."""
+def largest_contributors(plan: Plan) -> dict[str, int]:
+    """Which bundles or kinds of reason bring in most anchors, the largest first, and how many each.
+
+    An anchor that has several counts for the first.
+    """
+    counts = Counter(
+        reason.names[0] if reason.why is Why.UPLOADED else f"{reason.why} secrets"
+        for reason in (anchor.reasons[0] for anchor in plan.anchors.values())
+    )
+    return dict(sorted(counts.items(), key=lambda it: (-it[1], it[0]))[:_NAMED])
+
+
+# How many contributors are named.
+_NAMED = 5
+
+
+def _uploaded(seen: Observation, limits: Limits, distrust: Distrust) -> tuple[dict[str, Upload], list[LeftOut]]:
+    """The anchors in operators' bundles by fingerprint, each certificate judged by itself and then with its chain."""
     left_out: list[LeftOut] = []
-    fit: list[tuple[StaticEntry, str, x509.Certificate]] = []
+    fit: dict[str, dict[StaticEntry, x509.Certificate]] = defaultdict(dict)
     for entry in seen.static:
         match entry.content:
             case Unreadable(reason):
@@ -226,19 +294,60 @@ def _uploaded(seen: Observation, limits: Limits, distrust: Distrust) -> tuple[di
             case certificate if unfit := limits.refusal(certificate, seen.now):
                 left_out.append(_rejected(entry, certificate, unfit))
             case certificate:
-                fit.append((entry, fingerprint(certificate), certificate))
+                fit[entry.key][entry] = certificate
 
-    certificates = {key: certificate for _, key, certificate in fit}
-    over_long = limits.over_long_chains((certificates | dict(seen.deployed)).values())
-    keys = defaultdict(set)
-    for entry, key, certificate in fit:
-        if too_long := over_long.get(certificate):
-            left_out.append(_rejected(entry, certificate, too_long))
-        else:
-            keys[key].add(entry.key)
+    places: dict[x509.Certificate, list[StaticEntry]] = defaultdict(list)
+    for bundle in fit.values():
+        # A bundle's chains are its own: nobody's upload makes another's too long.
+        over_long = limits.over_long_chains(bundle.values())
+        for entry, certificate in bundle.items():
+            if too_long := over_long.get(certificate):
+                left_out.append(_rejected(entry, certificate, too_long))
+            else:
+                places[certificate].append(entry)
     return {
-        key: Anchor(certificates[key], (Reason(Why.UPLOADED, tuple(sorted(bundles))),)) for key, bundles in keys.items()
+        fingerprint(certificate): Upload(
+            Anchor(certificate, (Reason(Why.UPLOADED, tuple(sorted({it.key for it in entries}))),)), tuple(entries)
+        )
+        for certificate, entries in places.items()
     }, left_out
+
+
+def _by_rank(
+    uploaded: Mapping[str, Upload], retiring: Iterable[str], seen: Observation, ours: AbstractSet[str]
+) -> list[str]:
+    """Who comes first where there is room for some: what clients of ours may hold, then what is deployed.
+
+    Of what is uploaded each bundle's first certificate comes before any one's second: the largest pays.
+    """
+    turns: Counter[str] = Counter()
+    turn = {}
+    for key, upload in uploaded.items():
+        turn[key] = min(turns[it.key] for it in upload.entries)
+        turns.update({it.key for it in upload.entries})
+    deployed = [it for it in uploaded if it in seen.deployed]
+    new = [it for it in uploaded if it not in seen.deployed]
+    return [
+        *(it for it in retiring if it in ours),
+        *sorted(deployed, key=turn.__getitem__),
+        *(it for it in retiring if it not in ours),
+        *sorted(new, key=turn.__getitem__),
+    ]
+
+
+def _largest_bundle(uploaded: Mapping[str, Upload]) -> str:
+    counts = Counter(upload.entries[0].key for upload in uploaded.values())
+    return max(counts, key=lambda it: (counts[it], it), default="no bundle")
+
+
+def _issued_from(seen: Observation) -> frozenset[str]:
+    """The anchors that rotation has issued from."""
+    return frozenset(entry.anchor for entry in seen.issued)
+
+
+def _spare(needed: int, limits: Limits) -> int:
+    """How much room what is uploaded leaves: for a successor of each anchor that rotation needs, or a tenth."""
+    return min(needed, limits.capacity // 10)
 
 
 def _used(seen: Observation, settings: Settings) -> dict[str, tuple[Reason, ...]]:
