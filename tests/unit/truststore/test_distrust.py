@@ -138,7 +138,7 @@ def test_a_truststore_is_never_emptied_and_the_guard_says_that_it_is_the_last(ga
     assert "mtlsctl rotate --all --ca" in stopped.value.remedy
 
 
-SMALL = replace(API_GATEWAY, capacity=2)
+SMALL = replace(API_GATEWAY, capacity=1)
 
 
 def seen_with(*distrusted: x509.Certificate, deployed: int = 3) -> Observation:
@@ -156,8 +156,8 @@ def test_no_guard_takes_an_operators_word_for_a_fault() -> None:
 
 
 def test_it_goes_while_a_guard_stops_all_else() -> None:
-    """Four CAs are more than the truststore takes, so nothing new goes in; the distrusted one goes out."""
-    seen = replace(seen_with(ROOTS[0], deployed=2), static=tuple(StaticEntry("b", it, n) for n, it in enumerate(ROOTS)))
+    """Two CAs are more than the truststore takes, so nothing new goes in; the distrusted one goes out."""
+    seen = seen_with(ROOTS[0], deployed=2)
     released = choose(seen, Settings(), SMALL)
 
     assert isinstance(released, PublishInPart)

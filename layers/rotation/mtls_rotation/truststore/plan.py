@@ -240,13 +240,8 @@ def without_the_distrusted(plan: Plan, seen: Observation, limits: Limits) -> Pla
     """What is deployed as it is, but for what is distrusted; None if none of it is."""
     if not Distrust.among(seen).among_these(seen.deployed):
         return None
-    stays = without_removals(plan, seen, limits)
-    return replace(
-        stays,
-        anchors={key: it for key, it in stays.anchors.items() if key in seen.deployed},
-        added=frozenset(),
-        unused_since={key: since for key, since in stays.unused_since.items() if key in seen.deployed},
-    )
+    nothing_new = {key: it for key, it in plan.anchors.items() if key in seen.deployed}
+    return without_removals(replace(plan, anchors=nothing_new, added=frozenset()), seen, limits)
 
 
 def needed(seen: Observation, settings: Settings) -> frozenset[str]:
