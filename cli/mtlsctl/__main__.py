@@ -3,13 +3,20 @@
 import sys
 from io import TextIOWrapper
 
-from mtls_rotation.errors import MtlsRotationError
-from mtlsctl.app import app
-from mtlsctl.frame.command import refuse
-
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Whoever ends it by Ctrl-C, however early, sees no traceback."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run() -> None:
+    from mtls_rotation.errors import MtlsRotationError
+    from mtlsctl.app import app
+    from mtlsctl.frame.command import refuse
+
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no check mark gets a question mark

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mtlsctl.commands import schema
-from mtlsctl.frame.command import before_the_command
+from mtlsctl.frame.command import at_the_beginning, before_the_command
 from mtlsctl.frame.loading import Entry, Reports, group
 
 COMMANDS = {
@@ -26,6 +26,7 @@ COMMANDS = {
     "revoke": Entry(
         "mtlsctl.commands.revoke:revoke",
         "Revoke one certificate: name the secret that holds it, a file, or its issuer and serial number.",
+        changes=True,
     ),
     "export": Entry(
         "mtlsctl.commands.export:export",
@@ -34,6 +35,7 @@ COMMANDS = {
     "rotate": Entry(
         "mtlsctl.commands.rotate:rotate",
         "Rotate a secret now. A rotation that is under way already is taken up again.",
+        changes=True,
     ),
 }
 TRUSTSTORE = {
@@ -52,26 +54,31 @@ TRUSTSTORE = {
     "sync": Entry(
         "mtlsctl.commands.truststore.sync:sync",
         "Have the truststore brought in line with what is live now, as any event would.",
+        changes=True,
     ),
 }
 CREATE = {
     "client": Entry(
         "mtlsctl.commands.create:client",
         "Make a client secret: its first certificate is made at once, and renewed by a schedule.",
+        changes=True,
     ),
     "ca": Entry(
         "mtlsctl.commands.create:ca",
         "Make a CA secret, to issue client certificates from: the CA is made at once, and renewed by a schedule.",
+        changes=True,
     ),
 }
 IMPORT = {
     "client": Entry(
         "mtlsctl.commands.importing.client:client",
         "Take in a client certificate that you have, with its key, and have it renewed from now on.",
+        changes=True,
     ),
     "signed": Entry(
         "mtlsctl.commands.importing.signed:signed",
         "Hand in a certificate that somebody else signed, once it is seen to be what was asked for.",
+        changes=True,
     ),
 }
 # By name: what a group of commands is for, and its commands.
@@ -89,7 +96,9 @@ app = group(
     help="Keeps an eye and a hand on mtls-rotation: certificates, rotations, the truststore.",
     pretty_exceptions_enable=False,
 )
-app.callback()(before_the_command)
+app.callback()(at_the_beginning)
 app.command("schema")(schema.printer(REPORTS))
 for _name, (_help, _entries) in GROUPS.items():
-    app.add_typer(group(_entries, help=_help), name=_name)
+    _group = group(_entries, help=_help)
+    _group.callback()(before_the_command)
+    app.add_typer(_group, name=_name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _HEADING = re.compile(r"^(#{2,4}) (.+)$")
 _CODE = re.compile(r"MTLS-\d+")
+# The heading of what is said of all that AWS refuses.
+_AWS_CODE = "AWS."
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 
@@ -84,9 +87,17 @@ def about(topic: str, among: tuple[Section, ...]) -> list[Section]:
     """The sections about a code, an alarm or a subject.
 
     Those whose heading names the topic come alone; if there are none, those whose text does. An alarm's name may have
-    CloudFormation's additions round it, as `describe-alarms` shows it.
+    CloudFormation's additions round it, as `describe-alarms` shows it. AWS's own codes have one section together.
     """
     alarm = re.search(r"([A-Z][A-Za-z]+Alarm)\b", topic.replace("-", " "))
-    wanted = (alarm[1] if alarm else topic).casefold()
+    wanted = (alarm[1] if alarm else _AWS_CODE if topic.startswith("AWS.") else topic).casefold()
     named = [it for it in among if wanted in it.heading.casefold()]
     return named or [it for it in among if wanted in it.text.casefold()]
+
+
+def nearest(topic: str, among: tuple[Section, ...], how_many: int = 3) -> list[str]:
+    """The topics that are most like one that is none: codes, alarms and headings."""
+    topics = [_CODE.match(it.heading) for it in among]
+    names = dict.fromkeys(code[0] if code else it.heading for code, it in zip(topics, among, strict=True))
+    by_folded = {it.casefold(): it for it in names}
+    return [by_folded[it] for it in get_close_matches(topic.casefold(), by_folded, how_many, cutoff=0.0)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING, override
+from typing import TYPE_CHECKING, Any, override
 
 from rich.console import Console
 from rich.segment import Segment
@@ -18,8 +19,20 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 _KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*?-----END [A-Z0-9 ]*PRIVATE KEY-----|.*)", re.DOTALL)
 
 
+# As wide as no line is: what is piped on is neither wrapped nor cut.
+_ENDLESS = 10_000
+
+
 class Terminal(Console):
-    """A console for foreign strings: certificates' subjects, uploads' names, servers' answers."""
+    """A console for foreign strings: certificates' subjects, uploads' names, servers' answers.
+
+    Text is never markup: `[red]` and `:secret:` are what they are. What is not shown on a screen is not cut to one.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"emoji": False, "markup": False, "highlight": False} | settings)
+        if not self.is_terminal and "COLUMNS" not in os.environ and "width" not in settings:
+            self.width = _ENDLESS
 
     @override
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

@@ -54,11 +54,11 @@ def explain(
     everything = runbook.sections()
     found = runbook.about(topic, everything)
     if not found:
+        nearest = " or ".join(f'`mtlsctl explain "{it}"`' for it in runbook.nearest(topic, everything))
         raise InvalidInputError(
             where="mtlsctl explain",
             found=f"nothing about {topic!r} in the runbook",
-            expected="a code, an alarm's name or a word; there are sections on "
-            + "; ".join(it.heading for it in everything),
-            remedy="Name one of these.",
+            expected="a code, an alarm's name or a word",
+            remedy=f"Try {nearest}.",
         )
     return ExplainReport(topic=topic, sections=[Explanation(heading=it.heading, text=it.text) for it in found])

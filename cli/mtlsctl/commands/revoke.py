@@ -262,6 +262,7 @@ def _await_revoked(context: CommandContext, target: Target, holders: Sequence[Ho
 
     with context.doing("waiting"):
         await_end(
+            context,
             what_is_left,
             seconds,
             where=str(target.certificate),
@@ -274,6 +275,7 @@ def _await_released(context: CommandContext, target: Target, seconds: float) -> 
     bucket = context.deployment.services.bucket
     with context.doing("waiting"):
         await_end(
+            context,
             lambda: "it is still on the revocation list" if target.certificate in register(bucket).revoked else "",
             seconds,
             where=str(target.certificate),

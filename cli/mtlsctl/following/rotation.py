@@ -227,6 +227,22 @@ class Follower:
         Raises:
             StillUnderWayError: it had not within `timeout` seconds.
         """
+        goes_on = f"It goes on by itself. `mtlsctl rotate {rotation.name} --wait` takes it up again."
+        with self._context.waiting(goes_on):
+            found, running = self._follow(rotation, timeout, until_signed=until_signed)
+        if found is not None:
+            return found
+        raise StillUnderWayError(
+            where=f"secret {rotation.name}, version {rotation.version_id}",
+            found=f"{running} still under way after {timeout:g} s",
+            expected="the rotation to end within that time",
+            remedy=goes_on,
+        )
+
+    def _follow(
+        self, rotation: Started, timeout: float, *, until_signed: bool
+    ) -> tuple[tuple[Sight, Outcome] | None, str]:
+        """How it ended, if it did in time, and the step that ran last."""
         view = View(rotation.name)
         sight, seen_pending, moved_at = Sight(), False, time.monotonic()
         with Live(
@@ -243,13 +259,8 @@ class Follower:
                     end = None
                 view.update(sight, end)
                 if end is not None:
-                    return sight, end
-        raise StillUnderWayError(
-            where=f"secret {rotation.name}, version {rotation.version_id}",
-            found=f"{view.running} still under way after {timeout:g} s",
-            expected="the rotation to end within that time",
-            remedy=f"It goes on by itself. `mtlsctl rotate {rotation.name} --wait` takes it up again.",
-        )
+                    return (sight, end), view.running
+        return None, view.running
 
     def _look(self, rotation: Started, log_unreadable: str) -> Sight:
         try:

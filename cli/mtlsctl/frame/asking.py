@@ -85,5 +85,7 @@ def passphrase_of(context: CommandContext, what: str) -> str:
 def _answer(question: str) -> bool:
     try:
         return typer.confirm(question, err=True)
-    except typer.Abort:  # the end of the input, or Ctrl-C
+    except typer.Abort as abort:  # the end of the input, which is a no, or Ctrl-C
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt("Nothing was done.") from None
         return False

@@ -21,12 +21,14 @@ from mtlsctl.stack.account import DEFAULT_STACK, Account
 from mtlsctl.terminal import Terminal, without_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from mtlsctl.report import Report
     from mtlsctl.stack.deployment import Deployment
 
 _AWS = "AWS"
+# What a shell says of a command that was ended by Ctrl-C: 128 and the number of the signal.
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,20 @@ class Choices:
         bool | None, typer.Option("--json", help="Print JSON; `mtlsctl schema` has its schema.", show_default=False)
     ] = None
 
-    def over(self, before: Choices | None) -> Choices:
-        """These, and where one is not given the one of `before`."""
-        given = {it.name: value for it in fields(self) if (value := getattr(self, it.name)) is not None}
+    def over(self, before: Choices | None, by_variable: Collection[str] = ()) -> Choices:
+        """These, and where one is not given the one of `before`.
+
+        Args:
+            before: what was given before, by option or by variable; None if this is the first place to look at.
+            by_variable: the options here that nobody gave, and whose value is a variable's. What was given before
+                counts for more, and if nothing was, the variable has been looked at there already.
+        """
+        left_out = by_variable if before is not None else ()
+        given = {
+            it.name: value
+            for it in fields(self)
+            if it.name not in left_out and (value := getattr(self, it.name)) is not None
+        }
         return replace(before or Choices(), **given)
 
 
@@ -66,8 +79,9 @@ class CommandContext:
         interactive: whether an operator is there to ask.
     """
 
-    def __init__(self, choices: Choices) -> None:
+    def __init__(self, choices: Choices, *, changes: bool = False) -> None:
         self._choices = choices
+        self._changes = changes
         self.as_json = bool(choices.as_json)
         self.progress = Terminal(stderr=True, quiet=self.as_json)
         self.interactive = sys.stdin.isatty() and not self.as_json
@@ -78,43 +92,93 @@ class CommandContext:
         from mtlsctl.stack.deployment import Deployment
 
         it = self._choices
-        return Deployment(Account(it.stack or DEFAULT_STACK, it.profile, it.region, it.endpoint_url))
+        deployment = Deployment(Account(it.stack or DEFAULT_STACK, it.profile, it.region, it.endpoint_url))
+        if self._changes and not self.as_json:
+            self.progress.print(Text(f"In {deployment.place}:", "dim"), soft_wrap=True)
+        return deployment
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
         """Show that something is under way."""
-        with self.progress.status(f"{what} …"):
+        with self.progress.status(Text(f"{what} …")):
             yield
 
+    @contextmanager
+    def waiting(self, goes_on: str) -> Iterator[None]:
+        """Wait for what goes on by itself: whoever ends the waiting by Ctrl-C is told so.
 
-def command[**P](function: Callable[Concatenate[CommandContext, P], Report]) -> Callable[..., None]:
+        Args:
+            goes_on: that it does, and how to see the end of it.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(goes_on) from interrupt
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"mtlsctl {version('mtlsctl')}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version, and nothing else.")
+]
+
+
+def command[**P](
+    function: Callable[Concatenate[CommandContext, P], Report], *, changes: bool = False
+) -> Callable[..., None]:
     """What typer makes a command of a function with: its own options, and those that all share.
 
     Args:
         function: gets a context and its own options, and returns a report. Its docstring is the command's help.
+        changes: whether it changes something on AWS. It then says where, before it does.
     """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(function)
     def run(context: typer.Context, choices: Choices, **options: Any) -> None:
-        raise typer.Exit(_carry_out(functools.partial(function, **options), choices.over(context.obj)))
+        chosen = choices.over(context.obj, _by_variable(context))
+        raise typer.Exit(_carry_out(functools.partial(function, **options), chosen, changes=changes))
 
     return flattened(run, [*own, *_SHARED])
 
 
 def _keep(context: typer.Context, choices: Choices) -> None:
     """The shared options before a command's name."""
-    context.obj = choices.over(context.obj)
+    context.obj = choices.over(context.obj, _by_variable(context))
+
+
+def _by_variable(context: typer.Context) -> set[str]:
+    """The shared options whose value comes from an environment variable."""
+    sources = {it.name: context.get_parameter_source(it.name) for it in fields(Choices)}
+    return {name for name, source in sources.items() if source is not None and source.name == "ENVIRONMENT"}
 
 
 _SHARED = tuple(inspect.signature(_keep, eval_str=True).parameters.values())
 before_the_command = flattened(_keep, _SHARED)
 
 
-def _carry_out(work: Callable[[CommandContext], Report], choices: Choices) -> int:
-    context = CommandContext(choices)
+def _begin(context: typer.Context, choices: Choices, version: _Version = False) -> None:
+    """The shared options before everything, and what ends the command line at once."""
+    del version
+    _keep(context, choices)
+
+
+at_the_beginning = flattened(_begin, tuple(inspect.signature(_begin, eval_str=True).parameters.values()))
+
+
+def _carry_out(work: Callable[[CommandContext], Report], choices: Choices, *, changes: bool) -> int:
+    context = CommandContext(choices, changes=changes)
     try:
         report = work(context)
+    except KeyboardInterrupt as interrupt:
+        context.progress.print(Text(str(interrupt) or "Ended by Ctrl-C."), soft_wrap=True)
+        return INTERRUPTED
     except MtlsRotationError as error:
         return refuse(error, context.as_json)
     except Exception as error:
@@ -141,7 +205,6 @@ def refuse(error: MtlsRotationError, as_json: bool = False) -> int:
         print(json.dumps({"status": ExitStatus.UNKNOWN.word, "error": members}, indent=2))
     else:
         out = Terminal(stderr=True)
-        out.print(f"[bold red]{error.code}[/]", end=" ")
-        text = without_keys(str(error).removeprefix(f"{error.code} "))
-        out.print(text, markup=False, highlight=False, soft_wrap=True)
+        text = without_keys(str(error).removeprefix(error.code))
+        out.print(Text.assemble((error.code, "bold red"), text), soft_wrap=True)
     return ExitStatus.UNKNOWN

@@ -30,10 +30,12 @@ class Entry:
     Attributes:
         function: where it is, such as "mtlsctl.commands.status:status".
         summary: the first paragraph of its help, for the list of commands.
+        changes: whether it changes something on AWS: it then says in which account, region and stack.
     """
 
     function: str
     summary: str
+    changes: bool = False
 
     def load(self) -> Callable[..., Report]:
         """The function itself."""
@@ -54,7 +56,8 @@ def group(commands: Mapping[str, Entry], **settings: Any) -> typer.Typer:
             entry = commands.get(name or "")
             return name, _built(name, entry) if entry else found, rest
 
-    app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=_MARKUP, **settings)
+    names = {"help_option_names": ["-h", "--help"]}
+    app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=_MARKUP, context_settings=names, **settings)
     for name, entry in commands.items():
         app.command(name, help=entry.summary)(_not_built)
     return app
@@ -82,7 +85,7 @@ class Reports(Mapping[str, "type[Report]"]):
 
 def _built(name: str | None, entry: Entry) -> Any:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=_MARKUP)
-    app.command(name)(command(entry.load()))
+    app.command(name)(command(entry.load(), changes=entry.changes))
     return typer.main.get_command(app)
 
 

@@ -75,6 +75,12 @@ class Deployment:
             raise self._not_found("no such stack") from None
         return stack
 
+    @property
+    def place(self) -> str:
+        """The account, the region and the stack, in words: where a command is about to change something."""
+        _, _, _, region, account, _ = str(self._described["StackId"]).split(":", 5)
+        return f"account {account}, region {region}, stack {self.name}"
+
     @cached_property
     def outputs(self) -> Mapping[str, str]:
         """Output → value."""

@@ -5,15 +5,29 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from itertools import chain, combinations
+from pathlib import Path
 
 import jsonschema
 import pytest
+from rich.table import Table
+from typer.testing import CliRunner
 
-from mtlsctl.app import ENTRIES, REPORTS
+from mtls_rotation.errors import MtlsRotationError
+from mtls_rotation.pki import certificates as pki
+from mtlsctl.app import ENTRIES, REPORTS, app
 from mtlsctl.commands.schema import schema_of
-from mtlsctl.frame.command import Choices
+from mtlsctl.frame.asking import confirm
+from mtlsctl.frame.command import Choices, CommandContext
+from mtlsctl.stack import deployment
+from mtlsctl.stack.account import DEFAULT_STACK, Account
+from mtlsctl.terminal import Terminal
+from tests.kit import builders
 from tests.kit.mtlsctl import Mtlsctl
 
 # Nothing listens there: a command that asks AWS ends at once.
@@ -30,6 +44,32 @@ ENVIRONMENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 COMMANDS = sorted(REPORTS)
+CHANGING = {
+    "rotate",
+    "revoke",
+    "truststore sync",
+    "create client",
+    "create ca",
+    "import client",
+    "import signed",
+}
+# Enough for each command to begin.
+CALLS = {
+    **{name: name.split() for name in COMMANDS},
+    "rotate": ["rotate", "client"],
+    "revoke": ["revoke", "client"],
+    "verify": ["verify", "client"],
+    "export": ["export", "client", "--out", "x.pem"],
+    "explain": ["explain", "MTLS-202"],
+    "create client": ["create", "client", "x"],
+    "create ca": ["create", "ca", "x"],
+    "import client": ["import", "client", "x", "--from", "-"],
+    "import signed": ["import", "signed", "-"],
+}
+
+
+def powerset(places: Sequence[str]) -> Iterable[tuple[str, ...]]:
+    return chain.from_iterable(combinations(places, number) for number in range(len(places) + 1))
 
 
 @pytest.fixture
@@ -46,6 +86,132 @@ def test_what_is_given_after_the_command_counts_for_more_than_what_stands_before
 @pytest.mark.parametrize("arguments", [("--json", "explain", "MTLS-202"), ("explain", "MTLS-202", "--json")])
 def test_the_shared_options_stand_before_the_command_or_after(mtlsctl: Mtlsctl, arguments: tuple[str, ...]) -> None:
     assert mtlsctl(*arguments).document["topic"] == "MTLS-202"
+
+
+class SeenError(MtlsRotationError):
+    """Ends a command once it is known where it would act."""
+
+    code = "MTLS-000"
+
+
+@pytest.mark.parametrize("command", ["status", "rotate client", "truststore sync"])
+@pytest.mark.parametrize("option", ["stack", "region", "profile", "endpoint_url"])
+@pytest.mark.parametrize("variable", [True, False])
+@pytest.mark.parametrize("places", list(powerset(["before", "between", "after"])), ids=" ".join)
+def test_a_command_acts_where_it_was_told_last_and_by_a_variable_only_if_nowhere(
+    monkeypatch: pytest.MonkeyPatch, command: str, option: str, variable: bool, places: tuple[str, ...]
+) -> None:
+    seen: list[Account] = []
+
+    def look(account: Account) -> None:
+        seen.append(account)
+        raise SeenError(where="", found="", expected="", remedy="")
+
+    monkeypatch.setattr(deployment, "Deployment", look)
+    for name in ("MTLS_ROTATION_STACK", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    variables = {"stack": "MTLS_ROTATION_STACK", "region": "AWS_REGION"}
+    if variable and option in variables:
+        monkeypatch.setenv(variables[option], "variable")
+    flag = f"--{option.replace('_', '-')}"
+    group, _, rest = command.rpartition(" ") if command.startswith("truststore") else ("", "", command)
+    given = {it: [flag, it] if it in places else [] for it in ("before", "between", "after")}
+    arguments = [*given["before"], *([group, *given["between"]] if group else []), *rest.split(), *given["after"]]
+
+    CliRunner().invoke(app, arguments)
+
+    told = [it for it in places if group or it != "between"]
+    expected = told[-1] if told else "variable" if variable and option in variables else None
+    assert getattr(seen[0], option) == (expected or (DEFAULT_STACK if option == "stack" else None))
+
+
+def test_a_command_that_changes_something_says_where_first_and_one_that_only_looks_does_not(
+    monkeypatch: pytest.MonkeyPatch, mtlsctl: Mtlsctl
+) -> None:
+    place = "account 123456789012, region eu-west-1, stack s"
+
+    class Placed:
+        def __init__(self, account: Account) -> None:
+            self.place = place
+
+        def __getattr__(self, name: str) -> object:
+            raise SeenError(where="", found="", expected="", remedy="")
+
+    monkeypatch.setattr(deployment, "Deployment", Placed)
+    held = builders.leaf(builders.root())
+    typed = {"import client": pki.key_to_pem(held.key)}
+    said = {
+        name: mtlsctl(*arguments, typed=pki.to_pem(held.certificate) + typed.get(name, "")).err
+        for name, arguments in CALLS.items()
+    }
+
+    assert {name for name, it in said.items() if f"In {place}:\n" in it} == CHANGING
+    assert {name for name, it in ENTRIES.items() if it.changes} == CHANGING
+
+
+def test_there_is_no_emoji_and_no_style_in_what_is_not_ours(monkeypatch: pytest.MonkeyPatch, mtlsctl: Mtlsctl) -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mtls-rotation/[red]zz[/]"
+
+    def refuse(account: Account) -> None:
+        raise SeenError(where=arn, found=arn, expected=arn, remedy=arn)
+
+    monkeypatch.setattr(deployment, "Deployment", refuse)
+
+    assert mtlsctl("status").err.count(arn) == 4
+
+
+def test_ctrl_c_says_that_what_was_waited_for_goes_on_and_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, mtlsctl: Mtlsctl
+) -> None:
+    def wait(account: Account) -> None:
+        with CommandContext(Choices()).waiting("It goes on by itself."):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(deployment, "Deployment", wait)
+
+    ran = mtlsctl("status")
+
+    assert (ran.exit_code, ran.err) == (130, "It goes on by itself.\n")
+
+
+def test_ctrl_c_at_a_prompt_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer._click.termui.visible_prompt_func", interrupt)
+    context = CommandContext(Choices())
+    context.interactive = True
+
+    with pytest.raises(KeyboardInterrupt, match=r"^Nothing was done\.$"):
+        confirm(context, "Go on?", yes=False)
+
+
+def test_ctrl_c_before_anything_has_begun_leaves_no_traceback() -> None:
+    program = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'mtlsctl.app':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from mtlsctl.__main__ import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stderr) == (130, "")
+
+
+def test_what_is_piped_on_has_whole_lines(tmp_path: Path) -> None:
+    name = "anchors/static/" + "a" * 300 + ".pem"
+    table = Table("object", "subject")
+    table.add_row(name, "CN=" + "b" * 200)
+    with (tmp_path / "piped").open("w+") as file, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        Terminal(file=file).print(table)
+        file.seek(0)
+
+        assert any(name in it and "b" * 200 in it for it in file)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -160,6 +326,33 @@ def test_what_the_runbook_does_not_know_could_not_be_told(mtlsctl: Mtlsctl) -> N
     status, document = mtlsctl.json("explain", "MTLS-999")
 
     assert (status, document["error"]["code"]) == (2, "MTLS-403")
+
+
+@pytest.mark.parametrize("code", ["AWS.NoCredentialsError", "AWS.AccessDenied", "AWS.403"])
+def test_a_code_of_aws_is_explained(mtlsctl: Mtlsctl, code: str) -> None:
+    document = mtlsctl("explain", code, "--json").document
+
+    assert [it["heading"] for it in document["sections"]] == ["AWS....: AWS refused a call"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "nearest"), [("MTLS-2002", "MTLS-202"), ("A rotation fialed", "A rotation failed"), ("x" * 300, "")]
+)
+def test_what_the_runbook_does_not_know_gets_three_suggestions_that_it_does(
+    mtlsctl: Mtlsctl, topic: str, nearest: str
+) -> None:
+    remedy = mtlsctl("explain", topic, "--json").document["error"]["remedy"]
+    suggested = re.findall(r'`mtlsctl explain "([^"]+)"`', remedy)
+
+    assert len(suggested) == 3
+    assert not nearest or nearest in suggested
+    assert all(mtlsctl("explain", it).exit_code == 0 for it in suggested)
+
+
+def test_the_version_and_the_short_way_to_ask_for_help(mtlsctl: Mtlsctl) -> None:
+    assert mtlsctl("--version").out == f"mtlsctl {version('mtlsctl')}\n"
+    for arguments in ([], ["truststore"], ["status"]):
+        assert mtlsctl(*arguments, "-h").out == mtlsctl(*arguments, "--help").out != ""
 
 
 @pytest.mark.parametrize("url", ["foo", "http://", "http://[::1"])

@@ -369,6 +369,7 @@ def _trust(context: CommandContext, issued: CertifiedKey, name: str, timeout: fl
         services.bus.put(TRUSTSTORE_SYNC_REQUESTED, {"secret_name": name, "anchors": sorted(anchors)})
         with context.doing("waiting for the gateway to trust it"):
             await_end(
+                context,
                 what_is_left,
                 timeout,
                 where=f"secret {name}",

@@ -135,6 +135,7 @@ def _await(context: CommandContext, seconds: float, *, force: bool) -> tuple[Sto
 
     with context.doing("waiting"):
         await_end(
+            context,
             what_is_left,
             seconds,
             where=f"truststore of stack {deployment.name}",
