@@ -12,10 +12,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import ValidationError
 
 from mtls_rotation.pki import names
-from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
+from mtls_rotation.pki.request import MAX_VALIDITY_DAYS, CertificateRequest, KeyAlgorithm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _ATTRIBUTES = {
     NameOID.COMMON_NAME: "common_name",
@@ -31,6 +31,7 @@ _LISTS: dict[type[x509.GeneralName], str] = {
     x509.RFC822Name: "emails",
     x509.IPAddress: "ip_addresses",
 }
+_VALIDITIES = frozenset({"validity_days", "validity_hours"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,18 @@ class DerivedRequest:
     lost: tuple[str, ...]
 
 
-def of(certificate: x509.Certificate) -> DerivedRequest:
-    """The request for a certificate like this one."""
+def of(certificate: x509.Certificate, chosen: Collection[str] = ()) -> DerivedRequest:
+    """The request for a certificate like this one.
+
+    Args:
+        certificate: that one.
+        chosen: members that the operator chooses otherwise: of these the certificate says nothing.
+    """
     request: dict[str, Any] = {}
     lost = []
     for member, value, written in _said(certificate):
+        if member in chosen:
+            continue
         if member is None or not _possible(member, value):
             lost.append(written)
         elif member in _ATTRIBUTES.values():
@@ -55,7 +63,16 @@ def of(certificate: x509.Certificate) -> DerivedRequest:
                 request[member] = value
         else:
             request.setdefault(member, []).append(value)
-    return DerivedRequest(request | {"key_algorithm": _key(certificate)} | _validity(certificate), tuple(lost))
+    if "key_algorithm" not in chosen:
+        request["key_algorithm"] = _key(certificate)
+    if not _VALIDITIES & set(chosen):
+        validity = _validity(certificate)
+        for member, value in validity.items():
+            if _possible(member, value):
+                request[member] = value
+            else:
+                lost.append(f"a validity of {value} days (a request may ask for {MAX_VALIDITY_DAYS}: --validity-days)")
+    return DerivedRequest(request, tuple(lost))
 
 
 def _said(certificate: x509.Certificate) -> Iterator[tuple[str | None, Any, str]]:
@@ -75,7 +92,7 @@ def _said(certificate: x509.Certificate) -> Iterator[tuple[str | None, Any, str]
 
 def _possible(member: str, value: Any) -> bool:
     """Whether a request may say this."""
-    said = {member: value if member in _ATTRIBUTES.values() else [value]}
+    said = {member: value if member in _ATTRIBUTES.values() or member in _VALIDITIES else [value]}
     try:
         CertificateRequest.model_validate({"common_name": "any"} | said)
     except ValidationError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -195,7 +195,7 @@ def test_the_last_second_that_a_ca_counts_in_makes_no_day_less(life: timedelta) 
         },
     ],
 )
-def test_the_like_of_a_certificate_is_made_from_the_askedthat_it_came_from(asked: dict[str, Any]) -> None:
+def test_the_like_of_a_certificate_is_made_from_the_request_that_it_came_from(asked: dict[str, Any]) -> None:
     made = builders.leaf(builders.root(days=1000), **{"validity_days": None} | asked)
     found = derived_request.of(made.certificate)
 
@@ -203,7 +203,27 @@ def test_the_like_of_a_certificate_is_made_from_the_askedthat_it_came_from(asked
     assert CertificateRequest.model_validate(found.request) == CertificateRequest.model_validate(asked)
 
 
-def test_what_no_askedcan_ask_for_is_named() -> None:
+@pytest.mark.parametrize("end", [datetime(2054, 6, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)])
+def test_a_life_that_no_request_can_ask_for_is_named_unless_the_operator_chooses_another(end: datetime) -> None:
+    certificate = builders.foreign(authority=False, usages=CLIENT, not_after=end)
+
+    assert [it.split(" (")[0] for it in derived_request.of(certificate).lost] == [
+        f"a validity of {(end - certificate.not_valid_before_utc).days} days"
+    ]
+    chosen = derived_request.of(certificate, {"validity_days"})
+    assert chosen.lost == ()
+    assert not {"validity_days", "validity_hours"} & chosen.request.keys()
+
+
+def test_what_the_operator_chooses_otherwise_is_not_lost() -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, it) for it in ("one", "two")])
+    certificate = builders.foreign(subject=name, authority=False, usages=CLIENT)
+
+    assert derived_request.of(certificate).lost == ("CN=two",)
+    assert derived_request.of(certificate, {"common_name"}).lost == ()
+
+
+def test_what_no_request_can_ask_for_is_named() -> None:
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, "billing"),

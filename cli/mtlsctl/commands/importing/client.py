@@ -172,10 +172,10 @@ def client(
     with context.doing("checking"):
         deployment = context.deployment
         issued = identity.certified(held, key, _trusted(deployment), where)
-        derived = derived_request.of(issued.certificate)
+        derived = derived_request.of(issued.certificate, (given(subject) | given(alternatives)).keys())
         if derived.lost and not drop_unsupported:
             raise _lossy(where, derived.lost)
-        _require_usable(issued, derived, where)
+        _require_usable(issued, where)
         plan = _plan(deployment, issued, derived, name, (subject, alternatives, signing, proof, upkeep), proxy=proxy)
         if not rotate_now:
             _require_time_to_rotate(plan, issued)
@@ -246,9 +246,11 @@ def _trusted(deployment: Deployment) -> Iterable[Any]:
     return bundles.certificates(stored.body).values() if stored else ()
 
 
-def _require_usable(issued: CertifiedKey, derived: derived_request.DerivedRequest, where: str) -> None:
-    named = CertificateRequest.model_validate({"common_name": "-"} | derived.request)
-    if "common_name" not in derived.request:
+def _require_usable(issued: CertifiedKey, where: str) -> None:
+    """See that servers take it as it is, however long it lives: how long the next one does is asked apart."""
+    said = derived_request.of(issued.certificate, {"validity_days"}).request
+    named = CertificateRequest.model_validate({"common_name": "-"} | said)
+    if "common_name" not in said:
         named = named.model_copy(update={"common_name": None})
     identity.require_usable(issued, named, utc_now(), where)
 
