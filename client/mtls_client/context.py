@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtls_client.errors import InvalidSecretError, InvalidServerCaError, UnsupportedPlatformError
+from mtls_client.trusted_certificates import certificates_in
 
 if TYPE_CHECKING:
     import ssl
@@ -34,11 +35,9 @@ def trusting[C: ssl.SSLContext](kind: type[C], server_ca: str | None) -> C:
     try:
         if server_ca is None:
             context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-        elif not server_ca:
-            raise ValueError("it is empty")
         else:
-            context.load_verify_locations(cadata=server_ca)
-    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: where it is not ASCII
+            context.load_verify_locations(cadata=certificates_in(server_ca))
+    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: where it is no text
         raise InvalidServerCaError(
             where="server_ca",
             found=f"text that OpenSSL does not take ({error})",

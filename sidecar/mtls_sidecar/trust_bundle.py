@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
+from mtls_client.trusted_certificates import certificates_in
 from mtls_sidecar.errors import ServerCaError
-
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 # Where distributions keep the system's bundle, in the order in which Go's crypto/x509 looks for it.
 SYSTEM_BUNDLES = (
@@ -39,7 +37,7 @@ def read(path: Path) -> str:
 
 
 def checked(text: str, where: str) -> str:
-    """The text, if it is certificates in PEM.
+    """The certificates in a text, in PEM, without what stands between them.
 
     Args:
         text: whatever was given.
@@ -49,13 +47,12 @@ def checked(text: str, where: str) -> str:
         ServerCaError: OpenSSL takes none of it for a certificate.
     """
     try:
-        if not _CERTIFICATE.search(text):
-            raise ValueError("no certificate")
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (ValueError, TypeError, ssl.SSLError):  # TypeError: where it is not ASCII
+        certificates = certificates_in(text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates)
+    except (ValueError, TypeError, ssl.SSLError):  # TypeError: where a block is not ASCII
         found = "no certificate in PEM that OpenSSL takes"
     else:
-        return text
+        return certificates
     raise _unusable(where, found)
 
 

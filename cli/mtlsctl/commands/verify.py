@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mtls_rotation.contract.endpoint import Endpoint
 from mtls_rotation.errors import InvalidSecretError
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtls_rotation.pki.distinguished_names import rfc4514
 from mtls_rotation.provers import registry as provers
@@ -182,15 +183,20 @@ def _server(url: str) -> str:
 
 def _asked_for(url: str | None, server_ca: Path | None) -> tuple[str | None, str | None]:
     """The options, refused before anything is looked at if they cannot be used."""
-    pem = _certificates_in(server_ca) if server_ca else None
+    pem = certificates_in(server_ca) if server_ca else None
     if url is not None:
         _valid_endpoint(url, pem)
     return url, pem
 
 
-def _certificates_in(file: Path) -> str:
+def certificates_in(file: Path) -> str:
+    """The CAs in a file, in PEM, without what stands between them.
+
+    Raises:
+        InvalidInputError: it cannot be read, or holds none.
+    """
     try:
-        text = file.read_text("utf-8")
+        text = bundles.blocks_in(file.read_text("utf-8", "replace"))
         x509.load_pem_x509_certificates(text.encode())
     except (OSError, ValueError, x509.InvalidVersion) as error:
         raise InvalidInputError(

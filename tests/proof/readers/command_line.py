@@ -225,7 +225,7 @@ def _identity(data: bytes) -> None:
     key = identity.private_key(held.key, lambda: "x", "--from")
     issued = identity.certified(held, key, [ca().certificate], "--from")
     derived = derived_request.of(issued.certificate)
-    import_client._require_usable(issued, derived, "--from")
+    import_client._require_usable(issued, "--from")
     try:
         CertificateRequest.model_validate({"common_name": "-"} | derived.request)
     except ValidationError as error:

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.notices import Notice
 from mtls_rotation.revocation.register import Register, Source
 from mtls_rotation.rotation.value import parse_value
-from mtlsctl.commands.verify import VerifyReport, choose_endpoint, judge
+from mtlsctl.commands.verify import VerifyReport, certificates_in, choose_endpoint, judge
 from mtlsctl.errors import InvalidInputError, NoCertificateError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.stack.material import Label, read
@@ -234,6 +235,14 @@ def test_a_certificate_that_can_be_read_in_part_is_garbage(client: CertifiedKey)
     for member in ("certificate", "certificate_chain", "anchor"):
         with pytest.raises(ValueError, match=f'"{member}" is not the PEM of one certificate or more'):
             read(stored(builders.changed(value, **{member: spoiled})))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso8859-2"])
+def test_a_file_of_cas_may_have_comments_in_any_language(encoding: str, tmp_path: Path) -> None:
+    file, pem = tmp_path / "ca.pem", pki.to_pem(builders.root().certificate)
+    file.write_bytes(f"# F\u0151tan\xfas\xedtv\xe1ny\n{pem}".encode(encoding))
+
+    assert certificates_in(file).strip() == pem.strip()
 
 
 OWN = {"url": "https://partner.example/health", "server_ca": "-----BEGIN CERTIFICATE-----x-----END CERTIFICATE-----"}

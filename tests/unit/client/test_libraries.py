@@ -215,6 +215,15 @@ def test_a_server_ca_that_is_no_pem_shows_at_once(name: str, server_ca: str, cer
         raise AssertionError("it was taken")
 
 
+@EVERY
+def test_a_bundle_of_server_cas_may_have_comments_in_any_language(
+    name: str, certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey
+) -> None:
+    with opened(name, certificate, api.url, f"# F\u0151tan\xfas\xedtv\xe1ny\n{api.ca}\n# \u7d42\n") as library:
+        library.request("GET", "/")
+    assert len(api.received) == 1
+
+
 class TestAnSslContext:
     """`ssl_context()`, for whatever takes one."""
 

@@ -55,6 +55,13 @@ def present(settings: HttpsSettings, certificate: str, key: str) -> Proof:
     return PROVER.prove(settings, Identity(certificate, key), Deadline.within(20))
 
 
+def test_a_servers_ca_may_stand_below_a_comment_in_any_language(server: Upstream, client: CertifiedKey) -> None:
+    commented = f"# F\u0151tan\xfas\xedtv\xe1ny\n{to_pem(SERVERS_CA.certificate)}"
+    settings = HttpsSettings(url=server.url, server_ca=commented, expected_status=(200,))
+
+    assert present(settings, to_pem(client.certificate), key_to_pem(client.key)).outcome is Outcome.ANSWERED
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_an_answer_tells_the_status_and_whom_it_came_from(
     server: Upstream, client: CertifiedKey, authority: CertifiedKey, version: ssl.TLSVersion

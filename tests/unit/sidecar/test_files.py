@@ -154,6 +154,13 @@ class TestServerCa:
         with pytest.raises(ServerCaError, match="ca-certificates"):
             trust_bundle.system([str(tmp_path / "none")])
 
+    def test_may_have_comments_in_any_language_and_is_written_without(self, ca: CertifiedKey, tmp_path: Path) -> None:
+        path, pem = tmp_path / "ca.pem", to_pem(ca.certificate)
+        for encoding in ("utf-8", "iso8859-2"):
+            path.write_bytes(f"# F\u0151tan\xfas\xedtv\xe1ny\n{pem}".encode(encoding))
+
+            assert trust_bundle.read(path) == pem
+
     @pytest.mark.parametrize(
         "text", [None, "", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
     )

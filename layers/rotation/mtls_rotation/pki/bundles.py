@@ -54,6 +54,19 @@ def fingerprints(text: bytes) -> frozenset[str]:
     return frozenset(certificates(text))
 
 
+def blocks_in(text: str) -> str:
+    """The PEM blocks of a bundle as they are, for OpenSSL, which takes no text between them that is not ASCII.
+
+    Raises:
+        ValueError: there is none. A context that is given nothing to trust would trust the system's CAs.
+    """
+    _, *blocks = text.split(_BEGIN.decode())
+    if not blocks:
+        raise ValueError("no PEM certificate in it")
+    ended = (block.partition(_END.decode())[:2] for block in blocks)
+    return "".join(f"{_BEGIN.decode()}{content}{end}\n" for content, end in ended)
+
+
 def printable(text: str) -> str:
     """A text as one line of ASCII that no parser could take for a PEM boundary, whoever chose it."""
     line = text.encode("ascii", "backslashreplace").decode()

@@ -4,6 +4,8 @@ import os
 import ssl
 from pathlib import Path
 
+from mtls_rotation.pki import bundles
+
 
 def client_context(certificate_chain: str, private_key: str, server_ca: str | None) -> ssl.SSLContext:
     """A client context that presents the certificate and verifies the server.
@@ -19,7 +21,7 @@ def client_context(certificate_chain: str, private_key: str, server_ca: str | No
     Raises:
         ssl.SSLError, ValueError: OpenSSL does not take one of them.
     """
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=server_ca)
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=server_ca and bundles.blocks_in(server_ca))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     with os.fdopen(os.memfd_create("client-certificate", os.MFD_CLOEXEC), "wb") as file:
         file.write(f"{certificate_chain}\n{private_key}".encode())
