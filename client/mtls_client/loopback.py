@@ -17,6 +17,8 @@ from mtls_client.source import SecretVersion, binary, unavailable
 _PORT = 2773
 _TOKEN_HEADER = "X-Aws-Parameters-Secrets-Token"  # noqa: S105 - the header's name
 _SECONDS = 5.0
+# Both listen there alone. Were a name asked, whoever binds `[::1]` would get the token, which reads all the role may.
+_ADDRESS = "127.0.0.1"
 # Secrets Manager takes values of 64 KiB; as JSON in JSON they may be six times as long.
 _LONGEST = 512 * 1024
 
@@ -51,14 +53,14 @@ class _LoopbackSource:
     def _get(self, secret: str, *, fresh: bool = False) -> dict[str, Any]:
         from http.client import HTTPConnection, HTTPException
 
-        connection = HTTPConnection("localhost", self._port, timeout=_SECONDS)
+        connection = HTTPConnection(_ADDRESS, self._port, timeout=_SECONDS)
         path = "/secretsmanager/get?" + urlencode(self._query(secret, fresh=fresh))
         try:
             connection.request("GET", path, headers={_TOKEN_HEADER: self._token()})
             response = connection.getresponse()
             status, body = response.status, response.read(_LONGEST)
         except (OSError, HTTPException, ValueError) as error:
-            found = f"no answer on port {self._port} of localhost ({type(error).__name__})"
+            found = f"no answer at {_ADDRESS}:{self._port} ({type(error).__name__})"
         else:
             if status != 200:
                 found = f"status {status}"
@@ -80,7 +82,7 @@ class AgentSource(_LoopbackSource):
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/workload-credentials-provider.html
 
     Args:
-        port: on localhost.
+        port: on 127.0.0.1.
         token: its SSRF token; None looks where the provider does: the environment's AWS_TOKEN, AWS_SESSION_TOKEN and
             AWS_CONTAINER_AUTHORIZATION_TOKEN, each of which may also name a file (`file:///...`), and then
             /var/run/awssmatoken, where its installer puts it.
@@ -113,7 +115,7 @@ class LambdaExtensionSource(_LoopbackSource):
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/retrieving-secrets_lambda.html
 
     Args:
-        port: on localhost; None for PARAMETERS_SECRETS_EXTENSION_HTTP_PORT, or 2773.
+        port: on 127.0.0.1; None for PARAMETERS_SECRETS_EXTENSION_HTTP_PORT, or 2773.
     """
 
     _name = "the Lambda extension's answer"

@@ -145,10 +145,13 @@ class PresentingSocket(_AwaitingVerdict, ssl.SSLSocket):
     _own = ssl.SSLSocket
     _read_ahead = b""
 
-    def send(self, data: Any, flags: int = 0) -> int:
-        """As `ssl.SSLSocket.send`. A server that refuses hangs up, which may be noticed before its alert is read."""
+    def send(self, data: Any, *args: Any, **options: Any) -> int:
+        """As `ssl.SSLSocket.send`. A server that refuses hangs up, which may be noticed before its alert is read.
+
+        gevent's, which `monkey.patch_all()` puts into its place, takes a time limit, too.
+        """
         try:
-            return super().send(data, flags)
+            return super().send(data, *args, **options)
         except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             if not self._passed:
                 self._look_ahead()

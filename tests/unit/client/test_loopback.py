@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -134,6 +136,25 @@ def test_the_providers_cache_is_passed_by_where_the_user_asks(cache: Cache, ca: 
     assert certificate.refresh() is True
 
 
+def test_no_name_is_asked_for_so_that_nobody_else_on_the_machine_gets_the_token(
+    source: Source, cache: Cache, ca: CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    look_up = socket.getaddrinfo
+
+    def watched(host: Any, *args: Any, **options: Any) -> Any:
+        asked.append(host)
+        return look_up(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", watched)
+    cache.versions.append(value_of(builders.leaf(ca)))
+
+    source.read(SECRET)
+
+    assert set(asked) <= {"127.0.0.1"}
+    assert len(cache.asked) == 1
+
+
 @pytest.mark.parametrize("name", ["AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"])
 @pytest.mark.parametrize("in_a_file", [False, True])
 def test_the_agents_token_is_looked_for_where_the_agent_does(
@@ -153,7 +174,7 @@ def test_a_wrong_token_a_wrong_port_and_a_missing_token_are_told(cache: Cache, m
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SecretUnavailableError, match="status 403"):
         AgentSource(port=cache.port, token="another").read(SECRET)
-    with pytest.raises(SecretUnavailableError, match=r"no answer on port 1 of localhost \(ConnectionRefusedError\)"):
+    with pytest.raises(SecretUnavailableError, match=r"no answer at 127.0.0.1:1 \(ConnectionRefusedError\)"):
         AgentSource(port=1, token=TOKEN).read(SECRET)
     with pytest.raises(SecretUnavailableError, match="FileNotFoundError"):
         AgentSource(port=cache.port).read(SECRET)
