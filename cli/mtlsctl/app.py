@@ -56,6 +56,10 @@ TRUSTSTORE = {
         "Have the truststore brought in line with what is live now, as any event would.",
         changes=True,
     ),
+    "distrust": Entry(
+        "mtlsctl.commands.truststore.distrust:distrust",
+        "Take an anchor out of the truststore with the next publish, whatever holds it, without overlap.",
+    ),
 }
 CREATE = {
     "client": Entry(

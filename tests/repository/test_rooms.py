@@ -50,7 +50,7 @@ HOUSES = [
         "show",
         "stack",
         "frame",
-        "files following verification revocation findings",
+        "files following verification revocation distrust findings",
         "provisioning",
         "commands",
         "app",

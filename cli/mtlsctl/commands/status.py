@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mtls_rotation.pki.certificates import serial, short_subject
 from mtls_rotation.pki.distinguished_names import rfc4514
+from mtlsctl.distrust import DistrustLine, distrust_lines, distrusted_text
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.findings.survey import SOON, Acceptance, about_secret, about_target, about_truststore, acceptances
 from mtlsctl.frame.command import CommandContext
@@ -96,6 +97,7 @@ class StatusReport(Report):
     Attributes:
         published_version: the truststore's newest object version; empty where there is none.
         sync_would_add: how many anchors a sync would add now; a few seconds after a change, not zero.
+        distrusted: what operators have taken out of the truststore, whatever holds it.
     """
 
     stack: str
@@ -107,6 +109,7 @@ class StatusReport(Report):
     published_version: str
     sync_would_add: int
     sync_would_remove: int
+    distrusted: list[DistrustLine]
     findings: list[Finding]
 
     @property
@@ -122,6 +125,7 @@ class StatusReport(Report):
             yield self._domains_table()
         if self.anchors:
             yield self._anchors_table()
+        yield from distrusted_text(self.distrusted)
         yield from shown(self.findings, "Everything is fresh.")
 
     def _secrets_table(self) -> Table:
@@ -205,6 +209,7 @@ def judge(survey: Survey, stack: str, region: str) -> StatusReport:
         published_version=published_version(survey.preview) or "",
         sync_would_add=len(plan.added),
         sync_would_remove=len(plan.removed),
+        distrusted=distrust_lines(survey.preview),
         findings=[
             *(finding for it in survey.secrets for finding in about_secret(it, survey)),
             *(finding for it in survey.targets for finding in about_target(it, survey)),

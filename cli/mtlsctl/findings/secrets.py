@@ -10,6 +10,7 @@ from mtlsctl.findings.survey import (
     attention_before_end,
     certificate,
     deletion,
+    distrusted,
     is_stuck,
     overdue,
     unsigned,
@@ -65,7 +66,7 @@ def _none_is_stuck(context: DoctorContext) -> Iterator[Finding]:
 
 def _certificates_last(context: DoctorContext) -> Iterator[Finding]:
     for secret in context.survey.secrets:
-        yield from about_secret(secret, context.survey, (deletion, certificate, unsigned, overdue))
+        yield from about_secret(secret, context.survey, (deletion, certificate, unsigned, overdue, distrusted))
 
 
 def _schedules_fit(context: DoctorContext) -> Iterator[Finding]:

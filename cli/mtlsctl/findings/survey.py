@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.pki.certificates import fingerprint, short_subject
+from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.expiry import lasts
 from mtlsctl.findings import attention, unknown
 from mtlsctl.report import Finding, Model
@@ -134,7 +136,42 @@ def acceptance(secret: SecretState, survey: Survey) -> Iterator[Finding]:
             yield unknown(secret.name, what, "mtlsctl doctor")
 
 
-SECRET_RULES: tuple[SecretRule, ...] = (deletion, certificate, switched_off, unsigned, stuck, overdue, acceptance)
+def distrusted(secret: SecretState, survey: Survey) -> Iterator[Finding]:
+    """No certificate in use, and none that is being made, chains to a CA that an operator distrusts."""
+    seen = survey.preview.seen
+    distrust, runbook = Distrust.among(seen), "The key of a CA was stolen"
+    anchors = secret.current.anchors if secret.current else frozenset()
+    if secret.kind == "ca" and secret.current:
+        anchors = frozenset({fingerprint(secret.current.certificate)})
+    if against := next(filter(None, map(distrust.object_against_named, sorted(anchors))), ""):
+        whose = "it is" if secret.kind == "ca" else "its certificate chains to a CA that is"
+        yield attention(
+            secret.name, f"{whose} distrusted by {against}", f"mtlsctl rotate {secret.name} --wait", runbook
+        )
+    pending = {it for it, labels in secret.stages.items() if AWSPENDING in labels and AWSCURRENT not in labels}
+    if any(
+        it.secret == secret.name and it.version_id in pending and distrust.object_against_named(it.anchor)
+        for it in seen.issued
+    ):
+        yield attention(
+            secret.name,
+            "its rotation waits, for ever, for a CA that is distrusted to be trusted",
+            f"Begin afresh: aws secretsmanager update-secret-version-stage --secret-id {secret.name} --version-stage"
+            f" AWSPENDING --remove-from-version-id {min(pending)}; then mtlsctl rotate {secret.name} --wait",
+            runbook,
+        )
+
+
+SECRET_RULES: tuple[SecretRule, ...] = (
+    deletion,
+    certificate,
+    switched_off,
+    unsigned,
+    stuck,
+    overdue,
+    distrusted,
+    acceptance,
+)
 
 
 def about_secret(secret: SecretState, survey: Survey, rules: Iterable[SecretRule] = SECRET_RULES) -> Iterator[Finding]:
@@ -187,12 +224,36 @@ def about_truststore(survey: Survey) -> Iterator[Finding]:
                 "mtlsctl truststore sync --wait",
                 "The truststore does not follow",
             )
+    yield from _about_distrust(survey)
     for out in plan.left_out:
         if out.rejected:
             yield attention(
                 f"{out.key}, certificate {out.position}",
                 f"it is not trusted: {out.reason}",
                 "Upload it again as it should be, or take it away.",
+            )
+
+
+def _about_distrust(survey: Survey) -> Iterator[Finding]:
+    """What is distrusted is out, and each object that is to take one out does."""
+    for entry in survey.preview.seen.distrusted:
+        if entry.problem:
+            yield attention(
+                entry.key,
+                f"it takes nothing out: {entry.problem}",
+                "mtlsctl truststore distrust SHA256, and delete it.",
+            )
+    runs = {key for it in survey.targets for key in it.anchors or ()} | set(survey.preview.deployed)
+    distrust = Distrust.among(survey.preview.seen)
+    for key in sorted(runs):
+        against, last = distrust.object_against_named(key), key in survey.preview.held_in
+        if against:
+            why = ": nothing would be left without it, and a truststore is never empty" if last else ""
+            yield attention(
+                f"anchor {key[:8]}…",
+                f"it is distrusted by {against}, and still trusted{why}",
+                "Have another CA trusted: mtlsctl rotate --all --ca NAME" if last else "mtlsctl truststore sync --wait",
+                "The key of a CA was stolen",
             )
 
 

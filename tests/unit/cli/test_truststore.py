@@ -51,7 +51,7 @@ def running(survey: Survey, **changes: object) -> Target:
 def test_what_is_at_rest_has_nothing_to_do(survey: Survey) -> None:
     assert differ(survey.targets, survey.preview, NOW).exit_status is ExitStatus.OK
     assert plan_of(survey.targets, survey.preview, NOW).updates == []
-    assert show_of(survey.targets, survey.preview.plan, NOW).exit_status is ExitStatus.OK
+    assert show_of(survey.targets, survey.preview, NOW).exit_status is ExitStatus.OK
     assert what_remains(survey.preview, survey.targets) == ""
 
 
@@ -66,7 +66,7 @@ def test_an_upload_is_added_by_a_sync_and_every_domain_told(uploaded: Survey) ->
 
 
 def test_what_nothing_holds_any_more_is_shown_as_going_with_the_reason(leaving: Survey) -> None:
-    (domain,) = show_of(leaving.targets, leaving.preview.plan, NOW).domains
+    (domain,) = show_of(leaving.targets, leaving.preview, NOW).domains
     (line,) = [it for it in domain.anchors or [] if it.goes]
 
     assert line.why == "it goes: nothing live chains to it"
@@ -96,7 +96,7 @@ def test_a_truststore_that_cannot_be_had_could_not_be_told(survey: Survey) -> No
     gone = replace(running(survey, version_id="v0"), anchors=None, problem="runs an object version that is gone")
 
     assert differ([gone], survey.preview, NOW).exit_status is ExitStatus.UNKNOWN
-    assert show_of([gone], survey.preview.plan, NOW).exit_status is ExitStatus.UNKNOWN
+    assert show_of([gone], survey.preview, NOW).exit_status is ExitStatus.UNKNOWN
 
 
 def test_warnings_expired_anchors_and_missing_domains_need_attention(survey: Survey) -> None:
@@ -105,14 +105,14 @@ def test_warnings_expired_anchors_and_missing_domains_need_attention(survey: Sur
     missing = Target("api.example.com", exists=False, problem="no such domain name")
 
     for domain in (warned, missing):
-        assert show_of([domain], survey.preview.plan, NOW).exit_status is ExitStatus.ATTENTION
+        assert show_of([domain], survey.preview, NOW).exit_status is ExitStatus.ATTENTION
     later = NOW + (PARTNER.not_valid_after_utc - NOW) * 2
-    assert show_of([expired], survey.preview.plan, later).exit_status is ExitStatus.ATTENTION
+    assert show_of([expired], survey.preview, later).exit_status is ExitStatus.ATTENTION
 
 
 def test_a_domain_that_is_stuck_is_shown_with_what_it_says_and_needs_attention(survey: Survey) -> None:
     stuck = running(survey, settled=False, stuck=True, state="FAILED", message="the truststore could not be read")
-    report = show_of([stuck], survey.preview.plan, NOW)
+    report = show_of([stuck], survey.preview, NOW)
 
     (finding,) = report.findings
     assert finding.what.startswith("it is FAILED: the truststore could not be read")

@@ -8,7 +8,13 @@ import typer
 from rich.text import Text
 
 from mtls_rotation.timing import utc_now
-from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, anchors_table, short
+from mtlsctl.commands.truststore.lines import (
+    AnchorLine,
+    anchor_lines,
+    anchors_table,
+    short,
+)
+from mtlsctl.distrust import DistrustLine, distrust_lines, distrusted_text
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mtls_rotation.truststore.plan import Plan
+    from mtls_rotation.truststore.sync import Preview
     from mtlsctl.stack.targets import Target
 
 
@@ -46,9 +52,14 @@ class DomainAnchors(Model):
 
 
 class ShowReport(Report):
-    """Whom each domain of the stack trusts now. A stack without a gateway has no domain."""
+    """Whom each domain of the stack trusts now. A stack without a gateway has no domain.
+
+    Attributes:
+        distrusted: what operators have taken out, whatever holds it.
+    """
 
     domains: list[DomainAnchors]
+    distrusted: list[DistrustLine]
     findings: list[Finding]
 
     @property
@@ -62,6 +73,7 @@ class ShowReport(Report):
             yield Text(f"{it.name} {it.state}: {short(it.truststore_version)}", style="bold")
             if it.anchors is not None:
                 yield anchors_table(it.anchors)
+        yield from distrusted_text(self.distrusted)
         yield from shown(self.findings, "API Gateway warns of nothing." if self.domains else "There is no gateway.")
 
 
@@ -77,7 +89,7 @@ def show(
     """
     with context.doing("looking"):
         targets = chosen(targets_of(context.deployment), domain)
-        return judge(targets, context.deployment.assembly.sync.preview().plan, utc_now())
+        return judge(targets, context.deployment.assembly.sync.preview(), utc_now())
 
 
 def chosen(targets: Sequence[Target], name: str | None) -> list[Target]:
@@ -97,9 +109,9 @@ def chosen(targets: Sequence[Target], name: str | None) -> list[Target]:
     return found
 
 
-def judge(targets: Iterable[Target], plan: Plan, now: datetime) -> ShowReport:
+def judge(targets: Iterable[Target], preview: Preview, now: datetime) -> ShowReport:
     """Make the report of what was seen. Pure."""
-    targets = list(targets)
+    targets, plan = list(targets), preview.plan
     return ShowReport(
         domains=[
             DomainAnchors(
@@ -112,6 +124,7 @@ def judge(targets: Iterable[Target], plan: Plan, now: datetime) -> ShowReport:
             )
             for it in targets
         ],
+        distrusted=distrust_lines(preview),
         findings=[finding for it in targets for finding in _about(it, now)],
     )
 

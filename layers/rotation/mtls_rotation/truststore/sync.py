@@ -25,6 +25,7 @@ from mtls_rotation.pki import bundles
 from mtls_rotation.targets.api import Edition
 from mtls_rotation.truststore import announcements, guards, rendering
 from mtls_rotation.truststore.deploy import Deployer
+from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.expiry import Expiry, measure
 from mtls_rotation.truststore.observe import Observer
 from mtls_rotation.truststore.plan import Plan, decide
@@ -104,6 +105,7 @@ class Preview:
         seen: what it was decided from.
         deployed: the anchors of the truststore that is published now, by fingerprint.
         editions: by key, each edition that is published now.
+        held_in: the fingerprints of what is distrusted and stays in all the same: without it nobody would be let in.
     """
 
     plan: Plan
@@ -111,6 +113,7 @@ class Preview:
     seen: Observation
     deployed: Mapping[str, x509.Certificate]
     editions: Mapping[str, Edition]
+    held_in: frozenset[str] = frozenset()
 
     @property
     def version_id(self) -> str:
@@ -175,7 +178,10 @@ class TruststoreSync:
             key: Edition(key, self._bucket.uri(key), it.version_id, it.body, bundles.fingerprints(it.body))
             for key, it in snapshot.published.items()
         }
-        return Preview(plan, stop, seen, seen.deployed, editions)
+        held_in = frozenset(Distrust.among(seen).among_these(seen.deployed))
+        if held_in and not isinstance(choose(seen, self._settings, limits, force=force), Stopped):
+            held_in = frozenset()
+        return Preview(plan, stop, seen, seen.deployed, editions, held_in)
 
     def _reconcile(self, deadline: Deadline, named: frozenset[tuple[str, str]], *, force: bool) -> SyncResult:
         snapshot, state, look = self._observe(named)
