@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
 from rich.text import Text
 
+from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.contract.labels import AWSCURRENT
-from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.errors import SupersededError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, short_subject, to_pem
@@ -71,49 +72,6 @@ class RefusedCertificate(Model):
         return f"{self.secret} at {labels} (version {self.version_id[:8]}, serial number {self.serial_number}{until})"
 
 
-class DistrustLine(Model):
-    """What an operator has taken out of the truststore.
-
-    Attributes:
-        key: the object that says so.
-        fingerprint_sha256: of the CA certificate; empty where the object's name is none, so that it takes nothing out.
-        subject: empty where the certificate is not at hand.
-        trusted: whether what is published holds it, or another certificate of its key, all the same.
-    """
-
-    key: str
-    fingerprint_sha256: str
-    subject: str
-    trusted: bool
-
-    def __str__(self) -> str:
-        what = self.subject or "a certificate that is not here any more"
-        if not self.fingerprint_sha256:
-            return f"{self.key} takes nothing out: its name is no fingerprint"
-        return f"{self.fingerprint_sha256[:8]}… {what}" + (", and still trusted" if self.trusted else "")
-
-
-def distrust_lines(preview: Preview) -> list[DistrustLine]:
-    """All of them, in the order of their keys."""
-    distrust = Distrust.among(preview.seen)
-    still = {distrust.object_against(it) for it in preview.deployed.values()}
-    lines = []
-    for it in sorted(preview.seen.distrusted, key=lambda it: it.key):
-        certificate = it.certificate or distrust.at_hand.get(it.fingerprint)
-        subject = short_subject(certificate) if certificate else ""
-        lines.append(
-            DistrustLine(key=it.key, fingerprint_sha256=it.fingerprint, subject=subject, trusted=it.key in still)
-        )
-    return lines
-
-
-def distrusted_text(lines: Iterable[DistrustLine]) -> Iterable[Text]:
-    """Those as lines."""
-    for it in lines:
-        style = "bold red" if it.trusted or not it.fingerprint_sha256 else ""
-        yield Text(f"distrusted: {it}", style=style)
-
-
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What comes of distrusting.
@@ -129,8 +87,8 @@ class Outlook:
     refused: tuple[RefusedCertificate, ...]
 
     @property
-    def empties(self) -> bool:
-        """Whether the truststore would be left without a certificate, so that it is not published."""
+    def stopped(self) -> bool:
+        """Whether a guard stops it: mostly, as nothing would be left in the truststore."""
         return bool(self.preview.held_in)
 
 
@@ -147,21 +105,30 @@ def outlook(deployment: Deployment, entries: Collection[DistrustEntry]) -> Outlo
     known = {**at_hand(seen), **{it.fingerprint: it.certificate for it in entries if it.certificate}}
     here = {key: it for key, it in known.items() if key in seen.deployed or _is_wanted(key, seen)}
     gone = Distrust(tuple(entries), known).among_these(here)
-    described = deployment.services.versions.list_tagged(STACK_TAG, deployment.name)
-    stages = {(it.name, version): labels for it in described for version, labels in it.stages.items()}
+    hit = [it for it in refused(seen) if it.anchors & set(gone)]
+    stages = {name: _stages(deployment, name) for name in sorted({it.secret for it in hit})}
     lost = tuple(
         RefusedCertificate(
             secret=it.secret,
             version_id=it.version_id,
-            labels=sorted(stages.get((it.secret, it.version_id), ())),
+            labels=sorted(stages[it.secret].get(it.version_id, ())),
             serial_number=it.serial_number,
             not_after=it.not_after,
             anchors=sorted(it.anchors),
         )
-        for it in refused(seen)
-        if it.anchors & set(gone)
+        for it in hit
     )
-    return Outlook(preview, gone, lost)
+    return Outlook(preview, gone, tuple(sorted(lost, key=lambda it: (not it.in_use, not it.labels, it.secret))))
+
+
+def _stages(deployment: Deployment, secret: str) -> Mapping[str, frozenset[str]]:
+    """The labels of its versions now: a listing may be minutes late. None where it is gone."""
+    try:
+        return deployment.services.versions.describe(secret).stages
+    except ClientError as error:
+        if out_of_reach(error) is None:
+            raise
+        return {}
 
 
 def at_hand(seen: Observation) -> dict[str, x509.Certificate]:

@@ -10,11 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.contract.layout import SIGNED
+from mtlsctl.commands.rotate_all import ReplacementReport, rotate_all
+from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.following.log import Line, Result
 from mtlsctl.following.rotation import STYLES, Follower, Outcome, Sight, Started, results, start
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.frame.completion import SecretArgument
+from mtlsctl.frame.completion import secret_names
 from mtlsctl.report import Model, Report
 from mtlsctl.show import line
 
@@ -127,15 +129,51 @@ class RotationReport(Report):
 
 def rotate(
     context: CommandContext,
-    secret: SecretArgument,
+    secret: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SECRET",
+            help="Name or ARN of a secret of the stack; the stack's own name in front may be left out.",
+            autocompletion=secret_names,
+        ),
+    ] = None,
     wait: Wait = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
-) -> RotationReport:
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --ca: that CA, and then all that hangs on it.", show_default=False)
+    ] = False,
+    ca: Annotated[
+        str | None,
+        typer.Option("--ca", metavar="NAME", help="The CA secret whose key was stolen.", autocompletion=secret_names),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With --all: ask nothing.", show_default=False)] = False,
+) -> RotationReport | ReplacementReport:
     """Rotate a secret now. A rotation that is under way already is taken up again.
 
-    Exit status: 0 it has begun, or with --wait has ended well; 1 it failed, or waits for a signature; 2 it could not be
-    started, or had not ended in time.
+    With --all --ca NAME, for a CA whose key was stolen: rotates that CA, then all that hangs on it, and then distrusts
+    what the CA was. It asks before, and again if a secret would be shut out, which --yes does not answer.
+
+    Exit status: 0 it has begun, or with --wait or --all has ended well; 1 it failed, or waits for a signature, or the
+    former CA is trusted still; 2 it could not be started, or had not ended in time.
     """
+    if everything or ca is not None:
+        if secret is not None or ca is None or not everything:
+            raise InvalidInputError(
+                where="mtlsctl rotate",
+                found=" and ".join(
+                    name for name, value in {"SECRET": secret, "--all": everything, "--ca": ca}.items() if value
+                ),
+                expected="SECRET, or --all and --ca NAME together",
+                remedy="Nothing was changed. Name one secret, or a CA with all that hangs on it.",
+            )
+        return rotate_all(context, ca, timeout=timeout, yes=yes)
+    if secret is None:
+        raise InvalidInputError(
+            where="mtlsctl rotate",
+            found="no secret",
+            expected="SECRET, or --all and --ca NAME together",
+            remedy="Nothing was changed. `mtlsctl status` lists the secrets.",
+        )
     with context.doing("starting"):
         description = context.deployment.secret(secret)
         started = start(context.deployment, description)

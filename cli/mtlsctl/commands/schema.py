@@ -11,13 +11,21 @@ from mtlsctl.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import UnionType
 
     from mtlsctl.report import Report
 
 
-def schema_of(report: type[Report], name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a command's report, or of the error that it may print instead."""
-    described = report.model_json_schema(mode="serialization")
+def schema_of(report: type[Report] | UnionType, name: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a command's report, or of the error that it may print instead.
+
+    Args:
+        report: what it reports: one thing, or one of several.
+        name: of the command.
+    """
+    from pydantic import TypeAdapter
+
+    described = TypeAdapter(report).json_schema(mode="serialization")
     definitions = described.pop("$defs", {})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -27,7 +35,7 @@ def schema_of(report: type[Report], name: str) -> dict[str, Any]:
     }
 
 
-def printer(reports: Mapping[str, type[Report]]) -> Any:
+def printer(reports: Mapping[str, type[Report] | UnionType]) -> Any:
     """The command: it knows every other command's report."""
 
     def schema(

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from mtls_rotation.pki.certificates import serial, short_subject
 from mtls_rotation.pki.distinguished_names import rfc4514
-from mtlsctl.distrust import DistrustLine, distrust_lines, distrusted_text
 from mtlsctl.exit_status import ExitStatus
+from mtlsctl.findings.distrust import DistrustLine, distrust_lines, distrusted_text
 from mtlsctl.findings.survey import SOON, Acceptance, about_secret, about_target, about_truststore, acceptances
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst

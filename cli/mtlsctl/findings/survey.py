@@ -13,6 +13,7 @@ from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.expiry import lasts
+from mtls_rotation.truststore.guards import Guard
 from mtlsctl.findings import attention, unknown
 from mtlsctl.report import Finding, Model
 from mtlsctl.show import moment
@@ -246,7 +247,8 @@ def _about_distrust(survey: Survey) -> Iterator[Finding]:
     runs = {key for it in survey.targets for key in it.anchors or ()} | set(survey.preview.deployed)
     distrust = Distrust.among(survey.preview.seen)
     for key in sorted(runs):
-        against, last = distrust.object_against_named(key), key in survey.preview.held_in
+        against, stop = distrust.object_against_named(key), survey.preview.stop
+        last = key in survey.preview.held_in and stop is not None and stop.guard is Guard.EMPTY
         if against:
             why = ": nothing would be left without it, and a truststore is never empty" if last else ""
             yield attention(

@@ -15,6 +15,7 @@ from mtlsctl.frame.command import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import UnionType
 
     from typer.core import MarkupMode
 
@@ -63,15 +64,15 @@ def group(commands: Mapping[str, Entry], **settings: Any) -> typer.Typer:
     return app
 
 
-class Reports(Mapping[str, "type[Report]"]):
+class Reports(Mapping[str, "type[Report] | UnionType"]):
     """What each command reports, by its whole name."""
 
     def __init__(self, commands: Mapping[str, Entry]) -> None:
         self._commands = commands
 
     @override
-    def __getitem__(self, name: str) -> type[Report]:
-        report: type[Report] = signature(self._commands[name].load(), eval_str=True).return_annotation
+    def __getitem__(self, name: str) -> type[Report] | UnionType:
+        report: type[Report] | UnionType = signature(self._commands[name].load(), eval_str=True).return_annotation
         return report
 
     @override

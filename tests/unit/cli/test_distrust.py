@@ -10,6 +10,7 @@ import pytest
 from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.contract.layout import distrusted_anchor_key
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint
+from mtls_rotation.truststore.guards import Guard, Stop
 from mtls_rotation.truststore.observation import DistrustEntry, StaticEntry
 from mtls_rotation.truststore.plan import Anchor, Reason, Why
 from mtls_rotation.truststore.sync import Preview
@@ -43,7 +44,8 @@ def lost(*labels: str, secret: str = "s/client") -> RefusedCertificate:
 def distrusting(survey: Survey, *entries: DistrustEntry, held_in: frozenset[str] = frozenset()) -> Survey:
     preview = survey.preview
     seen = replace(preview.seen, distrusted=entries)
-    return replace(survey, preview=replace(preview, seen=seen, held_in=held_in))
+    stop = Stop(Guard.EMPTY, "an empty truststore", "Have another CA trusted.") if held_in else None
+    return replace(survey, preview=replace(preview, seen=seen, held_in=held_in, stop=stop))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_what_is_distrusted_and_still_trusted_needs_attention(
     bare = DistrustEntry(distrusted_anchor_key(key), key)
     report = judge(distrusting(survey, bare, held_in=frozenset({key} if last else ())), "s", "us-east-1")
 
-    of_client, of_anchor = report.findings
+    of_client, *_, of_anchor = report.findings
     assert (of_client.subject, of_client.what.startswith("its certificate chains to a CA that is distrusted")) == (
         "s/client",
         True,

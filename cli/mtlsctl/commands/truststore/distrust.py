@@ -49,7 +49,7 @@ class DistrustReport(Report):
         uri: the object that says so, or that said so.
         anchors: the fingerprints of what goes with it, or comes back: every certificate of its key.
         refused: the certificates of the stack's secrets that are refused; with --undo nobody is named.
-        stop: why it was not done: nothing would be left. Null if it was.
+        stop: the guard that keeps it from being done, such as that nothing would be left. Null if it was done.
         completed: whether every domain runs a truststore that follows; null if that was not waited for.
     """
 
@@ -140,7 +140,7 @@ def _distrust(
     deployment, entry = context.deployment, entry_of(certificate)
     with context.doing("looking"):
         ahead = outlook(deployment, [entry])
-    stop = StopLine.of(ahead.preview.stop) if ahead.empties else None
+    stop = StopLine.of(ahead.preview.stop) if ahead.stopped else None
     if stop is None and not there:
         for line in consequences(ahead):
             context.progress.print(Text(f"· {line}"))

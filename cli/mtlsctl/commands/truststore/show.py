@@ -14,9 +14,9 @@ from mtlsctl.commands.truststore.lines import (
     anchors_table,
     short,
 )
-from mtlsctl.distrust import DistrustLine, distrust_lines, distrusted_text
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
+from mtlsctl.findings.distrust import DistrustLine, distrust_lines, distrusted_text
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, Severity, worst
 from mtlsctl.show import shown

@@ -105,7 +105,7 @@ class Preview:
         seen: what it was decided from.
         deployed: the anchors of the truststore that is published now, by fingerprint.
         editions: by key, each edition that is published now.
-        held_in: the fingerprints of what is distrusted and stays in all the same: without it nobody would be let in.
+        held_in: the fingerprints of what is distrusted and stays in all the same, as `stop` stops even that.
     """
 
     plan: Plan
