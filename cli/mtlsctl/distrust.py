@@ -269,6 +269,7 @@ def await_running(
 
     with context.doing("waiting"):
         await_end(
+            context,
             what_is_left,
             seconds,
             where=f"truststore of stack {deployment.name}",
