@@ -18,7 +18,7 @@ from mtls_rotation.contract.labels import AWSCURRENT
 from mtls_rotation.errors import SupersededError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, short_subject, to_pem
-from mtls_rotation.pki.verification import signed_by
+from mtls_rotation.pki.signatures import signed_by
 from mtls_rotation.truststore.distrust import Distrust, refused
 from mtls_rotation.truststore.observation import DistrustEntry
 from mtls_rotation.truststore.plan import Why

@@ -34,7 +34,7 @@ from mtls_rotation.contract import layout
 from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
-from mtls_rotation.pki.verification import Verifier
+from mtls_rotation.pki.servers import Servers
 from mtls_rotation.targets import limits
 from mtls_rotation.truststore import guards, rendering
 from mtls_rotation.truststore.observation import Observation, StaticEntry
@@ -145,9 +145,9 @@ class Bench:
 
     def check(self, plan: Plan) -> None:
         """Judge each client's certificate as a server would that runs the plan."""
-        verifier = Verifier((anchor.certificate for anchor in plan.anchors.values()), builders.NOW)
+        servers = Servers((anchor.certificate for anchor in plan.anchors.values()), builders.NOW)
         for certificate in self.parse():
-            assert not verifier.refusals(certificate, None, ())
+            assert not servers.refusals(certificate)
 
     def parse(self) -> list[x509.Certificate]:
         """The clients' certificates, read anew."""

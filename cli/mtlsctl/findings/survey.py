@@ -62,7 +62,7 @@ def acceptances(secret: SecretState, survey: Survey) -> Iterator[Acceptance]:
                 domain=target.name, accepted=trusted, reason="" if trusted else "it is not in the truststore"
             )
         else:
-            reasons = target.verifier(survey.now).refusals(certificate, None, ())
+            reasons = target.servers(survey.now).refusals(certificate)
             yield Acceptance(domain=target.name, accepted=not reasons, reason="; ".join(reasons))
 
 

@@ -20,7 +20,10 @@ from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import CertifiedKey, subject
 from mtls_rotation.pki.conformity import violations
 from mtls_rotation.pki.distinguished_names import rfc4514
-from mtls_rotation.pki.verification import order_chain, refusals, signed_by
+from mtls_rotation.pki.paths import find_path
+from mtls_rotation.pki.servers import longest_lasting
+from mtls_rotation.pki.signatures import signed_by
+from mtls_rotation.pki.verification import refusals
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
 from mtlsctl.files import documents
@@ -129,28 +132,32 @@ def private_key(pem: str, passphrase: Callable[[], str], where: str) -> SigningK
     )
 
 
-def certified(identity: Identity, key: SigningKey, further: Iterable[x509.Certificate], where: str) -> CertifiedKey:
-    """The certificate of a key, with its chain in order and its anchor.
+def certified(
+    identity: Identity, key: SigningKey, further: Iterable[x509.Certificate], now: datetime, where: str
+) -> CertifiedKey:
+    """The certificate of a key, with its chain in order and its anchor. Of a renewed one and its former, the renewed.
 
     Args:
         identity: what was read.
         key: the key in it.
         further: CAs that are known besides.
+        now: when the chain must hold.
         where: what to call it in an error.
 
     Raises:
         UnusableCertificateError: none of the certificates is the key's, or the CA that signed it is not at hand.
     """
-    leaf = next((it for it in identity.certificates if it.public_key() == key.public_key()), None)
-    if leaf is None:
+    leaves = [it for it in identity.certificates if it.public_key() == key.public_key()]
+    if not leaves:
         raise _unusable(where, "a private key that is the key of none of the certificates", "its own private key")
+    leaf = longest_lasting(leaves, now)
     if signed_by(leaf, leaf):
         return CertifiedKey(key, leaf, (), leaf)
-    chain, anchor = order_chain(leaf, (*identity.certificates, *further))
-    if anchor is None:
+    path = find_path(leaf, (*identity.certificates, *further), now)
+    if path is None:
         issuer = rfc4514(leaf.issuer)
         raise _unusable(where, f"no certificate of the CA that signed it, {issuer}", "the CAs above it, by --chain")
-    return CertifiedKey(key, leaf, chain, anchor)
+    return CertifiedKey(key, leaf, path.chain, path.anchor)
 
 
 def require_usable(issued: CertifiedKey, request: CertificateRequest, now: datetime, where: str) -> None:

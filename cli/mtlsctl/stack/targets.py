@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mtls_rotation.contract import layout
 from mtls_rotation.errors import UnusableDomainError
 from mtls_rotation.pki import bundles
-from mtls_rotation.pki.verification import Verifier
+from mtls_rotation.pki.servers import Servers
 from mtls_rotation.targets import api
 from mtls_rotation.truststore.state import SyncState
 
@@ -56,7 +56,7 @@ class Target:
     key: str = layout.TRUSTSTORE
     problem: str = ""
     anchors: Mapping[str, x509.Certificate] | None = None
-    _verifiers: dict[datetime, Verifier] = field(default_factory=dict, repr=False, compare=False)
+    _servers: dict[datetime, Servers] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def condition(self) -> str:
@@ -72,11 +72,11 @@ class Target:
             return self.version_id == edition.version_id
         return frozenset(self.anchors or ()) == edition.anchors
 
-    def verifier(self, now: datetime) -> Verifier:
+    def servers(self, now: datetime) -> Servers:
         """What judges certificates by its anchors. Kept, as to read those takes longer than to judge a certificate."""
-        if now not in self._verifiers:
-            self._verifiers[now] = Verifier((self.anchors or {}).values(), now)
-        return self._verifiers[now]
+        if now not in self._servers:
+            self._servers[now] = Servers((self.anchors or {}).values(), now)
+        return self._servers[now]
 
 
 def published_version(preview: Preview) -> str | None:

@@ -223,7 +223,7 @@ def _identity(data: bytes) -> None:
     """As `mtlsctl import client --from FILE` reads one."""
     held = identity.read(documents.text(str(_file(data)), "--from"), "--from")
     key = identity.private_key(held.key, lambda: "x", "--from")
-    issued = identity.certified(held, key, [ca().certificate], "--from")
+    issued = identity.certified(held, key, [ca().certificate], builders.NOW, "--from")
     derived = derived_request.of(issued.certificate)
     import_client._require_usable(issued, "--from")
     try:

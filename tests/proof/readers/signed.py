@@ -24,7 +24,7 @@ from mtls_rotation.issuers.external import answer, intake
 from mtls_rotation.issuers.external import request as signing_request
 from mtls_rotation.issuers.external.intake import BucketIndex, Intake, matching_request, no_matching_request
 from mtls_rotation.issuers.external.request import SigningRequest
-from mtls_rotation.pki import bundles, conformity, profile, verification
+from mtls_rotation.pki import bundles, conformity, paths, profile, servers, verification
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
 from mtlsctl.commands.importing import signed as import_signed
@@ -34,7 +34,7 @@ from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, within
 from tests.proof.readers.pem import odd_certificates
 
-_MODULES = (signing_request, answer, intake, conformity, verification, bundles)
+_MODULES = (signing_request, answer, intake, conformity, verification, paths, servers, bundles)
 _UPLOADED = "signed/answer\x1b.pem"
 # EventBridge takes 256 KiB: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 _LARGEST_EVENT = 256 * 1024

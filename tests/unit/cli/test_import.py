@@ -62,7 +62,7 @@ def test_a_certificate_is_found_in_every_shape(shape: str) -> None:
     read = identity.read(SHAPES[shape], shape)
     key = identity.private_key(read.key, lambda: "", shape)
 
-    issued = identity.certified(read, key, (), shape)
+    issued = identity.certified(read, key, (), NOW, shape)
     assert (issued.certificate, issued.chain, issued.anchor) == (LEAF.certificate, (), CA.certificate)
     assert "PRIVATE" not in f"{read!r}{issued!r}"
     identity.require_usable(issued, REQUEST, NOW, shape)
@@ -109,21 +109,21 @@ def test_a_key_of_another_certificate_is_refused() -> None:
     key = identity.private_key(pki.key_to_pem(builders.leaf(CA).key), lambda: "", "")
 
     with pytest.raises(UnusableCertificateError, match="the key of none of the certificates"):
-        identity.certified(read, key, (), "--certificate")
+        identity.certified(read, key, (), NOW, "--certificate")
 
 
 def test_a_ca_that_did_not_come_with_it_is_taken_from_those_that_are_known() -> None:
     read = identity.together(CERTIFICATE, KEY, "", "--certificate")
 
-    assert identity.certified(read, LEAF.key, [CA.certificate], "").anchor == CA.certificate
+    assert identity.certified(read, LEAF.key, [CA.certificate], NOW, "").anchor == CA.certificate
     with pytest.raises(UnusableCertificateError, match="no certificate of the CA that signed it, CN=Example Corp CA"):
-        identity.certified(read, LEAF.key, [builders.root().certificate], "")
+        identity.certified(read, LEAF.key, [builders.root().certificate], NOW, "")
 
 
 def test_a_certificate_that_signs_itself_is_its_own_anchor() -> None:
     key = profile.generate_key(KeyAlgorithm.EC_P256)
     leaf = profile.issue_self_signed_leaf(REQUEST, key, NOW)
-    issued = identity.certified(identity.Identity((leaf,), ""), key, (), "")
+    issued = identity.certified(identity.Identity((leaf,), ""), key, (), NOW, "")
 
     assert (issued.chain, issued.anchor) == ((), leaf)
     identity.require_usable(issued, REQUEST, NOW, "")

@@ -11,7 +11,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
-from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, Verifier, refusals
+from mtls_rotation.pki.servers import MAX_CHAIN_LENGTH, Servers
+from mtls_rotation.pki.verification import refusals
 from tests.kit import builders
 from tests.kit.builders import NOW
 
@@ -61,18 +62,18 @@ def test_where_nothing_is_trusted_every_certificate_is_refused(ca: pki.Certified
     assert reason == "no chain to a trusted anchor: there is none"
 
 
-def test_one_verifier_judges_many_certificates_each_by_itself(ca: pki.CertifiedKey) -> None:
+def test_one_judge_judges_many_certificates_each_by_itself(ca: pki.CertifiedKey) -> None:
     expired = builders.leaf(ca, validity_hours=1, validity_days=None)
     unknown, trusted = builders.leaf(builders.root("Other")), builders.leaf(ca)
     key = profile.generate_key(KeyAlgorithm.EC_P256)
     pinned = profile.issue_self_signed_leaf(CertificateRequest(common_name="pinned"), key, NOW)
-    verifier = Verifier((it for it in (ca.certificate, pinned)), NOW + timedelta(hours=2))
+    servers = Servers((it for it in (ca.certificate, pinned)), NOW + timedelta(hours=2))
 
     for _ in range(2):
-        assert verifier.refusals(trusted.certificate, trusted.key, ()) == []
-        assert len(verifier.refusals(unknown.certificate, unknown.key, ())) == 1
-        assert len(verifier.refusals(expired.certificate, trusted.key, ())) == 2
-        assert verifier.refusals(pinned, key, iter(())) == []
+        assert servers.refusals(trusted.certificate) == []
+        assert len(servers.refusals(unknown.certificate)) == 1
+        assert len(servers.refusals(expired.certificate)) == 1
+        assert servers.refusals(pinned, iter(())) == []
 
 
 def test_a_ca_of_the_same_name_with_another_key_does_not_vouch(ca: pki.CertifiedKey) -> None:
@@ -125,7 +126,7 @@ def test_a_chain_as_long_as_api_gateway_takes_is_not_refused(intermediates: int)
 def test_a_longer_chain_is_refused() -> None:
     leaf, top = chain_of(MAX_CHAIN_LENGTH)
     (reason,) = refusals(leaf.certificate, leaf.key, leaf.chain, [top.certificate], NOW)
-    assert reason == "a chain of 5 CAs, where API Gateway takes 4 at most"
+    assert reason == "no chain to a trusted anchor: more than 4 CAs above it, where API Gateway takes 4 at most"
 
 
 def test_a_chain_with_a_link_missing_is_refused() -> None:

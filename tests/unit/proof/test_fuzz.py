@@ -39,8 +39,9 @@ from mtls_rotation.issuers.external.request import SigningRequest
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.conformity import violations
+from mtls_rotation.pki.paths import Path as CertificatePath
+from mtls_rotation.pki.paths import find_path
 from mtls_rotation.pki.request import CertificateRequest
-from mtls_rotation.pki.verification import order_chain
 from mtls_rotation.revocation import check, crl, notices
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.rotation.request import Step
@@ -152,20 +153,20 @@ class TestSignedCertificates:
     @pytest.mark.usefixtures("quickly")
     def test_cas_that_have_signed_each_other_in_many_ways_are_followed_once(self) -> None:
         leaf, *others = pki.from_pem(signed._cross_signed(40).decode())
-        chain, anchor = order_chain(leaf, others)
-        assert len(chain) == 1
-        assert anchor is not None
+        path = find_path(leaf, others, builders.NOW)
+        assert path is not None
+        assert len(path.chain) == 1
 
     def test_a_cross_signed_ca_leads_to_the_root_that_is_at_hand(self) -> None:
         first, second, third = builders.authorities(3)
-        assert order_chain(third, [second, first]) == ((second,), first)
+        assert find_path(third, [second, first], builders.NOW) == CertificatePath((second,), first)
 
     def test_the_shortest_way_does_not_end_where_another_goes_on(self) -> None:
         a, b, c = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
         leaf = signed._by("A", a, "billing", c.public_key(), 0)
         above = [signed._by("B", b, "A", a.public_key(), number) for number in (1, 2)]
         top = signed._by("C", c, "B", b.public_key(), 3)
-        assert order_chain(leaf, [*above, top]) == ((above[0],), top)
+        assert find_path(leaf, [*above, top], builders.NOW) == CertificatePath((above[0],), top)
 
     @pytest.mark.usefixtures("quickly")
     def test_more_certificates_than_a_chain_has_are_refused_unread(self) -> None:

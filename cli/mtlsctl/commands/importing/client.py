@@ -171,7 +171,7 @@ def client(
     key = identity.private_key(held.key, lambda: passphrase_of(context, "private key"), where)
     with context.doing("checking"):
         deployment = context.deployment
-        issued = identity.certified(held, key, _trusted(deployment), where)
+        issued = identity.certified(held, key, _trusted(deployment), utc_now(), where)
         derived = derived_request.of(issued.certificate, (given(subject) | given(alternatives)).keys())
         if derived.lost and not drop_unsupported:
             raise _lossy(where, derived.lost)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from mtls_rotation.errors import RejectedCertificateError
 from mtls_rotation.pki.certificates import CertifiedKey
 from mtls_rotation.pki.conformity import violations
+from mtls_rotation.pki.paths import find_path
 from mtls_rotation.pki.profile import generate_key, signing_request
-from mtls_rotation.pki.verification import order_chain, refusals
+from mtls_rotation.pki.verification import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,15 +58,15 @@ def certified(
     key = generate_key(request.key_algorithm)
     answer = sign(signing_request(request, key))
     certificate = answer.certificate
-    chain, anchor = order_chain(certificate, tuple(answer.authorities))
-    if anchor is None:
+    path = find_path(certificate, answer.authorities, order.now)
+    if path is None:
         raise unusable(f"the certificate {answer.name}, which no CA certificate of its chain has signed")
     reasons = violations(request, certificate, key.public_key())
-    if reasons := reasons or refusals(certificate, key, chain, [anchor], order.now):
+    if reasons := reasons or refusals(certificate, key, path.chain, [path.anchor], order.now):
         raise RejectedCertificateError(
             where=f"{order.where}, issued by {issuer}",
             found="; ".join(reasons),
             expected="a certificate that meets the request",
             remedy="Look at the CA's policy and at the request; nothing was changed.",
         )
-    return CertifiedKey(key=key, certificate=certificate, chain=chain, anchor=anchor)
+    return CertifiedKey(key=key, certificate=certificate, chain=path.chain, anchor=path.anchor)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.pki.verification import signed_by
+from mtls_rotation.pki.signatures import signed_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

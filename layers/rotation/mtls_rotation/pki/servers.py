@@ -14,11 +14,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
+from mtls_rotation.pki import name_constraints
 from mtls_rotation.pki.certificates import public_key_fingerprint, short_name, short_subject
+from mtls_rotation.pki.signatures import comparable, signed_with_key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,11 +86,15 @@ class Servers:
             certificate: a client's.
             chain: what the client sends with it.
         """
-        leaf = self._read(certificate)
-        if problems := list(leaf.problems_as_client(self._now)):
-            return problems
+        return list(self._read(certificate).problems_as_client(self._now)) or self.refusals_of_path(certificate, chain)
+
+    def refusals_of_path(self, certificate: x509.Certificate, chain: Iterable[x509.Certificate] = ()) -> list[str]:
+        """The same, of what is above the certificate alone."""
+        if not self._anchors:
+            return ["no chain to a trusted anchor: there is none"]
         sent = _Directory(self._read(it) for it in dict.fromkeys(chain) if it != certificate)
-        return [problem] if (problem := self._problem_above(leaf, sent)) else []
+        problem = self._problem_above(self._read(certificate), sent)
+        return [f"no chain to a trusted anchor: {problem}"] if problem else []
 
     def _read(self, certificate: x509.Certificate) -> _Certificate:
         return self._anchors.get(certificate) or _Certificate(certificate)
@@ -109,9 +115,9 @@ class Servers:
                     continue
                 issuers, trusted = self._issuers(it, below, sent)
                 if not issuers:
-                    return _nothing_above(it, leaf)
+                    return self._nothing_above(it, leaf, sent)
                 for issuer in issuers:
-                    if problem := self._problem_between(it, issuer, below):
+                    if problem := self._problem_between(leaf, it, issuer, below):
                         return problem
                     above[issuer] = below.extended(it, issuer, trusted=trusted).joined(above.get(issuer))
             if not above:
@@ -127,6 +133,13 @@ class Servers:
             return [], True
         return [other for other in sent.issuers(it, self._now) if other not in below.certificates], False
 
+    def _nothing_above(self, it: _Certificate, leaf: _Certificate, sent: _Directory) -> str:
+        who = "its issuer" if it is leaf else f"the issuer of {it}"
+        problem = f"{who}, {short_name(it.certificate.issuer)}, is not trusted"
+        if self._trusted.has_issuer_by_name(it) or sent.has_issuer_by_name(it):
+            problem += " with the key identifier, or the kind of key, that it was signed with"
+        return problem
+
     def _problem_of_the_top(self, it: _Certificate, below: _Below) -> str | None:
         """A path ends where a certificate names itself. One that was sent must be trusted, and not be mistaken."""
         if not below.trusted:
@@ -137,7 +150,7 @@ class Servers:
                 return f"a server may take {others[0]} for {it}, whose name it has"
         return None if it.is_signed_by(it) else f"{it} names itself as its issuer and has not signed itself"
 
-    def _problem_between(self, it: _Certificate, issuer: _Certificate, below: _Below) -> str | None:
+    def _problem_between(self, leaf: _Certificate, it: _Certificate, issuer: _Certificate, below: _Below) -> str | None:
         if not it.is_signed_by(issuer):
             return f"a server may take {issuer} for the issuer of {it}, which it has not signed"
         if issuer in below.certificates:
@@ -145,7 +158,16 @@ class Servers:
         problem = next(issuer.problems_as_authority(self._now), None)
         if problem is None and issuer.path_length is not None and below.issued > issuer.path_length:
             problem = f"its path length constraint is {issuer.path_length}, with {below.issued} CAs below it"
+        problem = problem or issuer.problem_with_names_of(leaf, below.certificates)
         return f"{issuer}, which a server may take for the issuer of {it}: {problem}" if problem else None
+
+
+def longest_lasting(certificates: Iterable[x509.Certificate], now: datetime) -> x509.Certificate:
+    """Of a client's certificates for one key, such as a renewed one and its former, the one for servers.
+
+    Of those that no server would refuse for itself it is the one that ends last; where there is none, of all of them.
+    """
+    return max(certificates, key=lambda it: (not any(_Certificate(it).problems_as_client(now)), it.not_valid_after_utc))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +199,7 @@ class _Directory:
     """Certificates by what they are looked up by."""
 
     def __init__(self, certificates: Iterable[_Certificate]) -> None:
-        self._named: dict[bytes, list[_Certificate]] = {}
+        self._named: dict[tuple[bytes, ...], list[_Certificate]] = {}
         for it in certificates:
             self._named.setdefault(it.name, []).append(it)
 
@@ -186,14 +208,17 @@ class _Directory:
         found = [other for other in self._named.get(it.issuer_name, ()) if it.may_be_issued_by(other)]
         return [other for other in found if other.is_in_date(now)] or found
 
+    def has_issuer_by_name(self, it: _Certificate) -> bool:
+        return it.issuer_name in self._named
+
 
 class _Certificate:
     """A certificate with what a server looks at, each read once."""
 
     def __init__(self, certificate: x509.Certificate) -> None:
         self.certificate = certificate
-        self.name = canonical(certificate.subject)
-        self.issuer_name = canonical(certificate.issuer)
+        self.name = comparable(certificate.subject)
+        self.issuer_name = comparable(certificate.issuer)
         self._signed: dict[str, bool] = {}
 
     def __str__(self) -> str:
@@ -230,11 +255,11 @@ class _Certificate:
         if number is not None and number != issuer.certificate.serial_number:
             return False
         directory = [it.value for it in named.authority_cert_issuer or () if isinstance(it, x509.DirectoryName)]
-        return not directory or canonical(directory[0]) == issuer.issuer_name
+        return not directory or comparable(directory[0]) == issuer.issuer_name
 
     def is_signed_by(self, issuer: _Certificate) -> bool:
         if issuer._key_fingerprint not in self._signed:
-            self._signed[issuer._key_fingerprint] = is_signed(self.certificate, issuer.certificate)
+            self._signed[issuer._key_fingerprint] = signed_with_key_of(self.certificate, issuer.certificate)
         return self._signed[issuer._key_fingerprint]
 
     def problems_as_client(self, now: datetime) -> Iterator[str]:
@@ -256,6 +281,19 @@ class _Certificate:
             yield "its key usage lacks keyCertSign"
         if purposes is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in purposes:
             yield "its extended key usage lacks clientAuth"
+
+    def problem_with_names_of(self, leaf: _Certificate, below: Iterable[_Certificate]) -> str | None:
+        """Whom of those below its name constraints rule out. A CA that carries its issuer's name is passed over."""
+        constraints = self._extension(x509.NameConstraints)
+        if constraints is None:
+            return None
+        for it in below:
+            if it is leaf or not it.is_self_issued:
+                subject, alternative = it.certificate.subject, it._extension(x509.SubjectAlternativeName)
+                problem = name_constraints.violation(constraints, subject, alternative, client=it is leaf)
+                if problem:
+                    return problem
+        return None
 
     def _problems(self, now: datetime) -> Iterator[str]:
         it = self.certificate
@@ -309,40 +347,6 @@ class _Certificate:
             return None
 
 
-def canonical(name: x509.Name) -> bytes:
-    """What names are compared by: equal for equal names, whichever type of string they are written in."""
-    return b"".join(
-        b"\0".join(sorted(f"{it.oid.dotted_string}={_folded(it.value)}".encode() for it in part)) + b"\1"
-        for part in name.rdns
-    )
-
-
-def _folded(value: str | bytes) -> str:
-    return " ".join(value.split()).lower() if isinstance(value, str) else value.hex()
-
-
-def is_signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether `issuer`'s key has signed `certificate`. Their names are not looked at."""
-    key, signature, content = issuer.public_key(), certificate.signature, certificate.tbs_certificate_bytes
-    try:
-        match key:
-            case ec.EllipticCurvePublicKey():
-                algorithm = certificate.signature_algorithm_parameters
-                if not isinstance(algorithm, ec.ECDSA):
-                    return False
-                key.verify(signature, content, algorithm)
-            case rsa.RSAPublicKey():
-                padding, digest = certificate.signature_algorithm_parameters, certificate.signature_hash_algorithm
-                if padding is None or digest is None or isinstance(padding, ec.ECDSA):
-                    return False
-                key.verify(signature, content, padding, digest)
-            case _:
-                certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
-
-
 def _suits(certificate: x509.Certificate, key: CertificatePublicKeyTypes | None) -> bool:
     """Whether the signature is of a kind that the key makes."""
     match key:
@@ -354,8 +358,3 @@ def _suits(certificate: x509.Certificate, key: CertificatePublicKeyTypes | None)
             return certificate.signature_algorithm_oid in _ECDSA
         case _:
             return certificate.signature_algorithm_oid not in _RSA | _ECDSA
-
-
-def _nothing_above(it: _Certificate, leaf: _Certificate) -> str:
-    who = "its issuer" if it is leaf else f"the issuer of {it}"
-    return f"{who}, {short_name(it.certificate.issuer)}, is not trusted"

@@ -12,7 +12,7 @@ from mtls_rotation.contract.material import authorities_of, certificates_of
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki.verification import signed_by
+from mtls_rotation.pki.signatures import signed_by
 from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import to_rfc3339
 

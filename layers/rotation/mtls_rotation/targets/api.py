@@ -16,7 +16,7 @@ from typing import Protocol
 from cryptography import x509
 
 from mtls_rotation.pki.namesakes import may_have_issued
-from mtls_rotation.pki.verification import signed_by
+from mtls_rotation.pki.signatures import signed_by
 
 type Rule = Callable[[x509.Certificate, datetime], str | None]
 

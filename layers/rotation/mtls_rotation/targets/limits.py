@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA224
 
 from mtls_rotation.contract.layout import TRUSTSTORE
-from mtls_rotation.pki.verification import MAX_CHAIN_LENGTH, signed_by
+from mtls_rotation.pki.servers import MAX_CHAIN_LENGTH
+from mtls_rotation.pki.signatures import signed_by
 from mtls_rotation.targets.api import Limits, Rule
 
 

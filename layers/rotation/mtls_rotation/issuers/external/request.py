@@ -19,8 +19,10 @@ from mtls_rotation.errors import UnfitCertificateError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import public_key_fingerprint, short_name, short_subject
 from mtls_rotation.pki.conformity import violations
+from mtls_rotation.pki.paths import find_path
 from mtls_rotation.pki.request import CertificateRequest
-from mtls_rotation.pki.verification import order_chain, refusals
+from mtls_rotation.pki.servers import longest_lasting
+from mtls_rotation.pki.verification import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,9 +127,12 @@ class SigningRequest:
         """
         if len(found) > MOST_CERTIFICATES:
             raise self._unfit(f"{len(found)} certificates, where {MOST_CERTIFICATES} are more than any chain has")
-        leaf = next((it for it in found if public_key_fingerprint(it.public_key()) == self.public_key), None)
-        if leaf is None:
+        leaves = [it for it in found if public_key_fingerprint(it.public_key()) == self.public_key]
+        if not leaves:
             raise self._unfit(f"certificates for other keys ({', '.join(map(short_subject, found)) or 'none at all'})")
+        # A renewed certificate may come with its former, and another for the same key.
+        fitting = [it for it in leaves if not violations(self.request, it, self.csr.public_key())]
+        leaf = longest_lasting(fitting or leaves, now)
         reasons = violations(self.request, leaf, self.csr.public_key())
         if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
             reasons.append(
@@ -135,17 +140,17 @@ class SigningRequest:
                 f" {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, which is not now"
             )
         configured = [it for it in bundles.parse(self.ca_certificates.encode()) if isinstance(it, x509.Certificate)]
-        chain, anchor = order_chain(leaf, (*found, *configured))
-        if anchor is None:
+        path = find_path(leaf, (*found, *configured), now)
+        if path is None:
             reasons.append(
                 f"the CA that signed it, {short_name(leaf.issuer)}, is neither in the file nor in"
                 " issuer.ca_certificates"
             )
         elif not reasons:
-            reasons += refusals(leaf, None, chain, [anchor], now)
-        if reasons or anchor is None:
+            reasons += refusals(leaf, None, path.chain, [path.anchor], now)
+        if reasons or path is None:
             raise self._unfit("; ".join(reasons))
-        return Signed(leaf, chain, anchor)
+        return Signed(leaf, path.chain, path.anchor)
 
     def _unfit(self, found: str) -> UnfitCertificateError:
         return UnfitCertificateError(
