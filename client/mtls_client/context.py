@@ -32,6 +32,8 @@ def trusting[C: ssl.SSLContext](kind: type[C], server_ca: str | None) -> C:
     # As ssl.create_default_context has it.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A server may ask for the certificate once it knows the path (RFC 8446, 4.6.2), if the client has said that it can.
+    context.post_handshake_auth = True
     try:
         if server_ca is None:
             context.load_default_certs(ssl.Purpose.SERVER_AUTH)

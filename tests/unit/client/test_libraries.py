@@ -19,6 +19,7 @@ from demo.waiting import await_condition
 from mtls_client import ClientCertificate, ExpiredCertificateError, InvalidServerCaError
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from tests.kit import builders
+from tests.kit.post_handshake import post_handshake_server
 from tests.unit.client.conftest import Clock, leaks, serial_of
 from tests.unit.client.libraries import FAILURES, POOLING, HttpClient, Library, opened
 from tests.unit.client.secrets_manager import SecretsManager, throttled, value_of
@@ -222,6 +223,19 @@ def test_a_bundle_of_server_cas_may_have_comments_in_any_language(
     with opened(name, certificate, api.url, f"# F\u0151tan\xfas\xedtv\xe1ny\n{api.ca}\n# \u7d42\n") as library:
         library.request("GET", "/")
     assert len(api.received) == 1
+
+
+@EVERY
+def test_a_server_may_ask_for_the_certificate_when_it_has_read_the_request(
+    name: str, certificate: ClientCertificate, first: CertifiedKey, ca: CertifiedKey
+) -> None:
+    identity = builders.server_certificate(ca)
+    with (
+        post_handshake_server(identity, ca.certificate) as server,
+        opened(name, certificate, server.url, to_pem(identity.anchor)) as library,
+    ):
+        library.request("GET", "/")
+        assert server.received == [serial_of(first)]
 
 
 class TestAnSslContext:

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
+from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_pem
 from mtls_rotation.provers.api import Identity, Outcome, Proof
 from mtls_rotation.provers.https import PROVER, HttpsSettings
 from mtls_rotation.timing import Deadline
 from tests.kit import builders
+from tests.kit.post_handshake import post_handshake_server
 from tests.kit.upstream import Received, Upstream, answer, upstream
 
 SERVERS_CA = builders.root("Server's CA")
@@ -60,6 +61,16 @@ def test_a_servers_ca_may_stand_below_a_comment_in_any_language(server: Upstream
     settings = HttpsSettings(url=server.url, server_ca=commented, expected_status=(200,))
 
     assert present(settings, to_pem(client.certificate), key_to_pem(client.key)).outcome is Outcome.ANSWERED
+
+
+def test_a_server_may_ask_for_the_certificate_when_it_has_read_the_request(
+    authority: CertifiedKey, client: CertifiedKey
+) -> None:
+    with post_handshake_server(builders.server_certificate(SERVERS_CA), authority.certificate) as server:
+        proof = ask(server.url, client)
+
+        assert (proof.outcome, proof.http_status) == (Outcome.ANSWERED, 200)
+        assert server.received == [serial(client.certificate)]
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

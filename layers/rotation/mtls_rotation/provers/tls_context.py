@@ -23,6 +23,7 @@ def client_context(certificate_chain: str, private_key: str, server_ca: str | No
     """
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=server_ca and bundles.blocks_in(server_ca))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.post_handshake_auth = True  # as the client library has it
     with os.fdopen(os.memfd_create("client-certificate", os.MFD_CLOEXEC), "wb") as file:
         file.write(f"{certificate_chain}\n{private_key}".encode())
         file.flush()
