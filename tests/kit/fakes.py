@@ -204,9 +204,11 @@ class SecretsManager:
                 record.set_default_version_id(version_id)
 
 
-def refused(code: str, operation: str, message: str = "") -> ClientError:
+def refused(code: str, operation: str, message: str = "", *, status: int = 400) -> ClientError:
     """The error that botocore raises when AWS refuses an operation."""
-    return ClientError({"Error": {"Code": code, "Message": message or code}}, operation)
+    error = {"Code": code, "Message": message or code}
+    response: Any = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, operation)
 
 
 @cache

@@ -29,6 +29,7 @@ from mtls_rotation.rotation.run import Rotation
 from mtls_rotation.stack.bootstrap import Bootstrap
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.targets.registry import TruststoreTargets
+from mtls_rotation.truststore.anchor_objects import Bounds
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
 from mtls_rotation.truststore.turn import Turn
@@ -73,6 +74,7 @@ class Stack:
             than the margins of some tests.
         capacity: how many certificates API Gateway takes.
         memory: of the execution environment that stays warm and runs every step; None: each step has one of its own.
+        bounds: how much of what is uploaded the sync looks at.
         self_signed_clients: whether its gateway is said to let in clients whose certificate has signed itself.
     """
 
@@ -83,6 +85,7 @@ class Stack:
     capacity: int = API_GATEWAY.capacity
     memory: Memory | None = None
     self_signed_clients: bool = False
+    bounds: Bounds = field(default_factory=Bounds)
 
     def __post_init__(self) -> None:
         self.secrets = SecretsManager(self.clients.secretsmanager)
@@ -234,7 +237,7 @@ class Stack:
     @property
     def sync(self) -> TruststoreSync:
         """The reconcile."""
-        return TruststoreSync(self.services, targets=self.targets, settings=self.settings)
+        return TruststoreSync(self.services, targets=self.targets, settings=self.settings, bounds=self.bounds)
 
     @property
     def bootstrap(self) -> Bootstrap:

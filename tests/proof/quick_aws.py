@@ -72,7 +72,7 @@ class Wire:
             self.injected[f"{service} {fault}"] += 1
             process.disturbed = True
         if fault in {"throttled", "error"}:
-            raise refused(THROTTLED[service] if fault == "throttled" else "InternalError", operation)
+            raise refused(THROTTLED[service] if fault == "throttled" else "InternalError", operation, status=503)
         self.before(process, operation, request)
         answer = act(**request)
         self.after(process, operation, request)
@@ -395,7 +395,9 @@ class S3(_Client):
         found = self.newest(request["Key"])
         if found is None:
             raise refused("404", "HeadObject")
-        return {"ETag": found.etag, "VersionId": found.version_id}
+        size = len(found.body or b"")
+        answer = {"ETag": found.etag, "VersionId": found.version_id, "ContentLength": size}
+        return answer | {"LastModified": found.modified}
 
     def _put_object(self, **request: Any) -> dict[str, Any]:
         found = self.newest(request["Key"])

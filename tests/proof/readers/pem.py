@@ -18,6 +18,7 @@ from mtls_rotation.targets import limits
 from mtls_rotation.targets.api import Edition
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import announcements, distrust, guards, plan, rendering
+from mtls_rotation.truststore.anchor_objects import Bounds
 from mtls_rotation.truststore.observation import Observation, StaticEntry
 from mtls_sidecar import trust_bundle
 from mtls_sidecar.errors import SidecarError
@@ -75,7 +76,7 @@ def _distrusted(data: bytes) -> None:
 
 
 def _uploaded(data: bytes) -> None:
-    entries = bundles.parse(data)
+    entries = bundles.parse(data, most=Bounds().blocks, spoilt=Bounds().spoilt)
     found = bundles.from_blocks(bundles.blocks(entries))
     assert found == entries
     static = tuple(StaticEntry(KEY, it, number) for number, it in enumerate(entries, 1))

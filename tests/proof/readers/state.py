@@ -99,12 +99,13 @@ def _state(data: bytes) -> None:
         builders.NOW, nothing, nothing, (), static=static, deployed=deployed, unused_since=read.unused_since
     )
     decided = plan.decide(seen, plan.Settings(), API_GATEWAY)
-    events, announced = announcements.pending(
+    new, announced = announcements.pending(
         announcements.rejections(decided, "s3://b/t"), read.announced, ["Truststore Anchor Rejected"]
     )
+    announced |= {it.id for it in new}
     SyncState(decided.unused_since, announced, read.receipts, read.anchor_objects).render()
     assert all(it.version_id + it.at.strftime("%z") for it in read.receipts.values())
-    json.dumps([event.detail for event in (*events, *announcements.withdrawn(seen, read.distrusted))])
+    json.dumps([event.detail for event in (*(it.event for it in new), *announcements.withdrawn(seen, read.distrusted))])
 
 
 def _key(data: bytes) -> None:

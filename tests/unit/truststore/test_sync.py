@@ -15,6 +15,7 @@ from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE
 from mtls_rotation.errors import SupersededError, TruststoreGuardError, UnusableDomainError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.truststore.anchor_objects import Bounds
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.state import StateFile, SyncState
 from tests.kit import builders
@@ -198,13 +199,13 @@ def test_what_operators_upload_is_published_and_the_unfit_is_announced(gateway: 
 
     assert pki.fingerprint(partner) in gateway.deployed()
     assert pki.fingerprint(expired) not in gateway.deployed()
-    rejected = [event["detail"] for event in gateway.heard("Truststore Anchor Rejected")]
-    assert [(detail["key"], detail["position"], detail["subject"]) for detail in rejected] == [
-        ("anchors/static/partner.pem", 2, "CN=Old"),
-        ("anchors/static/partner.pem", 3, "unreadable"),
-    ]
-    assert rejected[0]["fingerprint_sha256"] == pki.fingerprint(expired)
-    assert "it expired on" in rejected[0]["reason"]
+    (rejected,) = [event["detail"] for event in gateway.heard("Truststore Anchor Rejected")]
+    assert (rejected["key"], rejected["count"]) == ("anchors/static/partner.pem", 2)
+    assert {(it["position"], it["subject"]) for it in rejected["certificates"]} == {(2, "CN=Old"), (3, "unreadable")}
+    (old,) = [it for it in rejected["certificates"] if it["position"] == 2]
+    assert old["fingerprint_sha256"] == pki.fingerprint(expired)
+    assert "it expired on" in old["reason"]
+    assert rejected["certificates"][0].items() <= rejected.items(), "of the first it says so as well"
 
 
 def test_a_bundle_in_which_nothing_is_fit_is_announced_though_nothing_is_published(gateway: Stack) -> None:
@@ -242,8 +243,8 @@ def test_a_folder_that_the_console_made_is_no_bundle(gateway: Stack) -> None:
     assert gateway.reconcile().plan.left_out == ()
 
 
-def test_a_bundle_that_is_too_large_is_not_even_read(gateway: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtls_rotation.truststore.observe.LARGEST_BUNDLE", 1000)
+def test_a_bundle_that_is_too_large_is_not_even_read(gateway: Stack) -> None:
+    gateway.bounds = Bounds(size=1000)
     upload(gateway, "partner.pem", pki.to_pem(builders.foreign()) * 2)
     gateway.reconcile()
 

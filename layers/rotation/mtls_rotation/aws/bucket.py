@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
+from mtls_rotation.aws.retries import denied
 from mtls_rotation.contract.layout import TRUSTSTORE
 from mtls_rotation.errors import SupersededError
 
@@ -53,6 +54,19 @@ class Stored:
     ours: bool = True
     in_place_of: str = ""
     modified: datetime | None = None
+
+
+def why_withheld(error: ClientError) -> str:
+    """Why S3 does not hand out an object that is there, in words.
+
+    What is archived has to be restored first, and what is encrypted with a key can be read by whoever may use the key:
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    """
+    code = error.response["Error"]["Code"]
+    if code == "InvalidObjectState":
+        return "it is archived, and S3 does not hand it out before it is restored"
+    asked = "; is it encrypted with a key that this role may not use?" if denied(error) or "KMS" in code else ""
+    return f"S3 does not hand it out: {code}{asked}"
 
 
 class CertificateBucket:
@@ -106,6 +120,16 @@ class CertificateBucket:
                     return None
                 case _:
                     raise
+
+    def look_up(self, key: str) -> Listed | None:
+        """An object as a listing would show it; None if there is no such object."""
+        try:
+            answer = self._client.head_object(Bucket=self.name, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise
+        return Listed(key, answer["ETag"], answer["ContentLength"], answer["LastModified"])
 
     def put_once(self, key: str, pem: str) -> None:
         """Write a certificate whose key names its content; an object that is there already stays as it is.

@@ -23,17 +23,22 @@ class Unreadable:
     reason: str
 
 
-def parse(text: bytes) -> list[x509.Certificate | Unreadable]:
+def parse(text: bytes, *, most: int | None = None, spoilt: int | None = None) -> list[x509.Certificate | Unreadable]:
     """The certificates of a bundle in their order; what is between the PEM blocks is passed over.
 
     A block that is no certificate hides no other. A text without a block is one `Unreadable`. Time and memory are
     linear in the length of the text.
+
+    Args:
+        text: the bundle.
+        most: how many blocks are read; None for all. One more `Unreadable` says that there are more.
+        spoilt: how many blocks may be no certificates, until the rest is not read; likewise.
     """
     if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes files
         text = text.decode("utf-16", errors="replace").encode()
-    _, *blocks = text.split(_BEGIN)
+    _, *blocks = text.split(_BEGIN, -1 if most is None else most + 1)
     if blocks:
-        return [_load(block) for block in blocks]
+        return _load_all(blocks, most, spoilt)
     if text.startswith(_DER_SEQUENCE):
         return [Unreadable("no PEM certificate in it; it looks like DER, which `openssl x509 -inform der` converts")]
     return [Unreadable("no PEM certificate in it")]
@@ -71,6 +76,19 @@ def printable(text: str) -> str:
     """A text as one line of ASCII that no parser could take for a PEM boundary, whoever chose it."""
     line = text.encode("ascii", "backslashreplace").decode()
     return re.sub(r"[^ -~]", lambda match: f"\\x{ord(match.group()):02x}", line).replace("-----", "----\\x2d")
+
+
+def _load_all(blocks: list[bytes], most: int | None, spoilt: int | None) -> list[x509.Certificate | Unreadable]:
+    entries: list[x509.Certificate | Unreadable] = []
+    unreadable = 0
+    for block in blocks:
+        if len(entries) == most:
+            return [*entries, Unreadable(f"it has more than {most} blocks, of which the rest is not read")]
+        if unreadable == spoilt:
+            return [*entries, Unreadable(f"{spoilt} blocks before it are no certificates, and the rest is not read")]
+        entries.append(entry := _load(block))
+        unreadable += isinstance(entry, Unreadable)
+    return entries
 
 
 def _load(block: bytes) -> x509.Certificate | Unreadable:

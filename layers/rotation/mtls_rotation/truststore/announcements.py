@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,14 +21,14 @@ from mtls_rotation.contract.events import (
     TRUSTSTORE_WARNING,
     Event,
 )
-from mtls_rotation.contract.layout import distrusted_anchor_key
+from mtls_rotation.contract.layout import STATIC_ANCHORS, distrusted_anchor_key
 from mtls_rotation.pki.certificates import short_subject
 from mtls_rotation.targets.api import Anchors, Edition, Evidence, ObjectVersion, Revision, Running
 from mtls_rotation.timing import to_rfc3339
 from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.guards import Stop
 from mtls_rotation.truststore.observation import Observation
-from mtls_rotation.truststore.plan import Plan, largest_contributors
+from mtls_rotation.truststore.plan import LeftOut, Plan, largest_contributors
 
 # Days before its end at which an anchor is warned of.
 WARNED_AT = (30, 14, 7, 1)
@@ -50,33 +51,54 @@ class Statement:
 
 def pending(
     statements: Iterable[Statement], announced: frozenset[str], looked_at: Iterable[str]
-) -> tuple[list[Event], frozenset[str]]:
-    """The events that are still to be put, and what has been announced once they are.
+) -> tuple[list[Statement], frozenset[str]]:
+    """What is still to be announced, and what of all that was still holds.
 
     Args:
         statements: everything that holds now.
         announced: what was announced before.
         looked_at: the event types that this run has looked at; what was announced of others stays so.
     """
-    made = {statement.id: statement.event for statement in statements}
+    made = {statement.id: statement for statement in statements}
     others = {it for it in announced if it.partition(":")[0] not in set(looked_at)}
-    return [event for key, event in made.items() if key not in announced], frozenset(made) | others
+    new = [statement for key, statement in made.items() if key not in announced]
+    return new, announced.intersection(made) | others
+
+
+# For so many objects an event of their own tells what is left out of each; one more tells of the others. For so many
+# of an object's certificates it says why.
+_OBJECTS_TOLD = 100
+_CERTIFICATES_TOLD = 10
 
 
 def rejections(plan: Plan, truststore_uri: str) -> Iterable[Statement]:
-    """What an operator, or a live secret, means to be trusted and is not."""
+    """What an operator, or a live secret, means to be trusted and is not: by objects."""
+    objects: dict[str, list[LeftOut]] = defaultdict(list)
     for entry in plan.left_out:
         if entry.rejected:
-            detail: dict[str, object] = {
-                "truststore_uri": truststore_uri,
-                "key": entry.key,
-                "position": entry.position,
-                "subject": entry.subject,
-                "fingerprint_sha256": entry.fingerprint,
-                "reason": entry.reason,
-            }
-            about = (entry.key, str(entry.position), entry.fingerprint, entry.reason)
-            yield Statement(Event(TRUSTSTORE_ANCHOR_REJECTED, detail), about)
+            objects[entry.key].append(entry)
+    keys = sorted(objects, key=lambda it: (it.startswith(STATIC_ANCHORS), it))
+    for key in keys[:_OBJECTS_TOLD]:
+        about = (key, *(part for it in objects[key] for part in (str(it.position), it.fingerprint, it.reason)))
+        yield Statement(_rejected(truststore_uri, key, objects[key], len(objects[key])), about)
+    if further := keys[_OBJECTS_TOLD:]:
+        what = LeftOut(STATIC_ANCHORS, 1, "", "", f"{len(further)} further objects hold what is left out")
+        count = sum(len(objects[key]) for key in further)
+        yield Statement(_rejected(truststore_uri, what.key, [what], count), (what.key, what.reason))
+
+
+def _rejected(truststore_uri: str, key: str, entries: Sequence[LeftOut], count: int) -> Event:
+    certificates: list[dict[str, object]] = [
+        {
+            "position": it.position,
+            "subject": it.subject,
+            "fingerprint_sha256": it.fingerprint,
+            "reason": it.reason,
+        }
+        for it in entries[:_CERTIFICATES_TOLD]
+    ]
+    detail = {"truststore_uri": truststore_uri, "key": key, **certificates[0]}
+    return Event(TRUSTSTORE_ANCHOR_REJECTED, {**detail, "count": count, "certificates": certificates})
 
 
 def distrusted(seen: Observation) -> Iterable[Statement]:

@@ -16,10 +16,10 @@ from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, HELD_LABELS, e
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki import bundles
 from mtls_rotation.truststore import distrust
+from mtls_rotation.truststore.anchor_objects import AnchorObjects, AnchorReader, Bounds
 from mtls_rotation.truststore.deployed import Deployed, DeployedReader, anchors_of_all
 from mtls_rotation.truststore.observation import DistrustEntry, Observation, StaticEntry
 from mtls_rotation.truststore.plan import needed
-from mtls_rotation.truststore.state import AnchorObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,12 +32,9 @@ if TYPE_CHECKING:
     from mtls_rotation.aws.services import Services
     from mtls_rotation.targets.api import Limits, Running
     from mtls_rotation.truststore.plan import Settings
-    from mtls_rotation.truststore.state import SyncState
+    from mtls_rotation.truststore.state import AnchorObject, SyncState
 
 log = logging.getLogger(__name__)
-
-# A bundle of three thousand certificates: more than any truststore takes.
-LARGEST_BUNDLE = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,7 @@ class Snapshot:
         published: by key, the objects of the editions that are published.
         deployed: by key of an edition, what is deployed of it.
         anchor_objects: by key, the objects under `anchors/`.
+        unfinished: whether some of them are still to be read.
     """
 
     seen: Observation
@@ -61,6 +59,7 @@ class Snapshot:
     published: Mapping[str, Stored]
     deployed: Mapping[str, Deployed]
     anchor_objects: Mapping[str, AnchorObject]
+    unfinished: bool
 
     def of(self, key: str) -> Observation:
         """The observation for the edition of this key."""
@@ -71,13 +70,14 @@ class Snapshot:
 class Observer:
     """Looks at everything that counts. Reads no secret value: which anchor a version chains to is in the keys."""
 
-    def __init__(self, services: Services, settings: Settings) -> None:
+    def __init__(self, services: Services, settings: Settings, bounds: Bounds) -> None:
         self._versions = services.versions
         self._bucket = services.bucket
         self._stack = services.stack
         self._clock = services.clock
         self._settings = settings
         self._deployed = DeployedReader(services.bucket)
+        self._bounds = bounds
 
     def published(self, limits: Iterable[Limits]) -> dict[str, Stored]:
         """By key, the editions for these limits that are published."""
@@ -89,6 +89,7 @@ class Observer:
         running: Mapping[str, Mapping[str, Running]],
         state: SyncState,
         named: Iterable[tuple[str, str]],
+        capacity: int,
     ) -> Snapshot:
         """Look at everything else.
 
@@ -97,6 +98,7 @@ class Observer:
             running: by key of an edition, what each target shows that is to run it.
             state: what is remembered.
             named: (secret ARN, version id) that events in hand name; the listing may not show them yet.
+            capacity: how many certificates the largest edition takes.
         """
         now = self._clock()
         # Labels before certificates: a version that is listed has been filed before, or is about to be and named later.
@@ -118,24 +120,26 @@ class Observer:
             # Notes that were brought back from last week tell of an overlap that another may have followed.
             unused_since=state.unused_since if all(it.noted for it in deployed.values()) else {},
         )
-        listed = list(self._bucket.list(layout.ANCHORS))
-        seen = replace(seen, distrusted=_distrusted(listed, {}))
-        objects = self._anchor_objects(listed, state.anchor_objects, needed(seen, self._settings))
+        anchors = AnchorReader(self._bucket, self._bounds.for_truststores_of(capacity))
+        listing = anchors.list(state.anchor_objects)
+        seen = replace(seen, distrusted=_distrusted(listing.distrusted, {}))
+        objects = anchors.read(listing, state.anchor_objects, needed(seen, self._settings), now)
         return Snapshot(
             seen=replace(
                 seen,
-                managed=_managed(objects),
+                managed=_managed(objects.known),
                 static=tuple(_static(objects)),
-                distrusted=_distrusted(listed, objects),
+                distrusted=_distrusted(listing.distrusted, objects.known),
             ),
             outside=CertificateIndex.read(self._bucket, layout.OUTSIDE).entries,
             current={
                 it.name: version for it in descriptions if not it.deleted and (version := it.version_at(AWSCURRENT))
             },
-            managed={key: it.modified for it in listed if (key := layout.managed_anchor(it.key))},
+            managed={key: it.modified for it in listing.managed if (key := layout.managed_anchor(it.key))},
             published=published,
             deployed=deployed,
-            anchor_objects=objects,
+            anchor_objects=objects.known,
+            unfinished=objects.unfinished,
         )
 
     def _describe_unlisted(
@@ -169,28 +173,6 @@ class Observer:
                     raise
                 log.info("passed over a secret that is gone or not the stack's", extra={"secret": arn})
 
-    def _anchor_objects(
-        self, listed: Iterable[Listed], known: Mapping[str, AnchorObject], managed: Iterable[str]
-    ) -> dict[str, AnchorObject]:
-        """The operators' bundles and the managed anchors that are needed. What has not changed is not read again."""
-        wanted = set(map(layout.managed_anchor_key, managed))
-        found = {}
-        for entry in listed:
-            if entry.key not in wanted and not _is_bundle(entry) and not _is_distrust(entry):
-                continue
-            before = known.get(entry.key)
-            after = before if before and before.etag == entry.etag else self._read_anchors(entry)
-            if after is not None:
-                found[entry.key] = after
-        return found
-
-    def _read_anchors(self, entry: Listed) -> AnchorObject | None:
-        if entry.size > LARGEST_BUNDLE:
-            too_large = f"an object of {entry.size} bytes, where a bundle may have {LARGEST_BUNDLE}"
-            return AnchorObject(entry.etag, (bundles.Unreadable(too_large),))
-        stored = self._bucket.read(entry.key)
-        return AnchorObject(stored.etag, tuple(bundles.parse(stored.body))) if stored else None
-
 
 def _versions_at(descriptions: Iterable[SecretDescription], counts: Callable[[str], bool]) -> Iterable[tuple[str, str]]:
     for description in descriptions:
@@ -205,21 +187,9 @@ def _issues(label: str, now: datetime) -> bool:
     return label in {AWSCURRENT, AWSPENDING} or (until is not None and now < until)
 
 
-def _is_bundle(entry: Listed) -> bool:
-    """Whether an operator meant this object to be read: the console makes empty ones for folders."""
-    return entry.key.startswith(layout.STATIC_ANCHORS) and not entry.key.endswith("/")
-
-
-def _is_distrust(entry: Listed) -> bool:
-    """Whether an operator takes a CA out by this object."""
-    return entry.key.startswith(layout.DISTRUSTED_ANCHORS) and not entry.key.endswith("/")
-
-
 def _distrusted(listed: Iterable[Listed], objects: Mapping[str, AnchorObject]) -> tuple[DistrustEntry, ...]:
     """What the listing names: an object counts by its name, even one that cannot be read."""
-    return tuple(
-        distrust.read(it.key, objects[it.key].entries if it.key in objects else ()) for it in listed if _is_distrust(it)
-    )
+    return tuple(distrust.read(it.key, objects[it.key].entries if it.key in objects else ()) for it in listed)
 
 
 def _managed(objects: Mapping[str, AnchorObject]) -> dict[str, x509.Certificate]:
@@ -227,9 +197,11 @@ def _managed(objects: Mapping[str, AnchorObject]) -> dict[str, x509.Certificate]
     return bundles.by_fingerprint(entry for content in objects.values() for entry in content.entries)
 
 
-def _static(objects: Mapping[str, AnchorObject]) -> Iterable[StaticEntry]:
-    for key, content in objects.items():
+def _static(objects: AnchorObjects) -> Iterable[StaticEntry]:
+    for key, content in objects.known.items():
         if not key.startswith(layout.STATIC_ANCHORS):
             continue
         for position, entry in enumerate(content.entries, start=1):
             yield StaticEntry(key, entry, position)
+    for key, reason in objects.passed_over.items():
+        yield StaticEntry(key, reason)

@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from mtls_rotation.contract import layout
@@ -24,6 +25,7 @@ from mtls_rotation.errors import SupersededError, TruststoreGuardError
 from mtls_rotation.pki import bundles
 from mtls_rotation.targets.api import Edition
 from mtls_rotation.truststore import announcements, guards, rendering
+from mtls_rotation.truststore.anchor_objects import Bounds
 from mtls_rotation.truststore.deploy import Deployer
 from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.expiry import Expiry, measure
@@ -56,6 +58,12 @@ log = logging.getLogger(__name__)
 
 # Seconds until a target is looked at again whose update took longer than the run.
 SETTLING = 30
+# How much of what operators upload is looked at.
+_BOUNDS = Bounds()
+# Seconds until the rest of what operators have uploaded is read.
+READ_ON = 2
+# After so many events it is noted that they were put.
+_PUT_AT_ONCE = 100
 # How often a run that another overtook begins afresh by itself.
 _TRIES = 3
 # How many objects one call deletes.
@@ -125,13 +133,15 @@ class Preview:
 class TruststoreSync:
     """Brings the editions of the truststore, and the targets that run them, in line with what is live."""
 
-    def __init__(self, services: Services, *, targets: TruststoreTargets, settings: Settings) -> None:
+    def __init__(
+        self, services: Services, *, targets: TruststoreTargets, settings: Settings, bounds: Bounds = _BOUNDS
+    ) -> None:
         self._bucket = services.bucket
         self._bus = services.bus
         self._clock = services.clock
         self._targets = targets
         self._settings = settings
-        self._observer = Observer(services, settings)
+        self._observer = Observer(services, settings, bounds)
         self._publisher = Publisher(services)
         self._deployer = Deployer(services.bucket, targets)
 
@@ -185,6 +195,8 @@ class TruststoreSync:
 
     def _reconcile(self, deadline: Deadline, named: frozenset[tuple[str, str]], *, force: bool) -> SyncResult:
         snapshot, state, look = self._observe(named)
+        if snapshot.unfinished:
+            state.save()  # of what was read, nothing is read again, however this run ends
         choices = [choose(snapshot.of(it.key), self._settings, it, force=force) for it in self._targets.limits]
         plans = tuple(it.plan for it in choices)
         result = SyncResult(plans, expiry=_expiry(snapshot, plans))
@@ -192,7 +204,8 @@ class TruststoreSync:
         if not releases:
             # A stack whose clients are all known elsewhere: there is no gateway, and nothing for one to trust.
             self._forget(snapshot)
-            return result
+            state.save()
+            return replace(result, retry_after=READ_ON if snapshot.unfinished else None)
 
         published = [self._publisher.publish(it, snapshot, state) for it in releases if not isinstance(it, Stopped)]
         if all(isinstance(it, Publish) for it in releases):
@@ -201,8 +214,6 @@ class TruststoreSync:
         # Where a guard has stopped an edition, what leaves it goes on with its overlap.
         stopped = len(published) < len(releases)
         state.change(unused_since={**state.state.unused_since, **overlaps} if stopped else overlaps)
-        self._announce_distrust(snapshot.seen, state)
-        self._announce_plans(releases, state)
         versions = {key: it.version_id for key, it in snapshot.published.items()}
         versions |= {it.edition.key: it.edition.version_id for it in published}
         result = replace(
@@ -215,11 +226,16 @@ class TruststoreSync:
         standings = self._deployer.standings(published, running, state)
         # Of targets whose edition is stopped nothing was looked at: what was announced of them still holds.
         result = self._deploy(result, standings, state, looked_at=set() if stopped else {TRUSTSTORE_DRIFT})
+        # Whatever there is to tell, it is deployed first.
+        self._announce_distrust(snapshot.seen, state)
+        self._announce_plans(releases, state)
         shown = {it.name: it.running for it in standings} | self._deployer.await_settled(result.updated, deadline)
         # An update that lasts is looked at until it is over: it may fail yet. One that has failed is tried again.
         waits = [SETTLING for it in shown.values() if it.updating]
         stuck = {it.name: found for it in standings if (found := _stuck(it.running, shown[it.name]))}
         waits += [math.ceil(TELL_AGAIN.total_seconds()) for _ in stuck]
+        if snapshot.unfinished:
+            waits.append(READ_ON)
         if waits and result.retry_after is None:
             result = replace(result, retry_after=min(waits))
         editions = {it.name: it.edition for it in standings}
@@ -246,7 +262,8 @@ class TruststoreSync:
         published = self._observer.published(self._targets.limits)
         state = StateFile.open(self._bucket, self._clock)
         look = self._deployer.look()
-        snapshot = self._observer.observe(published, look.running, state.state, named)
+        capacity = max(it.capacity for it in self._targets.limits)
+        snapshot = self._observer.observe(published, look.running, state.state, named, capacity)
         state.change(anchor_objects=snapshot.anchor_objects)
         return snapshot, state, look
 
@@ -325,10 +342,18 @@ class TruststoreSync:
         state.change(distrusted=frozenset(it.fingerprint for it in seen.distrusted if it.fingerprint))
 
     def _announce(self, statements: Iterable[Statement], looked_at: AbstractSet[str], state: StateFile) -> None:
-        """Put what is new on the bus. It is noted after, so that it is announced twice rather than never."""
-        events, announced = announcements.pending(statements, state.state.announced, looked_at)
-        self._bus.put_all(events)
+        """Put what is new on the bus. It is noted after, so that it is announced twice rather than never.
+
+        Of much it is noted as it goes, so that a run that is ended in the middle leaves the next one less.
+        """
+        new, announced = announcements.pending(statements, state.state.announced, looked_at)
         state.change(announced=announced)
+        for number, some in enumerate(batched(new, _PUT_AT_ONCE, strict=False)):
+            if number:
+                state.save()
+            self._bus.put_all(it.event for it in some)
+            announced |= {it.id for it in some}
+            state.change(announced=announced)
 
     def _error(self, release: Release) -> TruststoreGuardError | None:
         """What says that a guard stopped this one; None if none did."""
