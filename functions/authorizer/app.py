@@ -26,7 +26,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         method, path, arn = (invocation.text(event, name) for name in ("httpMethod", "path", "methodArn"))
         pem = invocation.member(event, "requestContext", "identity", "clientCert", "clientCertPem")
-        decision = decide(pem, method, path, assembly.revocation_check.revoked, assembly.allow_list)
+        decision = decide(
+            pem, method, path, assembly.revocation_check.revoked, assembly.allow_list, assembly.anchors.of
+        )
     except Exception:
         _count("AuthorizationFailed")
         logger.exception("not decided")

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki import der
 from tests.kit import builders
 
 
@@ -49,3 +50,25 @@ def with_a_long_name() -> str:
 def _pem(der: bytes) -> str:
     body = base64.encodebytes(der).decode()
     return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n"
+
+
+def named(ca: pki.CertifiedKey, subject: bytes, alternative_names: bytes | None = None) -> str:
+    """A client certificate that a CA has given any name, in DER; and any alternative names (GeneralNames in DER)."""
+    made = builders.foreign(issuer=ca.certificate, signer=ca.key, authority=False, addresses=("192.0.2.1",))
+    (outer,) = der.elements(made.public_bytes(Encoding.DER))
+    signed, algorithm, _ = outer.within(der.SEQUENCE)
+    fields = [it.whole for it in signed.within(der.SEQUENCE)]
+    fields[5] = subject
+    if alternative_names is not None:
+        usual = der.encode(der.SEQUENCE, bytes.fromhex("8704c0000201"))
+        known, new = (der.encode(der.OCTET_STRING, it) for it in (usual, alternative_names))
+        (extensions,) = der.only(fields[-1]).within(0xA3)
+        changed = [
+            it.whole if known not in it.content else der.encode(der.SEQUENCE, it.content.replace(known, new))
+            for it in extensions.within(der.SEQUENCE)
+        ]
+        fields[-1] = der.encode(0xA3, der.encode(der.SEQUENCE, b"".join(changed)))
+    body = der.encode(der.SEQUENCE, b"".join(fields))
+    assert isinstance(ca.key, ec.EllipticCurvePrivateKey)
+    signature = der.encode(der.BIT_STRING, b"\0" + ca.key.sign(body, ec.ECDSA(hashes.SHA256())))
+    return _pem(der.encode(der.SEQUENCE, body + algorithm.whole + signature))

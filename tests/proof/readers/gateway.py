@@ -185,7 +185,7 @@ def _subjects() -> Bombs:
 
 def _allow(data: bytes) -> None:
     read = AllowList.parse(data.decode("utf-8", "surrogateescape"), "the allow-list")
-    read.allows(_who(), "GET", "/proxy/billing/%61")
+    read.allows(_who(), "GET", "/proxy/billing/%61", tuple)
 
 
 @cache
@@ -200,7 +200,7 @@ def _list() -> AllowList:
 
 def _caller(data: bytes) -> None:
     pem = data.decode("utf-8", "surrogateescape")
-    made = decision.decide(pem, "GET", "/", frozenset, _list)
+    made = decision.decide(pem, "GET", "/", frozenset, _list, lambda _: ())
     answer = json.dumps(made.response("arn:aws:execute-api:x"))
     # API Gateway hands on no more.
     assert len(answer) < 16_384 * 2, f"an answer of {len(answer)} bytes"
@@ -219,7 +219,7 @@ def _forwarding() -> Forwarding:
 def _path(data: bytes) -> None:
     path = data.decode("utf-8", "surrogateescape")
     allow_list.segments(path)
-    _list().allows(_who(), "GET", path)
+    _list().allows(_who(), "GET", path, tuple)
     _send(Incoming("GET", path, (), {}, b"", "192.0.2.1", "api.example"))
 
 

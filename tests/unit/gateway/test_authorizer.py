@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from cryptography.x509.oid import NameOID
 
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
+from mtls_rotation.gateway.authorizer.anchors import Anchor
 from mtls_rotation.gateway.authorizer.caller import Caller
 from mtls_rotation.gateway.authorizer.decision import Decision, decide
 from mtls_rotation.gateway.live_document import LiveDocument
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.pki.presented import Presented
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from tests.kit import builders, odd
 from tests.kit.lambda_functions import Context, load, sample
@@ -36,17 +39,22 @@ def leaf(ca: pki.CertifiedKey) -> x509.Certificate:
     return builders.leaf(ca, organization="Example", **NAMES).certificate
 
 
+def no_anchors(_: Presented) -> Sequence[Anchor]:
+    return ()
+
+
 def decided(
     certificate: x509.Certificate,
     path: str = "/",
     *,
     revoked: frozenset[CertificateId] = frozenset(),
-    routes: dict[str, list[str]] | None = None,
+    routes: Mapping[str, list[Any]] | None = None,
+    anchors: Sequence[Anchor] = (),
     **more: str,
 ) -> Decision:
     document = json.dumps({"routes": routes} | more)
     allow_list = (lambda: AllowList.parse(document, "the test")) if routes is not None else None
-    return decide(pki.to_pem(certificate), "GET", path, lambda: revoked, allow_list)
+    return decide(pki.to_pem(certificate), "GET", path, lambda: revoked, allow_list, lambda _: anchors)
 
 
 def test_a_client_that_signs_itself_is_known_by_its_subject_whatever_its_generation() -> None:
@@ -92,6 +100,8 @@ def test_a_caller_is_let_in_and_the_backend_is_told_who_it_is(ca: pki.CertifiedK
         "issuer": pki.subject(ca.certificate),
         "serialNumber": pki.serial(leaf),
         "fingerprintSha256": pki.fingerprint(leaf),
+        "anchorSha256": "",
+        "anchorManaged": "false",
         "subjectAlternativeNames": json.dumps(
             ["dns:billing.example.com", f"uri:{SPIFFE}", "email:team@example.com", "ip:192.0.2.7"]
         ),
@@ -134,7 +144,7 @@ def test_the_same_serial_number_of_another_ca_is_not_revoked(leaf: x509.Certific
     ids=["none", "empty", "broken", "version 4", "a long name"],
 )
 def test_a_caller_without_a_certificate_that_can_be_read_is_kept_out(pem: str | None) -> None:
-    assert decide(pem, "GET", "/", frozenset, None).denial in {"no-certificate", "unreadable"}
+    assert decide(pem, "GET", "/", frozenset, None, no_anchors).denial in {"no-certificate", "unreadable"}
 
 
 def test_what_is_not_known_to_be_unrevoked_is_not_decided(leaf: x509.Certificate) -> None:
@@ -142,7 +152,7 @@ def test_what_is_not_known_to_be_unrevoked_is_not_decided(leaf: x509.Certificate
         raise RevocationUnknownError(where="", found="", expected="", remedy="")
 
     with pytest.raises(RevocationUnknownError):
-        decide(pki.to_pem(leaf), "GET", "/", unknown, None)
+        decide(pki.to_pem(leaf), "GET", "/", unknown, None, no_anchors)
 
 
 @pytest.mark.parametrize(
@@ -304,8 +314,8 @@ def test_a_caller_whose_names_find_no_room_beside_the_path_is_kept_out(leaf: x50
 def test_a_certificate_whose_names_cannot_be_read_has_none_and_is_kept_out_for_nothing_else(
     leaf: x509.Certificate,
 ) -> None:
-    assert decide(odd.twice_extended(), "GET", "/", frozenset, None).denial == ""
-    assert Caller.from_pem(odd.twice_extended()).names == ()
+    assert decide(odd.twice_extended(), "GET", "/", frozenset, None, no_anchors).denial == ""
+    assert Caller.from_pem(odd.twice_extended()).alternative_names == ()
 
 
 def test_the_function_answers_api_gateway(

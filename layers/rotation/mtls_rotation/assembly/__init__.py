@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mtls_client import ClientCertificate
     from mtls_rotation.aws.retries import Patience
     from mtls_rotation.gateway.authorizer.allow_list import AllowList
+    from mtls_rotation.gateway.authorizer.anchors import Anchors
     from mtls_rotation.gateway.live_document import LiveDocument
     from mtls_rotation.gateway.proxy.forwarding import Forwarding
     from mtls_rotation.issuers.external.intake import Intake
@@ -109,6 +110,13 @@ class Assembly:
             self.settings.revocation_ttl,
             fail_open=self.settings.lets_in_when_revocation_is_unknown,
         )
+
+    @cached_property
+    def anchors(self) -> Anchors:
+        """By which anchors callers come in, as the authorizer asks it."""
+        from mtls_rotation.gateway.authorizer.anchors import Anchors
+
+        return Anchors(CertificateBucket(self.services.clients.of("s3", BRIEF_CALLS), self.settings.bucket))
 
     @cached_property
     def allow_list(self) -> LiveDocument[AllowList] | None:

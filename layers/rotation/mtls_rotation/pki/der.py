@@ -64,6 +64,15 @@ def only(data: bytes) -> Element:
     return found
 
 
+def encode(tag: int, content: bytes) -> bytes:
+    """An element."""
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes([tag, 0x80 | len(octets)]) + octets + content
+
+
 def dotted(content: bytes) -> str:
     """An object identifier with its numbers in decimal.
 

@@ -113,7 +113,7 @@ class Attribute:
         if name and isinstance(self.value, str):
             return f"{name}={_escaped(self.value)}"
         # RFC 4514, section 2.4: so are values that have no text, and those of a type that has no name.
-        encoded = _utf8_string(self.value) if isinstance(self.value, str) else self.value
+        encoded = der.encode(0x0C, self.value.encode()) if isinstance(self.value, str) else self.value
         return f"{name or self.type}=#{encoded.hex()}"
 
     @property
@@ -133,6 +133,8 @@ class Attribute:
 
 # A relative distinguished name. The order of its attributes says nothing: the common name comes first, as people write.
 type Part = tuple[Attribute, ...]
+# What names have in common that are the same.
+type Folded = tuple[tuple[tuple[str, str | bytes], ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ class DistinguishedName:
         return self.folded == other.folded
 
     @property
-    def folded(self) -> tuple[tuple[tuple[str, str | bytes], ...], ...]:
+    def folded(self) -> Folded:
         """What names have in common that RFC 5280, section 7.1, takes for one."""
         return tuple(tuple(sorted((it.folded for it in part), key=repr)) for part in self.parts)
 
@@ -268,15 +270,6 @@ def _decoded(value: der.Element) -> str | bytes:
         return value.content.decode(encoding)
     except UnicodeDecodeError:
         return value.whole
-
-
-def _utf8_string(text: str) -> bytes:
-    content = text.encode()
-    length = len(content)
-    if length < 0x80:
-        return bytes([0x0C, length]) + content
-    octets = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes([0x0C, 0x80 | len(octets)]) + octets + content
 
 
 def _escaped(text: str) -> str:

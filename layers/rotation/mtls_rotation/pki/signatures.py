@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 
 if TYPE_CHECKING:
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+    from mtls_rotation.pki.presented import Signed
 
 # What OpenSSL takes for white space, and lower-cases.
 _SPACES = dict.fromkeys(map(ord, "\t\n\v\f\r"), " ")
@@ -37,25 +41,37 @@ def signed_with_key_of(certificate: x509.Certificate, issuer: x509.Certificate) 
         if certificate.issuer.public_bytes() == issuer.subject.public_bytes():
             certificate.verify_directly_issued_by(issuer)
         else:  # the library wants names to be equal byte by byte
-            _verify(certificate, issuer)
+            return has_signed(issuer.public_key(), certificate)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
 
 
-def _verify(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
-    key, parameters = issuer.public_key(), certificate.signature_algorithm_parameters
-    signature, content = certificate.signature, certificate.tbs_certificate_bytes
-    match key, parameters:
-        case ec.EllipticCurvePublicKey(), ec.ECDSA():
-            key.verify(signature, content, parameters)
-        case rsa.RSAPublicKey(), parameters if parameters is not None and not isinstance(parameters, ec.ECDSA):
-            digest = certificate.signature_hash_algorithm
-            if digest is None:
-                raise UnsupportedAlgorithm("a signature without a digest")
-            key.verify(signature, content, parameters, digest)
-        case _:
-            raise UnsupportedAlgorithm("a key that is neither RSA nor EC")
+def has_signed(key: PublicKeyTypes, certificate: Signed) -> bool:
+    """Whether the private half of `key` has signed `certificate`. Names do not count.
+
+    Raises:
+        ValueError: it cannot be told: the key or the signature is of a kind that the library does not check.
+    """
+    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
+    try:
+        digest, parameters = certificate.signature_hash_algorithm, certificate.signature_algorithm_parameters
+        match key, parameters, digest:
+            case rsa.RSAPublicKey(), padding.PKCS1v15() | padding.PSS(), hashes.HashAlgorithm():
+                key.verify(signature, signed, parameters, digest)
+            case ec.EllipticCurvePublicKey(), ec.ECDSA(), _:
+                key.verify(signature, signed, parameters)
+            case ((ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()), None, None):
+                key.verify(signature, signed)
+            case dsa.DSAPublicKey(), None, hashes.HashAlgorithm():
+                key.verify(signature, signed, digest)
+            case _:
+                return False  # another kind of key has signed it
+    except InvalidSignature:
+        return False
+    except Exception as error:  # noqa: BLE001 - the library has a kind for each thing that may be wrong with one
+        raise ValueError(f"a signature that cannot be checked ({type(error).__name__})") from None
+    return True
 
 
 def _folded(value: str | bytes) -> str:

@@ -1,8 +1,12 @@
 """The allow-list: which callers may ask for what. Calls nothing.
 
     {"routes": {"GET /": ["*"],
-                "* /proxy/billing/**": ["subject:CN=billing,O=Example", "uri:spiffe://example.com/billing"]},
+                "* /proxy/billing/**": [{"name": "subject:CN=billing,O=Example", "ca": "managed"},
+                                        {"name": "uri:spiffe://example.com/billing", "ca": "5d0a…"}]},
      "otherwise": "deny"}
+
+A name may be bound to CAs: to those that the stack manages, whichever they are by now, or to one by the SHA-256 of its
+certificate. Who may sign is then told by a signature. A name without a CA is that of whoever a trusted CA gives it to.
 
 The first route that fits decides. In a path `*` stands for one segment, and `**` at the end for any number of them.
 """
@@ -12,19 +16,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mtls_rotation.gateway.document import OperatorsDocument
 from mtls_rotation.pki.distinguished_names import DistinguishedName
 from mtls_rotation.pki.names import folded_email, ip_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mtls_rotation.gateway.authorizer.anchors import Anchor
     from mtls_rotation.gateway.authorizer.caller import Caller
 
 _ROUTE = re.compile(r"(\*|[A-Z]{3,10}) (/\S*)")
+# For the CAs that the stack manages: each of their rotations makes another, which no list would know.
+MANAGED = "managed"
+_SHA_256 = re.compile(r"[0-9a-f]{64}")
 _KINDS = ("subject:", "dns:", "uri:", "email:", "ip:")
 # What a path may not hold if it is to be compared: a backend might read another path from it.
 _AMBIGUOUS = re.compile(r"//|\\|;|%(?:2[Ee5Ff]|5[Cc]|3[Bb]|[01][0-9A-Fa-f]|7[Ff])|/\.{1,2}(?:/|$)")
@@ -59,13 +69,48 @@ def _name(text: str) -> str:
     return text
 
 
+def _ca(text: str) -> str:
+    plain = re.sub(r"[:\s]", "", text).lower()
+    if plain != MANAGED and not _SHA_256.fullmatch(plain):
+        raise ValueError(f'"{MANAGED}", for the CAs that the stack manages, or the SHA-256 fingerprint of a CA in hex')
+    return plain
+
+
+def _entry(written: Any) -> Any:
+    return {"name": written} if isinstance(written, str) else written
+
+
+class Entry(BaseModel):
+    """Whom a route lets in.
+
+    Attributes:
+        name: of the caller; `*` is every caller.
+        ca: the CAs that may have given the name, by their fingerprints, or `managed`; empty if any that is trusted may.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: Annotated[str, AfterValidator(_name)]
+    ca: Annotated[
+        tuple[Annotated[str, AfterValidator(_ca)], ...],
+        BeforeValidator(lambda it: (it,) if isinstance(it, str) else it),
+        Field(min_length=1),
+    ] = Field(default=(), validate_default=False)
+
+    def fits(self, names: frozenset[str], anchors: Callable[[], Sequence[Anchor]]) -> bool:
+        """Whether this is the caller. The anchors are asked for only if the name alone does not decide it."""
+        if self.name != "*" and self.name not in names:
+            return False
+        return not self.ca or any(it.fingerprint in self.ca or (it.managed and MANAGED in self.ca) for it in anchors())
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """A route of the list, as it is compared."""
 
     method: str
     path: tuple[str, ...]
-    names: frozenset[str]
+    entries: tuple[Entry, ...]
 
     def fits(self, method: str, asked: tuple[str, ...]) -> bool:
         pattern = self.path
@@ -84,7 +129,7 @@ class AllowList(OperatorsDocument):
     called = "allow-list"
 
     routes: Annotated[
-        dict[Annotated[str, AfterValidator(_route)], tuple[Annotated[str, AfterValidator(_name)], ...]],
+        dict[Annotated[str, AfterValidator(_route)], tuple[Annotated[Entry, BeforeValidator(_entry)], ...]],
         Field(min_length=1),
     ]
     otherwise: Literal["allow", "deny"] = "deny"
@@ -92,10 +137,14 @@ class AllowList(OperatorsDocument):
     @cached_property
     def _rules(self) -> tuple[_Rule, ...]:
         """The routes in order, taken apart once and not with each request."""
-        parts = ((route.partition(" "), names) for route, names in self.routes.items())
-        return tuple(_Rule(method, segments(path) or (), frozenset(names)) for (method, _, path), names in parts)
+        parts = ((route.partition(" "), entries) for route, entries in self.routes.items())
+        return tuple(
+            # Those first that need no signature.
+            _Rule(method, segments(path) or (), tuple(sorted(entries, key=lambda it: bool(it.ca))))
+            for (method, _, path), entries in parts
+        )
 
-    def allows(self, caller: Caller, method: str, path: str) -> bool:
+    def allows(self, caller: Caller, method: str, path: str, anchors: Callable[[], Sequence[Anchor]]) -> bool:
         """Whether a caller may ask for this.
 
         Args:
@@ -103,18 +152,15 @@ class AllowList(OperatorsDocument):
             method: HTTP's, in capitals.
             path: as the client sent it, percent-encodings included. One that two readers might take for two different
                 paths (dot segments, encoded slashes, doubled ones) is never allowed.
+            anchors: gives the anchors that answer for the caller.
         """
         asked = segments(path)
         if asked is None:
             return False
         rule = next((rule for rule in self._rules if rule.fits(method, asked)), None)
         if rule is not None:
-            return "*" in rule.names or not rule.names.isdisjoint(_names_of(caller))
+            return any(it.fits(caller.names, anchors) for it in rule.entries)
         return self.otherwise == "allow"
-
-
-def _names_of(caller: Caller) -> tuple[str, ...]:
-    return (f"subject:{caller.subject}", f"subject:{caller.lasting_subject}", *caller.names)
 
 
 def segments(path: str) -> tuple[str, ...] | None:

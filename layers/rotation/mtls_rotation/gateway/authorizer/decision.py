@@ -6,13 +6,16 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mtls_rotation.gateway.authorizer.anchors import AnchorsUnknownError
 from mtls_rotation.gateway.authorizer.caller import Caller
+from mtls_rotation.pki.certificate_id import CertificateId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mtls_rotation.gateway.authorizer.allow_list import AllowList
-    from mtls_rotation.pki.certificate_id import CertificateId
+    from mtls_rotation.gateway.authorizer.anchors import Anchor
+    from mtls_rotation.pki.presented import Presented
 
 # What an authorizer may answer, in bytes, and so many names besides: a certificate may have a thousand.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
@@ -79,6 +82,7 @@ def decide(
     path: str,
     revoked: Callable[[], frozenset[CertificateId]],
     allow_list: Callable[[], AllowList] | None,
+    anchors: Callable[[Presented], Sequence[Anchor]],
 ) -> Decision:
     """Decide about one request.
 
@@ -88,9 +92,11 @@ def decide(
         path: the path as the client sent it.
         revoked: gives what is revoked.
         allow_list: gives the allow-list, if there is one.
+        anchors: gives the anchors that answer for a certificate.
 
     Raises:
         RevocationUnknownError: `revoked` cannot tell.
+        AnchorsUnknownError: `anchors` cannot tell, and the allow-list asks.
     """
     if not pem:
         return Decision(NO_CERTIFICATE, "nobody")
@@ -99,8 +105,20 @@ def decide(
     except ValueError:
         return Decision(UNREADABLE, "nobody")
     denial = ""
-    if caller.certificate in revoked():
+    if CertificateId(caller.issuer, f"{caller.certificate.serial_number:x}") in revoked():
         denial = REVOKED
-    elif allow_list is not None and not allow_list().allows(caller, method, path):
+    elif allow_list is not None and not allow_list().allows(caller, method, path, lambda: anchors(caller.certificate)):
         denial = NOT_ALLOWED
-    return Decision(denial, caller.fingerprint, caller.context(), caller.names)
+    return Decision(denial, caller.fingerprint, caller.context() | _told(caller, anchors), caller.alternative_names)
+
+
+def _told(caller: Caller, anchors: Callable[[Presented], Sequence[Anchor]]) -> dict[str, str]:
+    """By which anchor the caller came in; empty if it is not known."""
+    try:
+        anchor = next(iter(anchors(caller.certificate)), None)
+    except AnchorsUnknownError:
+        anchor = None
+    return {
+        "anchorSha256": anchor.fingerprint if anchor else "",
+        "anchorManaged": str(anchor is not None and anchor.managed).lower(),
+    }
