@@ -39,6 +39,7 @@ PARTS = (
     "crash_points",
     "histories",
     "fuzz",
+    "names",
     "key_material",
     "wrong_hands",
     "template",

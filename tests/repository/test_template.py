@@ -544,6 +544,8 @@ def test_the_authorizer_may_read_the_revocation_list_and_nothing_that_is_secret(
     }
     assert allowed == {
         ("s3:GetObject", json.dumps({"Fn::Sub": "${Bucket.Arn}/revocation/list.json"})),
+        ("s3:GetObject", json.dumps({"Fn::Sub": "${Bucket.Arn}/truststore.pem"})),
+        ("s3:ListBucket", json.dumps({"Fn::GetAtt": ["Bucket", "Arn"]})),
         (
             "ssm:GetParameter",
             json.dumps(
@@ -623,6 +625,7 @@ def test_every_request_leaves_a_line_that_says_whose_it_was(api: str) -> None:
 
     assert line["subject"] == "$context.identity.clientCert.subjectDN"
     assert line["serialNumber"] == "$context.identity.clientCert.serialNumber"
+    assert line["anchor"] == "$context.authorizer.anchorSha256"
     assert line["denial"] == "$context.authorizer.denial"
     assert condition == "LogsRequests"
     assert RESOURCES[api]["Properties"]["MethodSettings"][0]["ThrottlingRateLimit"] == {"Ref": "ThrottlingRateLimit"}

@@ -44,6 +44,7 @@ LIMITS = {
     ("aws:RequestTag/mtls-rotation:stack", "AWS::StackName"): "if the request sets the stack's tag",
     ("aws:ResourceTag/mtls-rotation:kind", "ca"): "are CAs' by their tag",
     ("aws:ResourceTag/mtls-rotation:proxy", "allowed"): "are marked for the proxy",
+    ("s3:prefix", "anchors/managed/"): "under `anchors/managed/`",
     ("events:source", "mtls-rotation"): "with the source `mtls-rotation`",
     ("kms:ViaService", "secretsmanager"): "through Secrets Manager alone",
 }

@@ -11,9 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 from cryptography import x509
 
+from mtls_rotation.aws.bucket import Stored
 from mtls_rotation.contract.layout import TRUSTSTORE, managed_anchor_key
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
-from mtls_rotation.gateway.authorizer.anchors import Anchor, Anchors, AnchorsUnknownError
+from mtls_rotation.gateway.authorizer.anchors import Anchors
+from mtls_rotation.gateway.authorizer.caller import Anchor, AnchorsUnknownError
 from mtls_rotation.gateway.authorizer.decision import Decision, decide
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.presented import Presented
@@ -124,7 +126,12 @@ def test_who_has_no_anchor_makes_no_read_of_each_request(
 ) -> None:
     reads: list[str] = []
     newer = stack.bucket.newer
-    monkeypatch.setattr(stack.bucket, "newer", lambda key, known: reads.append(key) or newer(key, known))  # type: ignore[func-returns-value]
+
+    def counted(key: str, known: Stored | None) -> Stored | None:
+        reads.append(key)
+        return newer(key, known)
+
+    monkeypatch.setattr(stack.bucket, "newer", counted)
     put(stack, ca.certificate)
     anchors = Anchors(stack.bucket, lambda: 0.0)
     stranger = builders.leaf(builders.root("Stranger")).certificate

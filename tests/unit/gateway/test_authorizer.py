@@ -12,8 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
-from mtls_rotation.gateway.authorizer.anchors import Anchor
-from mtls_rotation.gateway.authorizer.caller import Caller
+from mtls_rotation.gateway.authorizer.caller import Anchor, Caller
 from mtls_rotation.gateway.authorizer.decision import Decision, decide
 from mtls_rotation.gateway.live_document import LiveDocument
 from mtls_rotation.pki import certificates as pki

@@ -54,6 +54,7 @@ WRITTEN = {
         "CN=mtls-rotation CA,DNQ=20261130-b9d994103d27",
         "dnQualifier=20261130-b9d994103d27, CN=mtls-rotation CA",
     ],
+    "CN=\\#,O=a": ["CN=#,O=a", "O = a, CN = #", "O=a, CN=#"],
 }
 
 

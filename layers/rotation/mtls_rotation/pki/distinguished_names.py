@@ -83,6 +83,7 @@ _SPECIAL = re.compile(r'[\\",+;<>]')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TYPE = re.compile(r"[ \t]*(?:OID\.)?([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)([ \t]*)=[ \t]*", re.IGNORECASE)
 _QUOTED = re.compile(r'"((?:[^\\"]|\\.)*)"[ \t]*', re.DOTALL)
+_LONE = re.compile(r"#[ \t]*(?=[,;+]|$)")  # which OpenSSL does not escape where the value has nothing else
 _HEX = re.compile(r"#((?:[0-9A-Fa-f]{2})+)[ \t]*")
 _PLAIN = re.compile(r'(?:[^\\,;+"<>]|\\.)*', re.DOTALL)
 _PIECE = re.compile(r"(?:\\[0-9A-Fa-f]{2})+|\\.|[^\\]+", re.DOTALL)
@@ -323,7 +324,7 @@ def _of_separators(text: str) -> tuple[tuple[Part, ...], bool, bool]:
 
 def _value(text: str, at: int) -> tuple[str | bytes, int]:
     """A value, and where it ends."""
-    if text[at : at + 1] == "#":
+    if text[at : at + 1] == "#" and not _LONE.match(text, at):
         found = _HEX.match(text, at)
         if found is None:
             raise ValueError("DER in hex after a number sign, or a backslash before it")

@@ -28,8 +28,7 @@ from mtls_rotation.pki.names import folded_email, ip_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mtls_rotation.gateway.authorizer.anchors import Anchor
-    from mtls_rotation.gateway.authorizer.caller import Caller
+    from mtls_rotation.gateway.authorizer.caller import Anchor, Caller
 
 _ROUTE = re.compile(r"(\*|[A-Z]{3,10}) (/\S*)")
 # For the CAs that the stack manages: each of their rotations makes another, which no list would know.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_rotation.contract import layout
+from mtls_rotation.gateway.authorizer.caller import Anchor, AnchorsUnknownError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.presented import Presented
 from mtls_rotation.pki.signatures import has_signed
@@ -36,23 +36,6 @@ _KEPT = 60.0
 _PAUSE = 1.0
 # How many callers' anchors are remembered.
 _REMEMBERED = 1000
-
-
-class AnchorsUnknownError(Exception):
-    """The truststore could not be read, and never was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A certificate of the truststore.
-
-    Attributes:
-        fingerprint: its SHA-256, lower-case hex.
-        managed: whether the stack's own rotation issues from it; the others were uploaded.
-    """
-
-    fingerprint: str
-    managed: bool
 
 
 class _Trusted:

@@ -14,6 +14,23 @@ _MOST_BITS = 320
 _MOST_BYTES = 2048
 
 
+class AnchorsUnknownError(Exception):
+    """The truststore could not be read, and never was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A certificate of the truststore by which a caller may have come in.
+
+    Attributes:
+        fingerprint: its SHA-256, lower-case hex.
+        managed: whether the stack's own rotation issues from it; the others were uploaded.
+    """
+
+    fingerprint: str
+    managed: bool
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who called. What of a certificate cannot be decoded is told in hex or not at all, and is no name on any list."""

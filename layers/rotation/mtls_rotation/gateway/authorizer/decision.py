@@ -6,15 +6,14 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mtls_rotation.gateway.authorizer.anchors import AnchorsUnknownError
-from mtls_rotation.gateway.authorizer.caller import Caller
+from mtls_rotation.gateway.authorizer.caller import AnchorsUnknownError, Caller
 from mtls_rotation.pki.certificate_id import CertificateId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mtls_rotation.gateway.authorizer.allow_list import AllowList
-    from mtls_rotation.gateway.authorizer.anchors import Anchor
+    from mtls_rotation.gateway.authorizer.caller import Anchor
     from mtls_rotation.pki.presented import Presented
 
 # What an authorizer may answer, in bytes, and so many names besides: a certificate may have a thousand.
