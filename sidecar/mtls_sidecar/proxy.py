@@ -220,11 +220,17 @@ async def _remove_what_aiohttp_added(_: web.Request, response: web.StreamRespons
 
 @web.middleware
 async def _as_problem(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What aiohttp refuses by itself, in the form of all other refusals."""
+    """What aiohttp refuses by itself, and what nobody expected, in the form of all other refusals."""
     try:
         response: web.StreamResponse = await handler(request)
     except web.HTTPException as error:
         return Problem(error.status, "request_target", error.reason).response()
+    except ConnectionError:
+        raise  # there is nobody to answer
+    except Exception:
+        logger.exception("%s failed in a way that was not thought of", request.method)
+        detail = "The sidecar failed. Its log tells why."
+        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail).response()
     return response
 
 

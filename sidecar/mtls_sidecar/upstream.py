@@ -45,7 +45,7 @@ class Upstream:
         # All of it as the path: of a query apart, yarl would leave an empty one out, and `/a?` would become `/a`.
         return URL.build(
             scheme=self.origin.scheme,
-            host=self.origin.raw_host or "",
+            host=self.origin.host_subcomponent or "",  # an IPv6 address in its brackets
             port=self.origin.explicit_port,
             path=self.base + target,
             encoded=True,

@@ -12,6 +12,7 @@ import pytest
 
 from mtls_client import ClientCertificate
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
+from mtls_sidecar.upstream import Upstream as Origin
 from tests.kit import builders
 from tests.unit.client.secrets_manager import SecretsManager, value_of
 from tests.unit.sidecar.conftest import Proxying, Running, chunk, request, serial_of
@@ -47,6 +48,10 @@ class TestRequests:
     async def test_keep_path_and_query_to_the_byte(self, proxy: Running, api: Upstream, target: str) -> None:
         await proxy.ask(request("GET", target))
         assert [head.line for head in api.seen] == [f"GET {target} HTTP/1.1"]
+
+    @pytest.mark.parametrize("origin", ["https://[::1]:8443", "https://[2001:db8::1]", "https://192.0.2.1:8443"])
+    async def test_go_to_an_address_as_it_is_written(self, origin: str) -> None:
+        assert str(Origin.parse(f"{origin}/v2/").url("/a?b")) == f"{origin}/v2/a?b"
 
     async def test_go_below_the_upstreams_own_path(
         self, proxying: Proxying, api: Upstream, first: CertifiedKey

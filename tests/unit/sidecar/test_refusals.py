@@ -48,6 +48,20 @@ async def never(head: Head, reader: asyncio.StreamReader, writer: asyncio.Stream
     await reader.read(1)
 
 
+async def test_what_nobody_thought_of_is_a_problem_too(
+    proxy: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("never seen before")
+
+    monkeypatch.setattr(proxy.sessions, "entered", fail)
+    answered = await proxy.ask(request())
+
+    assert (answered.status, code(answered)) == (500, "internal_error")
+    assert b"never seen before" not in answered.body
+    assert "never seen before" in caplog.text
+
+
 class TestWhatCouldBeTwoRequests:
     @pytest.mark.parametrize(
         "head",
