@@ -54,7 +54,7 @@ class Proxy:
         """What aiohttp is to serve."""
         app = web.Application(middlewares=[_as_problem])
         app.router.add_route("*", "/{anything:.*}", self._handle, expect_handler=_leave_it_to_the_body)
-        app.on_response_prepare.append(_remove_what_aiohttp_added)
+        app.on_response_prepare.append(_undo_what_aiohttp_did)
         return app
 
     def is_busy(self, connection: RequestHandler) -> bool:
@@ -209,13 +209,17 @@ class _Relayed(web.StreamResponse):
     def __init__(self, *, status: int, reason: str | None, headers: LooseHeaders) -> None:
         super().__init__(status=status, reason=reason, headers=headers)
         self.came_with = frozenset(name.lower() for name in self.headers)
+        self.length = self.headers.get("Content-Length")
 
 
-async def _remove_what_aiohttp_added(_: web.Request, response: web.StreamResponse) -> None:
+async def _undo_what_aiohttp_did(_: web.Request, response: web.StreamResponse) -> None:
     came_with = response.came_with if isinstance(response, _Relayed) else frozenset({"content-type"})
     for name in _ADDED_BY_AIOHTTP:
         if name.lower() not in came_with:
             response.headers.popall(name, None)
+    # What a GET would be answered with: RFC 9110, 8.6.
+    if isinstance(response, _Relayed) and response.status == HTTPStatus.NOT_MODIFIED and response.length is not None:
+        response.headers["Content-Length"] = response.length
 
 
 @web.middleware

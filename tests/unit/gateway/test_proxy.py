@@ -20,10 +20,10 @@ import pytest
 
 from mtls_client import ClientCertificate, SecretsManagerSource
 from mtls_rotation.errors import InvalidSettingsError
-from mtls_rotation.gateway.proxy import forwarding
+from mtls_rotation.gateway.proxy import fields, forwarding, headers
 from mtls_rotation.gateway.proxy.forwarding import LARGEST_ANSWER, Answer, Forwarding, Incoming
 from mtls_rotation.gateway.proxy.problems import NoAnswerError, Problem
-from mtls_rotation.gateway.proxy.routes import RouteTable
+from mtls_rotation.gateway.proxy.routes import HeaderPolicy, RouteTable
 from mtls_rotation.pki import certificates as pki
 from tests.kit import builders
 from tests.kit.lambda_functions import Context, load, sample
@@ -432,6 +432,24 @@ def test_no_header_leads_elsewhere_or_hides_a_second_request(proxy: Proxy, heade
 @pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Host"])
 def test_no_header_overrides_the_method_or_the_path(proxy: Proxy, name: str) -> None:
     assert proxy.received(headers={name: ["/admin"]}).all(name.lower()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X_HTTP_Method_Override", "x-original_url", "Transfer_Encoding", "Content_Length", "X_Forwarded_For", "Via_"],
+)
+def test_no_name_passes_that_a_server_folds_into_one_that_does_not(proxy: Proxy, name: str) -> None:
+    passed = {fields.folded(it) for it, _ in proxy.received(headers={name: ["x"], "X_Fine": ["1"]}).headers}
+
+    assert passed == {"host", "x-fine", "forwarded", "via"} | ({"via-"} if name == "Via_" else set())
+
+
+def test_a_policy_knows_a_header_however_its_words_are_joined() -> None:
+    policy = HeaderPolicy(drop=("X-Role",), rename={"X-Old": "X-New"}, set={"X-User": "billing"})
+    received = {"X_Role": ["admin"], "x_user": ["root"], "X_Old": ["1"], "X_New": ["2"]}
+
+    passed = headers.outgoing(received, policy, client="192.0.2.1", host="a", forwarded=False)
+    assert sorted(passed) == [("X-New", "1"), ("X-User", "billing"), ("via", "1.1 mtls-rotation")]
 
 
 @pytest.mark.parametrize("way", ['for="evil', 'for="a\\', "for=a;", "=x", "for=a, ,", "for=a b", "x" * 5000])

@@ -24,6 +24,11 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
+def folded(name: str) -> str:
+    """What a name is compared by. CGI, WSGI and their like hand "X_User" and "x-user" on as one HTTP_X_USER."""
+    return name.lower().replace("_", "-")
+
+
 def is_name(text: str) -> bool:
     """Whether a text is a header's name: a token (RFC 9110, section 5.1)."""
     return bool(_NAME.fullmatch(text))

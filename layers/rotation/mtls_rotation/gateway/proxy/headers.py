@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
-from mtls_rotation.gateway.proxy.fields import GATEWAYS_OWN, HOP_BY_HOP, is_name, is_value
+from mtls_rotation.gateway.proxy.fields import GATEWAYS_OWN, HOP_BY_HOP, folded, is_name, is_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ type Headers = list[tuple[str, str]]
 # How a proxy names itself in `Via` (RFC 9110, section 7.6.3).
 PSEUDONYM = "mtls-rotation"
 # API Gateway's own, and the signature by which it knew the caller: they are no business of the upstream.
-_AMAZONS = re.compile(r"x-amzn?-", re.IGNORECASE)
+_AMAZONS = re.compile(r"x-amzn?-")
 _SIGNATURE = re.compile(r"AWS4-", re.IGNORECASE)
 _FORWARDED_FOR = frozenset({"x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-host"})
 # By which some servers take another method or path than the request line has. A route's policy may set them.
@@ -92,29 +92,29 @@ def incoming(received: Iterable[tuple[str, str]], policy: HeaderPolicy, *, has_b
 def _end_to_end(headers: Sequence[tuple[str, str]]) -> Headers:
     """Without those of one connection, which `Connection` may name further ones of."""
     named = {
-        option.strip().lower() for name, value in headers if name.lower() == "connection" for option in value.split(",")
+        folded(option.strip()) for name, value in headers if folded(name) == "connection" for option in value.split(",")
     }
     dropped = HOP_BY_HOP | named
-    return [(name, value) for name, value in headers if name.lower() not in dropped]
+    return [(name, value) for name, value in headers if folded(name) not in dropped]
 
 
 def _is_gateways(name: str, value: str) -> bool:
-    lower = name.lower()
-    if lower in GATEWAYS_OWN | _FORWARDED_FOR | _OVERRIDES or _AMAZONS.match(name):
+    known_as = folded(name)
+    if known_as in GATEWAYS_OWN | _FORWARDED_FOR | _OVERRIDES or _AMAZONS.match(known_as):
         return True
-    return lower == "authorization" and bool(_SIGNATURE.match(value))
+    return known_as == "authorization" and bool(_SIGNATURE.match(value))
 
 
 def _by_policy(headers: Headers, policy: HeaderPolicy) -> Headers:
-    dropped = {name.lower() for name in policy.drop}
-    names = {old.lower(): new for old, new in policy.rename.items()}
-    kept = [(name, value) for name, value in headers if name.lower() not in dropped]
-    renamed = [(names[name.lower()], value) for name, value in kept if name.lower() in names]
+    dropped = {folded(name) for name in policy.drop}
+    names = {folded(old): new for old, new in policy.rename.items()}
+    kept = [(name, value) for name, value in headers if folded(name) not in dropped]
+    renamed = [(names[folded(name)], value) for name, value in kept if folded(name) in names]
     # A header gives way to one that takes its name.
-    taken = {*names, *(name.lower() for name, _ in renamed)}
-    passed = [*((name, value) for name, value in kept if name.lower() not in taken), *renamed]
-    overridden = {name.lower() for name in policy.set}
-    return [*((name, value) for name, value in passed if name.lower() not in overridden), *policy.set.items()]
+    taken = {*names, *(folded(name) for name, _ in renamed)}
+    passed = [*((name, value) for name, value in kept if folded(name) not in taken), *renamed]
+    overridden = {folded(name) for name in policy.set}
+    return [*((name, value) for name, value in passed if folded(name) not in overridden), *policy.set.items()]
 
 
 def _well_formed(headers: Iterable[tuple[str, str]], wanted: str) -> str:

@@ -13,7 +13,7 @@ from cryptography import x509
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mtls_rotation.gateway.document import OperatorsDocument
-from mtls_rotation.gateway.proxy.fields import GATEWAYS_OWN, HOP_BY_HOP, is_name, is_value
+from mtls_rotation.gateway.proxy.fields import GATEWAYS_OWN, HOP_BY_HOP, folded, is_name, is_value
 from mtls_rotation.gateway.proxy.paths import is_plain
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -55,7 +55,7 @@ def _method(text: str) -> str:
 def _header(text: str) -> str:
     if not is_name(text):
         raise ValueError("a header's name (RFC 9110, section 5.1)")
-    if text.lower() in HOP_BY_HOP | GATEWAYS_OWN:
+    if folded(text) in HOP_BY_HOP | GATEWAYS_OWN:
         raise ValueError(f"another header than {text}, which the gateway sees to itself")
     return text
 
