@@ -107,6 +107,8 @@ class Proxy:
             detail = "HTTP/1.0 and HTTP/1.1 are understood here."
             raise Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "http_version", detail, ends_connection=True)
         target = _target(request)
+        if self._settings.upstream.is_left_by(target):
+            raise _bad_request("request_target", "The request's target might lead out of the upstream's base path.")
         fields = _fields(request)
         if (itself := _answered_here(request, fields)) is not None:
             return itself

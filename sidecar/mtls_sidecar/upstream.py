@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote
 
 from yarl import URL
+
+_ENDS = re.compile(r"[/\\;]")
+_MOST_DECODINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,21 @@ class Upstream:
             path=self.base + target,
             encoded=True,
         )
+
+    def is_left_by(self, target: str) -> bool:
+        """Whether a server might read this target as one outside of the base path. Without a base there is no outside.
+
+        Some decode a path twice, take a backslash for a slash, and what follows a semicolon for a parameter.
+        """
+        path = target.partition("?")[0]
+        for _ in range(_MOST_DECODINGS if self.base else 0):
+            if any(segment.strip() in {".", ".."} for segment in _ENDS.split(path)):
+                return True
+            decoded = unquote(path, encoding="latin-1")
+            if decoded == path:
+                return False
+            path = decoded
+        return bool(self.base)  # nothing in use needs as many
 
     def __str__(self) -> str:
         return f"{self.origin}{self.base}"

@@ -107,6 +107,33 @@ class TestWhatCouldBeTwoRequests:
         assert not [seen for seen in api.seen if "smuggled" in seen.line]
 
 
+class TestABasePath:
+    @pytest.mark.parametrize(
+        "target",
+        ["/../a", "/x/%2e%2e/a", "/..;/a", "/..\\a", "/%2e%2e%3ba", "/%252e%252e/a", "/.", "/%25252525"],
+    )
+    async def test_is_not_left(self, proxying: Proxying, api: Upstream, first: CertifiedKey, target: str) -> None:
+        async with proxying(upstream=f"{api.url}/v2") as proxy:
+            answered = await proxy.ask(request(target=target))
+
+        assert (answered.status, code(answered)) == (400, "request_target")
+        assert not api.seen
+
+    @pytest.mark.parametrize("target", ["/...", "/a..b?c=/../", "/%41", "/x;y=1", "//", "/%25", "/?a=../"])
+    async def test_takes_what_stays_below(
+        self, proxying: Proxying, api: Upstream, first: CertifiedKey, target: str
+    ) -> None:
+        async with proxying(upstream=f"{api.url}/v2") as proxy:
+            await proxy.ask(request(target=target))
+
+        assert [seen.line.split(" ")[1] for seen in api.seen] == [f"/v2{target}"]
+
+    async def test_where_there_is_none_every_path_goes_on(self, proxy: Running, api: Upstream) -> None:
+        await proxy.ask(request(target="/a/../b"))
+
+        assert [seen.line.split(" ")[1] for seen in api.seen] == ["/a/../b"]
+
+
 class TestWhatIsNotForwarded:
     @pytest.mark.parametrize(
         ("sent", "status"),
