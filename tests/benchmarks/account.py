@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from localaws.settings import Settings
-from mtls_rotation.rotation.memory import REMEMBERED
+from mtls_rotation.rotation.memory import REMEMBERED, TRUSTED_FOR
 from mtls_rotation.targets.api_gateway import UPDATE_INTERVAL
 
 SEED = 20260101
@@ -207,6 +207,7 @@ class Environment:
     def __init__(self) -> None:
         self._left: dict[str, int] = {}
         self._remembered: deque[object] = deque(maxlen=REMEMBERED)
+        self._trusted_at = -TRUSTED_FOR.total_seconds()
 
     def remember(self, version: object) -> None:
         """Keep what a version holds."""
@@ -216,6 +217,14 @@ class Environment:
     def remembers(self, version: object) -> bool:
         """Whether a step need not read the version."""
         return any(it is version for it in self._remembered)
+
+    def trust(self, now: float) -> None:
+        """Keep that the domain trusts what is rotated."""
+        self._trusted_at = now
+
+    def trusts(self, now: float) -> bool:
+        """Whether that was seen a moment ago."""
+        return now - self._trusted_at < TRUSTED_FOR.total_seconds()
 
     def may_retry(self, service: str) -> bool:
         """Pay for another try, if that can be paid for."""

@@ -183,6 +183,7 @@ class Secret:
     """How far a secret has come, as its labels tell the next try."""
 
     stored: bool = False
+    tested: bool = False
     labelled: int = 0
     tries: int = 0
     done_at: float = math.inf
@@ -277,6 +278,9 @@ class Simulation:
         if step is Step.SET:
             yield from self._set(made, deadline, environment)
             return
+        if step is Step.TEST:
+            yield from self._test(secret, deadline, environment)
+            return
         for operation in made:
             yield from self.world.call(operation, environment)
             if operation == PUT:
@@ -288,6 +292,15 @@ class Simulation:
                 # The first moves AWSCURRENT, of which there is an event; the second takes AWSPENDING off.
                 if secret.labelled == 1 and "Secret Label Updated" in self.functions.events:
                     self._send(1)
+
+    def _test(self, secret: Secret, deadline: float, environment: Environment) -> Process[None]:
+        """The step that asks for the domain again, where its environment has not just seen it: `ProveStep.run`."""
+        if not environment.trusts(self.world.now):
+            yield from self._set([it for it in self._steps[Step.SET] if it != READ], deadline, environment)
+        for operation in self._steps[Step.TEST]:
+            if operation != LABEL or not secret.tested:
+                yield from self.world.call(operation, environment)
+        secret.tested = True
 
     def _set(self, made: list[str], deadline: float, environment: Environment) -> Process[None]:
         """The step that waits for the domain: `TrustStep.run` and `Deadline.attempts`."""
@@ -303,6 +316,7 @@ class Simulation:
                 seconds = backoff(seconds)
             else:
                 if self.domain.trusts(self.world.now):
+                    environment.trust(self.world.now)
                     return
                 if not told:
                     told = True
@@ -399,8 +413,10 @@ class Simulation:
 
 @cache
 def counted() -> Mapping[str, Mapping[str, int]]:
-    """What each step of a rotation calls."""
-    return calls.count()
+    """What each step of a rotation calls, where testSecret has seen the domain in its environment a moment before."""
+    made = calls.count()
+    seen = made[Step.SET].keys() - {READ}
+    return made | {Step.TEST.value: {name: it for name, it in made[Step.TEST].items() if name not in seen}}
 
 
 def _in_order(made: Mapping[str, int]) -> list[str]:

@@ -274,7 +274,7 @@ class SecretsManager(_Client):
             self.rotate(record.name, unfinished)
             message = "A previous rotation isn't complete. That rotation will be reattempted."
             raise refused("InvalidRequestException", "RotateSecret", message)
-        token = self._new_token()
+        token = request.get("ClientRequestToken") or self._new_token()
         self.stage(record.name, token)
         self.rotate(record.name, token)
         return {"ARN": record.arn, "Name": record.name, "VersionId": token}

@@ -33,14 +33,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 from unittest.mock import patch
+from zlib import crc32
 
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.endpoint import EndpointSettings
-from mtls_rotation.contract.labels import end_of_issuing
-from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError
+from mtls_rotation.contract.labels import UNTESTED, end_of_issuing
+from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError, UntestedVersionError
 from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
@@ -220,30 +221,38 @@ class World(Stack):
     def start_step(self, run: Run) -> Process:
         """Have Secrets Manager invoke the next step of a walk."""
         step, name = list(Step)[run.step], run.secret
-        request = RotationRequest(step, self.secrets.record(name).arn, run.token)
 
         def ended(process: Process) -> None:
             run.process = None
-            if step is Step.FINISH:
-                well = process.failure is None and not process.disturbed
-                (self.unconcluded.discard if well else self.unconcluded.add)(name)
             if process.failure is not None:
                 self._failed_last[name] = f"{process.name}: {process.failure}"
                 self.runs[:] = [it for it in self.runs if it is not run]
                 return
-            if step is Step.TEST:
-                self.tested.add((name, run.token))
             run.step += 1
             if run.step == len(Step):
                 self.runs[:] = [it for it in self.runs if it is not run]
 
+        run.process = self.start_call(step, name, run.token, ended)
+        return run.process
+
+    def start_call(
+        self, step: Step, name: str, token: str, then: Callable[[Process], object] = lambda _: None
+    ) -> Process:
+        """Have somebody invoke a step: Secrets Manager, or whoever else may, with whatever token."""
+        request = RotationRequest(step, self.secrets.record(name).arn, token)
+
+        def ended(process: Process) -> None:
+            if step is Step.FINISH and not isinstance(process.failure, UntestedVersionError):
+                well = process.failure is None and not process.disturbed
+                (self.unconcluded.discard if well else self.unconcluded.add)(name)
+            then(process)
+
         deadline = self._deadline(STEP_TAKES)
         # Every other rotation runs in the environment that has seen all those before, each other step in a cold one.
-        self.memory = self._warm if int(run.token[:8]) % 2 else None
+        self.memory = self._warm if crc32(token.encode()) % 2 else None
         rotation = self.rotation
         body = lambda: rotation.run(request, deadline)  # noqa: E731
-        run.process = self._start(step.value, f"{name} {run.token[:8]}", body, STEP_TAKES, ended)
-        return run.process
+        return self._start(step.value, f"{name} {token[:8]}", body, STEP_TAKES, ended)
 
     def start_sync(self, messages: Iterable[dict[str, Any]] = (), *, repeat: bool = False) -> Process:
         """Have the queue invoke the sync. What it could not do comes again; `repeat`: all of it does."""
@@ -567,6 +576,12 @@ class World(Stack):
             self.by_hand.add((self.secrets.record(request["SecretId"]).name, request["ClientRequestToken"]))
         if operation == "UpdateSecretVersionStage" and request["VersionStage"] == CURRENT:
             self._require_tested(process, request)
+        if (
+            operation == "UpdateSecretVersionStage"
+            and request["VersionStage"] == UNTESTED
+            and process.kind == Step.TEST
+        ):
+            self.tested.add((self.secrets.record(request["SecretId"]).name, request["RemoveFromVersionId"]))
         try:
             self.check()
         except ViolationError as violation:

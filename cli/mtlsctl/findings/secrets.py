@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from mtlsctl.findings import DoctorCheck, DoctorContext, attention
@@ -59,7 +60,7 @@ def _none_is_stuck(context: DoctorContext) -> Iterator[Finding]:
                 f"its version {pending} has been at AWSPENDING since {moment(secret.pending_since)}",
                 f"mtlsctl rotate {secret.name} --wait shows what it fails at; to begin afresh: aws secretsmanager "
                 f"update-secret-version-stage --secret-id {secret.name} --version-stage AWSPENDING "
-                f"--remove-from-version-id {pending}",
+                f"--remove-from-version-id {quote(pending)}",
                 "A rotation is stuck",
             )
 

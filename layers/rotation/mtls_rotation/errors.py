@@ -162,6 +162,13 @@ class KeyNotUsableYetError(MtlsRotationError):
     retryable = True
 
 
+class UntestedVersionError(MtlsRotationError):
+    """finishSecret was called for a version that testSecret has not passed."""
+
+    code = "MTLS-210"
+    retryable = True
+
+
 class TruststoreGuardError(MtlsRotationError):
     """The truststore that was planned is not safe to publish. What is deployed was left alone."""
 

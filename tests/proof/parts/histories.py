@@ -33,13 +33,14 @@ from tests.proof.hands.losses import Losses
 from tests.proof.hands.revocations import Revocations
 from tests.proof.hands.rotations import Rotations
 from tests.proof.hands.signers import Signers
+from tests.proof.hands.steps import Steps
 from tests.proof.hands.syncs import Syncs
 from tests.proof.world import HOURS, NOTICED, PARTNER, PINNED, ViolationError, World, endpoint_of
 
 OTHERS = (HOURS, NOTICED, PINNED, PARTNER)
 
 
-class History(Rotations, Syncs, Definitions, Losses, Revocations, Signers, Circumstances):
+class History(Rotations, Steps, Syncs, Definitions, Losses, Revocations, Signers, Circumstances):
     """A stack through its life."""
 
     injected: ClassVar[Counter[str]] = Counter()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mtls_rotation.contract.layout import IssuedKey, OutsideKey
+from mtls_rotation.contract.layout import IssuedKey, OutsideKey, decoded, encoded
 from mtls_rotation.timing import from_compact, to_compact
 
 END = datetime(2026, 12, 25, 10, 11, 12, tzinfo=UTC)
@@ -21,16 +21,48 @@ ENDS = st.none() | st.datetimes(datetime(1950, 1, 1), datetime(9999, 12, 31, 23,
 )
 
 
-@given(NAMES, st.uuids(), HEX, st.booleans(), ENDS)
+# What may be a rotation's token: any 32 to 64 characters, and so what separates the parts of a key as well.
+ODD = st.text(st.sampled_from("/._-+=@%~*?&#\\ \t\n\x00\x7fa0ÄöЖ漢😀"), min_size=1, max_size=64)
+VERSIONS = st.uuids().map(str) | ODD | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
+
+
+@given(NAMES, VERSIONS, HEX, st.booleans(), ENDS)
 @example("client", "v", "0", False, datetime(1950, 1, 1, tzinfo=UTC))
 @example("client", "v", "0", True, datetime(1969, 1, 1, tzinfo=UTC))
+@example("client", "v.1", "ca", False, None)
+@example("client", "x/" * 32, "1", False, END)
+@example("client", "_YWJj" * 10, "1", True, END)
+@example("client", "..", "1", True, END)
 def test_a_key_is_read_as_it_was_written(
-    secret: str, version: object, serial: str, authority: bool, end: datetime | None
+    secret: str, version: str, serial: str, authority: bool, end: datetime | None
 ) -> None:
-    issued = IssuedKey(FINGERPRINT, secret, str(version), serial, authority, end)
+    issued = IssuedKey(FINGERPRINT, secret, version, serial, authority, end)
     assert IssuedKey.parse(str(issued)) == issued
-    outside = OutsideKey(secret, str(version), serial, end)
+    outside = OutsideKey(secret, version, serial, end)
     assert OutsideKey.parse(str(outside)) == outside
+
+
+@given(VERSIONS, VERSIONS)
+def test_two_versions_have_two_keys(one: str, other: str) -> None:
+    assert (encoded(one) == encoded(other)) == (one == other)
+
+
+@given(st.text(st.sampled_from("_abYWJjA-=./"), max_size=12))
+def test_what_is_read_from_a_key_is_what_is_written_into_one(text: str) -> None:
+    assert decoded(text) == "" or encoded(decoded(text)) == text
+
+
+def test_the_longest_key_is_one_that_s3_takes() -> None:
+    """1,024 bytes: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html."""
+    key = IssuedKey(FINGERPRINT, "n" * 512, "\U0001f600" * 64, "f" * 40, True, END)
+
+    assert len(str(key).encode()) <= 1024
+    assert str(key).isascii()
+
+
+def test_a_token_that_an_sdk_makes_stands_as_it_is() -> None:
+    """So people find a version's certificate by its id."""
+    assert encoded("6f1a2c44-0d5e-4c39-9c1b-2f7f4a5f1d20") == "6f1a2c44-0d5e-4c39-9c1b-2f7f4a5f1d20"
 
 
 @pytest.mark.parametrize("authority", [False, True])

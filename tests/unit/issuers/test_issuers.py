@@ -128,9 +128,10 @@ def test_of_two_runs_at_once_the_one_that_loses_discards_its_key(empty_stack: St
     with_kms_ca(empty_stack)
     before = kms_keys(empty_stack)
     token = empty_stack.begin(CA)
-    winner = builders.changed(
-        empty_stack.secrets.record(CA).versions[str(empty_stack.at("AWSCURRENT", CA))]["secret_string"], owner="winner"
-    )
+    definition = builders.ca_definition(issuer={"type": "kms"})
+    issued = builders.issued_value(definition, builders.root("Winner", now=empty_stack.moment))
+    key_id = empty_stack.value(empty_stack.at("AWSCURRENT", CA), CA)["key_id"]
+    winner = builders.changed(issued, owner="winner", version_id=token, private_key=None, key_id=key_id)
     empty_stack.secrets.before["put_secret_value"] = [lambda: empty_stack.versions.put_pending(CA, token, winner, None)]
     empty_stack.step(Step.CREATE, token, CA)
 

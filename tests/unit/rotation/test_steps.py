@@ -71,7 +71,7 @@ def test_a_certificate_is_filed_only_under_a_ca_that_has_signed_it(stack: Stack,
     impostor = builders.named(ca.certificate.subject)  # the same name, another key
     leaf = builders.leaf(impostor)
     wrong = pki.CertifiedKey(leaf.key, leaf.certificate, (), ca.certificate)
-    value = builders.issued_value(builders.client_definition(), wrong)
+    value = builders.changed(builders.issued_value(builders.client_definition(), wrong), version_id=token)
     stack.versions.put_pending(CLIENT, token, value, None)
     with pytest.raises(RejectedCertificateError, match=r"which CN=Test CA,dnQualifier=[0-9a-f-]+ has not signed"):
         stack.step(Step.CREATE, token)
@@ -170,7 +170,7 @@ def test_a_step_killed_after_the_value_was_put_leaves_no_gap_in_the_bucket(stack
 
 def test_another_run_that_put_its_value_first_wins(stack: Stack, ca: pki.CertifiedKey) -> None:
     token = stack.begin()
-    winner = builders.issued_value(builders.client_definition(), builders.leaf(ca))
+    winner = builders.changed(builders.issued_value(builders.client_definition(), builders.leaf(ca)), version_id=token)
     stack.secrets.before["put_secret_value"] = [
         lambda: stack.versions.put_pending(CLIENT, token, winner, None),
     ]
@@ -239,7 +239,8 @@ def test_finish_gives_up_retryably_when_reads_stay_behind(stack: Stack) -> None:
     stack.secrets.freeze(CLIENT, reads=0)
     previous = stack.rotate()
     token = stack.begin()
-    stack.step(Step.CREATE, token)
+    for step in (Step.CREATE, Step.SET, Step.TEST):
+        stack.step(step, token)
     stack.secrets.before["describe_secret"] = [lambda: setattr(stack.secrets, "lag", 10_000)]
     with pytest.raises(NotYetVisibleError) as failure:
         stack.step(Step.FINISH, token)
@@ -261,7 +262,8 @@ def test_a_version_without_a_value_is_never_promoted(stack: Stack, step: Step) -
 def test_a_version_that_lost_its_label_is_never_promoted(stack: Stack) -> None:
     current = stack.at("AWSCURRENT")
     token = stack.begin()
-    stack.step(Step.CREATE, token)
+    for step in (Step.CREATE, Step.SET, Step.TEST):
+        stack.step(step, token)
     stack.versions.drop_pending(CLIENT, token)
     with pytest.raises(VersionNotStagedError):
         stack.step(Step.FINISH, token)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.retries import denied
-from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, UNTESTED
 from mtls_rotation.errors import NotYetVisibleError
 
 if TYPE_CHECKING:
@@ -161,7 +161,9 @@ class SecretVersions:
         )
 
     def put_pending(self, secret_id: str, version_id: str, value: str, rotation_token: str | None) -> bool:
-        """Put `value` at AWSPENDING as the version `version_id`.
+        """Put `value` at AWSPENDING as the version `version_id`, with the label of what is yet to be tested.
+
+        A label that another version has is moved: what a cancelled rotation left is no concern any more.
 
         Returns:
             False if that version already holds another value, which then stands.
@@ -171,7 +173,7 @@ class SecretVersions:
             SecretId=secret_id,
             ClientRequestToken=version_id,
             SecretString=value,
-            VersionStages=[AWSPENDING],
+            VersionStages=[AWSPENDING, UNTESTED],
             **extra,
         )
 
@@ -217,9 +219,13 @@ class SecretVersions:
 
     def drop_pending(self, secret_id: str, version_id: str) -> None:
         """Take AWSPENDING off `version_id`; nothing happens if it is not there any more."""
+        self.drop_label(secret_id, AWSPENDING, version_id)
+
+    def drop_label(self, secret_id: str, label: str, version_id: str) -> None:
+        """Take `label` off `version_id`; nothing happens if it is not there any more."""
         try:
             self._client.update_secret_version_stage(
-                SecretId=secret_id, VersionStage=AWSPENDING, RemoveFromVersionId=version_id
+                SecretId=secret_id, VersionStage=label, RemoveFromVersionId=version_id
             )
         except ClientError as error:
             if _code(error) != "InvalidParameterException":

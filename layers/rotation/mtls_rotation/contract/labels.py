@@ -13,9 +13,11 @@ AWSPENDING = "AWSPENDING"
 AWSPREVIOUS = "AWSPREVIOUS"
 # A client may hold what is at one of these.
 HELD_LABELS = frozenset({AWSCURRENT, AWSPENDING, AWSPREVIOUS})
-# Our own labels: the version that keeps a key and its signing request, and the CA that issues while its successor is
-# only announced. The latter carries the end of the notice, so that whoever reads labels alone can tell when it is over.
+# Our own labels: the version that keeps a key and its signing request; the one that createSecret has put and testSecret
+# has not passed yet; and the CA that issues while its successor is only announced. The last carries the end of the
+# notice, so that whoever reads labels alone can tell when it is over.
 SIGNING_REQUEST = "MTLS-CSR"
+UNTESTED = "MTLS-UNTESTED"
 _ISSUES_UNTIL = "MTLS-ISSUES-UNTIL-"
 
 

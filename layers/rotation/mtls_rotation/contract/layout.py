@@ -9,7 +9,8 @@ issued/<anchor sha256>/<secret>/<version id>.<serial number>.<not after>.pem
     issued certificates: which version chains to which anchor (.ca.pem for a CA's own certificate)
 outside/<secret>/<version id>.<serial number>.<not after>.pem
     issued certificates that no gateway of ours is to trust
-    (<not after> as 20261225T101112Z; keys of earlier releases have none, and a version may lie under both)
+    (<not after> as 20261225T101112Z; keys of earlier releases have none, and a version may lie under both. <version id>
+    is a rotation's token; one that is no UUID may be encoded, see `encoded`)
 requested/<key sha256>/<secret>.csr              what somebody else is to sign; .json beside it says what was asked for
 signed/<any name>                                what they signed, uploaded by an operator
 accepted/<key sha256>.pem                        what of that fits, for createSecret to take
@@ -24,6 +25,7 @@ state/keys/<secret>.json                         which KMS key was made for the 
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +51,36 @@ SYNC_NOTES = "state/sync.json"
 REVOCATION_NOTES = "state/revocation.json"
 KEY_NOTES = "state/keys/"
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+# Tokens that stand in keys as they are: those that SDKs make (UUIDs), and whatever else has no other character.
+_PLAIN = re.compile(r"[A-Za-z0-9-]+")
+_ENCODED = "_"
+
+
+def encoded(version_id: str) -> str:
+    """A version's id as a part of a key or of a tag: one for each, and read back by `decoded`.
+
+    The id is the token of whoever started the rotation, and of that AWS says no more than that it has 32 to 64
+    characters: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html
+    Base64url (RFC 4648, 5) has a slash, a dot and what else separates parts in none of its texts, and makes
+    at most 342 bytes of it: with the longest name of a secret, a key stays within S3's 1,024.
+    """
+    if _PLAIN.fullmatch(version_id):
+        return version_id
+    return _ENCODED + urlsafe_b64encode(version_id.encode()).decode().rstrip("=")
+
+
+def decoded(text: str) -> str:
+    """The version's id that `encoded` wrote; empty if it wrote no such text."""
+    if _PLAIN.fullmatch(text):
+        return text
+    try:
+        padded = text.removeprefix(_ENCODED) + "=" * (-(len(text) - 1) % 4)
+        version_id = urlsafe_b64decode(padded).decode()
+        return version_id if encoded(version_id) == text else ""
+    except ValueError:
+        return ""
 
 
 def explanation_key(truststore: str) -> str:
@@ -139,7 +171,7 @@ class OutsideKey:
 
 def _file_name(version_id: str, serial_number: str, not_after: datetime | None) -> str:
     end = f".{to_compact(not_after)}" if not_after else ""
-    return f"{version_id}.{serial_number}{end}"
+    return f"{encoded(version_id)}.{serial_number}{end}"
 
 
 def _parts(name: str) -> tuple[str, str, datetime | None]:
@@ -150,9 +182,9 @@ def _parts(name: str) -> tuple[str, str, datetime | None]:
     rest, _, last = name.rpartition(".")
     not_after = from_compact(last)
     if not_after is None:
-        return rest, last, None
+        return decoded(rest), last, None
     version_id, _, serial = rest.rpartition(".")
-    return version_id, serial, not_after
+    return decoded(version_id), serial, not_after
 
 
 def requested_key(public_key: str, secret: str, suffix: str) -> str:

@@ -31,6 +31,7 @@ class ManagedSecret(BaseModel):
         notice_days: CA only. How long a new CA is trusted before anything is issued from it.
         key_id: in place of `private_key`, the KMS key that holds the CA's.
         use_from: CA only. The end of the notice: until then the CA before it issues.
+        version_id: the version that createSecret has put this value for. A copy of the value is another version's.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
@@ -51,6 +52,7 @@ class ManagedSecret(BaseModel):
     not_before: str | None = None
     not_after: str | None = None
     use_from: str | None = None
+    version_id: str | None = None
 
     @classmethod
     def parse(cls, text: str, where: str, issuers: IssuerReferences) -> Self:

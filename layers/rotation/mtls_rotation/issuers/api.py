@@ -101,6 +101,7 @@ class IssuerKind[R: IssuerReference]:
         issuer: makes one for a secret's reference.
         needs: what its calls of AWS need, beside what every rotation does.
         condition: the template's condition under which its policy gives that; empty if it needs nothing.
+        issues_freely: whether a certificate that is issued in vain costs nothing, and leaves nothing behind.
         issued_at_bootstrap: whether the stack's own client is issued when the stack is made: the truststore's first
             anchor comes with it, with no CA secret beside it.
         ca_issuer: the type of issuer that makes the stack's own CA for it.
@@ -112,6 +113,7 @@ class IssuerKind[R: IssuerReference]:
     issuer: Callable[[R, Services], Issuer]
     needs: tuple[Need, ...] = ()
     condition: str = ""
+    issues_freely: bool = False
     issued_at_bootstrap: bool = False
     ca_issuer: str = "self-signed"
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

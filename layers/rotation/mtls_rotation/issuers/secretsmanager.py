@@ -53,6 +53,7 @@ class SecretsManagerIssuer:
 KIND = IssuerKind(
     reference=Reference,
     issuer=lambda reference, services: SecretsManagerIssuer(reference.ca_secret, services.versions),
+    issues_freely=True,
     # To rotate a CA before its time.
     needs=(
         Need(

@@ -53,4 +53,6 @@ class SelfSignedIssuer:
         return key_from_pem(ca.private_key.get_secret_value())
 
 
-KIND = IssuerKind(reference=Reference, issuer=lambda _, __: SelfSignedIssuer(), issued_at_bootstrap=True)
+KIND = IssuerKind(
+    reference=Reference, issuer=lambda _, __: SelfSignedIssuer(), issues_freely=True, issued_at_bootstrap=True
+)

@@ -9,20 +9,23 @@ from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.retries import refused
 from mtls_rotation.aws.secret_versions import SecretVersion, out_of_reach
-from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS, UNTESTED
 from mtls_rotation.contract.material import certificates_of
 from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError, RotationNotEnabledError
 from mtls_rotation.issuers.api import HasAuthority, Order
+from mtls_rotation.issuers.registry import kind
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import filing
 from mtls_rotation.rotation.ca_renewal import CaRenewal
 from mtls_rotation.rotation.context import not_staged
 from mtls_rotation.rotation.leftovers import clear_away
+from mtls_rotation.rotation.proof import is_its_own
 from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import to_rfc3339
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretDescription
+    from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.api import Issuer
     from mtls_rotation.rotation.context import StepContext
     from mtls_rotation.rotation.request import RotationRequest
@@ -54,11 +57,21 @@ class CreateStep:
         description = self._staged(request, deadline)
         if AWSCURRENT in description.stages[request.version_id]:
             return
-        stored = self._versions.version(description.arn, request.version_id)
+        definition, stored = None, None
+        # What has just been staged has AWSPENDING alone, and mostly no value. Where nothing is lost by it, that is
+        # found out when the value is put.
+        if description.stages[request.version_id] == {AWSPENDING}:
+            definition = self._definition(description)
+        if definition is None or not kind(definition.issuer.type).issues_freely:
+            stored = self._versions.version(description.arn, request.version_id)
         if stored is None:
-            stored = self._issue(description, request, deadline)
+            order = self._order(definition or self._definition(description), description, request, deadline)
+            stored, put = self._issue(order, request)
         else:
+            put = False
+        if not put:
             self._give_up_if_copied(stored, description)
+            self._give_up_if_anothers(stored)
             self._give_up_if_expired(stored)
         secret, now = filing.certified(stored), self._clock()
         filed = filing.file_certificate(
@@ -85,6 +98,23 @@ class CreateStep:
             where=f"secret {stored.name}, version {stored.version_id}",
             found="a pending value that brings no new certificate: a trial of the rotation left it",
             expected="no value, or a fresh certificate",
+            remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
+            " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
+        )
+
+    def _give_up_if_anothers(self, stored: SecretVersion) -> None:
+        """Take AWSPENDING off a version whose value was not put for it: finishSecret would never promote it.
+
+        Raises:
+            RejectedCertificateError: somebody else has put it, or the engine of an earlier release.
+        """
+        if is_its_own(stored, filing.certified(stored)):
+            return
+        self._versions.drop_pending(stored.arn, stored.version_id)
+        raise RejectedCertificateError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found="a pending value that createSecret has not put for this version, so that no test of it can be told",
+            expected="no value, or one of its own",
             remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
             " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
         )
@@ -127,8 +157,12 @@ class CreateStep:
             )
         raise not_staged(description.name, request.version_id, labels)
 
-    def _issue(self, description: SecretDescription, request: RotationRequest, deadline: Deadline) -> SecretVersion:
-        """Make the pending version: what AWSCURRENT requests, freshly issued. Whoever puts a value first, wins."""
+    def _definition(self, description: SecretDescription) -> ManagedSecret:
+        """What AWSCURRENT requests.
+
+        Raises:
+            InvalidSecretError: it requests nothing, or what no certificate could be made from.
+        """
         current = self._versions.current(description.arn)
         if current is None:
             raise InvalidSecretError(
@@ -137,34 +171,52 @@ class CreateStep:
                 expected='a value with "request" and "issuer"',
                 remedy="Put one; docs/architecture.md shows it.",
             )
-        definition = parse_value(current.value, f"secret {description.name}")
-        self._context.admission.require(definition, f"secret {description.name}")
+        return parse_value(current.value, f"secret {description.name}")
+
+    def _order(
+        self, definition: ManagedSecret, description: SecretDescription, request: RotationRequest, deadline: Deadline
+    ) -> Order:
+        """What is to be issued.
+
+        Raises:
+            SelfSignedClientError: the gateway that it is for may not let in what the issuer makes.
+        """
         order = Order(definition, description.arn, description.name, request.version_id, self._clock(), deadline)
+        self._context.admission.require(definition, order.where)
+        return order
+
+    def _issue(self, order: Order, request: RotationRequest) -> tuple[SecretVersion, bool]:
+        """Make the pending version: what is ordered, freshly issued. Whoever puts a value first, wins.
+
+        Returns:
+            The version, and whether it holds what was issued here.
+        """
         issuer = self._issuer(order)
         issued = issuer.issue(order)
-        value = filing.with_certificate(definition, issued, self._clock()).render()
+        value = filing.with_certificate(order.definition, issued, self._clock(), order.version_id).render()
         try:
-            first = self._versions.put_pending(description.arn, request.version_id, value, request.rotation_token)
+            first = self._versions.put_pending(order.arn, order.version_id, value, request.rotation_token)
         except ClientError as error:
             if refused(error) and self._holds_nothing(order):
                 clear_away(issuer, order, None)  # nobody may come back for it
             raise
         if not first:
-            visible = self._context.visibility(deadline)
-            stored = self._versions.await_version(description.arn, request.version_id, visible)
-            clear_away(issuer, order, filing.certified(stored))
-            return stored
+            visible = self._context.visibility(order.deadline)
+            stored = self._versions.await_version(order.arn, order.version_id, visible)
+            kept = parse_value(stored.value, order.where)
+            clear_away(issuer, order, kept if kept.issued else None)
+            return stored, False
         log.info(
             "issued a certificate",
             extra={
-                "secret": description.name,
-                "version": request.version_id,
+                "secret": order.name,
+                "version": order.version_id,
                 "serial": pki.serial(issued.certificate),
                 "issuer": pki.subject(issued.anchor),
                 "not_after": to_rfc3339(issued.certificate.not_valid_after_utc),
             },
         )
-        return SecretVersion(description.arn, description.name, request.version_id, frozenset({AWSPENDING}), value)
+        return SecretVersion(order.arn, order.name, order.version_id, frozenset({AWSPENDING, UNTESTED}), value), True
 
     def _holds_nothing(self, order: Order) -> bool:
         """Whether a version that could not be put has no value of another run either.

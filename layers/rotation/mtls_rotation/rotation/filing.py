@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretVersion
 
 
-def with_certificate(definition: ManagedSecret, issued: pki.CertifiedKey, now: datetime) -> ManagedSecret:
-    """The definition with what was issued for it at `now`; the operator's own keys are carried over."""
+def with_certificate(
+    definition: ManagedSecret, issued: pki.CertifiedKey, now: datetime, version_id: str | None = None
+) -> ManagedSecret:
+    """The definition with what was issued at `now` for that version; the operator's own keys are carried over."""
     leaf = issued.certificate
     key_id: str | None = getattr(issued.key, "key_id", None)  # a key that is kept elsewhere
     return definition.model_copy(
@@ -41,6 +44,7 @@ def with_certificate(definition: ManagedSecret, issued: pki.CertifiedKey, now: d
             "not_after": to_rfc3339(leaf.not_valid_after_utc),
             # A first CA has none before it that could go on issuing.
             "use_from": to_rfc3339(now + definition.notice) if definition.notice and definition.issued else None,
+            "version_id": version_id,
         }
     )
 
@@ -106,6 +110,6 @@ def certified(stored: SecretVersion) -> ManagedSecret:
             expected="the value that createSecret puts",
             remedy="Somebody else put it. Take AWSPENDING off that version (`aws secretsmanager"
             f" update-secret-version-stage --secret-id {stored.name} --version-stage AWSPENDING"
-            f" --remove-from-version-id {stored.version_id}`), and rotate anew.",
+            f" --remove-from-version-id {quote(stored.version_id)}`), and rotate anew.",
         )
     return secret

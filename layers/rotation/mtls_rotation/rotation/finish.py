@@ -1,4 +1,4 @@
-"""finishSecret: move AWSCURRENT to the pending version, and announce the rotation."""
+"""finishSecret: move AWSCURRENT to the pending version that testSecret has passed, and announce the rotation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from botocore.exceptions import ClientError
 
 from mtls_rotation.contract.events import CLIENT_CERTIFICATE_ROTATED
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS
-from mtls_rotation.errors import NotYetVisibleError
+from mtls_rotation.errors import NotYetVisibleError, UntestedVersionError
 from mtls_rotation.issuers.api import Concluding, Order
 from mtls_rotation.rotation.ca_notice import ca_notice
 from mtls_rotation.rotation.context import not_staged
+from mtls_rotation.rotation.filing import certified
 from mtls_rotation.rotation.leftovers import clear_away
+from mtls_rotation.rotation.proof import is_its_own, is_proved
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretDescription
@@ -37,9 +39,10 @@ class FinishStep:
 
         Raises:
             VersionNotStagedError: AWSPENDING was taken off the version.
+            UntestedVersionError: testSecret has not passed for this version.
             NotYetVisibleError: Secrets Manager's answers stay behind.
         """
-        secret = self._context.secret(request, deadline)
+        secret = self._tested(request, deadline)
         description, previous = self._promote(request, secret, deadline)
         self._versions.drop_pending(description.arn, request.version_id)
         issuer = self._context.issuers.of(secret)
@@ -59,6 +62,32 @@ class FinishStep:
         # Last: it may take minutes, and nobody waits for it.
         order = Order(secret, description.arn, description.name, request.version_id, self._clock(), deadline)
         clear_away(issuer, order, secret)
+
+    def _tested(self, request: RotationRequest, deadline: Deadline) -> ManagedSecret:
+        """What the version holds, once it is seen that testSecret has passed for it, or that it is in use already.
+
+        Raises:
+            VersionNotStagedError, NotYetVisibleError: see `StepContext.pending`.
+            UntestedVersionError: testSecret has not passed for this version.
+        """
+        known = self._context.memory.secret(request)
+        if known is not None and self._context.memory.tested(request):
+            return known
+        for _ in self._context.visibility(deadline).attempts():
+            stored = self._context.pending(request, deadline)
+            secret = certified(stored)
+            if AWSCURRENT in stored.stages or is_proved(stored, secret):
+                self._context.memory.keep(request, secret)
+                return secret
+            if not is_its_own(stored, secret):
+                break  # nothing that is read later makes it so
+        raise UntestedVersionError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found="a certificate that testSecret has not passed, and a call of finishSecret",
+            expected="the steps in their order: nobody may be given what servers may refuse",
+            remedy="Nothing was changed. Secrets Manager tries the rotation again by itself, from its first step. If it"
+            " was not Secrets Manager that called, see in CloudTrail who invoked the function.",
+        )
 
     def _promote(
         self, request: RotationRequest, secret: ManagedSecret, deadline: Deadline

@@ -1,11 +1,11 @@
-"""testSecret: verify the pending certificate, and prove it at the secret's endpoint."""
+"""testSecret: verify the pending certificate, prove it at the secret's endpoint, and leave the proof."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mtls_rotation.contract.labels import AWSCURRENT
+from mtls_rotation.contract.labels import AWSCURRENT, UNTESTED
 from mtls_rotation.contract.material import certificates_of, private_key_of
 from mtls_rotation.errors import (
     HandshakeFailedError,
@@ -21,12 +21,15 @@ from mtls_rotation.pki.verification import refusals
 from mtls_rotation.provers import registry as provers
 from mtls_rotation.provers.api import Identity, Outcome
 from mtls_rotation.rotation.filing import certified
+from mtls_rotation.rotation.proof import is_its_own
+from mtls_rotation.rotation.trust import TrustStep
 from mtls_rotation.rotation.value import parse_value
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from mtls_rotation.aws.secret_versions import SecretVersion
+    from mtls_rotation.contract.endpoint import EndpointSettings
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.provers.api import Proof
     from mtls_rotation.rotation.context import StepContext
@@ -44,12 +47,14 @@ class ProveStep:
         self._context = context
         self._versions = context.services.versions
         self._clock = context.services.clock
+        self._trust = TrustStep(context)
 
     def run(self, request: RotationRequest, deadline: Deadline) -> None:
-        """Verify the certificate, and have the endpoint accept it, if there is one.
+        """Verify the certificate, see that every target trusts it, and have the endpoint accept it, if there is one.
 
         Raises:
             RejectedCertificateError: no server would accept it.
+            TruststoreNotDeployedError: a target does not trust it, so setSecret has not passed.
             HandshakeFailedError: the endpoint does not.
         """
         stored = self._tried(request, deadline)
@@ -58,12 +63,11 @@ class ProveStep:
         if self._is_definition(stored, request):
             return  # a configuration is tried before there is a certificate
         secret = certified(stored)
-        chain, anchor = certificates_of(secret)
+        # What a trial of the configuration finds is not what a rotation is to end with, and leaves no proof.
+        of_rotation = stored.version_id == request.version_id and is_its_own(stored, secret)
         where = f"secret {stored.name}, version {stored.version_id}"
-        if secret.kind == "ca":
-            chain, key = self._leaf_of(secret, stored.name, deadline)
-        else:
-            key = private_key_of(secret)
+        chain, key = self._identity(secret, stored.name, deadline)
+        _, anchor = certificates_of(secret)
         if reasons := refusals(chain[0], key, chain[1:], [anchor], self._clock()):
             raise RejectedCertificateError(
                 where=where,
@@ -71,10 +75,15 @@ class ProveStep:
                 expected="a client certificate that its anchor vouches for, in date, with its own key",
                 remedy="Rotate the secret anew; if it goes on, look at the issuer.",
             )
-        if secret.endpoint is None:
-            return
-        settings = provers.settings_of(secret.endpoint, where)
-        identity = Identity(pki.to_pem(*chain), pki.key_to_pem(key))
+        if of_rotation:
+            self._trust.require_unless_seen(secret, request, deadline)
+        if secret.endpoint is not None:
+            identity = Identity(pki.to_pem(*chain), pki.key_to_pem(key))
+            self._present(identity, provers.settings_of(secret.endpoint, where), where, deadline)
+        if of_rotation:
+            self._leave_proof(stored, secret, request)
+
+    def _present(self, identity: Identity, settings: EndpointSettings, where: str, deadline: Deadline) -> None:
         for _ in deadline.sooner(PROPAGATION).attempts():
             proof = provers.prove(settings, identity, deadline)
             if proof.accepted:
@@ -85,6 +94,21 @@ class ProveStep:
             expected="the endpoint to accept the pending certificate",
             remedy="Secrets Manager tries again by itself. If it goes on, see that the endpoint trusts the CA.",
         )
+
+    def _leave_proof(self, stored: SecretVersion, secret: ManagedSecret, request: RotationRequest) -> None:
+        """For finishSecret, in whatever environment it runs: see `proof`."""
+        if UNTESTED in stored.stages:
+            self._versions.drop_label(stored.arn, UNTESTED, stored.version_id)
+        self._context.memory.keep(request, secret)
+        self._context.memory.test(request)
+
+    def _identity(
+        self, secret: ManagedSecret, name: str, deadline: Deadline
+    ) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey]:
+        """What is presented: the certificate with its intermediates and its key; of a CA, those of a leaf by it."""
+        if secret.kind == "ca":
+            return self._leaf_of(secret, name, deadline)
+        return certificates_of(secret)[0], private_key_of(secret)
 
     def _tried(self, request: RotationRequest, deadline: Deadline) -> SecretVersion:
         """The version to try: the token's, or else AWSCURRENT.

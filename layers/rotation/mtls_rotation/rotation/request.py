@@ -64,4 +64,8 @@ class RotationRequest:
         token = invocation.member(event, "RotationToken")
         if token is not None and not isinstance(token, str):
             raise invocation.invalid(("RotationToken",), token, "a string, or nothing")
+        try:
+            version_id.encode()
+        except UnicodeEncodeError:
+            raise invocation.invalid(("ClientRequestToken",), ascii(version_id), "text in Unicode") from None
         return cls(Step.parse(step), secret_id, version_id, token)

@@ -110,9 +110,10 @@ class ExternalIssuer:
                 _CSR: pem,
             }
         )
-        asked = json.dumps(definition.model_dump(mode="json", include={"request", "issuer"}), sort_keys=True)
+        asked = definition.model_dump(mode="json", include={"request", "issuer"})
         follows = replaced.version_id if replaced else ""
-        version_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{order.version_id}/{follows}/{asked}"))
+        about = json.dumps([order.version_id, follows, asked], sort_keys=True)  # a token may have any separator in it
+        version_id = str(uuid.uuid5(uuid.NAMESPACE_OID, about))
         if self._versions.put_labelled(order.arn, version_id, kept.render(), SIGNING_REQUEST):
             return kept
         stored = self._versions.await_version(order.arn, version_id, order.deadline)
