@@ -15,12 +15,14 @@ from mtls_rotation.aws.certificate_index import CertificateIndex
 from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
-from mtls_rotation.errors import UnusableNoticeError
+from mtls_rotation.errors import UnresolvedNoticeError, UnusableNoticeError
 from mtls_rotation.pki import bundles
-from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.pki.certificate_id import digest_of
 from mtls_rotation.pki.certificates import short_subject, to_pem
-from mtls_rotation.pki.distinguished_names import rfc4514
+from mtls_rotation.pki.distinguished_names import DistinguishedName
 from mtls_rotation.revocation import notices
+from mtls_rotation.revocation.known import Known
+from mtls_rotation.revocation.notices import Named, Shown
 from mtls_rotation.revocation.register import Register
 from mtlsctl.errors import InvalidInputError, NoCertificateError
 from mtlsctl.stack.material import nothing_at
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mtls_rotation.aws.bucket import CertificateBucket
-    from mtls_rotation.revocation.notices import Notice, Reason
+    from mtls_rotation.pki.certificate_id import CertificateId
+    from mtls_rotation.revocation.notices import Reason
     from mtlsctl.stack.deployment import Deployment
     from mtlsctl.stack.material import Label
 
@@ -41,18 +44,40 @@ _DER = b"\x30"
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What an operator asks for.
+
+    Attributes:
+        said: the certificate, or how it is named.
+        subject: whom it names; empty where the certificate itself is not at hand.
+        body: the notice that revokes it.
+    """
+
+    said: Shown | Named
+    reason: Reason
+    subject: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A certificate that is to be revoked, or to be released.
 
     Attributes:
         subject: whom it names; empty where the certificate itself is not at hand.
         body: the notice that revokes it.
+        signers: what the list may call the signer of the certificate: see `CertificateId`.
     """
 
     certificate: CertificateId
     reason: Reason
     subject: str
     body: bytes
+    signers: frozenset[str]
+
+    def is_named_by(self, certificate: CertificateId) -> bool:
+        """Whether a notice or the list means this certificate."""
+        return certificate.serial_number == self.certificate.serial_number and certificate.signer in self.signers
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +112,9 @@ class Files:
         self._deployment = deployment
         self._bucket: CertificateBucket = deployment.services.bucket
         self._index = CertificateIndex.read(self._bucket)
+        self._known = Known(self._bucket)
 
-    def of_secret(self, secret_id: str, label: Label, reason: Reason) -> Target:
+    def of_secret(self, secret_id: str, label: Label, reason: Reason) -> Request:
         """The certificate of a secret's version at `label`.
 
         Raises:
@@ -110,46 +136,78 @@ class Files:
             remedy="The version was put by hand, most likely. Name the certificate itself with --certificate.",
         )
 
-    def holders(self, certificate: CertificateId) -> list[Holder]:
+    def target(self, request: Request) -> Target:
+        """The certificate that is meant.
+
+        Raises:
+            InvalidInputError: what names it would revoke nobody, or perhaps another: see `notices.identify`.
+        """
+        where = "--certificate" if isinstance(request.said, Shown) else "--issuer and --serial"
+        try:
+            certificate = notices.identify(request.said, self._known, where).certificate
+        except UnresolvedNoticeError as error:
+            # Its CA may be gone since it was revoked.
+            if (revoked := self._revoked_as(request.said)) is None:
+                raise InvalidInputError(
+                    where=error.where,
+                    found=error.found,
+                    expected=error.expected,
+                    remedy="Nothing was uploaded. Give the certificate itself with --certificate.",
+                ) from None
+            certificate = revoked
+        found = [request.said.certificate] if isinstance(request.said, Shown) else []
+        found += self._known.filed(certificate.serial_number)
+        same = [it for it in found if self._known.authorities.identify(it).signer == certificate.signer]
+        signers = frozenset({certificate.signer, *map(digest_of, same)})
+        return Target(certificate, request.reason, request.subject, request.body, signers)
+
+    def holders(self, target: Target) -> list[Holder]:
         """Every version that holds it and that still carries a label."""
         versions: dict[tuple[str, str], None] = {}
         # A key tells the serial number alone; the few certificates that match are looked at.
-        for filed in self._index.with_serial_number(certificate.serial_number):
+        for filed in self._index.with_serial_number(target.certificate.serial_number):
             found = self._index.certificate(filed)
-            if found and CertificateId.of(found) == certificate:
+            if found and target.is_named_by(self._known.authorities.identify(found)):
                 versions[filed.secret, filed.version_id] = None
         return [holder for secret, version in versions if (holder := self._holder(secret, version))]
-
-    def knows_issuer_of(self, certificate: CertificateId) -> bool:
-        """Whether any CA that is trusted here has the issuer's name, or whether the certificate itself is filed."""
-        if self._index.with_serial_number(certificate.serial_number):
-            return True
-        keys = [layout.TRUSTSTORE, *(entry.key for entry in self._bucket.list(layout.MANAGED_ANCHORS))]
-        bodies = (stored.body for key in keys if (stored := self._bucket.read(key)))
-        anchors = (anchor for body in bodies for anchor in bundles.certificates(body).values())
-        return any(rfc4514(anchor.subject) == certificate.issuer for anchor in anchors)
 
     def register(self) -> Register:
         """The revocation list; an empty one where there is none."""
         return register(self._bucket)
 
-    def notices_of(self, certificate: CertificateId) -> dict[str, tuple[Notice, ...]]:
+    def notices_of(self, target: Target) -> dict[str, tuple[CertificateId, ...]]:
         """By key, every uploaded object that revokes it, with all that the object revokes."""
         known = self.register().sources
         found = {}
         for entry in self._bucket.list(layout.REVOKED):
             source = known.get(entry.key)
-            says = source.notices if source and source.etag == entry.etag else self._notices(entry.key)
-            if any(it.certificate == certificate for it in says):
-                found[entry.key] = says
+            says = [it.certificate for it in source.notices] if source else []
+            if source is None or source.etag != entry.etag:
+                says += self._said(entry.key)
+            if any(map(target.is_named_by, says)):
+                found[entry.key] = tuple(says)
         return found
 
-    def _notices(self, key: str) -> tuple[Notice, ...]:
+    def _revoked_as(self, said: Shown | Named) -> CertificateId | None:
+        """The one certificate on the list that is called so; None if there is none, or another as well."""
+        if isinstance(said, Shown):
+            return None
+        found = [
+            it
+            for it in self.register().revoked
+            if it.serial_number == said.serial_number
+            and any(map(DistinguishedName.parse(it.issuer).is_same, said.issuers))
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def _said(self, key: str) -> list[CertificateId]:
+        """What an object that the list does not know yet will revoke."""
         stored = self._bucket.read(key)
         try:
-            return notices.parse(stored.body, key) if stored else ()
+            said = notices.parse(stored.body, key) if stored else ()
+            return [notices.identify(it, self._known, key).certificate for it in said]
         except UnusableNoticeError:
-            return ()
+            return []
 
     def _holder(self, secret: str, version: str) -> Holder | None:
         client = self._deployment.session.client("secretsmanager")
@@ -174,16 +232,21 @@ def register(bucket: CertificateBucket) -> Register:
         return Register()  # the revocation function makes it anew
 
 
-def of_certificate(certificate: x509.Certificate, reason: Reason, where: str) -> Target:
+def listed(target: Target, known: Register) -> bool:
+    """Whether the revocation list has a certificate. Pure."""
+    return any(map(target.is_named_by, known.revoked))
+
+
+def of_certificate(certificate: x509.Certificate, reason: Reason, where: str) -> Request:
     """A certificate that is at hand.
 
     Raises:
-        UnusableNoticeError: it is a CA's, or its serial number is one that no CRL can hold.
+        UnusableNoticeError: it is a CA's, or the gateway lets nobody in with one like it.
     """
-    return _target({"certificate": to_pem(certificate), "reason": reason}, where, short_subject(certificate))
+    return _request({"certificate": to_pem(certificate), "reason": reason}, where, short_subject(certificate))
 
 
-def of_name(issuer: str, serial_number: str, reason: Reason) -> Target:
+def of_name(issuer: str, serial_number: str, reason: Reason) -> Request:
     """A certificate by its issuer's name and its serial number, written as tools write them.
 
     Raises:
@@ -191,7 +254,7 @@ def of_name(issuer: str, serial_number: str, reason: Reason) -> Target:
     """
     document = {"issuer": issuer, "serial_number": serial_number, "reason": reason}
     try:
-        return _target(document, "--issuer and --serial", "")
+        return _request(document, "--issuer and --serial", "")
     except UnusableNoticeError as error:
         raise InvalidInputError(
             where=error.where,
@@ -201,7 +264,7 @@ def of_name(issuer: str, serial_number: str, reason: Reason) -> Target:
         ) from None
 
 
-def of_file(file: Path, reason: Reason) -> Target:
+def of_file(file: Path, reason: Reason) -> Request:
     """The certificate in a file, PEM or DER.
 
     Raises:
@@ -233,15 +296,15 @@ def notice_key(target: Target, holders: Sequence[Holder]) -> str:
     return f"{layout.REVOKED}{name}.{target.certificate.serial_number}.json"
 
 
-def shared(found: Iterable[tuple[str, Sequence[Notice]]]) -> str | None:
+def shared(found: Iterable[tuple[str, Sequence[CertificateId]]]) -> str | None:
     """The first notice that revokes another certificate as well: it cannot be deleted for one. Pure."""
-    return next((key for key, says in found if len({it.certificate for it in says}) > 1), None)
+    return next((key for key, says in found if len({it.serial_number for it in says}) > 1), None)
 
 
-def _target(document: dict[str, str], where: str, subject: str) -> Target:
+def _request(document: dict[str, str], where: str, subject: str) -> Request:
     body = json.dumps(document, indent=1).encode()
-    (notice,) = notices.parse(body, where)
-    return Target(notice.certificate, notice.reason, subject, body)
+    (said,) = notices.parse(body, where)
+    return Request(said, said.reason, subject, body)
 
 
 def _unfit(where: str, found: str) -> InvalidInputError:

@@ -78,6 +78,7 @@ class Foreign:
     not_before: datetime = NOW - timedelta(days=1)
     not_after: datetime = NOW + timedelta(days=365)
     addresses: tuple[str, ...] = ()
+    serial_number: int = 0
 
     def make(self) -> tuple[x509.Certificate, AnyKey]:
         """The certificate and its key; self-signed unless an issuer and its key are given."""
@@ -88,7 +89,7 @@ class Foreign:
             .subject_name(name)
             .issuer_name(self.issuer.subject if self.issuer else name)
             .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(self.serial_number or x509.random_serial_number())
             .not_valid_before(self.not_before)
             .not_valid_after(self.not_after)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

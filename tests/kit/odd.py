@@ -38,6 +38,26 @@ def numbered(serial_number: int) -> str:
     return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
 
 
+def signed(ca: pki.CertifiedKey, serial_number: int) -> x509.Certificate:
+    """One of a CA that does not keep to RFC 5280, section 4.1.2.2, in its serial numbers."""
+    made = builders.foreign(issuer=ca.certificate, signer=ca.key, authority=False, serial_number=1 << 150)
+    octets = serial_number.to_bytes(serial_number.bit_length() // 8 + 1, signed=True)
+    number = bytes([2, len(octets)]) + octets
+    usual = bytes([2, 19]) + (1 << 150).to_bytes(19)
+    signed = made.tbs_certificate_bytes
+    assert signed.count(usual) == 1
+    signed = _sequence(signed[signed.index(usual) - 5 :].replace(usual, number))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    signature = b"\0" + ca.key.sign(signed, ec.ECDSA(hashes.SHA256()))  # type: ignore[call-arg, arg-type]
+    bits = bytes([3, len(signature)]) + signature
+    return x509.load_der_x509_certificate(_sequence(signed + algorithm + bits))
+
+
+def _sequence(content: bytes) -> bytes:
+    """A SEQUENCE of DER, of between 256 and 65,535 bytes."""
+    return b"\x30\x82" + len(content).to_bytes(2) + content
+
+
 def with_a_long_name() -> str:
     """One whose subject has 50 organizational units of 60 characters each."""
     key = ec.generate_private_key(ec.SECP256R1())

@@ -17,7 +17,7 @@ from mtlsctl.frame.asking import confirm
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.waiting import await_end
 from mtlsctl.report import Finding, Model, Report, Severity, worst
-from mtlsctl.revocation import Files, notice_key, of_file, of_name, register, shared
+from mtlsctl.revocation import Files, listed, notice_key, of_file, of_name, register, shared
 from mtlsctl.show import shown
 from mtlsctl.stack.material import Label
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mtlsctl.revocation import Holder, Target
+    from mtlsctl.revocation import Holder, Request, Target
     from mtlsctl.stack.deployment import Deployment
 
 _TIMEOUT = 120.0
@@ -120,7 +120,7 @@ def revoke(
     named = _named(secret, certificate, issuer, serial, reason)
     with context.doing("looking"):
         files = Files(context.deployment)
-        target = files.of_secret(named, label, reason) if isinstance(named, str) else named
+        target = files.target(files.of_secret(named, label, reason) if isinstance(named, str) else named)
     if undo:
         return _release(context, files, target, wait=wait, timeout=timeout, yes=yes)
     return _revoke(context, files, target, wait=wait, timeout=timeout, yes=yes)
@@ -150,7 +150,7 @@ def consequences(target: Target, holders: Sequence[Holder], parameters: Mapping[
 
 def _named(
     secret: str | None, certificate: Path | None, issuer: str | None, serial: str | None, reason: Reason
-) -> Target | str:
+) -> Request | str:
     """What the operator names, before anything is looked at; of a secret, its name.
 
     Raises:
@@ -177,10 +177,8 @@ def _revoke(
     context: CommandContext, files: Files, target: Target, *, wait: bool, timeout: float, yes: bool
 ) -> RevokeReport:
     with context.doing("looking"):
-        if not files.knows_issuer_of(target.certificate):
-            raise _unknown_issuer(target)
-        holders = files.holders(target.certificate)
-        found = files.notices_of(target.certificate)
+        holders = files.holders(target)
+        found = files.notices_of(target)
     key = notice_key(target, holders)
     if not found:
         for line in consequences(target, holders, context.deployment.parameters):
@@ -204,9 +202,8 @@ def _release(
     context: CommandContext, files: Files, target: Target, *, wait: bool, timeout: float, yes: bool
 ) -> RevokeReport:
     with context.doing("looking"):
-        found = files.notices_of(target.certificate)
-    listed = target.certificate in files.register().revoked
-    if not found and not listed:
+        found = files.notices_of(target)
+    if not found and not listed(target, files.register()):
         raise InvalidInputError(
             where="--undo",
             found=f"no revocation of {target.certificate}",
@@ -255,7 +252,7 @@ def _await_revoked(context: CommandContext, target: Target, holders: Sequence[Ho
     deployment = context.deployment
 
     def what_is_left() -> str:
-        if target.certificate not in register(deployment.services.bucket).revoked:
+        if not listed(target, register(deployment.services.bucket)):
             return "it is not on the revocation list yet"
         waiting = [it.secret for it in holders if not _has_rotated(deployment, it)]
         return f"{', '.join(waiting)} has not rotated yet" if waiting else ""
@@ -276,7 +273,7 @@ def _await_released(context: CommandContext, target: Target, seconds: float) -> 
     with context.doing("waiting"):
         await_end(
             context,
-            lambda: "it is still on the revocation list" if target.certificate in register(bucket).revoked else "",
+            lambda: "it is still on the revocation list" if listed(target, register(bucket)) else "",
             seconds,
             where=str(target.certificate),
             expected="it off the revocation list",
@@ -320,15 +317,6 @@ def _not_rotated(holder: Holder) -> Finding:
         what="it holds the revoked certificate, and no function rotates it",
         remedy=f"Switch its rotation on: `mtlsctl doctor` shows how. That rotates {holder.secret} at once.",
         runbook="Revocation fails",
-    )
-
-
-def _unknown_issuer(target: Target) -> InvalidInputError:
-    return InvalidInputError(
-        where="--issuer",
-        found=repr(target.certificate.issuer),
-        expected="the name of a CA that is trusted here, as RFC 4514 writes it, the most specific part first",
-        remedy="Nothing was uploaded: it would revoke nobody. Give the certificate itself with --certificate.",
     )
 
 

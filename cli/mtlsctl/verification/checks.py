@@ -7,8 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mtls_rotation.pki.certificate_id import CertificateId
-from mtls_rotation.pki.certificates import fingerprint, serial, short_subject, subject
+from mtls_rotation.pki.certificates import fingerprint, public_key_fingerprint, serial, short_subject
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.provers.api import Outcome
 from mtls_rotation.targets.limits import API_GATEWAY
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.contract.endpoint import EndpointSettings
     from mtls_rotation.provers.api import Proof
-    from mtls_rotation.revocation.register import Register
+    from mtls_rotation.revocation.register import Register, Revoked
     from mtlsctl.stack.material import Material
     from mtlsctl.stack.targets import Target
 
@@ -88,9 +87,10 @@ class Evidence:
         return self.material.secret.kind == "ca"
 
     @property
-    def is_listed(self) -> bool:
-        """Whether the revocation list has it."""
-        return bool(self.register and CertificateId.of(self.material.certificate) in self.register.revoked)
+    def listed(self) -> Revoked | None:
+        """What the revocation list says of it; None if it is not revoked."""
+        found = self.register.revocations.find(self.material.certificate) if self.register else None
+        return self.register.revoked[found] if self.register and found else None
 
 
 def examine(seen: Evidence) -> list[Check]:
@@ -211,8 +211,7 @@ def _revocation(seen: Evidence) -> Iterator[Check]:
     if seen.register is None:
         missing = "there is no revocation/list.json, and the gateway lets nobody in without it"
         yield Check(name=name, result=Result.UNKNOWN, reason=missing)
-    elif seen.is_listed:
-        entry = seen.register.revoked[CertificateId.of(seen.material.certificate)]
+    elif entry := seen.listed:
         yield Check(name=name, result=Result.FAILED, reason=f"revoked since {moment(entry.at)}: {entry.reason}")
     else:
         yield Check(name=name, result=Result.OK, reason="it is not on it")
@@ -243,7 +242,7 @@ def _crl_problems(crl: x509.CertificateRevocationList, ca: x509.Certificate, see
     in_it = crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
     if in_it:
         yield "it lists the certificate"
-    elif seen.is_listed and subject(ca) == CertificateId.of(certificate).issuer:
+    elif seen.listed and seen.listed.certificate.key == public_key_fingerprint(ca.public_key()):
         yield "it does not list the certificate, and the revocation list does"
 
 

@@ -93,6 +93,10 @@ class UnusableNoticeError(MtlsRotationError):
     code = "MTLS-109"
 
 
+class UnresolvedNoticeError(UnusableNoticeError):
+    """It names a certificate by a CA that is not known here, or not for certain."""
+
+
 class SelfSignedClientError(MtlsRotationError):
     """A certificate that signs itself is asked for at a gateway, of which nobody knows whether it accepts such."""
 

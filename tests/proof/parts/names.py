@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from mtls_rotation.aws.bucket import Stored
 from mtls_rotation.contract.layout import managed_anchor_key
+from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.authorizer.anchors import Anchors
 from mtls_rotation.gateway.authorizer.decision import decide
@@ -239,7 +240,7 @@ def _callers(tried: Tried, examples: int) -> None:
     def _(signer: str, subject: str, entries: list[tuple[str, str | list[str] | None]]) -> None:
         by = _signers()[signer]
         pem = odd.named(by.ca, _encoded(subject))
-        made = decide(pem, "GET", "/", frozenset, lambda: _list(entries), _truststore().of)
+        made = decide(pem, "GET", "/", Revocations, lambda: _list(entries), _truststore().of)
 
         wanted = any(_admits(by, subject, *entry) for entry in entries)
         tried.counts["callers"] += 1

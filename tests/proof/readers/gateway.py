@@ -9,6 +9,7 @@ from typing import Any
 
 from mtls_client import MtlsClientError
 from mtls_client.errors import SecretUnavailableError
+from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.gateway import document, live_document
 from mtls_rotation.gateway.authorizer import allow_list, caller, decision
@@ -200,7 +201,7 @@ def _list() -> AllowList:
 
 def _caller(data: bytes) -> None:
     pem = data.decode("utf-8", "surrogateescape")
-    made = decision.decide(pem, "GET", "/", frozenset, _list, lambda _: ())
+    made = decision.decide(pem, "GET", "/", Revocations, _list, lambda _: ())
     answer = json.dumps(made.response("arn:aws:execute-api:x"))
     # API Gateway hands on no more.
     assert len(answer) < 16_384 * 2, f"an answer of {len(answer)} bytes"

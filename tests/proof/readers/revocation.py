@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from types import SimpleNamespace
@@ -14,11 +15,19 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_rotation.aws.bucket import Stored
-from mtls_rotation.errors import MtlsRotationError, RevocationUnknownError, UnusableNoticeError
+from mtls_rotation.contract import revocations
+from mtls_rotation.contract.revocations import Revocations
+from mtls_rotation.errors import (
+    MtlsRotationError,
+    RevocationUnknownError,
+    UnresolvedNoticeError,
+    UnusableNoticeError,
+)
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.authorities import Authorities
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.revocation import check, crl, notices, register, state
-from mtls_rotation.revocation.register import Register, Source
+from mtls_rotation.revocation.register import Register, Room, Source
 from mtlsctl import revocation as command
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
@@ -26,6 +35,8 @@ from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, within
 from tests.proof.readers.pem import odd_certificates
 
 _WEEK = timedelta(days=7)
+# What one object of one MiB may make of the list, in bytes; and the most of a key in S3.
+_MOST_LISTED, _LONGEST_KEY = 16 << 20, 1024
 _WHERE = "s3://certificates/revoked/\x1b[2J"
 
 
@@ -54,8 +65,10 @@ def readers() -> Iterator[Reader]:
             **members(named, "reason"),
             **many,
             "many notices": lambda size: json.dumps([named] * (size // 80)).encode(),
+            "a thousand notices of long names": lambda size: _thousand(size),
         },
-        largest=1 << 20,
+        # More is not read at all, and one byte more is seen to be too much.
+        largest=notices.LARGEST_NOTICE + 1,
     )
     text = _register().render()
     document = json.loads(text)
@@ -65,11 +78,19 @@ def readers() -> Iterator[Reader]:
         **members(document, "sources"),
         **members(document, "revoked", 0, "serial_number"),
         **members(document, "revoked", 0, "issuer"),
+        **members(document, "revoked", 0, "signer"),
+        **members(document, "keys"),
         **members(document, "revoked", 0, "revoked_at"),
     }
     yield Reader("the revocation list", _list, [text], (register, crl), (ValueError,), bombs, largest=1 << 20)
     yield Reader(
-        "the revocation list, in the authorizer", _check, [text], (check,), (RevocationUnknownError,), bombs, 1 << 20
+        "the revocation list, in the authorizer",
+        _check,
+        [text],
+        (check, revocations),
+        (RevocationUnknownError,),
+        bombs,
+        1 << 20,
     )
     kept = state.RevocationState(_register(), {"crl/ab.crl": '"etag"'}, {"mtls/billing": "v1"}).render()
     whole_notes = json.loads(kept)
@@ -124,25 +145,64 @@ def _in_list(bomb: Any) -> Any:
     return lambda size: b"[" + bomb(size // 2) + b"," + bomb(size // 2) + b"]"
 
 
+def _thousand(size: int) -> bytes:
+    """As many as one object may name, each by a CA with a name of its own."""
+    name = "CN=" + "a" * max(1, size // notices.MOST_CERTIFICATES - 80)
+    entries = [{"issuer": f"{name}{it}", "serial_number": f"{it:x}"} for it in range(notices.MOST_CERTIFICATES)]
+    return json.dumps(entries).encode()
+
+
+@cache
+def _known() -> notices.Known:
+    """The CA of the samples, another that a notice names, and a namesake of the first."""
+    known = SimpleNamespace(
+        authorities=Authorities(
+            [
+                ca().certificate,
+                builders.named(ca().certificate.subject).certificate,
+                builders.named(x509.Name.from_rfc4514_string("CN=Example CA,O=Example")).certificate,
+            ]
+        ),
+        filed=lambda number: [client().certificate] if number == pki.serial(client().certificate) else [],
+    )
+    return cast("notices.Known", known)
+
+
 def _notice(data: bytes) -> None:
-    read = notices.parse(data, _WHERE)
-    made = Register.of({"revoked/a": Source("etag", read)}, Register(), builders.NOW)
+    """As a run of revocation takes it in. What comes of it is bounded, whatever the object says."""
+    said = notices.parse(data, _WHERE)
+    assert len(said) <= notices.MOST_CERTIFICATES
+    read = []
+    for it in said:
+        with suppress(UnresolvedNoticeError):
+            read.append(notices.identify(it, _known(), _WHERE))
+    keys = {
+        it.certificate.key: _known().authorities.public_key(it.certificate.key) for it in read if it.certificate.key
+    }
+    room = Room(())
+    assert room.take(read), "one object fills the list"
+    made = Register.of({"revoked/a": Source("etag", tuple(read))}, Register(), builders.NOW, keys)
     assert Register.parse(made.render()) == made
-    assert check.parse(made.render()) == set(made.revoked)
-    # What was taken can be put on a CRL.
-    crl.build(ca().certificate, ca().key, made.revoked.values(), None, builders.NOW, _WEEK)
-    for it in made.revoked.values():
-        assert 0 < int(it.certificate.serial_number, 16) < 1 << 159
+    found = Revocations.parse(made.render())
+    assert found.listed == set(made.revoked)
+    for it in said:
+        assert not isinstance(it, notices.Shown) or found.include(it.certificate), "what was taken in is not found"
+    assert len(made.render()) < _MOST_LISTED
+    # What was taken can be put on a CRL, or is left out.
+    crl.build(ca().certificate, ca().key, made.by(ca().certificate), None, builders.NOW, _WEEK)
 
 
 @cache
 def _register() -> Register:
-    held = CertificateId.of(client().certificate)
+    authorities = _known().authorities
+    held = authorities.identify(client().certificate)
+    named = CertificateId(held.issuer, "5e01", held.key)
+    unknown = CertificateId.of(client().certificate)
     sources = {
         "revoked/a.json": Source("e1", (notices.Notice(held, "keyCompromise"),)),
-        "revoked/b.json": Source("e2", (notices.Notice(CertificateId(held.issuer, "5e01")),), "refused: why"),
+        "revoked/b.json": Source("e2", (notices.Notice(named), notices.Notice(unknown)), "refused: why"),
     }
-    return Register.of(sources, Register(), builders.NOW)
+    return Register.of(sources, Register(), builders.NOW, {held.key: authorities.public_key(held.key)})
 
 
 def _list(data: bytes) -> None:
@@ -152,10 +212,10 @@ def _list(data: bytes) -> None:
     assert Register.parse(after.render()) == after
     list(register.added(after, before)), list(register.withdrawn(after, before))
     assert all(isinstance(it, str) for it in before.refused.values())
-    revoked = after.by(pki.subject(ca().certificate))
+    revoked = after.by(ca().certificate)
     crl.build(ca().certificate, ca().key, revoked, None, builders.NOW, _WEEK)
     crl.is_due(ca().certificate, revoked, x509.load_der_x509_crl(_crl_of(1)), builders.NOW)
-    check.parse(after.render())
+    Revocations.parse(after.render()).include(client().certificate)
 
 
 def _notes(data: bytes) -> None:
@@ -167,7 +227,8 @@ def _check(data: bytes) -> None:
     stored = Stored(data, "etag", "v1")
     bucket = SimpleNamespace(name="certificates", newer=lambda *_: stored)
     revoked = check.RevocationCheck(cast("Any", bucket), timedelta(seconds=60)).revoked()
-    assert all(it.issuer + it.serial_number for it in revoked)
+    assert all(it.issuer + it.serial_number + it.signer for it in revoked.listed)
+    revoked.include(client().certificate)
 
 
 @cache
@@ -199,5 +260,8 @@ def _crl(data: bytes) -> None:
 
 def _of_name(data: bytes) -> None:
     issuer, _, serial = data.decode("utf-8", "surrogateescape").partition("\n")
-    target = command.of_name(issuer, serial, "unspecified")
-    command.notice_key(target, ())
+    wanted = command.of_name(issuer, serial, "unspecified")
+    assert isinstance(wanted.said, notices.Named)
+    certificate = CertificateId(str(wanted.said.issuers[0]), wanted.said.serial_number, "k")
+    target = command.Target(certificate, wanted.reason, wanted.subject, wanted.body, frozenset({"k"}))
+    assert len(command.notice_key(target, ())) < _LONGEST_KEY

@@ -7,24 +7,48 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mtls_rotation.contract import layout
 from mtls_rotation.errors import UnusableNoticeError
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_pem
+from mtls_rotation.pki.distinguished_names import rfc4514
 from mtls_rotation.revocation import notices
-from mtls_rotation.revocation.notices import Notice
+from mtls_rotation.revocation.notices import Shown
 from mtlsctl.commands.revoke import consequences, not_rotated
 from mtlsctl.errors import InvalidInputError, from_aws
-from mtlsctl.revocation import Files, Holder, notice_key, of_certificate, of_file, of_name, shared
+from mtlsctl.revocation import (
+    Files,
+    Holder,
+    Request,
+    Target,
+    listed,
+    notice_key,
+    of_certificate,
+    of_file,
+    of_name,
+    shared,
+)
 from tests.kit import builders
 from tests.kit.fakes import refused
-from tests.kit.stack import CLIENT, Stack
+from tests.kit.stack import BUCKET, CA, CLIENT, Stack
 
 if TYPE_CHECKING:
     from mtlsctl.stack.deployment import Deployment
 
 GATEWAY = {"DomainName": "api.example.com", "RevocationTtlSeconds": "60"}
+
+
+def targeted(wanted: Request) -> Target:
+    """The certificate, where nothing is known of any CA."""
+    said = wanted.said
+    if isinstance(said, Shown):
+        certificate = CertificateId.of(said.certificate)
+    else:
+        certificate = CertificateId(str(said.issuers[0]), said.serial_number, "k")
+    return Target(certificate, wanted.reason, wanted.subject, wanted.body, frozenset({certificate.signer}))
 
 
 def holder(*labels: str, rotatable: bool = True) -> Holder:
@@ -34,16 +58,16 @@ def holder(*labels: str, rotatable: bool = True) -> Holder:
 def test_the_notice_says_what_revocation_reads(client: CertifiedKey) -> None:
     target = of_certificate(client.certificate, "superseded", "here")
 
-    assert notices.parse(target.body, "there") == (Notice(CertificateId.of(client.certificate), "superseded"),)
+    assert notices.parse(target.body, "there") == (Shown(client.certificate, "superseded"),)
 
 
 def test_a_name_is_taken_as_tools_write_it() -> None:
     target = of_name("CN=Test CA, O=Example", "0x5E:01", "unspecified")
 
-    assert target.certificate == CertificateId("CN=Test CA,O=Example", "5e01")
+    assert str(target.said) == "serial number 5e01 of CN=Test CA,O=Example"
 
 
-@pytest.mark.parametrize(("issuer", "number"), [("Test CA", "5e01"), ("CN=Test CA", "zz"), ("CN=Test CA", "0")])
+@pytest.mark.parametrize(("issuer", "number"), [("Test CA", "5e01"), ("CN=Test CA", "zz"), ("CN=Test CA", "")])
 def test_what_is_no_name_is_refused(issuer: str, number: str) -> None:
     with pytest.raises(InvalidInputError, match="Nothing was uploaded"):
         of_name(issuer, number, "unspecified")
@@ -88,23 +112,23 @@ def test_a_certificate_that_can_be_read_in_part_is_refused(client: CertifiedKey,
 
 
 def test_the_key_tells_whose_it_is_and_is_the_same_each_time(client: CertifiedKey) -> None:
-    target, number = of_certificate(client.certificate, "unspecified", "here"), serial(client.certificate)
+    target, number = targeted(of_certificate(client.certificate, "unspecified", "here")), serial(client.certificate)
 
     assert notice_key(target, [holder("AWSCURRENT")]) == f"revoked/s-client.{number}.json"
     assert notice_key(target, []) == f"revoked/CN-billing.{number}.json"
-    by_name = of_name("CN=Test CA", number, "unspecified")
+    by_name = targeted(of_name("CN=Test CA", number, "unspecified"))
     assert notice_key(by_name, []) == f"revoked/issued-by-CN-Test-CA.{number}.json"
 
 
 def test_a_notice_of_several_certificates_is_not_to_be_deleted_for_one() -> None:
-    one, other = Notice(CertificateId("CN=a", "1")), Notice(CertificateId("CN=a", "2"))
+    one, other = CertificateId("CN=a", "1", "k"), CertificateId("CN=a", "2", "k")
 
     assert shared({"revoked/a": [one, one]}.items()) is None
     assert shared({"revoked/a": [one], "revoked/b": [one, other]}.items()) == "revoked/b"
 
 
 def test_what_follows_is_said(client: CertifiedKey) -> None:
-    target = of_certificate(client.certificate, "unspecified", "here")
+    target = targeted(of_certificate(client.certificate, "unspecified", "here"))
 
     def told(*holders: Holder, parameters: dict[str, str] = GATEWAY) -> str:
         return "\n".join(consequences(target, holders, parameters))
@@ -130,16 +154,62 @@ def test_only_a_holder_that_is_in_use_is_rotated_or_missed() -> None:
     assert [it.subject for it in not_rotated([previous, by_hand])] == ["s/client"]
 
 
+def files_of(stack: Stack) -> Files:
+    return Files(cast("Deployment", SimpleNamespace(services=stack.services, session=stack)))
+
+
 @pytest.mark.parametrize("code", ["ResourceNotFoundException", "AccessDeniedException"])
 def test_a_certificate_whose_secret_is_gone_can_be_revoked(stack: Stack, code: str) -> None:
     version = stack.rotate()
-    certificate = CertificateId.of(stack.certificate(version))
-    files = Files(cast("Deployment", SimpleNamespace(services=stack.services, session=stack)))
-    (held,) = files.holders(certificate)
+    files = files_of(stack)
+    target = files.target(of_certificate(stack.certificate(version), "unspecified", "here"))
+    (held,) = files.holders(target)
     stack.secrets.refuse_describe = {CLIENT: code}
 
     assert held.version_id == version
-    assert files.holders(certificate) == []
+    assert files.holders(target) == []
+
+
+def test_a_certificate_that_is_named_by_its_issuer_is_the_one_that_is_filed(stack: Stack) -> None:
+    version = stack.rotate()
+    certificate = stack.certificate(version)
+    files = files_of(stack)
+    target = files.target(of_name(rfc4514(certificate.issuer), serial(certificate), "unspecified"))
+    stack.revoke("it", target.body)
+
+    assert [it.version_id for it in files.holders(target)] == [version]
+    assert listed(target, files.register())
+    assert list(files.notices_of(target)) == ["revoked/it"]
+
+
+@pytest.mark.parametrize("issuer", ["CN=Other CA", "CN=Test CA,dnQualifier=20200101-0123456789ab"])
+def test_a_right_serial_number_with_a_wrong_issuer_is_refused(stack: Stack, issuer: str) -> None:
+    certificate = stack.certificate(stack.rotate())
+    wanted = of_name(issuer, serial(certificate), "unspecified")
+
+    with pytest.raises(InvalidInputError, match="Nothing was uploaded") as caught:
+        files_of(stack).target(wanted)
+    assert rfc4514(certificate.issuer) in caught.value.found
+
+
+def test_a_wrong_issuer_that_is_trusted_is_refused_too(stack: Stack) -> None:
+    certificate = stack.certificate(stack.rotate())
+    successor = stack.certificate(stack.rotate(CA), CA)
+
+    with pytest.raises(InvalidInputError, match="Nothing was uploaded"):
+        files_of(stack).target(of_name(rfc4514(successor.subject), serial(certificate), "unspecified"))
+
+
+def test_what_was_revoked_by_name_can_be_released_when_its_ca_is_gone(stack: Stack, ca: CertifiedKey) -> None:
+    body = to_pem(builders.root("Partner CA").certificate).encode()
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.TRUSTSTORE, Body=body)
+    (name,) = [it.subject for it in x509.load_pem_x509_certificates(body)]
+    wanted = of_name(rfc4514(name), "5e01", "unspecified")
+    stack.revoke("it", wanted.body)
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.TRUSTSTORE, Body=to_pem(ca.certificate).encode())
+    files = files_of(stack)
+
+    assert list(files.notices_of(files.target(wanted))) == ["revoked/it"]
 
 
 def test_credentials_that_are_bound_to_a_tag_are_told_that_the_secret_may_be_gone() -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from mtls_rotation.aws.secret_versions import SecretVersion
 from mtls_rotation.pki import certificates as pki
-from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.pki.authorities import Authorities
 from mtls_rotation.pki.certificates import CertifiedKey, fingerprint, serial
 from mtls_rotation.provers.api import Outcome, Proof
 from mtls_rotation.provers.https import HttpsSettings
@@ -79,8 +79,11 @@ def test_what_does_its_work_passes_every_check(seen: Evidence) -> None:
 
 
 def revoked(client: CertifiedKey) -> Register:
-    notice = Notice(CertificateId.of(client.certificate), "keyCompromise")
-    return Register.of({"revoked/a": Source("e", (notice,))}, Register(), NOW)
+    authorities = Authorities([client.anchor])
+    certificate = authorities.identify(client.certificate)
+    source = Source("e", (Notice(certificate, "keyCompromise"),))
+    keys = {certificate.key: authorities.public_key(certificate.key)}
+    return Register.of({"revoked/a": source}, Register(), NOW, keys)
 
 
 @pytest.mark.parametrize(

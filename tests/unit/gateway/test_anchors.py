@@ -13,6 +13,7 @@ from cryptography import x509
 
 from mtls_rotation.aws.bucket import Stored
 from mtls_rotation.contract.layout import TRUSTSTORE, managed_anchor_key
+from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.authorizer.anchors import Anchors
 from mtls_rotation.gateway.authorizer.caller import Anchor, AnchorsUnknownError
@@ -39,7 +40,7 @@ def of(anchors: Anchors, certificate: x509.Certificate) -> tuple[str, ...]:
 def decided(anchors: Anchors, certificate: x509.Certificate, **entry: Any) -> Decision:
     listed = {"routes": {"GET /": [{"name": "subject:CN=billing"} | entry]}}
     allow_list = (lambda: AllowList.parse(json.dumps(listed), "the test")) if entry else None
-    return decide(pki.to_pem(certificate), "GET", "/", frozenset, allow_list, anchors.of)
+    return decide(pki.to_pem(certificate), "GET", "/", Revocations, allow_list, anchors.of)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import InvalidSettingsError, RevocationUnknownError
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.authorizer.caller import Anchor, Caller
@@ -17,6 +18,7 @@ from mtls_rotation.gateway.authorizer.decision import Decision, decide
 from mtls_rotation.gateway.live_document import LiveDocument
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
+from mtls_rotation.pki.authorities import Authorities
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.presented import Presented
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
@@ -46,14 +48,21 @@ def decided(
     certificate: x509.Certificate,
     path: str = "/",
     *,
-    revoked: frozenset[CertificateId] = frozenset(),
+    revoked: Revocations | None = None,
     routes: Mapping[str, list[Any]] | None = None,
     anchors: Sequence[Anchor] = (),
     **more: str,
 ) -> Decision:
     document = json.dumps({"routes": routes} | more)
     allow_list = (lambda: AllowList.parse(document, "the test")) if routes is not None else None
-    return decide(pki.to_pem(certificate), "GET", path, lambda: revoked, allow_list, lambda _: anchors)
+    return decide(pki.to_pem(certificate), "GET", path, lambda: revoked or Revocations(), allow_list, lambda _: anchors)
+
+
+def listed(ca: pki.CertifiedKey, *certificates: x509.Certificate) -> Revocations:
+    """The list of a CA's certificates."""
+    authorities = Authorities([ca.certificate])
+    revoked = [authorities.identify(it) for it in certificates]
+    return Revocations(revoked, {it.key: authorities.public_key(it.key) for it in revoked})
 
 
 def test_a_client_that_signs_itself_is_known_by_its_subject_whatever_its_generation() -> None:
@@ -118,7 +127,7 @@ def test_a_caller_is_let_in_and_the_backend_is_told_who_it_is(ca: pki.CertifiedK
 def test_a_revoked_certificate_is_kept_out_and_others_of_its_ca_are_not(
     leaf: x509.Certificate, ca: pki.CertifiedKey
 ) -> None:
-    revoked = frozenset({CertificateId.of(leaf)})
+    revoked = listed(ca, leaf)
     denied = decided(leaf, revoked=revoked)
 
     assert denied.denial == "revoked"
@@ -126,9 +135,43 @@ def test_a_revoked_certificate_is_kept_out_and_others_of_its_ca_are_not(
     assert decided(builders.leaf(ca).certificate, revoked=revoked).denial == ""
 
 
-def test_the_same_serial_number_of_another_ca_is_not_revoked(leaf: x509.Certificate) -> None:
-    elsewhere = frozenset({CertificateId("CN=Elsewhere", pki.serial(leaf))})
-    assert decided(leaf, revoked=elsewhere).denial == ""
+def test_the_same_serial_number_of_another_ca_is_not_revoked(leaf: x509.Certificate, ca: pki.CertifiedKey) -> None:
+    namesake = builders.named(ca.certificate.subject)
+    theirs = builders.foreign(issuer=ca.certificate, signer=namesake.key, serial_number=leaf.serial_number)
+
+    assert decided(leaf, revoked=listed(namesake, theirs)).denial == ""
+    assert decided(theirs, revoked=listed(namesake, theirs)).denial == "revoked"
+    assert decided(theirs, revoked=listed(ca, leaf)).denial == ""
+
+
+def test_what_is_revoked_while_nobody_knows_who_signed_it_is_kept_out_and_a_namesake_is_not(
+    leaf: x509.Certificate, ca: pki.CertifiedKey
+) -> None:
+    namesake = builders.named(ca.certificate.subject)
+    theirs = builders.foreign(issuer=ca.certificate, signer=namesake.key, serial_number=leaf.serial_number)
+    revoked = Revocations([CertificateId.of(leaf)])
+
+    assert decided(leaf, revoked=revoked).denial == "revoked"
+    assert decided(theirs, revoked=revoked).denial == ""
+
+
+def test_a_ca_that_writes_its_own_name_otherwise_in_what_it_signs_is_no_way_round_the_list(
+    ca: pki.CertifiedKey, leaf: x509.Certificate
+) -> None:
+    shouted = x509.Name([x509.NameAttribute(it.oid, str(it.value).upper()) for it in ca.certificate.subject])
+    theirs = builders.foreign(
+        issuer=builders.named(shouted).certificate, signer=ca.key, serial_number=leaf.serial_number
+    )
+
+    assert decided(theirs, revoked=listed(ca, leaf)).denial == "revoked"
+
+
+def test_what_cannot_be_checked_counts_as_signed_by_the_ca_that_it_names(
+    ca: pki.CertifiedKey, leaf: x509.Certificate
+) -> None:
+    key = Authorities([ca.certificate]).signer(leaf)
+
+    assert decided(leaf, revoked=Revocations([CertificateId.of(leaf, key)], {key: b"no key"})).denial == "revoked"
 
 
 @pytest.mark.parametrize(
@@ -143,11 +186,11 @@ def test_the_same_serial_number_of_another_ca_is_not_revoked(leaf: x509.Certific
     ids=["none", "empty", "broken", "version 4", "a long name"],
 )
 def test_a_caller_without_a_certificate_that_can_be_read_is_kept_out(pem: str | None) -> None:
-    assert decide(pem, "GET", "/", frozenset, None, no_anchors).denial in {"no-certificate", "unreadable"}
+    assert decide(pem, "GET", "/", Revocations, None, no_anchors).denial in {"no-certificate", "unreadable"}
 
 
 def test_what_is_not_known_to_be_unrevoked_is_not_decided(leaf: x509.Certificate) -> None:
-    def unknown() -> frozenset[CertificateId]:
+    def unknown() -> Revocations:
         raise RevocationUnknownError(where="", found="", expected="", remedy="")
 
     with pytest.raises(RevocationUnknownError):
@@ -313,7 +356,7 @@ def test_a_caller_whose_names_find_no_room_beside_the_path_is_kept_out(leaf: x50
 def test_a_certificate_whose_names_cannot_be_read_has_none_and_is_kept_out_for_nothing_else(
     leaf: x509.Certificate,
 ) -> None:
-    assert decide(odd.twice_extended(), "GET", "/", frozenset, None, no_anchors).denial == ""
+    assert decide(odd.twice_extended(), "GET", "/", Revocations, None, no_anchors).denial == ""
     assert Caller.from_pem(odd.twice_extended()).alternative_names == ()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.authorizer.decision import Decision, decide
 from mtls_rotation.pki import certificates as pki
@@ -36,7 +37,7 @@ def subject(value: tuple[int, bytes]) -> bytes:
 
 def decided(pem: str, *entries: Any) -> Decision:
     allowed = AllowList.parse(json.dumps({"routes": {"GET /": entries}}), "the test") if entries else None
-    return decide(pem, "GET", "/", frozenset, (lambda: allowed) if allowed else None, lambda _: ())
+    return decide(pem, "GET", "/", Revocations, (lambda: allowed) if allowed else None, lambda _: ())
 
 
 @pytest.mark.parametrize(("value", "told"), ODD.values(), ids=ODD)

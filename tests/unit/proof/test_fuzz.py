@@ -24,6 +24,7 @@ from mtls_client.context_template import ContextTemplate
 from mtls_client.errors import InvalidServerCaError
 from mtls_rotation import invocation
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import (
     InvalidEventError,
     InvalidSecretError,
@@ -42,7 +43,7 @@ from mtls_rotation.pki.conformity import violations
 from mtls_rotation.pki.paths import Path as CertificatePath
 from mtls_rotation.pki.paths import find_path
 from mtls_rotation.pki.request import CertificateRequest
-from mtls_rotation.revocation import check, crl, notices
+from mtls_rotation.revocation import crl, notices
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.rotation.value import parse_value
@@ -269,17 +270,18 @@ class TestRevocation:
         with pytest.raises(UnusableNoticeError, match="serial number of 23999 bits"):
             notices.parse(body, "a")
 
-    @pytest.mark.parametrize("parse", [Register.parse, check.parse])
+    @pytest.mark.parametrize("parse", [Register.parse, Revocations.parse])
     def test_a_list_that_is_deep_is_none(self, parse: Any) -> None:
         with pytest.raises(ValueError, match="no revocation list"):
             parse(DEEP.encode())
 
-    @pytest.mark.parametrize("parse", [Register.parse, check.parse])
-    @pytest.mark.parametrize("serial_number", [5, "0A", "05", "", "f" * 40, None])
+    @pytest.mark.parametrize("parse", [Register.parse, Revocations.parse])
+    @pytest.mark.parametrize("serial_number", [5, "0A", "05", "", "-0", "f" * 81, None])
     def test_a_list_whose_serial_numbers_would_match_nobody_is_none(self, parse: Any, serial_number: Any) -> None:
-        entry = {"issuer": "CN=a", "serial_number": serial_number, "revoked_at": "2026-01-01T00:00:00Z"}
+        entry = {"issuer": "CN=a", "serial_number": serial_number, "signer": f"signed:{'0' * 64}"}
+        entry |= {"revoked_at": "2026-01-01T00:00:00Z", "reason": "unspecified"}
         with pytest.raises(ValueError, match="no revocation list"):
-            parse(json.dumps({"revoked": [entry | {"reason": "unspecified"}], "sources": {}}).encode())
+            parse(json.dumps({"revoked": [entry], "sources": {}, "keys": {}}).encode())
 
     @pytest.mark.parametrize(
         "change",
@@ -291,9 +293,11 @@ class TestRevocation:
         ],
     )
     def test_a_list_that_no_crl_can_be_made_of_is_none(self, change: dict[str, Any]) -> None:
-        entry = {"issuer": "CN=a", "serial_number": "5", "revoked_at": "2026-01-01T00:00:00Z", "reason": "unspecified"}
+        entry = {"issuer": "CN=a", "serial_number": "5", "signer": f"signed:{'0' * 64}"}
+        entry |= {"revoked_at": "2026-01-01T00:00:00Z", "reason": "unspecified"}
+        assert Register.parse(json.dumps({"revoked": [entry], "sources": {}, "keys": {}}).encode()).revoked
         with pytest.raises(ValueError, match="no revocation list"):
-            Register.parse(json.dumps({"revoked": [entry | change], "sources": {}}).encode())
+            Register.parse(json.dumps({"revoked": [entry | change], "sources": {}, "keys": {}}).encode())
 
     def test_a_crl_with_a_number_that_leaves_no_room_is_made_anew(self) -> None:
         ca = builders.root()

@@ -14,6 +14,7 @@ from mtls_rotation.errors import RevocationUnknownError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.revocation.check import Moment, RevocationCheck
+from mtls_rotation.revocation.known import Known
 from tests.kit import builders
 from tests.kit.fakes import refused
 from tests.kit.stack import BUCKET, Stack
@@ -69,16 +70,16 @@ def asked(stack: Stack) -> Asked:
 def revoke(stack: Stack, ca: pki.CertifiedKey) -> CertificateId:
     leaf = builders.leaf(ca).certificate
     stack.revoke(pki.serial(leaf), pki.to_pem(leaf))
-    return CertificateId.of(leaf)
+    return Known(stack.bucket).authorities.identify(leaf)
 
 
 def test_a_revoked_certificate_is_known_within_the_time_to_live(asked: Asked, ca: pki.CertifiedKey) -> None:
     check = asked.check()
-    assert check.revoked() == frozenset()
+    assert check.revoked().listed == frozenset()
     certificate = revoke(asked.stack, ca)
     asked.now += TTL
 
-    assert check.revoked() == {certificate}
+    assert check.revoked().listed == {certificate}
 
 
 def test_one_read_serves_half_the_time_to_live_and_an_unchanged_list_is_not_sent_again(asked: Asked) -> None:
@@ -100,14 +101,14 @@ def test_while_s3_fails_the_list_serves_for_the_rest_of_its_time_and_then_nobody
     check.revoked()
     asked.broken = ConnectTimeoutError(endpoint_url="https://s3")
     asked.now += TTL
-    assert check.revoked() == {certificate}
+    assert check.revoked().listed == {certificate}
     asked.now += 0.1
     with pytest.raises(RevocationUnknownError, match="MTLS-208"):
         check.revoked()
 
     asked.broken = None
     asked.now += 1.0
-    assert check.revoked() == {certificate}
+    assert check.revoked().listed == {certificate}
 
 
 def test_by_choice_the_last_list_serves_beyond_its_time(asked: Asked, ca: pki.CertifiedKey) -> None:
@@ -117,7 +118,7 @@ def test_by_choice_the_last_list_serves_beyond_its_time(asked: Asked, ca: pki.Ce
     asked.broken = refused("SlowDown", "GetObject")
     asked.now += 10 * TTL
 
-    assert check.revoked() == {certificate}
+    assert check.revoked().listed == {certificate}
 
 
 def test_time_for_which_the_environment_was_frozen_counts(asked: Asked, ca: pki.CertifiedKey) -> None:
@@ -126,7 +127,7 @@ def test_time_for_which_the_environment_was_frozen_counts(asked: Asked, ca: pki.
     certificate = revoke(asked.stack, ca)
     asked.frozen += 600
 
-    assert check.revoked() == {certificate}
+    assert check.revoked().listed == {certificate}
 
 
 def test_a_clock_that_was_set_back_makes_nothing_younger(asked: Asked, ca: pki.CertifiedKey) -> None:
@@ -135,7 +136,7 @@ def test_a_clock_that_was_set_back_makes_nothing_younger(asked: Asked, ca: pki.C
     certificate = revoke(asked.stack, ca)
     asked.frozen -= 600
 
-    assert check.revoked() == {certificate}
+    assert check.revoked().listed == {certificate}
 
 
 def test_the_list_is_as_old_as_the_request_for_it(asked: Asked) -> None:
@@ -158,7 +159,7 @@ def test_a_failing_s3_is_not_asked_for_each_request(asked: Asked) -> None:
     assert len(asked.answers) == 1
     asked.now += 1.0
     asked.broken = None
-    assert check.revoked() == frozenset()
+    assert check.revoked().listed == frozenset()
 
 
 @pytest.mark.parametrize("body", [None, b"", b"[]", b'{"revoked": [{}]}', b"\xff"])

@@ -15,8 +15,10 @@ from cryptography.x509.oid import NameOID
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.pki.distinguished_names import rfc4514
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.revocation import crl, notices
+from mtls_rotation.revocation.known import Known
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.rotation.request import Step
 from tests.kit import builders, odd
@@ -42,9 +44,13 @@ def crl_number(found: x509.CertificateRevocationList) -> int:
     return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
+def identity(stack: Stack, certificate: x509.Certificate) -> CertificateId:
+    """What names a certificate, by the CAs that the stack knows."""
+    return Known(stack.bucket).authorities.identify(certificate)
+
+
 def notice(certificate: x509.Certificate, **more: str) -> str:
-    identity = CertificateId.of(certificate)
-    return json.dumps({"issuer": identity.issuer, "serial_number": identity.serial_number} | more)
+    return json.dumps({"issuer": rfc4514(certificate.issuer), "serial_number": pki.serial(certificate)} | more)
 
 
 def test_before_anything_is_revoked_the_list_is_there_and_every_ca_has_its_crl(
@@ -96,8 +102,8 @@ def test_an_uploaded_certificate_is_on_the_list_and_on_the_crl_and_its_secret_is
     }
     result = stack.revoke("lost", bodies[form])
 
-    assert [it.certificate for it in result.added] == [CertificateId.of(leaf)]
-    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert [it.certificate for it in result.added] == [identity(stack, leaf)]
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
     entry = published_crl(stack, ca.certificate).get_revoked_certificate_by_serial_number(leaf.serial_number)
     assert entry is not None
     assert entry.revocation_date_utc == stack.moment.replace(microsecond=0)
@@ -140,13 +146,24 @@ def test_a_rotation_that_is_under_way_goes_on_when_the_current_certificate_is_re
     assert stack.secrets.rotations == [(CLIENT, pending)]
 
 
-def test_a_certificate_of_another_ca_with_the_same_serial_number_has_its_secret_left_alone(stack: Stack) -> None:
-    token = stack.rotate()
-    number = pki.serial(stack.certificate(token))
-    result = stack.revoke("elsewhere", json.dumps({"issuer": "CN=Elsewhere", "serial_number": number}))
+def test_a_certificate_of_another_ca_with_the_same_short_serial_number_has_its_secret_left_alone(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    """Some CAs count: a serial number alone tells nothing."""
+    partner, key = builders.Foreign(common_name="Partner CA").make()
+    trusting(stack, partner)
+    ours, theirs = (
+        builders.foreign(issuer=issuer, signer=signer, serial_number=0x1000, authority=False)
+        for issuer, signer in ((ca.certificate, ca.key), (partner, key))
+    )
+    held = pki.CertifiedKey(key=ca.key, certificate=ours, chain=(), anchor=ca.certificate)
+    version = stack.add_secret("a/first", builders.issued_value(builders.client_definition(), held))
+    stack.file(held, "a/first", version)
+    result = stack.revoke("elsewhere", notice(theirs))
 
-    assert len(result.added) == 1
+    assert [it.certificate.issuer for it in result.added] == ["CN=Partner CA"]
     assert result.rotated == ()
+    assert stack.revoke("here", notice(ours)).rotated == ("a/first",)
 
 
 def test_a_certificate_that_somebody_else_signed_is_found_too(empty_stack: Stack) -> None:
@@ -201,7 +218,7 @@ def test_deleting_the_notice_withdraws_the_revocation(stack: Stack, ca: pki.Cert
 def test_one_keeps_the_date_of_its_revocation_when_others_come(stack: Stack, ca: pki.CertifiedKey) -> None:
     first, second = builders.leaf(ca).certificate, builders.leaf(ca).certificate
     stack.revoke("first", pki.to_pem(first))
-    since = register(stack).revoked[CertificateId.of(first)].at
+    since = register(stack).revoked[identity(stack, first)].at
     stack.pass_time(days=1)
     stack.revoke("second", pki.to_pem(second))
 
@@ -269,16 +286,75 @@ def test_a_ca_lists_what_is_revoked_under_its_own_name_and_not_what_its_successo
         assert [it.serial_number for it in found] == listed
 
 
-def test_each_ca_of_one_name_lists_what_is_revoked_under_it(stack: Stack, ca: pki.CertifiedKey) -> None:
-    """Nobody can tell which of them issued it, if it was revoked by name and number."""
+def test_a_ca_does_not_list_what_its_namesake_has_signed(stack: Stack, ca: pki.CertifiedKey) -> None:
     namesake = builders.named(ca.certificate.subject)
     leaf = builders.leaf(ca).certificate
     stack.revoke("lost", pki.to_pem(leaf))
 
-    for authority in (ca, namesake):
-        revoked = register(stack).by(pki.subject(authority.certificate))
-        made = crl.build(authority.certificate, authority.key, revoked, None, stack.moment, timedelta(days=1))
-        assert [it.serial_number for it in crl.parse(made) or ()] == [leaf.serial_number]
+    assert [it.certificate.serial_number for it in register(stack).by(ca.certificate)] == [pki.serial(leaf)]
+    assert register(stack).by(namesake.certificate) == ()
+
+
+def trusting(stack: Stack, *authorities: x509.Certificate) -> None:
+    """The stack trusts these too, as partners upload them."""
+    body = pki.to_pem(*authorities).encode()
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=f"anchors/static/{pki.serial(authorities[0])}.pem", Body=body)
+    stack.reconcile()
+
+
+def signed_by_a_namesake(leaf: x509.Certificate, ca: pki.CertifiedKey) -> tuple[x509.Certificate, pki.CertifiedKey]:
+    """A certificate of a CA of the same name, with the same serial number, and that CA."""
+    namesake = builders.named(ca.certificate.subject)
+    theirs = builders.foreign(
+        issuer=ca.certificate, signer=namesake.key, serial_number=leaf.serial_number, authority=False
+    )
+    return theirs, namesake
+
+
+def test_a_revoked_certificate_of_a_namesake_with_the_same_serial_number_leaves_ours_alone(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    token = stack.rotate()
+    leaf = stack.certificate(token)
+    theirs, namesake = signed_by_a_namesake(leaf, ca)
+    # As the truststore may have come to hold it before uploads were looked at so closely.
+    stack.clients.s3.put_object(
+        Bucket=BUCKET, Key=layout.TRUSTSTORE, Body=pki.to_pem(ca.certificate, namesake.certificate).encode()
+    )
+    result = stack.revoke("theirs.pem", pki.to_pem(theirs))
+
+    assert result.rotated == ()
+    assert register(stack).revocations.include(theirs)
+    assert not register(stack).revocations.include(leaf)
+    assert list(published_crl(stack, ca.certificate)) == []
+
+
+def test_a_name_that_two_cas_have_revokes_nobody_unless_it_is_said_which(stack: Stack, ca: pki.CertifiedKey) -> None:
+    token = stack.rotate()
+    leaf = stack.certificate(token)
+    theirs, namesake = signed_by_a_namesake(leaf, ca)
+    stack.clients.s3.put_object(
+        Bucket=BUCKET, Key=layout.TRUSTSTORE, Body=pki.to_pem(ca.certificate, namesake.certificate).encode()
+    )
+    result = stack.revoke("it", notice(theirs))
+    assert "2 CAs have that name" in result.refused["revoked/it"]
+    assert register(stack).revoked == {}
+
+    stack.revoke("theirs", notice(theirs, ca_fingerprint_sha256=pki.fingerprint(namesake.certificate)))
+    assert register(stack).revocations.include(theirs)
+    assert not register(stack).revocations.include(leaf)
+    assert stack.revoke("nobodys", notice(theirs, ca_fingerprint_sha256="0" * 64)).refused["revoked/nobodys"]
+
+
+def test_a_ca_that_was_renewed_with_its_key_is_one_ca(stack: Stack) -> None:
+    partner, key = builders.Foreign(common_name="Partner CA").make()
+    renewed = builders.foreign(common_name="Partner CA", key=key, not_after=builders.NOW + timedelta(days=900))
+    trusting(stack, partner, renewed)
+    leaf = builders.foreign(issuer=partner, signer=key, authority=False)
+    result = stack.revoke("it", notice(leaf))
+
+    assert not result.refused
+    assert register(stack).revocations.include(leaf)
 
 
 @pytest.mark.parametrize("algorithm", [KeyAlgorithm.EC_P384, KeyAlgorithm.RSA_2048])
@@ -331,7 +407,7 @@ def test_a_ca_that_cannot_sign_is_a_problem_and_the_list_is_there_all_the_same(s
     leaf = builders.leaf(other).certificate
     result = stack.revoke("lost", pki.to_pem(leaf))
 
-    assert CertificateId.of(leaf) in register(stack).revoked
+    assert identity(stack, leaf) in register(stack).revoked
     assert len(result.crls) == 1
     (problem,) = result.problems
     assert "secret gone" in problem
@@ -353,18 +429,20 @@ BAD: dict[str, tuple[Any, str]] = {
     "no issuer": (b'{"serial_number": "5e"}', "either"),
     "an issuer that is no name": (b'{"issuer": "Example", "serial_number": "5e"}', "RFC 4514"),
     "a serial number that is none": (b'{"issuer": "CN=Example", "serial_number": "xyz"}', "hex"),
-    "a serial number of zero": (b'{"issuer": "CN=Example", "serial_number": "00"}', "hex"),
-    "a serial number too long": (b'{"issuer": "CN=Example", "serial_number": "' + b"9" * 41 + b'"}', "40 digits"),
+    "a serial number too long": (b'{"issuer": "CN=Example", "serial_number": "' + b"9" * 81 + b'"}', "80 digits"),
     "a reason that is none": (b'{"issuer": "CN=Example", "serial_number": "5e", "reason": "lost"}', "keyCompromise"),
     "an unknown member": (b'{"issuer": "CN=Example", "serial_number": "5e", "serial": "5e"}', "serial"),
     "a list of texts": (b'["5e", "5f"]', "entry 1"),
-    "a SHA-1 fingerprint": (
-        b'{"issuer": "CN=Test CA", "serial_number": "' + b"ff" * 20 + b'"}',
+    "a SHA-256 fingerprint": (
+        b'{"issuer": "CN=Test CA", "serial_number": "' + b"ff" * 32 + b'"}',
         "A fingerprint is none",
     ),
+    "a CA that is no fingerprint": (
+        b'{"issuer": "CN=Test CA", "serial_number": "5e", "ca_fingerprint_sha256": "5e"}',
+        "the SHA-256 fingerprint",
+    ),
+    "an empty list": (b"[]", "an empty list"),
     "a certificate of version 4": (odd.of_version_4().encode(), "not a valid X509 version"),
-    "a certificate with the serial number 0": (odd.numbered(0).encode(), "no CRL can hold"),
-    "a certificate with a negative serial number": (odd.numbered(-5).encode(), "no CRL can hold"),
 }
 
 
@@ -396,7 +474,7 @@ def test_an_upload_that_cannot_be_used_holds_up_no_other(stack: Stack, ca: pki.C
     leaf = builders.leaf(ca).certificate
     result = stack.revoke("good", pki.to_pem(leaf))
 
-    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
     assert result.crls == (pki.fingerprint(ca.certificate),)
     assert not result.problems
 
@@ -404,7 +482,7 @@ def test_an_upload_that_cannot_be_used_holds_up_no_other(stack: Stack, ca: pki.C
 def test_a_certificate_that_is_odd_but_has_a_name_and_a_number_is_revoked_like_any_other(stack: Stack) -> None:
     pem = odd.twice_extended()
     stack.revoke("odd", pem)
-    assert list(register(stack).revoked) == [CertificateId.of(x509.load_pem_x509_certificate(pem.encode()))]
+    assert list(register(stack).revoked) == [identity(stack, x509.load_pem_x509_certificate(pem.encode()))]
 
 
 def test_an_upload_that_may_not_be_read_is_tried_again_and_holds_up_no_other(
@@ -423,12 +501,12 @@ def test_an_upload_that_may_not_be_read_is_tried_again_and_holds_up_no_other(
 
     run._bucket.read = denied  # type: ignore[method-assign]
     result = run.run()
-    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
     assert "AccessDenied" in result.refused["revoked/locked"]
 
     run._bucket.read = read  # type: ignore[method-assign]
     run.run()
-    assert set(register(stack).revoked) == {CertificateId.of(leaf), CertificateId.of(locked)}
+    assert set(register(stack).revoked) == {identity(stack, leaf), identity(stack, locked)}
 
 
 def test_a_folder_that_the_console_made_is_no_notice(stack: Stack) -> None:
@@ -438,7 +516,99 @@ def test_a_folder_that_the_console_made_is_no_notice(stack: Stack) -> None:
 
 def test_an_upload_that_is_too_large_is_not_read(stack: Stack) -> None:
     result = stack.revoke("huge", b"x" * (notices.LARGEST_NOTICE + 1))
-    assert "16777217 bytes" in result.refused["revoked/huge"]
+    assert "1048577 bytes" in result.refused["revoked/huge"]
+
+
+def many(count: int, issuer: str) -> str:
+    return json.dumps([{"issuer": issuer, "serial_number": f"{it:x}"} for it in range(1, count + 1)])
+
+
+@pytest.mark.parametrize("body", [many(1001, "CN=a"), "-----BEGIN CERTIFICATE-----\n" * 1001])
+def test_an_upload_that_names_too_many_is_refused_with_the_count(stack: Stack, body: str) -> None:
+    result = stack.revoke("many", body)
+
+    assert "1001 certificates in one object" in result.refused["revoked/many"]
+    assert len(stack.heard("Revocation Refused")) == 1
+
+
+def test_what_the_list_has_no_room_for_is_refused_with_the_count_and_what_was_taken_in_stays(
+    stack: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtls_rotation.revocation.register.MOST_REVOKED", 5)
+    leaf, later = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(leaf))
+    result = stack.revoke("many", many(5, pki.subject(ca.certificate)))
+    assert "5 certificates more than the list may hold" in result.refused["revoked/many"]
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
+
+    # What is too much takes no room from what comes later, and counts itself once there is room.
+    stack.revoke("later", pki.to_pem(later))
+    assert set(register(stack).revoked) == {identity(stack, leaf), identity(stack, later)}
+    stack.bucket.delete("revoked/lost")
+    stack.bucket.delete("revoked/later")
+    assert not stack.revocation.run().refused
+    assert len(register(stack).revoked) == 5
+
+
+def test_a_list_has_no_room_for_names_without_end(
+    stack: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtls_rotation.revocation.register.MOST_BYTES", 1000)
+    stack.revoke("lost", pki.to_pem(builders.leaf(ca).certificate))
+
+    assert stack.revoke("many", many(5, pki.subject(ca.certificate))).refused
+    assert len(register(stack).revoked) == 1
+
+
+def test_any_number_of_uploads_that_are_no_notices_hold_up_no_other_and_are_told_of_within_bounds(
+    stack: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtls_rotation.revocation.revocation_list.MOST_REFUSED", 3)
+    for number in range(8):
+        stack.clients.s3.put_object(Bucket=BUCKET, Key=f"revoked/a-{number}", Body=b"oops")
+    leaf = builders.leaf(ca).certificate
+    result = stack.revoke("z", pki.to_pem(leaf))
+
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
+    assert list(result.refused) == ["revoked/", "revoked/a-0", "revoked/a-1", "revoked/a-2"]
+    assert len(stack.heard("Revocation Refused")) == 4
+    stack.revocation.run()
+    assert stack.heard() == []
+
+
+def test_more_uploads_than_one_run_reads_release_nobody(
+    stack: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaf = builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(leaf))
+    monkeypatch.setattr("mtls_rotation.revocation.revocation_list.MOST_READ", 2)
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/lost", Body=b"[]")
+    for number in range(4):
+        stack.clients.s3.put_object(Bucket=BUCKET, Key=f"revoked/a-{number}", Body=b"oops")
+    result = stack.revocation.run()
+
+    assert "revoked/" in result.refused
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
+
+
+@tolerant
+@pytest.mark.parametrize(
+    "number", [0, -5, (1 << 159) + 1, 1 << 319], ids=["zero", "below zero", "21 octets", "40 octets"]
+)
+@pytest.mark.parametrize("form", ["certificate", "name"])
+def test_a_serial_number_that_no_crl_can_hold_is_on_the_list_and_the_crl_says_that_it_leaves_it_out(
+    stack: Stack, ca: pki.CertifiedKey, number: int, form: str
+) -> None:
+    leaf = odd.signed(ca, number)
+    body = pki.to_pem(leaf) if form == "certificate" else notice(leaf)
+    result = stack.revoke("it", body)
+
+    assert not result.refused
+    assert register(stack).revocations.include(leaf)
+    assert list(published_crl(stack, ca.certificate)) == []
+    (event,) = stack.heard("Revocation List Published")
+    assert (event["detail"]["revoked"], event["detail"]["left_out"]) == (0, [pki.serial(leaf)])
+    assert stack.revocation.run().crls == ()
 
 
 def test_a_refusal_is_not_said_again_when_something_else_changes(stack: Stack, ca: pki.CertifiedKey) -> None:
@@ -449,13 +619,71 @@ def test_a_refusal_is_not_said_again_when_something_else_changes(stack: Stack, c
     assert stack.heard("Revocation Refused") == []
 
 
-@pytest.mark.parametrize("issuer", ["O=Example,CN=Test CA", "CN=test ca", "CN=Other CA"])
-def test_a_name_that_no_trusted_ca_has_is_a_problem_once(stack: Stack, issuer: str) -> None:
+@pytest.mark.parametrize(
+    "issuer", ["O=Example,CN=Test CA", "CN=Other CA", "CN=Test CA,dnQualifier=20200101-0123456789ab"]
+)
+def test_a_right_serial_number_with_a_wrong_issuer_is_refused_until_it_is_deleted(stack: Stack, issuer: str) -> None:
+    leaf = stack.certificate(stack.rotate())
+    stack.revocation.run()
+    stack.heard()
+    result = stack.revoke("it", json.dumps({"issuer": issuer, "serial_number": pki.serial(leaf)}))
+
+    (message,) = result.refused.values()
+    assert rfc4514(leaf.issuer) in message
+    assert (result.added, result.rotated) == ((), ())
+    (event,) = stack.heard("Revocation Refused")
+    assert event["detail"]["message"] == message
+    assert stack.revocation.run().refused == result.refused
+    assert stack.heard() == []
+    stack.bucket.delete("revoked/it")
+    assert not stack.revocation.run().refused
+
+
+def test_a_wrong_issuer_that_is_one_of_our_cas_is_refused_too(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = stack.certificate(stack.rotate())
+    stack.rotate(CA)
+    successor = stack.certificate(stack.at("AWSCURRENT", CA), CA)
+    result = stack.revoke("it", json.dumps({"issuer": pki.subject(successor), "serial_number": pki.serial(leaf)}))
+
+    assert pki.subject(ca.certificate) in result.refused["revoked/it"]
+    assert register(stack).revoked == {}
+
+
+@pytest.mark.parametrize("issuer", ["O=Example,CN=Test CA", "CN=Other CA"])
+def test_a_name_that_no_trusted_ca_has_is_refused(stack: Stack, issuer: str) -> None:
     result = stack.revoke("it", json.dumps({"issuer": issuer, "serial_number": "5e01"}))
 
-    (problem,) = result.problems
-    assert f"{CertificateId(issuer, '5e01')} was revoked, and no CA that is trusted here has that name" in problem
-    assert stack.revocation.run().problems == ()
+    assert f"serial number 5e01 of {issuer}, and no CA that is known here has that name" in result.refused["revoked/it"]
+    assert register(stack).revoked == {}
+
+
+def test_what_names_an_unknown_ca_counts_once_that_ca_is_trusted(stack: Stack) -> None:
+    partner = builders.root("Partner CA")
+    leaf = builders.leaf(partner).certificate
+    assert stack.revoke("it", notice(leaf)).refused
+    trusting(stack, partner.certificate)
+
+    assert not stack.revocation.run().refused
+    assert register(stack).revocations.include(leaf)
+
+
+def test_of_a_notice_that_names_several_those_count_that_are_known(stack: Stack, ca: pki.CertifiedKey) -> None:
+    leaf = builders.leaf(ca).certificate
+    unknown = json.dumps({"issuer": "CN=Elsewhere", "serial_number": "5e01"})
+    result = stack.revoke("it", f"[{unknown}, {notice(leaf)}, {unknown}]")
+
+    assert result.refused["revoked/it"].startswith("2 of its notices: MTLS-109")
+    assert register(stack).revocations.include(leaf)
+
+
+def test_a_notice_with_a_name_as_another_tool_prints_it_in_capitals_is_understood(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    leaf = builders.leaf(ca).certificate
+    shouted = {"issuer": rfc4514(leaf.issuer).replace("Test CA", "TEST CA"), "serial_number": pki.serial(leaf)}
+    stack.revoke("it", json.dumps(shouted))
+
+    assert register(stack).revocations.include(leaf)
 
 
 def test_a_name_that_a_partners_ca_in_the_truststore_has_is_none(stack: Stack) -> None:
@@ -464,7 +692,7 @@ def test_a_name_that_a_partners_ca_in_the_truststore_has_is_none(stack: Stack) -
     stack.clients.s3.put_object(Bucket=BUCKET, Key="anchors/static/partner.pem", Body=body)
     stack.reconcile()
 
-    assert not stack.revoke("it", notice(builders.leaf(partner).certificate)).problems
+    assert not stack.revoke("it", notice(builders.leaf(partner).certificate)).refused
 
 
 def test_one_secret_that_cannot_be_rotated_now_holds_up_no_other(stack: Stack, ca: pki.CertifiedKey) -> None:
@@ -496,7 +724,7 @@ def test_of_two_notices_for_one_certificate_the_reason_that_says_more_counts(
     stack.revoke("b", pki.to_pem(leaf))
     stack.revoke("c", notice(leaf, reason="superseded"))
 
-    assert register(stack).revoked[CertificateId.of(leaf)].reason == "keyCompromise"
+    assert register(stack).revoked[identity(stack, leaf)].reason == "keyCompromise"
 
 
 def test_a_second_run_with_a_reason_on_the_crl_writes_nothing(stack: Stack, ca: pki.CertifiedKey) -> None:
@@ -514,7 +742,7 @@ def test_a_changed_reason_alone_makes_another_crl(stack: Stack, ca: pki.Certifie
 def test_a_notice_as_windows_writes_it_is_read(stack: Stack, ca: pki.CertifiedKey) -> None:
     leaf = builders.leaf(ca).certificate
     stack.revoke("it", notice(leaf).encode("utf-8-sig"))
-    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
 
 
 def test_a_server_whose_clock_is_behind_finds_the_crl_in_date_and_whose_it_is(
@@ -539,7 +767,7 @@ def test_a_hundred_notices_at_once_are_taken_in_by_one_run(stack: Stack, ca: pki
         stack.clients.s3.put_object(Bucket=BUCKET, Key=f"revoked/{number}", Body=pki.to_pem(leaf).encode())
     stack.revocation.run()
 
-    assert set(register(stack).revoked) == set(map(CertificateId.of, leaves))
+    assert set(register(stack).revoked) == {identity(stack, it) for it in leaves}
 
 
 def test_a_ca_is_not_revoked_and_the_message_says_what_to_do(stack: Stack, ca: pki.CertifiedKey) -> None:
@@ -569,7 +797,7 @@ def test_a_notice_that_is_written_over_with_nothing_does_not_let_the_revoked_bac
         result = stack.revoke("lost", body)
 
         assert list(result.refused) == ["revoked/lost"]
-        assert CertificateId.of(leaf) in register(stack).revoked
+        assert identity(stack, leaf) in register(stack).revoked
 
 
 def test_a_notice_that_is_written_over_with_another_stands_until_its_object_is_deleted(
@@ -578,7 +806,7 @@ def test_a_notice_that_is_written_over_with_another_stands_until_its_object_is_d
     first, second = builders.leaf(ca).certificate, builders.leaf(ca).certificate
     stack.revoke("lost", pki.to_pem(first))
     stack.revoke("lost", pki.to_pem(second))
-    assert set(register(stack).revoked) == {CertificateId.of(first), CertificateId.of(second)}
+    assert set(register(stack).revoked) == {identity(stack, first), identity(stack, second)}
     assert stack.heard("Revocation Withdrawn") == []
 
     stack.clients.s3.delete_object(Bucket=BUCKET, Key="revoked/lost")
@@ -588,18 +816,26 @@ def test_a_notice_that_is_written_over_with_another_stands_until_its_object_is_d
 
 @pytest.mark.parametrize("written", ["5E:01:aB", "0x5e01ab", "005E01AB", " 5e 01 ab\n"])
 def test_a_serial_number_is_understood_as_tools_print_it(stack: Stack, written: str) -> None:
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example"),
+            x509.NameAttribute(NameOID.COMMON_NAME, "Elsewhere"),
+        ]
+    )
+    trusting(stack, builders.named(name).certificate)
     stack.revoke("it", json.dumps({"issuer": "CN=Elsewhere, O=Example", "serial_number": written}))
 
-    assert list(register(stack).revoked) == [CertificateId("CN=Elsewhere,O=Example", "5e01ab")]
+    assert [str(it) for it in register(stack).revoked] == ["serial number 5e01ab of CN=Elsewhere,O=Example"]
 
 
 def test_an_issuers_name_may_hold_anything_that_a_name_may(stack: Stack) -> None:
     odd = builders.root('Ümläut, "Quoted" + Plus\\Co #1')
+    trusting(stack, odd.certificate)
     leaf = builders.leaf(odd).certificate
     stack.revoke("pem", pki.to_pem(leaf))
     stack.revoke("json", notice(leaf))
 
-    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
 
 
 @pytest.mark.parametrize(
@@ -633,7 +869,7 @@ def test_a_list_that_somebody_has_broken_is_made_anew_from_the_notices(
     stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=body)
     stack.revocation.run()
 
-    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
 
 
 def test_a_run_that_another_overtook_begins_afresh(stack: Stack, ca: pki.CertifiedKey) -> None:
@@ -652,7 +888,7 @@ def test_a_run_that_another_overtook_begins_afresh(stack: Stack, ca: pki.Certifi
     run._bucket.read = overtake  # type: ignore[method-assign]
     run.run()
 
-    assert set(register(stack).revoked) == {CertificateId.of(mine), CertificateId.of(theirs)}
+    assert set(register(stack).revoked) == {identity(stack, mine), identity(stack, theirs)}
 
 
 def test_a_run_that_has_fallen_behind_does_not_undo_the_crl_of_a_newer_one(stack: Stack, ca: pki.CertifiedKey) -> None:
@@ -673,7 +909,7 @@ def test_a_run_that_has_fallen_behind_does_not_undo_the_crl_of_a_newer_one(stack
 
     listed = {it.serial_number for it in published_crl(stack, ca.certificate)}
     assert listed == {mine.serial_number, theirs.serial_number}
-    assert CertificateId.of(mine) in {it.certificate for it in result.added}
+    assert identity(stack, mine) in {it.certificate for it in result.added}
     assert not result.problems
 
 

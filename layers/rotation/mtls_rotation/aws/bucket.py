@@ -96,6 +96,17 @@ class CertificateBucket:
             for entry in page.get("Contents", []):
                 yield Listed(entry["Key"], entry["ETag"], entry["Size"], entry["LastModified"])
 
+    def versions(self, key: str) -> Iterator[str]:
+        """The versions of an object, the newest first. Marks of its deletion are none.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
+        """
+        for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=key):
+            for entry in page.get("Versions", []):
+                if entry["Key"] != key:
+                    return  # the keys come in order, and this one is the first that has it for a prefix
+                yield entry["VersionId"]
+
     def read(self, key: str, version_id: str | None = None) -> Stored | None:
         """An object, or None if there is no such object or version."""
         extra: dict[str, Any] = {"VersionId": version_id} if version_id else {}

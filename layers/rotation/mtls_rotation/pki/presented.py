@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_rotation.pki import der
 from mtls_rotation.pki.distinguished_names import DistinguishedName
@@ -122,6 +123,15 @@ class Presented:
             DistinguishedName.from_der(subject.whole),
             tuple(_extensions(further)),
         )
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate) -> Self:
+        """A certificate that the library holds, whatever it can read of it.
+
+        Raises:
+            ValueError: it is none that can be told from any other.
+        """
+        return cls.from_der(certificate.public_bytes(Encoding.DER))
 
     @property
     def fingerprint(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mtls_rotation.aws import retries
 from mtls_rotation.contract.layout import REVOCATION_LIST
+from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import RevocationUnknownError
-from mtls_rotation.pki.certificate_id import CertificateId, identified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,12 +81,12 @@ class RevocationCheck:
         self._clock = clock
         self._tries = tries
         self._stored: Stored | None = None
-        self._revoked: frozenset[CertificateId] = frozenset()
+        self._revoked = Revocations()
         self._as_of: Moment | None = None
         self._failed_at: Moment | None = None
 
-    def revoked(self) -> frozenset[CertificateId]:
-        """The revoked certificates.
+    def revoked(self) -> Revocations:
+        """What is revoked.
 
         Raises:
             RevocationUnknownError: what is known is too old, and `fail_open` is False.
@@ -135,7 +134,7 @@ class RevocationCheck:
                 problem = "no such object"
             else:
                 if stored is not self._stored:
-                    self._revoked, self._stored = parse(stored.body), stored
+                    self._revoked, self._stored = Revocations.parse(stored.body), stored
                 # As of when it was asked for: what was revoked while the answer came may not be in it.
                 self._as_of, self._failed_at = now, None
                 return "", False
@@ -144,15 +143,3 @@ class RevocationCheck:
         self._failed_at = now
         log.warning("the revocation list could not be read", extra={"reason": problem})
         return problem, passing
-
-
-def parse(body: bytes) -> frozenset[CertificateId]:
-    """Which certificates a list holds, as `Register.render` writes it.
-
-    Raises:
-        ValueError: it is no such list.
-    """
-    try:
-        return frozenset(identified(it["issuer"], it["serial_number"]) for it in json.loads(body)["revoked"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"no revocation list ({type(error).__name__})") from None

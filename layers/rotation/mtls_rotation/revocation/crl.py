@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_rotation.pki.certificates import signature_digest, subject
+from mtls_rotation.pki.certificates import signature_digest
 from mtls_rotation.pki.profile import BACKDATE
 from mtls_rotation.revocation.register import Revoked
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Twenty octets with the sign, less what is ever added (RFC 5280, section 5.2.3).
 _MOST_NUMBERS = 1 << 158
+# Twenty octets with the sign.
+_BEYOND = 1 << 159
 _ENTRY_REASONS = {flag.value: flag for flag in x509.ReasonFlags}
 
 
@@ -37,9 +39,9 @@ def build(
     is the time in seconds, so that it grows even where the previous list was lost.
 
     Args:
-        ca: the CA. What `revoked` holds of CAs of another name is left out.
+        ca: the CA.
         key: its private key.
-        revoked: what is revoked.
+        revoked: what is revoked of it. What has a serial number that no CRL may hold is left out.
         previous: the CRL that this one takes the place of.
         now: when it is made, to the second.
         validity: until the next update.
@@ -55,7 +57,7 @@ def build(
         .add_extension(_authority_key_identifier(ca), critical=False)
         .add_extension(x509.CRLNumber(number), critical=False)
     )
-    for entry in _entries(ca, revoked):
+    for entry in _entries(revoked):
         builder = builder.add_revoked_certificate(_entry(entry))
     return builder.sign(key, signature_digest(key)).public_bytes(Encoding.DER)
 
@@ -82,7 +84,7 @@ def is_due(
     half = published.last_update_utc + (published.next_update_utc - published.last_update_utc) / 2
     if now >= half:
         return True
-    wanted = {(int(it.certificate.serial_number, 16), it.at, it.reason) for it in _entries(ca, revoked)}
+    wanted = {(int(it.certificate.serial_number, 16), it.at, it.reason) for it in _entries(revoked)}
     return wanted != {(it.serial_number, it.revocation_date_utc, _reason(it)) for it in published}
 
 
@@ -93,10 +95,15 @@ def _is_signed_by(crl: x509.CertificateRevocationList, ca: x509.Certificate) -> 
         return False
 
 
-def _entries(ca: x509.Certificate, revoked: Iterable[Revoked]) -> Sequence[Revoked]:
-    """Those of the CA's name. CAs of one name, as of somebody else's, list each other's: serial numbers are random."""
-    name = subject(ca)
-    return sorted((it for it in revoked if it.certificate.issuer == name), key=lambda it: it.certificate)
+def can_hold(revoked: Revoked) -> bool:
+    """Whether a CRL may hold it: a serial number above 0 and of twenty octets at most (RFC 5280, section 4.1.2.2)."""
+    return 0 < int(revoked.certificate.serial_number, 16) < _BEYOND
+
+
+def _entries(revoked: Iterable[Revoked]) -> Sequence[Revoked]:
+    """Each serial number once, in their order."""
+    found = {it.certificate.serial_number: it for it in revoked if can_hold(it)}
+    return [found[number] for number in sorted(found)]
 
 
 def _entry(revoked: Revoked) -> x509.RevokedCertificate:

@@ -124,7 +124,7 @@ class Crls:
             SupersededError: another run has written a newer list or CRL, which must not be undone by an older one.
         """
         ca, now = authority.certificate, self._clock()
-        revoked = published.register.by(subject(ca))
+        revoked = published.register.by(ca)
         stored = self._bucket.read(authority.key)
         previous = crl.parse(stored.body) if stored else None
         if stored and previous is not None and not crl.is_due(ca, revoked, previous, now):
@@ -154,7 +154,8 @@ class Crls:
                 "uri": f"s3://{self._bucket.name}/{authority.key}",
                 "issuer": subject(authority.certificate),
                 "ca_fingerprint_sha256": fingerprint(authority.certificate),
-                "revoked": len(revoked),
+                "revoked": sum(map(crl.can_hold, revoked)),
+                "left_out": [it.certificate.serial_number for it in revoked if not crl.can_hold(it)],
                 "next_update": to_rfc3339(next_update),
             },
         )

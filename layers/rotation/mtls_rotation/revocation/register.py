@@ -6,17 +6,29 @@ It lies in the bucket as JSON under `revocation/list.json`. The authorizer reads
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
 
-from mtls_rotation.pki.certificate_id import CertificateId, identified
+from mtls_rotation.contract.revocations import Revocations, parse_keys
+from mtls_rotation.errors import UnusableNoticeError
+from mtls_rotation.pki.certificate_id import CertificateId, identified, may_be
+from mtls_rotation.pki.certificates import public_key_fingerprint
+from mtls_rotation.pki.presented import Presented
 from mtls_rotation.revocation.notices import Notice, Reason
 from mtls_rotation.timing import from_rfc3339, to_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from cryptography import x509
+
+
+# Certificates, and bytes of them: a certificate's issuer may be called anything.
+MOST_REVOKED = 10_000
+MOST_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,42 @@ class Source:
     etag: str
     notices: tuple[Notice, ...] = ()
     refusal: str = ""
+
+
+class Room:
+    """How much the list may still hold. The authorizer has all of it in memory, and a request waits while it is read.
+
+    Args:
+        held: the notices that are in force.
+    """
+
+    def __init__(self, held: Iterable[Notice]) -> None:
+        self._sizes = {it.certificate: _size(it.certificate) for it in held}
+        self._bytes = sum(self._sizes.values())
+
+    def take(self, notices: Iterable[Notice]) -> bool:
+        """Whether there is room for these too; if so, they have taken it."""
+        new = {it.certificate: _size(it.certificate) for it in notices if it.certificate not in self._sizes}
+        total = self._bytes + sum(new.values())
+        if new and (len(self._sizes) + len(new) > MOST_REVOKED or total > MOST_BYTES):
+            return False
+        self._sizes |= new
+        self._bytes = total
+        return True
+
+    def exceeded(self, where: str, count: int) -> UnusableNoticeError:
+        """The error for an object that there is no room for, which names so many certificates."""
+        return UnusableNoticeError(
+            where=where,
+            found=f"{count} certificates more than the list may hold",
+            expected=f"no more than {MOST_REVOKED} in all, of {MOST_BYTES >> 20} MiB",
+            remedy="What was revoked before stays so. Delete notices under revoked/ of certificates that have expired,"
+            " or that somebody put there who should not.",
+        )
+
+
+def _size(certificate: CertificateId) -> int:
+    return len(certificate.issuer.encode(errors="surrogatepass")) + 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +100,25 @@ class Register:
 
     Attributes:
         sources: by key, the uploaded objects, so that one that has not changed is not read again.
+        keys: by their SHA-256, the public keys of the CAs that signed what is revoked: SubjectPublicKeyInfo in DER.
     """
 
     sources: Mapping[str, Source] = field(default_factory=dict)
     revoked: Mapping[CertificateId, Revoked] = field(default_factory=dict)
+    keys: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sources: Mapping[str, Source], before: Register, now: datetime) -> Register:
-        """The list of what these objects revoke. Who was on the list already keeps the date."""
+    def of(
+        cls, sources: Mapping[str, Source], before: Register, now: datetime, keys: Mapping[str, bytes] | None = None
+    ) -> Register:
+        """The list of what these objects revoke. Who was on the list already keeps the date.
+
+        Args:
+            sources: the objects.
+            before: the list so far.
+            now: the moment.
+            keys: public keys of CAs that the list so far may not have.
+        """
         reasons: dict[CertificateId, Reason] = {}
         for _, source in sorted(sources.items()):
             for notice in source.notices:
@@ -72,16 +131,26 @@ class Register:
             )
             for certificate, reason in sorted(reasons.items())
         }
-        return cls(dict(sorted(sources.items())), revoked)
+        known = {**before.keys, **(keys or {})}
+        used = {it.key: known[it.key] for it in revoked if it.key}
+        return cls(dict(sorted(sources.items())), revoked, dict(sorted(used.items())))
+
+    @cached_property
+    def revocations(self) -> Revocations:
+        """The same, for whoever has a certificate."""
+        return Revocations(self.revoked, self.keys)
 
     @cached_property
     def refused(self) -> dict[str, str]:
         """By key, why what an uploaded object says does not count."""
         return {key: source.refusal for key, source in self.sources.items() if source.refusal}
 
-    def by(self, issuer: str) -> tuple[Revoked, ...]:
-        """The revoked certificates of one issuer, by its name as RFC 4514 writes it."""
-        return tuple(it for it in self.revoked.values() if it.certificate.issuer == issuer)
+    def by(self, ca: x509.Certificate) -> tuple[Revoked, ...]:
+        """The revoked certificates that a CA has signed: its key, under its name."""
+        key, name = public_key_fingerprint(ca.public_key()), Presented.of(ca).subject_name
+        found = [it for it in self.revoked.values() if it.certificate.key == key]
+        same = {it: may_be(it, name) for it in {it.certificate.issuer for it in found}}
+        return tuple(it for it in found if same[it.certificate.issuer])
 
     def render(self) -> bytes:
         """The list as JSON. The same list gives the same bytes."""
@@ -90,17 +159,20 @@ class Register:
                 {
                     "issuer": it.certificate.issuer,
                     "serial_number": it.certificate.serial_number,
+                    "signer": it.certificate.signer,
                     "revoked_at": to_rfc3339(it.at),
                     "reason": it.reason,
                 }
                 for it in self.revoked.values()
             ],
+            "keys": {key: b64encode(it).decode() for key, it in self.keys.items()},
             "sources": {
                 key: {
                     "etag": source.etag,
                     "refusal": source.refusal,
                     "notices": [
-                        [it.certificate.issuer, it.certificate.serial_number, it.reason] for it in source.notices
+                        [it.certificate.issuer, it.certificate.serial_number, it.certificate.signer, it.reason]
+                        for it in source.notices
                     ],
                 }
                 for key, source in self.sources.items()
@@ -118,7 +190,12 @@ class Register:
         try:
             document: dict[str, Any] = json.loads(body)
             sources = {key: _source(it) for key, it in document["sources"].items()}
-            return cls(sources, {it.certificate: it for it in map(_revoked, document["revoked"])})
+            revoked = {it.certificate: it for it in map(_revoked, document["revoked"])}
+            keys = parse_keys(document["keys"])
+            named = [*revoked, *(it.certificate for source in sources.values() for it in source.notices)]
+            if not {it.key for it in named if it.key} <= set(keys):
+                raise ValueError("a certificate of a CA whose key is not there")
+            return cls(sources, revoked, keys)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"no revocation list ({type(error).__name__})") from None
 
@@ -127,12 +204,12 @@ def _source(entry: dict[str, Any]) -> Source:
     etag, refusal = entry["etag"], entry["refusal"]
     if not isinstance(etag, str) or not isinstance(refusal, str):
         raise TypeError
-    return Source(etag, tuple(Notice(identified(*it[:2]), _reason(*it[2:])) for it in entry["notices"]), refusal)
+    return Source(etag, tuple(Notice(identified(*it[:3]), _reason(*it[3:])) for it in entry["notices"]), refusal)
 
 
 def _revoked(entry: dict[str, Any]) -> Revoked:
     at = from_rfc3339(entry["revoked_at"]).replace(microsecond=0)
-    return Revoked(identified(entry["issuer"], entry["serial_number"]), at, _reason(entry["reason"]))
+    return Revoked(identified(entry["issuer"], entry["serial_number"], entry["signer"]), at, _reason(entry["reason"]))
 
 
 def _reason(text: Any) -> Reason:

@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.secret_versions import HIDDEN, RotationStart, out_of_reach
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
-from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.revocation.tasks import Outcome, Task, attempt
 
 if TYPE_CHECKING:
@@ -97,6 +96,6 @@ def _look_at(
 ) -> Outcome:
     """Note the version that holds a certificate, if the certificate is one of those that are revoked."""
     certificate = index.certificate(filed)
-    if certificate and CertificateId.of(certificate) in register.revoked:
+    if certificate and register.revocations.include(certificate):
         held.setdefault(filed.secret, set()).add(filed.version_id)
     return Outcome()

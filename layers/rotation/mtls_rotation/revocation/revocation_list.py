@@ -5,28 +5,35 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mtls_rotation.aws.last_readable import last_readable
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import CERTIFICATE_REVOKED, REVOCATION_REFUSED, REVOCATION_WITHDRAWN, Event
-from mtls_rotation.errors import UnusableNoticeError
+from mtls_rotation.errors import UnresolvedNoticeError, UnusableNoticeError
 from mtls_rotation.revocation import notices
-from mtls_rotation.revocation.register import Register, Revoked, Source, added, together, withdrawn
+from mtls_rotation.revocation.known import Known
+from mtls_rotation.revocation.register import Register, Revoked, Room, Source, added, together, withdrawn
 from mtls_rotation.revocation.state import StateFile
 from mtls_rotation.timing import to_rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
 
-    from mtls_rotation.aws.bucket import Listed
+    from mtls_rotation.aws.bucket import CertificateBucket, Listed, Stored
     from mtls_rotation.aws.services import Services
 
 log = logging.getLogger(__name__)
 
 # How many notices are read at once: a whole fleet may be revoked in one go.
 _AT_ONCE = 16
+# How many objects a run reads that it does not know, and of how many that cannot be used the list says why.
+MOST_READ = 10_000
+MOST_REFUSED = 100
+_LONGEST_REFUSAL = 600
 _JSON = "application/json"
 
 
@@ -38,13 +45,36 @@ class PublishedList:
         before: what the run found there.
         register: what is there now.
         version_id: of its object.
-        state: what revocation remembers, with the list announced.
+        state: what revocation remembers.
+        restored: why the list had to be made again, in words; empty if it was there.
     """
 
     before: Register
     register: Register
     version_id: str
     state: StateFile
+    restored: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """An object that has changed since it was read.
+
+    Attributes:
+        source: what it said before, if anything.
+    """
+
+    entry: Listed
+    source: Source | None
+
+    @property
+    def before(self) -> tuple[notices.Notice, ...]:
+        return self.source.notices if self.source else ()
+
+    def refused(self, reason: str, *, again: bool = False) -> Source:
+        """What it said before counts, and what it says now does not. `again`: it is tried again by the next run."""
+        short = reason if len(reason) <= _LONGEST_REFUSAL else f"{reason[:_LONGEST_REFUSAL]}..."
+        return Source("" if again else self.entry.etag, self.before, short)
 
 
 class RevocationList:
@@ -56,80 +86,146 @@ class RevocationList:
         self._clock = services.clock
 
     def publish(self) -> PublishedList:
-        """Write the list if it differs from the one that is there, and announce the difference.
+        """Write the list if it differs from the one that is there.
 
         Raises:
             SupersededError: another run writes it at the same time.
             ClientError: AWS refused a call.
         """
         stored = self._bucket.read(layout.REVOCATION_LIST)
-        before = _parsed(stored.body) if stored else Register()
+        before, restored = self._before(stored)
         state = StateFile.open(self._bucket, before)
-        after = Register.of(dict(self._sources(before)), before, self._clock())
+        known = Known(self._bucket)
+        sources = _Sources(self._bucket, before, known).read()
+        keys = {
+            key: known.authorities.public_key(key)
+            for source in sources.values()
+            for notice in source.notices
+            if (key := notice.certificate.key) and key not in before.keys
+        }
+        after = Register.of(sources, before, self._clock(), keys)
         body = after.render()
         if stored is None or stored.body != body:
             stored = self._bucket.replace(layout.REVOCATION_LIST, body, stored, content_type=_JSON)
-        # By what was announced, and not by what lay there: a run may have been killed in between.
-        if state.content.announced.render() != body:
-            self._announce(state.content.announced, after)
-            state.write(announced=after)
-        return PublishedList(before, after, stored.version_id, state)
+        return PublishedList(before, after, stored.version_id, state, restored)
 
-    def _sources(self, before: Register) -> Iterable[tuple[str, Source]]:
-        unread = []
-        for entry in self._bucket.list(layout.REVOKED):
-            known = before.sources.get(entry.key)
-            if known and known.etag == entry.etag:
-                yield entry.key, known
-            elif not entry.key.endswith("/"):
-                unread.append((entry, known))
-        if unread:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                for (entry, _), source in zip(unread, pool.map(lambda it: self._read(*it), unread), strict=True):
-                    if source:
-                        yield entry.key, source
+    def announce(self, published: PublishedList) -> None:
+        """Tell what has changed since it was told last: a run may have been killed in between.
 
-    def _read(self, entry: Listed, known: Source | None) -> Source | None:
-        """What an object says, and has said. Only its deletion undoes that: whoever may write may not un-revoke.
-
-        One that cannot be used holds up no other.
+        Raises:
+            SupersededError: another run is ahead of this one.
         """
-        where = f"s3://{self._bucket.name}/{entry.key}"
-        before = known.notices if known else ()
-        try:
-            if entry.size > notices.LARGEST_NOTICE:
-                raise UnusableNoticeError(
-                    where=where,
-                    found=f"an object of {entry.size} bytes",
-                    expected=f"no more than {notices.LARGEST_NOTICE} bytes",
-                    remedy="Upload it in parts.",
-                )
-            stored = self._bucket.read(entry.key)
-            return Source(stored.etag, together(before, notices.parse(stored.body, where))) if stored else None
-        except UnusableNoticeError as error:
-            return Source(entry.etag, before, str(error))
-        except (ClientError, BotoCoreError) as error:
-            # Without its ETag, so that it is tried again: a permission may be mended, or an archive restored.
-            return Source("", before, f"{where} cannot be read: {error}")
-
-    def _announce(self, before: Register, after: Register) -> None:
+        state, after = published.state, published.register
+        if state.content.announced.render() == after.render():
+            return
+        before = state.content.announced
         events = [Event(CERTIFICATE_REVOKED, _detail(it)) for it in added(after, before)]
         events += [Event(REVOCATION_WITHDRAWN, _detail(it)) for it in withdrawn(after, before)]
         events += [
-            Event(REVOCATION_REFUSED, {"uri": f"s3://{self._bucket.name}/{key}", "message": message})
+            Event(REVOCATION_REFUSED, {"uri": self._bucket.uri(key), "message": message})
             for key, message in after.refused.items()
             if before.refused.get(key) != message
         ]
         self._bus.put_all(events)
+        state.write(announced=after)
+
+    def _before(self, stored: Stored | None) -> tuple[Register, str]:
+        """The list so far, and why it is not what lies there; of a new stack it is empty.
+
+        Where somebody has deleted it or written over it, what it said before that counts: since when each certificate
+        is revoked, and what was said by objects that were written over.
+        """
+        reason = "it was deleted"
+        if stored is not None:
+            try:
+                return Register.parse(stored.body), ""
+            except ValueError as error:
+                reason = f"it was written over: {error}"
+        before = last_readable(self._bucket, layout.REVOCATION_LIST, Register.parse)
+        if before is None and stored is None:
+            return Register(), ""
+        log.error("the revocation list is made again", extra={"reason": reason, "lost": before is None})
+        return before or Register(), reason
 
 
-def _parsed(body: bytes) -> Register:
-    """The list that is there. One that somebody has broken is made anew from the notices; only the dates are lost."""
-    try:
-        return Register.parse(body)
-    except ValueError as error:
-        log.warning("the revocation list is made anew", extra={"reason": str(error)})
-        return Register()
+class _Sources:
+    """What the uploaded objects say.
+
+    Whoever may write under `revoked/` may revoke, and nothing else: neither release anybody, nor keep others from
+    revoking by what is no notice, nor fill the function's memory.
+    """
+
+    def __init__(self, bucket: CertificateBucket, before: Register, known: Known) -> None:
+        self._bucket = bucket
+        self._before = before
+        self._known = known
+
+    def read(self) -> dict[str, Source]:
+        """By key, each object; what has not changed is not read again."""
+        found: dict[str, Source] = {}
+        unread = []
+        for entry in self._bucket.list(layout.REVOKED):
+            source = self._before.sources.get(entry.key)
+            if source and source.etag == entry.etag:
+                found[entry.key] = source
+            elif not entry.key.endswith("/"):
+                unread.append(_Unread(entry, source))
+        room = Room(
+            it for source in (*found.values(), *(it.source for it in unread)) if source for it in source.notices
+        )
+        unread.sort(key=lambda it: it.entry.modified, reverse=True)
+        found |= {it.entry.key: it.source for it in unread[MOST_READ:] if it.source}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for batch in batched(unread[:MOST_READ], _AT_ONCE, strict=False):
+                for one, body in zip(batch, pool.map(self._body, batch), strict=True):
+                    if body is not None:
+                        found[one.entry.key] = self._said(one, body, room)
+        return self._bounded(found, unread[MOST_READ:])
+
+    def _body(self, unread: _Unread) -> bytes | Source | None:
+        """An object's content, or why it is not read; None if it is gone."""
+        entry = unread.entry
+        try:
+            if entry.size > notices.LARGEST_NOTICE:
+                return unread.refused(str(notices.too_large(self._bucket.uri(entry.key), entry.size)))
+            stored = self._bucket.read(entry.key)
+        except (ClientError, BotoCoreError) as error:
+            # A permission may be mended, or an archive restored.
+            return unread.refused(f"{self._bucket.uri(entry.key)} cannot be read: {error}", again=True)
+        return stored.body if stored else None
+
+    def _said(self, unread: _Unread, body: bytes | Source, room: Room) -> Source:
+        """What an object says, and has said. Only its deletion undoes that: whoever may write may not un-revoke."""
+        if isinstance(body, Source):
+            return body
+        where = self._bucket.uri(unread.entry.key)
+        found: list[notices.Notice] = []
+        problems: list[str] = []
+        try:
+            for it in notices.parse(body, where):
+                try:
+                    found.append(notices.identify(it, self._known, where))
+                except UnresolvedNoticeError as error:
+                    problems.append(str(error))
+        except UnusableNoticeError as error:
+            return unread.refused(str(error))
+        if not room.take(found):
+            return unread.refused(str(room.exceeded(where, len(found))), again=True)
+        told = f"{len(problems)} of its notices: {problems[0]}" if len(problems) > 1 else "".join(problems)
+        counts = unread.refused(told, again=bool(told))
+        return Source(counts.etag, together(unread.before, found), counts.refusal)
+
+    def _bounded(self, found: Mapping[str, Source], passed_over: Sequence[_Unread]) -> dict[str, Source]:
+        """As much as the list is to hold of what cannot be used."""
+        useless = sorted(key for key, it in found.items() if not it.notices)
+        # Those that were told of already first, so that nothing is told again and again.
+        useless.sort(key=lambda it: it not in self._before.sources)
+        rest = len(useless[MOST_REFUSED:]) + sum(it.source is None for it in passed_over)
+        kept = {key: it for key, it in found.items() if key not in frozenset(useless[MOST_REFUSED:])}
+        if rest:
+            log.error("more objects than the list names cannot be used", extra={"further": rest})
+            kept[layout.REVOKED] = Source("", (), f"more than {MOST_REFUSED} objects that cannot be used")
+        return kept
 
 
 def _detail(revoked: Revoked) -> dict[str, object]:

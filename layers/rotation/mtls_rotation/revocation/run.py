@@ -10,13 +10,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-
 from mtls_rotation.aws.certificate_index import CertificateIndex
-from mtls_rotation.contract import layout
 from mtls_rotation.errors import SupersededError
-from mtls_rotation.pki import bundles
-from mtls_rotation.pki.certificates import subject
 from mtls_rotation.revocation.crls import Crls
 from mtls_rotation.revocation.register import Register, Revoked, added
 from mtls_rotation.revocation.replacement import Replacement
@@ -24,10 +19,9 @@ from mtls_rotation.revocation.revocation_list import PublishedList, RevocationLi
 from mtls_rotation.timing import NO_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import timedelta
 
-    from mtls_rotation.aws.certificate_index import FiledCertificate
     from mtls_rotation.aws.services import Services
     from mtls_rotation.issuers.registry import Issuers
     from mtls_rotation.timing import Deadline
@@ -108,9 +102,11 @@ class Revocation:
         rotations = self._replacement.start(index, published)
         if any(it.late for it in crls) and deadline.remaining():
             crls = [it for it in crls if it.done] + self._crls.publish(index.authorities, published, deadline)
+        # Last, since there may be much to tell, and nobody is kept out by it.
+        self._list.announce(published)
         new = tuple(added(register, before))
-        problems = [problem for outcome in (*crls, *rotations) for problem in outcome.problems]
-        problems += self._unknown_issuers(index, new)
+        problems = [f"the revocation list was made again: {published.restored}"] if published.restored else []
+        problems += [problem for outcome in (*crls, *rotations) for problem in outcome.problems]
         return RevocationResult(
             revoked=len(register.revoked),
             added=new,
@@ -120,22 +116,3 @@ class Revocation:
             problems=tuple(problems),
             late=tuple(it for outcome in crls for it in outcome.late),
         )
-
-    def _unknown_issuers(self, index: CertificateIndex, new: Sequence[Revoked]) -> Iterable[str]:
-        """What was revoked just now under a name that no CA here has: it may be misspelt, and revoke nobody."""
-        if not new:
-            return
-        known = {subject(certificate) for certificate in self._trusted(index.authorities)}
-        serial_numbers = {it.serial_number for it in index.held}
-        for revoked in new:
-            if revoked.certificate.issuer not in known and revoked.certificate.serial_number not in serial_numbers:
-                yield (
-                    f"{revoked.certificate} was revoked, and no CA that is trusted here has that name: is it written as"
-                    " RFC 4514 has it, the most specific part first? Better upload the certificate itself"
-                )
-
-    def _trusted(self, authorities: Sequence[FiledCertificate]) -> Iterable[x509.Certificate]:
-        """Our own CAs, and every one in the truststore."""
-        for key in (layout.TRUSTSTORE, *(layout.managed_anchor_key(it.anchor) for it in authorities)):
-            if stored := self._bucket.read(key):
-                yield from (it for it in bundles.parse(stored.body) if isinstance(it, x509.Certificate))

@@ -6,10 +6,9 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
+from mtls_rotation.pki.certificate_id import MOST_BITS
 from mtls_rotation.pki.presented import Presented
 
-# Twenty octets with the sign (RFC 5280, section 4.1.2.2), and as much again for who does not keep to it.
-_MOST_BITS = 320
 # Of a subject or an issuer as JSON, so that both find room in what an authorizer may answer.
 _MOST_BYTES = 2048
 
@@ -48,7 +47,7 @@ class Caller:
         caller = cls(Presented.from_pem(pem))
         if max(len(json.dumps(caller.subject)), len(json.dumps(caller.issuer))) > _MOST_BYTES:
             raise ValueError("a certificate with a name of more than 2,048 bytes as JSON")
-        if caller.certificate.serial_number.bit_length() > _MOST_BITS:
+        if caller.certificate.serial_number.bit_length() > MOST_BITS:
             raise ValueError("a certificate with a serial number of more than 320 bits")
         return caller
 

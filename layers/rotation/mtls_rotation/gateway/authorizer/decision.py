@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mtls_rotation.gateway.authorizer.caller import AnchorsUnknownError, Caller
-from mtls_rotation.pki.certificate_id import CertificateId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mtls_rotation.contract.revocations import Revocations
     from mtls_rotation.gateway.authorizer.allow_list import AllowList
     from mtls_rotation.gateway.authorizer.caller import Anchor
     from mtls_rotation.pki.presented import Presented
@@ -79,7 +79,7 @@ def decide(
     pem: str | None,
     method: str,
     path: str,
-    revoked: Callable[[], frozenset[CertificateId]],
+    revoked: Callable[[], Revocations],
     allow_list: Callable[[], AllowList] | None,
     anchors: Callable[[Presented], Sequence[Anchor]],
 ) -> Decision:
@@ -104,7 +104,7 @@ def decide(
     except ValueError:
         return Decision(UNREADABLE, "nobody")
     denial = ""
-    if CertificateId(caller.issuer, f"{caller.certificate.serial_number:x}") in revoked():
+    if revoked().include(caller.certificate):
         denial = REVOKED
     elif allow_list is not None and not allow_list().allows(caller, method, path, lambda: anchors(caller.certificate)):
         denial = NOT_ALLOWED

@@ -1,0 +1,72 @@
+"""The CAs that are known in a place: what they are called, and which of them signed a certificate. Calls nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from mtls_rotation.pki.certificate_id import CertificateId
+from mtls_rotation.pki.certificates import fingerprint, public_key_fingerprint
+from mtls_rotation.pki.presented import Presented
+from mtls_rotation.pki.signatures import has_signed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cryptography import x509
+
+    from mtls_rotation.pki.distinguished_names import DistinguishedName
+
+
+class Authorities:
+    """CAs, each of which is its key: several certificates of one key and name are one CA.
+
+    Args:
+        certificates: theirs. One whose key cannot be read is passed over.
+    """
+
+    def __init__(self, certificates: Iterable[x509.Certificate]) -> None:
+        self._named: dict[object, dict[str, x509.Certificate]] = {}
+        self._fingerprints: dict[tuple[object, str], set[str]] = {}
+        self._keys: dict[str, x509.Certificate] = {}
+        for certificate in certificates:
+            try:
+                key = public_key_fingerprint(certificate.public_key())
+                name = Presented.of(certificate).subject_name.folded
+            except Exception:  # noqa: BLE001, S112 - the library has a kind for each thing that may be wrong with one
+                continue
+            self._named.setdefault(name, {}).setdefault(key, certificate)
+            self._fingerprints.setdefault((name, key), set()).add(fingerprint(certificate))
+            self._keys.setdefault(key, certificate)
+
+    def named(self, name: DistinguishedName) -> dict[str, x509.Certificate]:
+        """Those of a name, by the SHA-256 of their public keys."""
+        return self._named.get(name.folded, {})
+
+    def fingerprints(self, key: str, name: DistinguishedName) -> frozenset[str]:
+        """The SHA-256 fingerprints of the certificates of one CA."""
+        return frozenset(self._fingerprints.get((name.folded, key), ()))
+
+    def signer(self, certificate: x509.Certificate) -> str:
+        """The SHA-256 of the public key that signed a certificate, of a CA of the issuer's name; empty if none."""
+        presented = Presented.of(certificate)
+        for key, ca in self.named(presented.issuer_name).items():
+            try:
+                if has_signed(ca.public_key(), presented):
+                    return key
+            except ValueError:
+                continue
+        return ""
+
+    def identify(self, certificate: x509.Certificate) -> CertificateId:
+        """What names a certificate."""
+        return CertificateId.of(certificate, self.signer(certificate))
+
+    def public_key(self, key: str) -> bytes:
+        """The public key with this SHA-256, as a SubjectPublicKeyInfo in DER.
+
+        Raises:
+            KeyError: no CA here has it.
+        """
+        return self._keys[key].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
