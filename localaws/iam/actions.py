@@ -45,11 +45,22 @@ def resource(
 def condition_keys(
     emulated: Callable[..., dict[str, Any]], service: str, iam_action: str, body: bytes, parameters: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the condition keys that a request's body gives, those of PutEvents and of KMS keys included."""
+    """Return the condition keys that a request gives, those of PutEvents, of KMS keys and of listings included."""
     keys = emulated(service, iam_action, body, parameters)
+    if iam_action in {"s3:ListBucket", "s3:ListBucketVersions"}:
+        return keys | listing_keys(parameters)
     if service == "kms":
         return keys | key_attributes(body)
     return keys | event_keys(body) if iam_action == "events:PutEvents" else keys
+
+
+def listing_keys(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return the condition keys of a request that lists a bucket.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
+    """
+    found = {it: parameters[it] for it in ("prefix", "delimiter", "max-keys") if it in parameters}
+    return {f"s3:{name}": str(value[0] if isinstance(value, list) else value) for name, value in found.items()}
 
 
 def key_attributes(body: bytes) -> dict[str, str]:

@@ -433,7 +433,11 @@ class S3(_Client):
     def _list_object_versions(self, **request: Any) -> dict[str, Any]:
         return {
             "Versions": [
-                {"Key": key} for key, versions in self.objects.items() for it in versions if it.body is not None
+                {"Key": key, "VersionId": it.version_id}
+                for key, versions in sorted(self.objects.items())
+                if key.startswith(request.get("Prefix", ""))
+                for it in reversed(versions)
+                if it.body is not None
             ]
         }
 

@@ -542,10 +542,14 @@ def test_the_authorizer_may_read_the_revocation_list_and_nothing_that_is_secret(
         for action in listed(statement["Action"])
         if not action.startswith(("logs:", "xray:"))
     }
+    bus = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default"
     assert allowed == {
         ("s3:GetObject", json.dumps({"Fn::Sub": "${Bucket.Arn}/revocation/list.json"})),
         ("s3:GetObject", json.dumps({"Fn::Sub": "${Bucket.Arn}/truststore.pem"})),
         ("s3:ListBucket", json.dumps({"Fn::GetAtt": ["Bucket", "Arn"]})),
+        ("s3:GetObjectVersion", json.dumps({"Fn::Sub": "${Bucket.Arn}/revocation/list.json"})),
+        ("s3:ListBucketVersions", json.dumps({"Fn::GetAtt": ["Bucket", "Arn"]})),
+        ("events:PutEvents", json.dumps({"Fn::Sub": bus})),
         (
             "ssm:GetParameter",
             json.dumps(
@@ -689,5 +693,10 @@ def test_revocation_hears_of_uploads_of_new_cas_and_of_the_hour() -> None:
         "detail": {"kind": ["ca"]},
     }
     assert sources["Hourly"]["Schedule"] == "rate(1 hour)"
-    assert sources["ListDeleted"]["Pattern"]["detail-type"] == ["Object Deleted"]
-    assert sources["ListDeleted"]["Pattern"]["detail"]["object"]["key"] == [layout.REVOCATION_LIST]
+    assert sources["ListWritten"]["Pattern"]["detail-type"] == ["Object Created", "Object Deleted"]
+    assert sources["ListWritten"]["Pattern"]["detail"]["object"]["key"] == [layout.REVOCATION_LIST]
+    assert sources["ListLost"]["Pattern"] == {
+        "source": [events.SOURCE],
+        "detail-type": [events.REVOCATION_LIST_LOST],
+        "detail": {"stack": [{"Ref": "AWS::StackName"}]},
+    }

@@ -345,9 +345,20 @@ def _await_a_pending_one_given_up(life: Life, name: str) -> None:
 
 
 def the_list_is_lost_and_time_goes_by(life: Life) -> None:
-    """The list is made anew; and what comes every hour and every day comes now."""
-    life.deployment.s3.delete_object(Bucket=life.deployment.bucket, Key=layout.REVOCATION_LIST)
+    """The list is made again, told by S3 or by the gateway; and what comes every hour and every day comes now."""
+    gateway, rule = life.deployment, life.rule("RevocationFunctionListWritten")
+    gateway.s3.delete_object(Bucket=gateway.bucket, Key=layout.REVOCATION_LIST)
     await_condition(lambda: bool(life.keys(layout.REVOCATION_LIST)), "the list is there again", _LONG)
+    life.events.disable_rule(Name=rule)
+    gateway.s3.delete_object(Bucket=gateway.bucket, Key=layout.REVOCATION_LIST)
+    held = gateway.held()
+
+    def again() -> bool:
+        assert _status(gateway.url, held) == 200, "nobody is shut out meanwhile"
+        return bool(life.keys(layout.REVOCATION_LIST))
+
+    await_condition(again, "the list is there again", _LONG)
+    life.events.enable_rule(Name=rule)
     for logical_id in ("RevocationFunctionHourly", "DailyRule"):
         life.events.put_rule(Name=life.rule(logical_id), ScheduleExpression="rate(1 minute)", State="ENABLED")
 
@@ -390,8 +401,8 @@ def the_stack_is_updated_while_its_functions_hear_nothing(life: Life) -> None:
     gateway = life.deployment
     for name in ("RevocationFunctionHourly", "DailyRule"):
         await_condition(lambda name=name: life.has_fired(name), f"{name} comes", 90.0)  # type: ignore[misc]
-    for name in ("RevocationFunctionNotice", "RevocationFunctionNewCa", "RevocationFunctionHourly"):
-        life.events.disable_rule(Name=life.rule(name))
+    for name in ("Notice", "NewCa", "Hourly", "ListWritten", "ListLost"):
+        life.events.disable_rule(Name=life.rule(f"RevocationFunction{name}"))
     authority = life.make("late", builders.ca_definition(), ("kind", "ca"))
     await_rotation(gateway.aws, life.start(authority), _LONG)
     life.listen(to_the_queue=False)
@@ -402,6 +413,7 @@ def the_stack_is_updated_while_its_functions_hear_nothing(life: Life) -> None:
     life.put(layout.TRUSTSTORE, "written over by hand")
     _leave_behind(life)
     _make_a_further_domain(life)
+    gateway.s3.delete_object(Bucket=gateway.bucket, Key=layout.REVOCATION_LIST)
     _update_and_tell(life, FURTHER)
     assert life.further_truststore()
     assert all(map(life.is_revoked, _revoked(life)))

@@ -46,6 +46,7 @@ LIMITS = {
     ("aws:ResourceTag/mtls-rotation:proxy", "allowed"): "are marked for the proxy",
     ("s3:prefix", "anchors/managed/"): "under `anchors/managed/`",
     ("events:source", "mtls-rotation"): "with the source `mtls-rotation`",
+    ("s3:prefix", "revocation/list.json"): "for `revocation/list.json` alone",
     ("kms:ViaService", "secretsmanager"): "through Secrets Manager alone",
 }
 

@@ -32,6 +32,7 @@ class Asked:
     broken: Exception | None = None
     takes: float = 0.0
     answers: list[bool] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         newer = self.stack.bucket.newer
@@ -54,6 +55,7 @@ class Asked:
             fail_open=fail_open,
             clock=self.clock,
             tries=lambda: range(tries),
+            lost=lambda *told: self.lost.append(told),
         )
 
     def clock(self) -> Moment:
@@ -162,13 +164,70 @@ def test_a_failing_s3_is_not_asked_for_each_request(asked: Asked) -> None:
     assert check.revoked().listed == frozenset()
 
 
-@pytest.mark.parametrize("body", [None, b"", b"[]", b'{"revoked": [{}]}', b"\xff"])
-def test_a_list_that_is_missing_or_broken_lets_nobody_in(asked: Asked, body: bytes | None) -> None:
-    s3 = asked.stack.clients.s3
+BROKEN = [None, b"", b"[]", b'{"revoked": [{}]}', b"\xff"]
+
+
+def break_list(stack: Stack, body: bytes | None) -> None:
+    """Somebody deletes the list, or writes over it."""
     if body is None:
-        s3.delete_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST)
+        stack.clients.s3.delete_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST)
     else:
-        s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=body)
+        stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=body)
+
+
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("body", BROKEN)
+def test_while_the_list_is_missing_or_broken_what_it_said_last_counts_and_it_is_told(
+    asked: Asked, ca: pki.CertifiedKey, body: bytes | None, warm: bool
+) -> None:
+    certificate = revoke(asked.stack, ca)
+    check = asked.check()
+    if warm:
+        check.revoked()
+    break_list(asked.stack, b"nonsense")
+    break_list(asked.stack, body)
+    for count in range(1, 4):
+        asked.now += TTL
+        assert check.revoked().listed == {certificate}
+        assert [uri for uri, _ in asked.lost] == [f"s3://{BUCKET}/{layout.REVOCATION_LIST}"] * count
+
+    later = revoke(asked.stack, ca)
+    asked.now += TTL
+    assert check.revoked().listed == {certificate, later}
+    assert len(asked.lost) == 3
+
+
+def test_a_list_that_may_not_be_read_any_more_may_be_one_that_is_gone(asked: Asked, ca: pki.CertifiedKey) -> None:
+    """S3 says so of an object that is gone, to whoever may not list the bucket."""
+    certificate = revoke(asked.stack, ca)
+    asked.broken = refused("AccessDenied", "GetObject")
+
+    assert asked.check().revoked().listed == {certificate}
+    assert len(asked.lost) == 1
+
+
+@pytest.mark.parametrize("body", BROKEN)
+def test_a_list_of_which_no_version_can_be_read_lets_nobody_in(asked: Asked, body: bytes | None) -> None:
+    for version in list(asked.stack.bucket.versions(layout.REVOCATION_LIST)):
+        asked.stack.clients.s3.delete_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, VersionId=version)
+    break_list(asked.stack, body)
 
     with pytest.raises(RevocationUnknownError):
         asked.check().revoked()
+    assert asked.lost == []
+
+
+def test_versions_without_end_that_cannot_be_read_are_not_all_looked_at(asked: Asked) -> None:
+    for _ in range(25):
+        break_list(asked.stack, b"nonsense")
+    read: list[str] = []
+    one = asked.stack.bucket.read
+
+    def counted(key: str, version_id: str | None = None) -> Any:
+        read.append(key)
+        return one(key, version_id)
+
+    asked.stack.bucket.read = counted  # type: ignore[method-assign]
+    with pytest.raises(RevocationUnknownError):
+        asked.check().revoked()
+    assert len(read) <= 21

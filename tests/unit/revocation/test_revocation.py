@@ -854,22 +854,83 @@ def test_an_issuers_name_may_be_written_as_openssl_and_others_do(stack: Stack, i
         (NameOID.COMMON_NAME, "Partner CA"),
     ]
     partner = builders.named(x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes]))
+    trusting(stack, partner.certificate)
     leaf = builders.leaf(partner).certificate
     stack.revoke("it", json.dumps({"issuer": issuer, "serial_number": pki.serial(leaf)}))
 
-    assert list(register(stack).revoked) == [CertificateId.of(leaf)]
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
 
 
-@pytest.mark.parametrize("body", [b"oops", b"[]", b'{"sources": {"a": {}}, "revoked": []}'])
-def test_a_list_that_somebody_has_broken_is_made_anew_from_the_notices(
-    stack: Stack, ca: pki.CertifiedKey, body: bytes
+@pytest.mark.parametrize("body", [None, b"oops", b"[]", b'{"sources": {"a": {}}, "revoked": []}'])
+def test_a_list_that_somebody_has_deleted_or_broken_is_made_again_as_it_was_and_rings(
+    stack: Stack, ca: pki.CertifiedKey, body: bytes | None
 ) -> None:
-    leaf = builders.leaf(ca).certificate
-    stack.revoke("lost", pki.to_pem(leaf))
-    stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=body)
+    first, second = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(first))
+    stack.revoke("lost", pki.to_pem(second))
+    before = register(stack)
+    stack.pass_time(days=1)
+    stack.heard()
+    if body is None:
+        stack.bucket.delete(layout.REVOCATION_LIST)
+    else:
+        stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=body)
+    result = stack.revocation.run()
+
+    assert register(stack) == before
+    (problem,) = result.problems
+    assert "made again" in problem
+    assert stack.heard() == []
+    assert not stack.revocation.run().problems
+
+
+def test_a_list_whose_every_version_is_gone_is_made_again_from_what_was_told_of_it(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    first, second = builders.leaf(ca).certificate, builders.leaf(ca).certificate
+    stack.revoke("lost", pki.to_pem(first))
+    stack.revoke("lost", pki.to_pem(second))
+    before = register(stack)
+    for version in list(stack.bucket.versions(layout.REVOCATION_LIST)):
+        stack.clients.s3.delete_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, VersionId=version)
+    stack.pass_time(days=1)
     stack.revocation.run()
 
-    assert list(register(stack).revoked) == [identity(stack, leaf)]
+    assert register(stack) == before
+
+
+def test_a_list_of_last_week_that_somebody_put_back_releases_nobody(stack: Stack, ca: pki.CertifiedKey) -> None:
+    first, second, third = (builders.leaf(ca).certificate for _ in range(3))
+    stack.revoke("lost", pki.to_pem(first))
+    old = stack.bucket.read(layout.REVOCATION_LIST)
+    assert old
+    stack.revoke("lost", pki.to_pem(second))
+    stack.revoke("lost", pki.to_pem(third))
+    before = register(stack)
+    stack.pass_time(days=1)
+    stack.heard()
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=old.body)
+    stack.revocation.run()
+
+    assert register(stack) == before
+    assert stack.heard() == []
+
+
+@pytest.mark.parametrize("member", ["revoked", "notices"])
+def test_what_somebody_took_off_the_list_by_hand_is_on_it_again(
+    stack: Stack, ca: pki.CertifiedKey, member: str
+) -> None:
+    stack.revoke("lost", pki.to_pem(builders.leaf(ca).certificate))
+    before = register(stack)
+    document = json.loads(before.render())
+    if member == "notices":
+        document["sources"]["revoked/lost"]["notices"] = []
+    document["revoked"] = []
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=layout.REVOCATION_LIST, Body=json.dumps(document).encode())
+    stack.pass_time(days=1)
+    stack.revocation.run()
+
+    assert register(stack) == before
 
 
 def test_a_run_that_another_overtook_begins_afresh(stack: Stack, ca: pki.CertifiedKey) -> None:

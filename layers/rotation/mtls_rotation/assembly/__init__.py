@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cached_property
 from http import HTTPStatus
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from mtls_rotation.stack.removal import Removal
     from mtls_rotation.targets.registry import TruststoreTargets
     from mtls_rotation.truststore.sync import TruststoreSync
+
+log = logging.getLogger(__name__)
 
 
 class Assembly:
@@ -109,7 +112,21 @@ class Assembly:
             CertificateBucket(self.services.clients.of("s3", BRIEF_CALLS), self.settings.bucket),
             self.settings.revocation_ttl,
             fail_open=self.settings.lets_in_when_revocation_is_unknown,
+            lost=self._tell_of_a_lost_list,
         )
+
+    def _tell_of_a_lost_list(self, uri: str, problem: str) -> None:
+        """Have the revocation function make the list again, whether or not S3 tells it. A request waits meanwhile."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from mtls_rotation.aws.bus import EventBus
+        from mtls_rotation.contract.events import REVOCATION_LIST_LOST
+
+        bus = EventBus(self.services.clients.of("events", BRIEF_CALLS), self.settings.event_bus)
+        try:
+            bus.put(REVOCATION_LIST_LOST, {"uri": uri, "stack": self.stack, "message": problem})
+        except (ClientError, BotoCoreError, RuntimeError):
+            log.exception("could not tell that the revocation list is lost")
 
     @cached_property
     def anchors(self) -> Anchors:

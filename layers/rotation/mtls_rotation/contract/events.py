@@ -26,6 +26,7 @@ CERTIFICATE_REVOKED = "Certificate Revoked"
 REVOCATION_WITHDRAWN = "Revocation Withdrawn"
 REVOCATION_REFUSED = "Revocation Refused"
 REVOCATION_LIST_PUBLISHED = "Revocation List Published"
+REVOCATION_LIST_LOST = "Revocation List Lost"
 
 
 @dataclass(frozen=True, slots=True)

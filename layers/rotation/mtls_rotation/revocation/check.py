@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mtls_rotation.aws import retries
+from mtls_rotation.aws.last_readable import last_readable
 from mtls_rotation.contract.layout import REVOCATION_LIST
 from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import RevocationUnknownError
@@ -54,8 +55,9 @@ class RevocationCheck:
     """Knows which certificates are revoked.
 
     The list is asked for again when half of its time has gone, so that one failure does no harm. It costs a read only
-    if it has changed. Where nothing is known yet, as in a fresh execution environment, a call that fails is made again
-    for some seconds: an answer that is late lets more in than a refusal.
+    if it has changed. Where somebody has deleted it or written over it, the newest of its versions counts that can be
+    read: nobody has changed by that who is revoked. Where nothing is known yet, as in a fresh execution environment, a
+    call that fails is made again for some seconds: an answer that is late lets more in than a refusal.
 
     Args:
         bucket: where the list lies.
@@ -64,6 +66,7 @@ class RevocationCheck:
             answer.
         clock: the present moment.
         tries: counts how often to ask where nothing that may be relied on is known.
+        lost: told where the list lies, and what is wrong with it, where somebody has deleted it or written over it.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class RevocationCheck:
         fail_open: bool = False,
         clock: Callable[[], Moment] = Moment.now,
         tries: Callable[[], Iterable[int]] = retries.tries,
+        lost: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self._bucket = bucket
         self._ttl = ttl.total_seconds()
         self._fail_open = fail_open
         self._clock = clock
         self._tries = tries
+        self._lost = lost
         self._stored: Stored | None = None
         self._revoked = Revocations()
         self._as_of: Moment | None = None
@@ -127,19 +132,44 @@ class RevocationCheck:
 
     def _refresh(self, now: Moment) -> tuple[str, bool]:
         """Ask for the list. What is wrong, in words, empty if nothing; and whether it may be right a moment later."""
-        passing = False
+        passing = lost = False
         try:
             stored = self._bucket.newer(REVOCATION_LIST, self._stored)
-            if stored is None:
-                problem = "no such object"
-            else:
-                if stored is not self._stored:
-                    self._revoked, self._stored = Revocations.parse(stored.body), stored
-                # As of when it was asked for: what was revoked while the answer came may not be in it.
-                self._as_of, self._failed_at = now, None
-                return "", False
-        except (ClientError, BotoCoreError, ValueError) as error:
+            problem = "no such object" if stored is None else self._take(stored)
+            lost = bool(problem)
+        except (ClientError, BotoCoreError) as error:
             problem, passing = str(error), retries.passes(error)
+            # Without the right to list the bucket, an object that is gone is answered as one that may not be read.
+            # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+            lost = isinstance(error, ClientError) and retries.denied(error)
+        if lost and self._restore(problem):
+            problem = ""
+        if not problem:
+            # As of when it was asked for: what was revoked while the answer came may not be in it.
+            self._as_of, self._failed_at = now, None
+            return "", False
         self._failed_at = now
         log.warning("the revocation list could not be read", extra={"reason": problem})
         return problem, passing
+
+    def _take(self, stored: Stored) -> str:
+        """Take a list as the one that counts; what is wrong with it, in words, empty if nothing."""
+        if stored is not self._stored:
+            try:
+                self._revoked, self._stored = Revocations.parse(stored.body), stored
+            except ValueError as error:
+                return str(error)
+        return ""
+
+    def _restore(self, problem: str) -> bool:
+        """Take the newest version that can be read, and have the list made again; whether there is one."""
+        try:
+            found = last_readable(self._bucket, REVOCATION_LIST, Revocations.parse)
+        except (ClientError, BotoCoreError):
+            log.exception("the older versions of the revocation list could not be read")
+            return False
+        if found is None:
+            return False
+        self._revoked, self._stored = found, None
+        self._lost(self._bucket.uri(REVOCATION_LIST), problem)
+        return True

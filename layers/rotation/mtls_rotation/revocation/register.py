@@ -135,6 +135,18 @@ class Register:
         used = {it.key: known[it.key] for it in revoked if it.key}
         return cls(dict(sorted(sources.items())), revoked, dict(sorted(used.items())))
 
+    def joined(self, other: Register) -> Register:
+        """All that two lists say: of each object whatever one of them has, and the earlier date."""
+        sources = dict(other.sources)
+        for key, source in self.sources.items():
+            before = other.sources[key].notices if key in other.sources else ()
+            sources[key] = Source(source.etag, together(before, source.notices), source.refusal)
+        revoked = dict(other.revoked)
+        for certificate, it in self.revoked.items():
+            if certificate not in revoked or it.at < revoked[certificate].at:
+                revoked[certificate] = it
+        return Register(sources, revoked, {**other.keys, **self.keys})
+
     @cached_property
     def revocations(self) -> Revocations:
         """The same, for whoever has a certificate."""

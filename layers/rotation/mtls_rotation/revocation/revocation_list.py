@@ -95,15 +95,17 @@ class RevocationList:
         stored = self._bucket.read(layout.REVOCATION_LIST)
         before, restored = self._before(stored)
         state = StateFile.open(self._bucket, before)
+        # What was told of counts, too: somebody may have put an older list in its place, or taken something off it.
+        remembered = before.joined(state.content.announced)
         known = Known(self._bucket)
-        sources = _Sources(self._bucket, before, known).read()
+        sources = _Sources(self._bucket, remembered, known).read()
         keys = {
             key: known.authorities.public_key(key)
             for source in sources.values()
             for notice in source.notices
-            if (key := notice.certificate.key) and key not in before.keys
+            if (key := notice.certificate.key) and key not in remembered.keys
         }
-        after = Register.of(sources, before, self._clock(), keys)
+        after = Register.of(sources, remembered, self._clock(), keys)
         body = after.render()
         if stored is None or stored.body != body:
             stored = self._bucket.replace(layout.REVOCATION_LIST, body, stored, content_type=_JSON)
