@@ -237,7 +237,7 @@ def test_an_object_whose_content_always_breaks_off_is_an_error_and_never_half_an
 
 
 class Shaky:
-    """Reads of the revocation list that fail so many times."""
+    """Reads of the revocation list that fail so many times, and of its older versions always."""
 
     def __init__(self, stack: Stack, failures: int, error: Exception) -> None:
         self._newer, self._left, self._error = stack.bucket.newer, failures, error
@@ -248,6 +248,9 @@ class Shaky:
         if self._left >= 0:
             raise self._error
         return self._newer(key, known)
+
+    def versions(self, _: str) -> Any:
+        raise self._error
 
     def check(self, tries: int) -> RevocationCheck:
         return RevocationCheck(cast("Any", self), timedelta(seconds=60), tries=lambda: range(tries))
