@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from mtls_client import MtlsClientError
 from mtls_client.errors import SecretUnavailableError
+from mtls_rotation.aws.bucket import Stored
 from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.gateway import document, live_document
-from mtls_rotation.gateway.authorizer import allow_list, caller, decision
+from mtls_rotation.gateway.authorizer import allow_list, anchors, caller, decision
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.authorizer.caller import Caller
 from mtls_rotation.gateway.proxy import fields, forwarding, headers, paths, routes
@@ -20,7 +22,9 @@ from mtls_rotation.gateway.proxy.forwarding import Forwarding, Incoming
 from mtls_rotation.gateway.proxy.problems import NoAnswerError
 from mtls_rotation.gateway.proxy.routes import RouteTable
 from mtls_rotation.pki import certificates as pki
-from tests.kit import nasty
+from mtls_rotation.pki import der, distinguished_names, presented
+from tests.kit import names as kit_names
+from tests.kit import nasty, odd
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, Bombs, members, repeated, within
 from tests.proof.readers.pem import odd_certificates
@@ -78,8 +82,8 @@ def readers() -> Iterator[Reader]:
     yield Reader(
         "callers' certificates",
         _caller,
-        [pki.to_pem(client().certificate).encode(), *odd_certificates()],
-        (caller, decision, allow_list),
+        [pki.to_pem(client().certificate).encode(), *odd_certificates(), *_oddly_named()],
+        (caller, decision, allow_list, anchors, presented, der, distinguished_names),
         (),
         {**PEM, **CERTIFICATES},
         largest=1 << 20,
@@ -156,7 +160,15 @@ def _table() -> dict[str, Any]:
 
 
 def _allowed() -> dict[str, Any]:
-    names = ["subject:CN=billing,O=Example", "dns:A.example", "uri:spiffe://a/b", "email:a@b.example", "ip:192.0.2.1"]
+    bound = {"name": "subject:O = Example, CN = billing", "ca": ["managed", ":".join(["AB"] * 32)]}
+    names = [
+        bound,
+        "subject:CN=billing,O=Example",
+        "dns:A.example",
+        "uri:spiffe://a/b",
+        "email:a@b.example",
+        "ip:192.0.2.1",
+    ]
     return {"routes": {"GET /": ["*"], "* /proxy/billing/**": names, "POST /orders/*": ["*"]}, "otherwise": "deny"}
 
 
@@ -195,13 +207,27 @@ def _who() -> Caller:
 
 
 @cache
+def _anchors() -> anchors.Anchors:
+    stored = Stored(pki.to_pem(ca().certificate).encode(), "etag", "v1")
+    bucket = SimpleNamespace(newer=lambda *_: stored, list=lambda _: (), uri=str)
+    return anchors.Anchors(cast("Any", bucket))
+
+
+def _oddly_named() -> Iterator[bytes]:
+    organization = bytes([0x55, 4, 10])
+    for value in ((kit_names.PRINTABLE, b"Marks & Sons"), (kit_names.TELETEX, b"M\xe4rks"), (kit_names.BMP, b"\0M\0")):
+        subject = kit_names.name([[kit_names.attribute(organization, value)]])
+        yield odd.named(ca(), subject).encode()
+
+
+@cache
 def _list() -> AllowList:
     return AllowList.parse(json.dumps(_allowed()), "the allow-list")
 
 
 def _caller(data: bytes) -> None:
     pem = data.decode("utf-8", "surrogateescape")
-    made = decision.decide(pem, "GET", "/", Revocations, _list, lambda _: ())
+    made = decision.decide(pem, "GET", "/", Revocations, _list, _anchors().of)
     answer = json.dumps(made.response("arn:aws:execute-api:x"))
     # API Gateway hands on no more.
     assert len(answer) < 16_384 * 2, f"an answer of {len(answer)} bytes"
