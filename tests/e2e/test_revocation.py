@@ -61,6 +61,9 @@ def test_a_revoked_certificate_is_refused_within_the_ttl_and_its_secret_rotated_
         "the denial in the access log",
         10.0,
     )
+    # Which anchor answers for a client, the authorizer has told by the signature, with what its role may read.
+    anchor = pki.fingerprint(pki.from_pem(gateway.value(gateway.client)["anchor"])[0])
+    assert {line["anchor"] for line in gateway.access_log() if line["denial"] == "revoked"} == {anchor}
     check_with_openssl(gateway, lost, tmp_path)
 
 
