@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from acceptance.ledger import PREFIX, RECORD_TAG, ROLE_PATH, RUN, RUN_TAG, UNTIL_TAG, Kind, Thing
-from mtls_rotation.contract.tags import STACK_TAG
+from mtls_rotation.contract.tags import MAKER_TAG, STACK_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
@@ -25,6 +25,8 @@ LEFT_BY_STACKS = {
     "AWS::Logs::LogGroup": Kind.LOG_GROUP,
     "AWS::IAM::Role": Kind.ROLE,
 }
+# The product's tags that name the stack: of secrets, and of the KMS keys that it makes.
+_OF_STACKS = (STACK_TAG, MAKER_TAG)
 BY_ARN = {
     ("s3", ""): Kind.BUCKET,
     ("secretsmanager", "secret"): Kind.SECRET,
@@ -68,7 +70,8 @@ class Inventory:
         found = [
             thing
             for thing, tags in self._tagged()
-            if (tags.get(RUN_TAG) == run or tags.get(STACK_TAG, "").startswith(f"{run}-")) and self._names(thing, run)
+            if (tags.get(RUN_TAG) == run or any(tags.get(it, "").startswith(f"{run}-") for it in _OF_STACKS))
+            and self._names(thing, run)
         ]
         return list(dict.fromkeys(found))
 
@@ -94,8 +97,8 @@ class Inventory:
             yield from (it for it in page["Stacks"] if it["StackStatus"] != "DELETE_COMPLETE")
 
     def _resources(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """What bears one of the two tags: what the tagging API lists, and secrets."""
-        for key in (RUN_TAG, STACK_TAG):
+        """What bears one of the tags: what the tagging API lists, and secrets."""
+        for key in (RUN_TAG, *_OF_STACKS):
             for page in self._aws.tagging.get_paginator("get_resources").paginate(TagFilters=[{"Key": key}]):
                 for it in page["ResourceTagMappingList"]:
                     if not self._is_a_key_that_goes(it["ResourceARN"]):
@@ -161,7 +164,7 @@ class Inventory:
         ]
         run = RUN.match(stack["StackName"])
         for arn, tags in self._resources():
-            if run and tags.get(STACK_TAG) == stack["StackName"]:
+            if run and stack["StackName"] in map(tags.get, _OF_STACKS):
                 found += (it for it in _by_arn(arn) if self._names(it, run.group()))
         if zone := _tags(stack).get(RECORD_TAG):
             for it in resources:

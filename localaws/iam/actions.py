@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ministack.core import iam_actions
-from ministack.services import kms
+from ministack.core import iam_actions, iam_evaluator
+from ministack.core.responses import get_account_id
+from ministack.services import iam, kms
 
 from localaws.iam import permissions
 
@@ -50,7 +51,7 @@ def condition_keys(
     if iam_action in {"s3:ListBucket", "s3:ListBucketVersions"}:
         return keys | listing_keys(parameters)
     if service == "kms":
-        return keys | key_attributes(body)
+        return keys | key_attributes(body) | {"kms:CallerAccount": get_account_id()}
     return keys | event_keys(body) if iam_action == "events:PutEvents" else keys
 
 
@@ -61,6 +62,19 @@ def listing_keys(parameters: Mapping[str, Any]) -> dict[str, str]:
     """
     found = {it: parameters[it] for it in ("prefix", "delimiter", "max-keys") if it in parameters}
     return {f"s3:{name}": str(value[0] if isinstance(value, list) else value) for name, value in found.items()}
+
+
+def condition_key(emulated: Callable[..., Any], key: str, context: Any) -> Any:
+    """Return the value of a condition key; of who calls by a role, `aws:PrincipalArn` is the role's ARN.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
+    """
+    found = emulated(key, context)
+    if key.lower() != "aws:principalarn" or ":assumed-role/" not in context.principal_arn:
+        return found
+    role = iam_evaluator._role_name_from_assumed_arn(context.principal_arn)
+    record = iam._roles.get_scoped(context.principal_account, None, role) or {}
+    return record.get("Arn") or f"arn:aws:iam::{context.principal_account}:role/{role}"
 
 
 def key_attributes(body: bytes) -> dict[str, str]:

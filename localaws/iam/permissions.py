@@ -58,6 +58,7 @@ class Further:
         action: what else is asked for.
         source: AWS's page.
         parameter: only where the request has this one.
+        unless: not where the request has this one, too.
         when: what else must be so, in words.
     """
 
@@ -65,6 +66,7 @@ class Further:
     action: str
     source: str
     parameter: str = ""
+    unless: str = ""
     when: str = ""
 
 
@@ -91,7 +93,15 @@ FURTHER = (
     Further("apigateway:UpdateDomainName", "apigateway:AddCertificateToDomain", _API_GATEWAY, "patchOperations"),
     Further("apigateway:UpdateDomainName", "apigateway:RemoveCertificateFromDomain", _API_GATEWAY, "patchOperations"),
     Further("kms:CreateKey", "kms:TagResource", f"{_AUTHORIZATION}list_awskeymanagementservice.html", "Tags"),
-    Further("kms:CreateKey", "kms:PutKeyPolicy", f"{_AUTHORIZATION}list_awskeymanagementservice.html", "Policy"),
+    # "The CreateKey caller must have kms:PutKeyPolicy permission ... or they must specify the
+    # BypassPolicyLockoutSafetyCheck parameter."
+    Further(
+        "kms:CreateKey",
+        "kms:PutKeyPolicy",
+        "https://docs.aws.amazon.com/kms/latest/developerguide/customer-managed-policies.html",
+        "Policy",
+        unless="BypassPolicyLockoutSafetyCheck",
+    ),
     Further(
         "kms:CreateKey",
         "iam:CreateServiceLinkedRole",
@@ -163,5 +173,6 @@ def further(call: str, parameters: Collection[str] = (), service: str = "") -> t
         for it in FURTHER
         if it.call == call
         and (not it.parameter or it.parameter in parameters)
+        and not (it.unless and it.unless in parameters)
         and it.action.startswith(f"{service}:" if service else "")
     )

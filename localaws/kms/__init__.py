@@ -1,1 +1,1 @@
-"""KMS where the emulator is quicker than AWS: new keys, and the tags of keys."""
+"""KMS where the emulator is quicker than AWS, or takes what AWS does not: new keys, tags of keys, key policies."""

@@ -25,6 +25,7 @@ from localaws.cloudformation.domain_names import DomainNames
 from localaws.cloudwatch import alarms, embedded_metrics
 from localaws.iam import actions, authorizations, delegated, policy_simulator
 from localaws.iam.late_policies import LatePolicies
+from localaws.kms import key_policies
 from localaws.kms.late_keys import LateKeys
 from localaws.process.patching import Replacement, around, instead
 from localaws.sqs import batching
@@ -389,6 +390,18 @@ _STATELESS = (
         "SERVICE_HANDLERS[kms]",
         around(delegated.authorize_tags_of_new_key),
         "CreateKey with tags takes no kms:TagResource",
+    ),
+    Replacement(
+        _APP,
+        "SERVICE_HANDLERS[kms]",
+        around(key_policies.look_at_policies),
+        "takes any key policy: one with principals that are not there, or that locks the caller out",
+    ),
+    Replacement(
+        _EVALUATOR,
+        "_resolve_condition_key",
+        around(actions.condition_key),
+        "aws:PrincipalArn of who calls by a role is the session's ARN, not the role's",
     ),
     Replacement(
         _APP,

@@ -63,6 +63,7 @@ def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFac
             ProxyCallers="both",
             ProxyCertificateCheckSeconds="1",
             ExternalIssuer="enabled",
+            KmsIssuer="enabled",
             RevocationTtlSeconds=str(REVOCATION_TTL),
         )
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))

@@ -360,7 +360,8 @@ class KeyTags:
                 tags = {it["TagKey"]: it["TagValue"] for it in self._kms.list_resource_tags(KeyId=key["KeyId"])["Tags"]}
                 shown = self._kms.age(key["KeyArn"]) >= self._kms.listing_lag
                 if shown and all(tags.get(it["Key"]) in it["Values"] for it in request["TagFilters"]):
-                    found.append({"ResourceARN": key["KeyArn"]})
+                    borne = [{"Key": name, "Value": value} for name, value in tags.items()]
+                    found.append({"ResourceARN": key["KeyArn"], "Tags": borne})
         page = int(request.get("PaginationToken", 0))
         following = {"PaginationToken": str(page + 1)} if page < len(found) else {}
         return {"ResourceTagMappingList": found[page - 1 : page] if page else [], **following}
@@ -480,6 +481,11 @@ class Kms:
     def get_public_key(self, **request: Any) -> dict[str, Any]:
         self._refuse_the_young(request["KeyId"], "GetPublicKey")
         answer: dict[str, Any] = self._client.get_public_key(**request)
+        return answer
+
+    def get_key_policy(self, **request: Any) -> dict[str, Any]:
+        self._refuse_the_young(request["KeyId"], "GetKeyPolicy")
+        answer: dict[str, Any] = self._client.get_key_policy(**request)
         return answer
 
     def schedule_key_deletion(self, **request: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cryptography import x509
 from mtls_rotation.aws.bucket import CertificateBucket
 from mtls_rotation.aws.bus import EventBus
 from mtls_rotation.aws.clients import Clients
+from mtls_rotation.aws.key_policy import KeyUsers
 from mtls_rotation.aws.secret_versions import SecretVersions
 from mtls_rotation.aws.services import Services
 from mtls_rotation.contract.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
@@ -34,7 +35,7 @@ from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.sync import SyncResult, TruststoreSync
 from mtls_rotation.truststore.turn import Turn
 from tests.kit import builders
-from tests.kit.fakes import ApiGateway, Domain, FakeTime, KeyTags, Kms, PrivateCa, SecretsManager
+from tests.kit.fakes import ACCOUNT, ApiGateway, Domain, FakeTime, KeyTags, Kms, PrivateCa, SecretsManager
 
 NAME = "stack"
 TAG = "mtls-rotation:stack"
@@ -56,6 +57,12 @@ class Mocked:
     acm_pca: Any
 
 
+KEY_USERS = KeyUsers(
+    makers=tuple(f"arn:aws:iam::{ACCOUNT}:role/{NAME}-{it}-1a2B3c" for it in ("RotateRole", "BootstrapRole")),
+    signers=(f"arn:aws:iam::{ACCOUNT}:role/{NAME}-RevocationRole-1a2B3c",),
+)
+
+
 @dataclass(frozen=True)
 class Names:
     """What is called how in a stack of the tests."""
@@ -63,6 +70,7 @@ class Names:
     stack: str = NAME
     bucket: str = BUCKET
     event_bus: str = "default"
+    key_users: KeyUsers = KEY_USERS
 
 
 @dataclass

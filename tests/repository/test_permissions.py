@@ -86,22 +86,49 @@ def may(role: str, action: str, resource: str, **keys: str | list[str]) -> bool:
 
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11112222-3333-4444-5555-666677778888"
-SETS_OURS = {"aws:RequestTag/mtls-rotation:stack": "stack"}
+SETS_OURS: dict[str, str | list[str]] = {
+    "aws:RequestTag/mtls-rotation:made-by": "stack",
+    "aws:TagKeys": ["mtls-rotation:made-by", "mtls-rotation:secret", "mtls-rotation:version"],
+}
 OF_A_KEY = {"kms:KeyOrigin": "AWS_KMS", "kms:KeySpec": "ECC_NIST_P256", "kms:KeyUsage": "SIGN_VERIFY"}
 MAKES_KEYS = [it for it in template.roles() if any("kms:CreateKey" in s.actions for s in template.statements(it))]
+OTHER_USES_OF_KEYS = [
+    f"kms:{it}"
+    for it in (
+        "PutKeyPolicy",
+        "CreateGrant",
+        "ScheduleKeyDeletion",
+        "DisableKey",
+        "GetKeyPolicy",
+        "UpdateKeyDescription",
+    )
+]
 
 
 @pytest.mark.parametrize("role", template.roles())
-@pytest.mark.parametrize("key", [KEY, KEY.replace("us-east-1", "eu-west-1"), KEY.replace("/1111", "/mrk-1111")])
-@pytest.mark.parametrize("tags", [{}, {"aws:ResourceTag/mtls-rotation:stack": "another"}])
-def test_no_role_puts_the_stacks_tag_on_a_key_that_is_not_the_stacks(role: str, key: str, tags: dict[str, str]) -> None:
-    assert not may(role, "kms:TagResource", key, **SETS_OURS, **OF_A_KEY, **tags)
+@pytest.mark.parametrize("tags", [{}, {"aws:ResourceTag/mtls-rotation:made-by": "stack"}], ids=["bare", "tagged"])
+def test_no_role_gets_a_key_by_a_tag_that_a_role_can_set(role: str, tags: dict[str, str]) -> None:
+    """What the roles may do with the keys that they make is in the policies of those keys."""
+    for ours in ({"mtls-rotation:stack": "stack"}, {"mtls-rotation:stack": "another"}):
+        request = {f"aws:RequestTag/{key}": value for key, value in ours.items()}
+        keys = {"aws:TagKeys": [*SETS_OURS["aws:TagKeys"], *ours]}
+        assert not may(role, "kms:TagResource", KEY, **SETS_OURS | request | keys, **OF_A_KEY, **tags)
+        assert not may(role, "kms:CreateKey", "*", **request, **{"aws:TagKeys": list(ours)})
+    for action in ("kms:Sign", "kms:GetPublicKey", *OTHER_USES_OF_KEYS):
+        assert not may(role, action, KEY, **OF_A_KEY, **tags)
+
+
+@pytest.mark.parametrize("role", template.roles())
+def test_a_key_that_somebody_tagged_for_the_stack_is_signed_with_at_most(role: str) -> None:
+    tagged = {"aws:ResourceTag/mtls-rotation:stack": "stack"}
+    for action in OTHER_USES_OF_KEYS:
+        assert not may(role, action, KEY, **OF_A_KEY, **tagged), action
 
 
 @pytest.mark.parametrize("role", MAKES_KEYS)
 @pytest.mark.parametrize(
     ("resource", "keys"),
-    [("*", {}), ("*", OF_A_KEY), (KEY, {}), (KEY, OF_A_KEY | {"aws:ResourceTag/mtls-rotation:stack": "stack"})],
+    [("*", {}), ("*", OF_A_KEY), (KEY, {}), (KEY, OF_A_KEY | {"aws:ResourceTag/mtls-rotation:made-by": "stack"})],
 )
 def test_a_key_is_tagged_as_it_is_made_whatever_it_is_to_iam_by_then(
     role: str, resource: str, keys: dict[str, str]
@@ -110,6 +137,12 @@ def test_a_key_is_tagged_as_it_is_made_whatever_it_is_to_iam_by_then(
     assert may(role, "kms:TagResource", resource, **SETS_OURS, **keys)
     assert not may(role, "kms:CreateKey", "*")
 
+
+# What the policy gives that a key of a CA is made with.
+BY_THE_KEYS_POLICY = {
+    "kms:GetKeyPolicy": "https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyPolicy.html",
+    "kms:ScheduleKeyDeletion": "https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html",
+}
 
 # What services do as a function's role, and no call of ours: each by AWS's page.
 AS_THE_ROLE = {
@@ -134,7 +167,7 @@ def test_the_functions_roles_hold_what_the_functions_calls_take_and_no_more() ->
         for action in it.actions
     }
 
-    assert taken - granted == set(), "a call of the functions that no role may make"
+    assert taken - granted == BY_THE_KEYS_POLICY.keys(), "a call of the functions that no role may make"
     assert granted - taken - AS_THE_ROLE.keys() == set(), "granted, and no call of the functions takes it"
     assert AS_THE_ROLE.keys() - granted == set()
 

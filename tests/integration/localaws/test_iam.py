@@ -540,31 +540,95 @@ def test_a_key_is_made_with_tags_by_those_who_may_tag(root: Callable[[str], Any]
     assert allowed(("kms:CreateKey", "*"), ("kms:TagResource", "*"))("kms").create_key(Tags=tags)["KeyMetadata"]
 
 
-def test_a_deny_on_keys_that_are_there_leaves_tags_of_new_keys_and_no_other(
+def test_who_may_set_some_tags_alone_makes_keys_with_those_and_sets_no_other(
     strict: LocalAws, root: Callable[[str], Any], new_user: Callable[..., tuple[str, str]]
 ) -> None:
     """The form of it that the template has: whatever a key in the making may be to IAM."""
     user = new_user(("s3:GetObject", "*"))
     (name,) = [it["UserName"] for it in root("iam").list_users()["Users"]][-1:]
-    ours, set_ours = "aws:ResourceTag/team", {"StringEquals": {"aws:RequestTag/team": "a"}}
-    unless = {"Null": {"kms:KeyOrigin": "false"}, "StringNotEquals": {ours: "a"}}
+    by_us = {"StringEquals": {"aws:RequestTag/team": "a"}}
+    these = by_us | {"ForAllValues:StringEquals": {"aws:TagKeys": ["team", "version"]}}
     policy = document(
-        {"Action": ["kms:CreateKey", "kms:TagResource"], "Resource": "*", "Condition": set_ours},
-        {"Effect": "Deny", "Action": "kms:TagResource", "Resource": "arn:aws:kms:*:*:key/*-*", "Condition": unless},
+        {"Action": "kms:CreateKey", "Resource": "*", "Condition": by_us},
+        {"Action": "kms:TagResource", "Resource": "*", "Condition": these},
     )
     root("iam").put_user_policy(UserName=name, PolicyName="p", PolicyDocument=policy)
     tags, keys = [{"TagKey": "team", "TagValue": "a"}], session(strict, *user)("kms")
-    foreign = [
-        root("kms").create_key(**more)["KeyMetadata"]["KeyId"]
-        for more in ({}, {"Tags": [{"TagKey": "team", "TagValue": "b"}]}, {"MultiRegion": True})
-    ]
 
     made = keys.create_key(Tags=tags)["KeyMetadata"]["KeyId"]
     assert root("kms").list_resource_tags(KeyId=made)["Tags"] == tags
-    for key in foreign:
+    for more in ([{"TagKey": "other", "TagValue": "a"}], [*tags, {"TagKey": "other", "TagValue": "a"}]):
         with pytest.raises(ClientError, match="AccessDenied"):
-            keys.tag_resource(KeyId=key, Tags=tags)
-    keys.tag_resource(KeyId=made, Tags=tags)
+            keys.create_key(Tags=more)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            keys.tag_resource(KeyId=made, Tags=more)
+
+
+def key_policy(*statements: dict[str, Any]) -> str:
+    allowed = [{"Effect": "Allow", "Resource": "*"} | it for it in statements]
+    return json.dumps({"Version": "2012-10-17", "Statement": allowed})
+
+
+def test_a_key_policy_must_let_the_caller_change_it_again_unless_that_is_bypassed(
+    root: Callable[[str], Any], allowed: As
+) -> None:
+    """By IAM where the policy leaves it to the account, or by itself."""
+    account = {"Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*"}
+    by_itself = {"Principal": {"AWS": "*"}, "Action": "kms:PutKeyPolicy"}
+    making = allowed(("kms:CreateKey", "*"))("kms")
+    with pytest.raises(ClientError, match="will not allow you to update the key policy in the future"):
+        making.create_key(Policy=key_policy(account))
+
+    assert making.create_key(Policy=key_policy(account), BypassPolicyLockoutSafetyCheck=True)
+    assert making.create_key(Policy=key_policy(account, by_itself))
+    assert allowed(("kms:CreateKey", "*"), ("kms:PutKeyPolicy", "*"))("kms").create_key(Policy=key_policy(account))
+    with pytest.raises(ClientError, match="will not allow you"):
+        root("kms").create_key(Policy=key_policy(by_itself | {"Action": "kms:Sign"}))
+
+
+def test_a_key_policy_names_principals_that_are_there(root: Callable[[str], Any]) -> None:
+    account = {"Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*"}
+    nobody = {"Principal": {"AWS": "arn:aws:iam::123456789012:role/nobody"}, "Action": "kms:Sign"}
+    for policy in (
+        key_policy(account, nobody),
+        key_policy(account | {"Principal": {}}),
+        "{",
+        key_policy({"Action": "*"}),
+    ):
+        with pytest.raises(ClientError, match="MalformedPolicyDocument"):
+            root("kms").create_key(Policy=policy)
+    key = root("kms").create_key(Policy=key_policy(account))["KeyMetadata"]["KeyId"]
+    with pytest.raises(ClientError, match="invalid principals"):
+        root("kms").put_key_policy(KeyId=key, Policy=key_policy(account, nobody))
+
+
+def test_a_key_policy_may_let_a_role_in_by_its_name_and_account(root: Callable[[str], Any], strict: LocalAws) -> None:
+    """`aws:PrincipalArn` is the role's ARN, not that of the session. IAM need allow nothing, and cannot by itself."""
+    trust = document({"Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"})
+    acting = {}
+    for name in ("stack-Signs-1a", "other-Signs-1a"):
+        role = root("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        given = root("sts").assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
+        acting[name] = boto3.Session(
+            given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name="us-east-1"
+        ).client("kms", endpoint_url=strict.endpoint_url)
+    everything = document({"Action": "kms:*", "Resource": "*"})
+    root("iam").put_role_policy(RoleName="other-Signs-1a", PolicyName="p", PolicyDocument=everything)
+    condition = {
+        "StringEquals": {"kms:CallerAccount": "123456789012"},
+        "ArnLike": {"aws:PrincipalArn": "arn:aws:iam::123456789012:role/stack-Signs-*"},
+    }
+    administers = {"Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": ["kms:Put*", "kms:Get*"]}
+    signs = {"Principal": {"AWS": "*"}, "Action": "kms:Sign", "Condition": condition}
+    settings = {"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}
+    key = root("kms").create_key(Policy=key_policy(administers, signs), **settings)["KeyMetadata"]["Arn"]
+    order = {"KeyId": key, "Message": b"x", "SigningAlgorithm": "ECDSA_SHA_256"}
+
+    assert acting["stack-Signs-1a"].sign(**order)["Signature"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        acting["other-Signs-1a"].sign(**order)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        acting["stack-Signs-1a"].get_public_key(KeyId=key)
 
 
 def test_who_may_not_list_a_bucket_is_not_told_what_is_missing(root: Callable[[str], Any], allowed: As) -> None:

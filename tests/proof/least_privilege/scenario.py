@@ -251,11 +251,11 @@ def the_authority_is_rotated_and_a_killed_run_leaves_a_key_behind(life: Life) ->
     version = life.start(ca)
     await_rotation(gateway.aws, version, _LONG)
     gateway.await_rest(ca)
-    # Reads lag: another run of createSecret does not see the value. The note and the tag of the first's key are gone.
+    # Reads lag: another run of createSecret does not see the value. The note of the first's key is gone.
     gateway.aws.configure(consistency_lag=timedelta(seconds=4))
     life.hurry()
     version = gateway.secrets.rotate_secret(SecretId=ca)["VersionId"]
-    keys, kms = life.client("resourcegroupstaggingapi"), life.client("kms")
+    keys = life.client("resourcegroupstaggingapi")
     of_the_version = [{"Key": "mtls-rotation:version", "Values": [version]}]
 
     def first() -> list[Any]:
@@ -265,12 +265,22 @@ def the_authority_is_rotated_and_a_killed_run_leaves_a_key_behind(life: Life) ->
         return found
 
     await_condition(lambda: bool(first()), "the first run's key", _LONG)
-    kms.untag_resource(KeyId=first()[0]["ResourceARN"], TagKeys=["mtls-rotation:version"])
     life.client("s3").delete_object(Bucket=gateway.bucket, Key=layout.key_note(secret_name(ca)))
     event = {"Step": "createSecret", "SecretId": ca, "ClientRequestToken": version}
     life.client("lambda").invoke(FunctionName=life.function("RotateFunction"), Payload=json.dumps(event))
     gateway.aws.configure(consistency_lag=timedelta(0))
     await_rotation(gateway.aws, version, _LONG)
+
+
+def an_authority_has_a_key_that_an_operator_made(life: Life) -> None:
+    """The roles sign with it by its tag: the CA's certificate, and its CRL."""
+    tags = [{"TagKey": "mtls-rotation:stack", "TagValue": STACK}]
+    made = life.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY", Tags=tags)["KeyMetadata"]
+    ca = life.make("named", builders.ca_definition(issuer={"type": "kms", "key_id": made["Arn"]}), ("kind", "ca"))
+    await_rotation(life.deployment.aws, life.start(ca), _LONG)
+    (certificate,) = pki.from_pem(life.deployment.value(ca)["certificate"])
+    crl = layout.crl_key(pki.fingerprint(certificate))
+    await_condition(lambda: crl in life.keys(layout.CRLS), "its CRL", _LONG)
 
 
 def an_authority_that_ends_too_early_is_rotated_before_it_issues(life: Life) -> None:
@@ -489,6 +499,7 @@ PARTS: tuple[Callable[[Life], None], ...] = (
     clients_come_in_and_call_out,
     partners_upload_their_authorities,
     the_authority_is_rotated_and_a_killed_run_leaves_a_key_behind,
+    an_authority_has_a_key_that_an_operator_made,
     an_authority_that_ends_too_early_is_rotated_before_it_issues,
     a_partner_signs_by_hand,
     certificates_are_revoked,

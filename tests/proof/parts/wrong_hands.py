@@ -32,13 +32,20 @@ def run() -> Outcome:
         parameters = sam.session(sealed(os.environ, aws.environment())).client("ssm")
         parameters.put_parameter(Name=ROUTES, Type="String", Value=routes)
         made = change_sets.deploy_gateway(
-            aws, "wrong-hands", DOMAIN, ProxyRoutesParameter=ROUTES, ProxyCallers="both", ExternalIssuer="enabled"
+            aws,
+            "wrong-hands",
+            DOMAIN,
+            ProxyRoutesParameter=ROUTES,
+            ProxyCallers="both",
+            ExternalIssuer="enabled",
+            KmsIssuer="enabled",
         )
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         deployment.await_rest(deployment.client)
         deployment.await_rest(deployment.ca)
         scene = Scene(deployment)
         assert scene.waiting.name, "before anything is looked at"
+        assert scene.key_of_a_ca
         went_wrong = {str(attack): found for attack in ATTACKS if (found := attempt(scene, attack.run))}
     return Outcome(
         counts={

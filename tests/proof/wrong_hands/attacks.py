@@ -554,6 +554,41 @@ def _rotate_writes(scene: Scene) -> None:
     refused(role("secretsmanager").put_secret_value, SecretId=foreign, SecretString="x")
 
 
+@attack("rotate, broken into", "takes over a KMS key of somebody else's: signs with it, has it deleted, gives it away")
+def _rotate_takes_a_key(scene: Scene) -> None:
+    """By no tag that it can set, though the key leaves its use to IAM."""
+    keys = scene.role("RotateRole")("kms")
+    foreign = scene.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    stack, ours = scene.deployment.stack.name, ("made-by", "secret", "version")
+    for names in (("stack",), (*ours, "stack"), ("team", *ours)):
+        tags = [{"TagKey": f"mtls-rotation:{it}", "TagValue": stack} for it in names]
+        refused(keys.tag_resource, KeyId=foreign, Tags=tags)
+    keys.tag_resource(KeyId=foreign, Tags=[{"TagKey": f"mtls-rotation:{it}", "TagValue": stack} for it in ours])
+    refused(keys.sign, KeyId=foreign, Message=b"x" * 32, MessageType="DIGEST", SigningAlgorithm="ECDSA_SHA_256")
+    refused(keys.get_public_key, KeyId=foreign)
+    refused(keys.schedule_key_deletion, KeyId=foreign)
+    refused(keys.put_key_policy, KeyId=foreign, Policy="{}")
+    refused(keys.create_grant, KeyId=foreign, GranteePrincipal=f"arn:aws:iam::{ACCOUNT}:root", Operations=["Sign"])
+
+
+@attack("whom IAM lets use every KMS key", "signs as a CA, or as rotate, has its policy changed", quick=False)
+def _a_cas_key(scene: Scene) -> None:
+    only_the_stack_signs(scene, scene.key_of_a_ca)
+
+
+def only_the_stack_signs(scene: Scene, key: str) -> None:
+    """That nobody else uses the KMS key of a CA, or gives it away."""
+    order = {"KeyId": key, "Message": b"x" * 32, "MessageType": "DIGEST", "SigningAlgorithm": "ECDSA_SHA_256"}
+    user = scene.user((["kms:Sign", "kms:CreateGrant"], "*"))("kms")
+    refused(user.sign, **order)
+    refused(user.create_grant, KeyId=key, GranteePrincipal=f"arn:aws:iam::{ACCOUNT}:root", Operations=["Sign"])
+    refused(scene.role("TruststoreSyncRole")("kms").sign, **order)
+    rotate = scene.role("RotateRole")("kms")
+    assert rotate.sign(**order)["Signature"], "these are not the credentials of rotate"
+    refused(rotate.put_key_policy, KeyId=key, Policy="{}")
+    refused(rotate.create_grant, KeyId=key, GranteePrincipal=f"arn:aws:iam::{ACCOUNT}:root", Operations=["Sign"])
+
+
 @attack("any function, broken into", "tells another's news on the bus")
 def _other_news(scene: Scene) -> None:
     for name in ("RotateRole", "TruststoreSyncRole", "RevocationRole", "SignedCertificateRole"):

@@ -193,6 +193,18 @@ class Scene:
             labels[label] = f"{version} {hashlib.sha256(value.encode()).hexdigest()[:12]}"
         return labels
 
+    # a CA whose key is in KMS -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def key_of_a_ca(self) -> str:
+        """The KMS key of a CA of the stack's."""
+        definition = builders.ca_definition(issuer={"type": "kms"}, request={"common_name": "In KMS"})
+        secret = self.make(definition, (STACK_TAG, self.deployment.stack.name))
+        self.rotate(secret)
+        await_condition(lambda: "key_id" in self.deployment.value(secret), "the CA is made", 60.0)
+        self.deployment.await_rest(secret)
+        return str(self.deployment.value(secret)["key_id"])
+
     # a partner who signs ----------------------------------------------------------------------------------------------
 
     @cached_property

@@ -20,7 +20,6 @@ from tests.kit.template import (
 PLACES = (
     (r"secret:\*$", "secrets"),
     (r":key/\*$", "KMS keys"),
-    (r":key/\*-\*$", "KMS keys that are there"),
     (r"event-bus/default$", "the default bus"),
     (r"::/domainnames/\$\{DomainName\}$", "the gateway's domain name"),
     (r"::/domainnames$", "the collection of domain names"),
@@ -41,7 +40,8 @@ NAMES = {
 }
 LIMITS = {
     ("aws:ResourceTag/mtls-rotation:stack", "AWS::StackName"): "that bear the stack's tag",
-    ("aws:RequestTag/mtls-rotation:stack", "AWS::StackName"): "if the request sets the stack's tag",
+    ("aws:RequestTag/mtls-rotation:made-by", "AWS::StackName"): "if the request says that the stack makes it",
+    ("aws:TagKeys", "['mtls-rotation:made-by'"): "sets no other tags than those of a CA's key",
     ("aws:ResourceTag/mtls-rotation:kind", "ca"): "are CAs' by their tag",
     ("aws:ResourceTag/mtls-rotation:proxy", "allowed"): "are marked for the proxy",
     ("s3:prefix", "anchors/managed/"): "under `anchors/managed/`",

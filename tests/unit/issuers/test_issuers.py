@@ -79,7 +79,7 @@ def test_a_ca_in_kms_signs_with_every_kind_of_key_and_its_secret_holds_no_key(
     leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(ca["certificate"].encode()))
 
 
-def test_each_ca_in_kms_has_a_key_of_its_own_which_bears_the_stacks_tag(empty_stack: Stack) -> None:
+def test_each_ca_in_kms_has_a_key_of_its_own_which_tells_what_it_is_for(empty_stack: Stack) -> None:
     with_kms_ca(empty_stack)
     first = empty_stack.value(empty_stack.at("AWSCURRENT", CA), CA)["key_id"]
     token = empty_stack.rotate(CA)
@@ -88,7 +88,7 @@ def test_each_ca_in_kms_has_a_key_of_its_own_which_bears_the_stacks_tag(empty_st
     assert first != second
     tags = {it["TagKey"]: it["TagValue"] for it in empty_stack.clients.kms.list_resource_tags(KeyId=second)["Tags"]}
     assert tags == {
-        "mtls-rotation:stack": "stack",
+        "mtls-rotation:made-by": "stack",
         "mtls-rotation:secret": CA,
         "mtls-rotation:version": token,
     }

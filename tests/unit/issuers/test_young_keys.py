@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
+from ministack.core.iam_evaluator import EvalContext, EvalResult, combine_resource_policy
 
 from mtls_rotation.aws.key_notes import KeyNote
 from mtls_rotation.aws.kms import SETTLING, settled_by
@@ -16,7 +18,7 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.timing import Deadline
 from tests.kit import builders
-from tests.kit.fakes import KilledError, refused
+from tests.kit.fakes import ACCOUNT, KilledError, refused
 from tests.kit.stack import BUCKET, CA, CLIENT, Stack
 
 FIVE_MINUTES = timedelta(minutes=5)
@@ -322,3 +324,110 @@ def test_a_note_that_names_an_operators_key_does_not_have_it_deleted(new: Stack)
     new.step(Step.FINISH, token, CA)
 
     assert named["Arn"] in keys(new)
+
+
+# keys of others ------------------------------------------------------------------------------------------------------
+
+
+def foreign_key(new: Stack, tags: dict[str, str]) -> str:
+    """A key that somebody else has made, with tags of theirs."""
+    return str(
+        new.clients.kms.create_key(
+            KeySpec="ECC_NIST_P256",
+            KeyUsage="SIGN_VERIFY",
+            Tags=[{"TagKey": f"mtls-rotation:{key}", "TagValue": it} for key, it in tags.items()],
+        )["KeyMetadata"]["Arn"]
+    )
+
+
+def as_if_made_for(token: str) -> dict[str, str]:
+    return {"stack": "stack", "made-by": "stack", "secret": CA, "version": token}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_key_that_somebody_tagged_as_if_it_were_made_for_a_rotation_is_neither_taken_nor_deleted(
+    new: Stack, killed: bool
+) -> None:
+    token = new.begin(CA)
+    planted = foreign_key(new, as_if_made_for(token))
+    if killed:
+        new.secrets.kill_before = "put_secret_value"
+        with pytest.raises(KilledError):
+            new.step(Step.CREATE, token, CA)
+        new.secrets.kill_before = None
+        new.clients.s3.delete_object(Bucket=BUCKET, Key=key_note(CA))
+    for step in Step:
+        new.step(step, token, CA)
+
+    assert new.value(token, CA)["key_id"] not in planted
+    assert planted in keys(new)
+    assert len(keys(new)) == 2, "and what was made twice is cleared away"
+
+
+def test_a_ca_key_that_somebody_tagged_for_another_rotation_is_not_deleted(new: Stack) -> None:
+    rotate(new, CA)
+    (in_use,) = keys(new)
+    token = new.begin(CA)
+    tags = [{"TagKey": "mtls-rotation:version", "TagValue": token}]
+    new.clients.kms.tag_resource(KeyId=in_use.rpartition("/")[2], Tags=tags)
+    for step in Step:
+        new.step(step, token, CA)
+
+    assert in_use in keys(new)
+    assert len(keys(new)) == 2
+
+
+def test_a_note_that_names_somebody_elses_key_does_not_have_it_taken(new: Stack) -> None:
+    token = new.begin(CA)
+    planted = foreign_key(new, as_if_made_for(token))
+    new.clients.s3.put_object(Bucket=BUCKET, Key=key_note(CA), Body=KeyNote(token, planted, new.moment).render())
+    for step in Step:
+        new.step(step, token, CA)
+
+    assert new.value(token, CA)["key_id"] not in planted
+    assert planted in keys(new)
+
+
+def test_a_stack_whose_data_goes_with_it_has_no_key_deleted_that_only_bears_its_tags(new: Stack) -> None:
+    token = rotate(new, CA)
+    planted = foreign_key(new, as_if_made_for(token))
+    new.services.signing_keys.discard_all(CA, new.time.deadline())
+
+    assert keys(new) == {planted}
+
+
+# a key's policy -------------------------------------------------------------------------------------------------------
+
+
+def test_a_keys_own_policy_lets_the_stacks_roles_use_it_and_the_account_keep_it_and_nobody_sign_by_iam_alone(
+    new: Stack,
+) -> None:
+    token = rotate(new, CA)
+    (key,) = keys(new)
+    document = json.loads(new.clients.kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    assert document["Id"] == f"mtls-rotation:stack:{CA}:{token}"
+
+    def may(action: str, role: str, *, by_iam: bool = False, account: str = ACCOUNT) -> bool:
+        context = EvalContext(
+            principal_arn=f"arn:aws:iam::{account}:role/{role}",
+            principal_type="AssumedRole",
+            principal_account=account,
+            action=action,
+            resource_arn=key,
+            region="us-east-1",
+            service_context={"kms:calleraccount": account},
+        )
+        identity = EvalResult("Allow" if by_iam else "ImplicitDeny")
+        return bool(combine_resource_policy(identity, context, document, ACCOUNT, required=True).decision == "Allow")
+
+    rotate_role, again = "stack-RotateRole-1a2B3c", "stack-RotateRole-9Z"
+    assert all(may(it, rotate_role) for it in ("kms:Sign", "kms:GetPublicKey", "kms:ScheduleKeyDeletion"))
+    assert may("kms:Sign", again), "that of a stack that was made again"
+    assert may("kms:Sign", "stack-RevocationRole-1a2B3c")
+    assert not may("kms:ScheduleKeyDeletion", "stack-RevocationRole-1a2B3c")
+    assert not any(may(it, rotate_role) for it in ("kms:PutKeyPolicy", "kms:TagResource", "kms:CreateGrant"))
+    for stranger in ("another-RotateRole-1", "stack-TruststoreSyncRole-1", "x-stack-RotateRole-1"):
+        assert not any(may(it, stranger, by_iam=True) for it in ("kms:Sign", "kms:CreateGrant"))
+        assert may("kms:PutKeyPolicy", stranger, by_iam=True), "whom IAM lets administer keys"
+        assert not may("kms:PutKeyPolicy", stranger)
+    assert not may("kms:Sign", rotate_role, by_iam=True, account="999999999999")

@@ -13,6 +13,8 @@ from mtls_rotation.errors import InvalidSettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mtls_rotation.aws.key_policy import KeyUsers
+
 
 @dataclass(frozen=True, slots=True)
 class _Range:
@@ -42,7 +44,8 @@ class Settings:
             `LARGEST_REMOVAL_PERCENT`, `TRUSTSTORE_MAX_CERTIFICATES` and `EXPIRY_SERIES`; for revocation
             `CRL_VALIDITY_DAYS`; for the authorizer `REVOCATION_TTL_SECONDS`, `WHEN_REVOCATION_IS_UNKNOWN` ("deny" or
             "allow"), and where there is an allow-list `ALLOW_LIST` or `ALLOW_LIST_PARAMETER`; for the proxy `ROUTES` or
-            `ROUTES_PARAMETER`, `CLIENT_SECRET` and `CERTIFICATE_CHECK_SECONDS`; for the bootstrap `STACK_ID`.
+            `ROUTES_PARAMETER`, `CLIENT_SECRET` and `CERTIFICATE_CHECK_SECONDS`; for the bootstrap `STACK_ID`; for it
+            and for rotate, which make keys of CAs, `CA_KEY_MAKERS` and `CA_KEY_SIGNERS` (ARNs, separated by commas).
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -62,6 +65,14 @@ class Settings:
     def event_bus(self) -> str:
         """The event bus's name."""
         return self.required("EVENT_BUS_NAME")
+
+    @property
+    def key_users(self) -> KeyUsers:
+        """The roles that use the keys of CAs."""
+        from mtls_rotation.aws.key_policy import KeyUsers
+
+        makers, signers = (self.required(f"CA_KEY_{it}").split(",") for it in ("MAKERS", "SIGNERS"))
+        return KeyUsers(tuple(makers), tuple(signers))
 
     @property
     def queue_url(self) -> str:

@@ -1,10 +1,13 @@
 """Asymmetric KMS keys as private keys of the `cryptography` library: they sign, and never leave KMS.
 
 KMS is eventually consistent. A key that was just made may not be found, or be in a state that cannot sign, for seconds
-or minutes, and its tags count for authorization after up to five minutes. So what a young key is refused with is waited
-out.
+or minutes; where a key that an operator made is used by its tag, that counts after up to five minutes. So what a young
+key is refused with is waited out.
 https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html
 https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
+
+Whose a key is its policy says, which it has from the moment that it is made. A tag only tells where to look: whoever
+may tag keys can set any.
 """
 
 from __future__ import annotations
@@ -21,13 +24,13 @@ from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 
 from mtls_rotation.aws.clients import SINGLE_CALLS
 from mtls_rotation.aws.key_notes import KeyNote, KeyNotes
-from mtls_rotation.contract.tags import SECRET_TAG, STACK_TAG, VERSION_TAG
+from mtls_rotation.aws.key_policy import Purpose, policy
+from mtls_rotation.contract.tags import MAKER_TAG, SECRET_TAG, VERSION_TAG
 from mtls_rotation.errors import KeyNotUsableYetError, SupersededError, UnusableIssuerError
 from mtls_rotation.pki.request import KeyAlgorithm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Callable, Iterable
 
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.aws.bucket import CertificateBucket
     from mtls_rotation.aws.clients import Clients
+    from mtls_rotation.aws.key_policy import KeyUsers
     from mtls_rotation.timing import Deadline
 
 log = logging.getLogger(__name__)
@@ -98,31 +102,43 @@ class SigningKeys:
 
     Args:
         clients: makes the clients of KMS, and of the tagging API, which finds the key that a killed run made.
-        stack: the stack's name: the value of the tag that the roles' permissions depend on.
+        stack: the stack's name.
         bucket: where it is noted which key was made.
         clock: the present moment, aware, in UTC.
+        users: the roles that may use a key that is made; asked for when one is.
     """
 
-    def __init__(self, clients: Clients, stack: str, bucket: CertificateBucket, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        stack: str,
+        bucket: CertificateBucket,
+        clock: Callable[[], datetime],
+        users: Callable[[], KeyUsers],
+    ) -> None:
         self._clients = clients
         self._client: KMSClient = clients.of("kms")
         self._stack = stack
         self._notes = KeyNotes(bucket)
         self._clock = clock
+        self._users = users
 
-    def make(self, algorithm: KeyAlgorithm, secret: str, version_id: str) -> MadeKey:
-        """The KMS key for a version of a CA secret: the one that an earlier run made, or a new one.
+    def make(self, algorithm: KeyAlgorithm, secret: str, version_id: str, deadline: Deadline) -> MadeKey:
+        """The KMS key for a version of a CA secret: the one that the bucket's note tells of, or a new one.
 
-        The bucket's note tells of an earlier run's key. Where that run was killed before it could write one, or did not
-        know that it made a key, as the answer was lost, the key's tag tells. The tagging API may show it late: what is
-        made twice so is cleared away with `discard` when the version is in use.
+        Where a run was killed before it could write a note, or did not know that it made a key, as the answer was lost,
+        a second one is made, and the first is found by its tag and cleared away with `discard`. It is not taken: a
+        key's tag is no proof that nobody else signs with it, and its policy none of what it was before.
+
+        Raises:
+            KeyNotUsableYetError: the noted key is so young that KMS does not know it yet.
         """
+        purpose = Purpose(self._stack, secret, version_id)
         noted, stored = self._notes.read(secret)
         note = noted.of(version_id)
-        if note.key_id and self._not_anothers({note.key_id}, version_id):
+        if note.key_id and self._made_for(purpose, note.key_id, note.made, deadline):
             return MadeKey(note.key_id, note.made or self._clock())
-        tagged = sorted(self._tagged(version_id) - note.discarded)
-        made = MadeKey(tagged[0] if tagged else self._create(algorithm, secret, version_id), self._clock())
+        made = MadeKey(self._create(algorithm, purpose), self._clock())
         try:
             self._notes.write(secret, KeyNote(version_id, made.key_id, made.made, note.discarded), stored)
         except SupersededError:
@@ -133,45 +149,66 @@ class SigningKeys:
                 return MadeKey(other.key_id, other.made or made.made)
         return made
 
-    def _create(self, algorithm: KeyAlgorithm, secret: str, version_id: str) -> str:
+    def _create(self, algorithm: KeyAlgorithm, purpose: Purpose) -> str:
+        """Make a key whose own policy lets the stack's roles use it.
+
+        None of them may change that policy: so the check is bypassed by which KMS sees that the caller may.
+        https://docs.aws.amazon.com/kms/latest/developerguide/customer-managed-policies.html#iam-policy-example-create-key
+        """
         # CreateKey has no token: made again because an answer was lost, it would make two keys, and one that nothing
         # refers to costs for ever.
         creating_client: KMSClient = self._clients.of("kms", SINGLE_CALLS)
         created = creating_client.create_key(
             KeySpec=_KEY_SPECS[algorithm],
             KeyUsage="SIGN_VERIFY",
-            Description=f"Signs as the CA of {secret}, version {version_id}.",
+            Description=f"Signs as the CA of {purpose.secret}, version {purpose.version_id}.",
+            Policy=policy(self._users(), purpose),
+            BypassPolicyLockoutSafetyCheck=True,
             Tags=[
-                {"TagKey": STACK_TAG, "TagValue": self._stack},
-                {"TagKey": SECRET_TAG, "TagValue": secret},
-                {"TagKey": VERSION_TAG, "TagValue": version_id},
+                {"TagKey": MAKER_TAG, "TagValue": purpose.stack},
+                {"TagKey": SECRET_TAG, "TagValue": purpose.secret},
+                {"TagKey": VERSION_TAG, "TagValue": purpose.version_id},
             ],
         )
         return created["KeyMetadata"]["Arn"]
 
-    def _tagged(self, version_id: str) -> frozenset[str]:
-        """The keys that bear the tag of a version, as the tagging API shows them by now."""
-        return self._bearing({VERSION_TAG: version_id})
+    def _made_for(
+        self, purpose: Purpose, key_id: str, made: datetime | None = None, deadline: Deadline | None = None
+    ) -> bool:
+        """Whether a key was made by the stack for that, by its own policy.
 
-    def _bearing(self, tags: dict[str, str]) -> frozenset[str]:
+        Args:
+            purpose: what for.
+            key_id: the key.
+            made: when it was made, by its note; a refusal that may be owed to its youth is waited out.
+            deadline: until when.
+        """
+        settled = settled_by(made, self._clock(), deadline) if deadline else None
+        try:
+            answer = _settle(
+                lambda: self._client.get_key_policy(KeyId=key_id, PolicyName="default"), key_id, "its policy", settled
+            )
+        except (ClientError, UnusableIssuerError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] not in _NOT_YET:
+                raise
+            log.warning(
+                "not a key of the stack's", extra={"key": key_id, "purpose": str(purpose), "reason": str(error)}
+            )
+            return False
+        return purpose.is_of(answer["Policy"])
+
+    def _tagged(self, tags: dict[str, str]) -> dict[str, dict[str, str]]:
+        """Keys that bear tags, as the tagging API shows them by now: their ARNs, and what they bear."""
         tagging: ResourceGroupsTaggingAPIClient = self._clients.of("resourcegroupstaggingapi")
         # A page may hold less than there is, or nothing, and name a next one.
         pages = tagging.get_paginator("get_resources").paginate(
             ResourceTypeFilters=["kms:key"], TagFilters=[{"Key": key, "Values": [it]} for key, it in tags.items()]
         )
-        return frozenset(entry["ResourceARN"] for page in pages for entry in page["ResourceTagMappingList"])
-
-    def _not_anothers(self, keys: AbstractSet[str], version_id: str) -> frozenset[str]:
-        """Of keys that a note names, those that do not bear the stack's tag for something else than this version.
-
-        More people may write to the bucket than may use or delete the stack's keys. Without the stack's tag a key is
-        none that the roles could use; one that was just made no listing shows yet.
-        """
-        if not keys:
-            return frozenset()
-        stacks = self._bearing({STACK_TAG: self._stack})
-        others = {it.rpartition("/")[2] for it in stacks - self._tagged(version_id)}
-        return frozenset(it for it in keys if it.rpartition("/")[2] not in others)
+        return {
+            entry["ResourceARN"]: {tag["Key"]: tag["Value"] for tag in entry.get("Tags", [])}
+            for page in pages
+            for entry in page["ResourceTagMappingList"]
+        }
 
     def discard(self, secret: str, version_id: str, kept: str | None, deadline: Deadline) -> None:
         """Have KMS delete every key that was made for a version but the one that it holds. May be repeated.
@@ -185,7 +222,7 @@ class SigningKeys:
         Raises:
             KeyNotUsableYetError: a key is so young that KMS does not let us delete it yet.
         """
-        unused = self._unused(secret, version_id, kept)
+        unused = self._unused(Purpose(self._stack, secret, version_id), kept, deadline)
         for key_id in sorted(unused):
             self._schedule_deletion(key_id, deadline)
 
@@ -197,27 +234,34 @@ class SigningKeys:
 
     def discard_all(self, secret: str, deadline: Deadline) -> None:
         """Have KMS delete every key that was ever made for a CA secret. As `discard`."""
-        for key_id in sorted(self._bearing({STACK_TAG: self._stack, SECRET_TAG: secret})):
-            self._schedule_deletion(key_id, deadline)
+        for key_id, tags in sorted(self._tagged({MAKER_TAG: self._stack, SECRET_TAG: secret}).items()):
+            if self._made_for(Purpose(self._stack, secret, tags.get(VERSION_TAG, "")), key_id):
+                self._schedule_deletion(key_id, deadline)
         self.discard_since(secret, datetime.min.replace(tzinfo=UTC), deadline)
 
-    def _unused(self, secret: str, version_id: str, kept: str | None) -> frozenset[str]:
+    def _unused(self, purpose: Purpose, kept: str | None, deadline: Deadline) -> frozenset[str]:
         """The keys that `discard` is for, noted as such before one is touched: no later run takes one of them."""
-        tagged = self._tagged(version_id)
+        tagged = {it for it in self._tagged({VERSION_TAG: purpose.version_id}) if self._made_for(purpose, it)}
         for _ in range(_NOTINGS):
-            noted, stored = self._notes.read(secret)
-            note = noted.of(version_id)
-            noted_keys = note.discarded | ({note.key_id} if note.key_id else set())
-            made = tagged | self._not_anothers(noted_keys, version_id)
+            noted, stored = self._notes.read(purpose.secret)
+            note = noted.of(purpose.version_id)
+            made = tagged | self._noted(purpose, note, kept, deadline)
             unused = frozenset(it for it in made if kept is None or not _same(it, kept))
             if unused == note.discarded and (note.key_id is None or note.key_id not in unused):
                 break
             try:
-                self._notes.write(secret, KeyNote(version_id, kept, note.made, unused), stored)
+                self._notes.write(purpose.secret, KeyNote(purpose.version_id, kept, note.made, unused), stored)
             except SupersededError:
                 continue
             break
         return unused
+
+    def _noted(self, purpose: Purpose, note: KeyNote, kept: str | None, deadline: Deadline) -> frozenset[str]:
+        """Of the keys that a note names, those that were made for that: more people may write to the bucket."""
+        named: Iterable[str] = note.discarded | ({note.key_id} if note.key_id else set())
+        return frozenset(
+            it for it in named if not (kept and _same(it, kept)) and self._made_for(purpose, it, note.made, deadline)
+        )
 
     def _schedule_deletion(self, key_id: str, deadline: Deadline | None = None) -> None:
         def schedule() -> None:
@@ -285,8 +329,8 @@ def _settle[T](call: Callable[[], T], key_id: str, where: str, settled: Deadline
         found=f"{_said(refusal)}, of a key that was made a moment ago",
         expected="a key that can be used within the step's time",
         remedy="AWS may take five minutes until a new key is known, and its tags count, everywhere. Secrets Manager"
-        " tries again by itself, and the same key is taken then. If it goes on, see that it has the stack's tag, is"
-        " not to be deleted, and has a policy that lets IAM decide.",
+        " tries again by itself, and the same key is taken then. If it goes on, see that it is not to be"
+        " deleted, and that its policy lets the stack's roles sign.",
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from botocore.config import Config
 
     from mtls_rotation.aws.clients import Clients
+    from mtls_rotation.aws.key_policy import KeyUsers
     from mtls_rotation.aws.kms import SigningKeys
 
 
@@ -37,6 +38,11 @@ class Names(Protocol):
     @property
     def event_bus(self) -> str:
         """The event bus's name."""
+        ...
+
+    @property
+    def key_users(self) -> KeyUsers:
+        """The roles that use the keys of CAs."""
         ...
 
 
@@ -65,7 +71,7 @@ class Services:
 
     @property
     def stack(self) -> str:
-        """The stack's name: the value of the tag of its secrets and keys."""
+        """The stack's name: the value of the tag of its secrets."""
         return self._names.stack
 
     @cached_property
@@ -88,7 +94,7 @@ class Services:
         """KMS. Imported where it is needed, as most stacks have no key there."""
         from mtls_rotation.aws.kms import SigningKeys
 
-        return SigningKeys(self.clients, self.stack, self.bucket, self.clock)
+        return SigningKeys(self.clients, self.stack, self.bucket, self.clock, lambda: self._names.key_users)
 
     def patient(self) -> Services:
         """The same, with a Secrets Manager that is asked for longer: for a rotation."""

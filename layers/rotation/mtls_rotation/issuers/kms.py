@@ -82,7 +82,7 @@ class KmsIssuer:
         request = order.definition.request
         key_id, made = self._key_id, None
         if key_id is None:
-            own = self._keys.make(request.key_algorithm, order.name, order.version_id)
+            own = self._keys.make(request.key_algorithm, order.name, order.version_id, order.deadline)
             key_id, made = own.key_id, own.made
         key = self._keys.signing_key(key_id, order.where, made, order.deadline)
         certificate = issue_root(request, key, order.now)
@@ -131,7 +131,8 @@ KIND = IssuerKind(
     reference=Reference,
     issuer=lambda reference, services: KmsIssuer(reference, services.versions, services.signing_keys),
     needs=(
-        Need(("kms:GetPublicKey", "kms:Sign", "kms:ScheduleKeyDeletion"), _KEYS),
+        # By a key's own policy they may be had, too, and the rest that is done with one: see `aws.key_policy`.
+        Need(("kms:GetPublicKey", "kms:Sign"), _KEYS),
         Need(("kms:CreateKey", "kms:TagResource", "tag:GetResources"), "*"),
         Need(("s3:GetObject", "s3:PutObject"), "${Bucket.Arn}/state/keys/*"),
     ),
