@@ -11,6 +11,7 @@ from tests.kit.template import holds, resources, template
 NO_VALUE = object()
 PSEUDO = {
     "AWS::StackName": "stack",
+    "AWS::StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/stack/51af3dc0-da77-11e4-872e-1234567db123",
     "AWS::Region": "us-east-1",
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",

@@ -34,7 +34,7 @@ from tests.kit import builders
 from tests.kit.fakes import refused
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.serving import serving
-from tests.kit.stack import BUCKET, DOMAIN, NAME, Stack
+from tests.kit.stack import BUCKET, DOMAIN, KEY_USERS, NAME, Stack
 from tests.repository.test_template import RESOURCES
 
 CA_ARN = "arn:aws:acm-pca:us-east-1:123456789012:certificate-authority/11111111-2222-4333-8444-555555555555"
@@ -44,6 +44,8 @@ SETTINGS = {
     "STACK_NAME": "stack",
     "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/1/q",
     "DOMAIN_NAMES": DOMAIN,
+    "CA_KEY_MAKERS": ",".join(KEY_USERS.makers),
+    "CA_KEY_SIGNERS": ",".join(KEY_USERS.signers),
 }
 # The authorizer and the proxy answer requests: their calls have time-outs of their own.
 PATIENT_FUNCTIONS = {
@@ -113,19 +115,20 @@ def test_what_must_not_be_done_twice_is_not_tried_again_by_the_sdk(monkeypatch: 
     monkeypatch.setattr(BaseClient, "_make_api_call", answered)
     assembly = Assembly(SETTINGS, boto3.Session("test", "test", region_name="us-east-1"))
     keys = assembly.services.signing_keys
-    made = keys.make(KeyAlgorithm.EC_P256, "stack/ca", "version")
+    made = keys.make(KeyAlgorithm.EC_P256, "stack/ca", "version", Deadline.within(10.0))
     answers["GetResources"] = {"ResourceTagMappingList": [{"ResourceARN": made.key_id}]}
+    answers["GetKeyPolicy"] = {"Policy": json.dumps({"Id": "mtls-rotation:stack:stack/ca:version"})}
     keys.discard("stack/ca", "version", None, Deadline.within(10.0))
     (domain,) = assembly.targets
     edition = Edition("truststore.pem", "s3://b/truststore.pem", "new", b"", frozenset())
     domain.run(edition, Running(ObjectVersion("s3://b/truststore.pem", "old")))
 
     assert attempts.pop("CreateKey") == attempts.pop("UpdateDomainName") == 1
-    assert attempts.keys() == {"GetResources", "PutObject", "ScheduleKeyDeletion"}
+    assert attempts.keys() == {"GetKeyPolicy", "GetResources", "PutObject", "ScheduleKeyDeletion"}
     assert min(attempts.values()) > 1, "what may be done twice is tried again"
 
 
-def test_a_key_whose_making_was_not_answered_is_the_one_that_the_next_try_signs_with(empty_stack: Stack) -> None:
+def test_a_key_whose_making_was_not_answered_is_cleared_away_once_another_is_in_use(empty_stack: Stack) -> None:
     client, made = empty_stack.clients.kms, []
 
     class Losing:
@@ -136,11 +139,16 @@ def test_a_key_whose_making_was_not_answered_is_the_one_that_the_next_try_signs_
     def losing(service: str, config: Any) -> Any:
         return Losing() if config is SINGLE_CALLS else empty_stack.client(service)
 
-    wanted = KeyAlgorithm.EC_P256, "stack/ca", "11111111-2222-4333-8444-555555555555"
+    secret, version, deadline = "stack/ca", "11111111-2222-4333-8444-555555555555", empty_stack.time.deadline()
+    wanted = KeyAlgorithm.EC_P256, secret, version, deadline
+    keys = SigningKeys(Clients(losing), NAME, empty_stack.bucket, lambda: empty_stack.moment, lambda: KEY_USERS)
     with pytest.raises(ReadTimeoutError):
-        SigningKeys(Clients(losing), NAME, empty_stack.bucket, lambda: empty_stack.moment).make(*wanted)
+        keys.make(*wanted)
+    used = empty_stack.services.signing_keys.make(*wanted).key_id
+    empty_stack.services.signing_keys.discard(secret, version, used, deadline)
 
-    assert [empty_stack.services.signing_keys.make(*wanted).key_id] == made
+    states = {it: client.describe_key(KeyId=it)["KeyMetadata"]["KeyState"] for it in (*made, used)}
+    assert states == {made[0]: "PendingDeletion", used: "Enabled"}
 
 
 def test_a_service_that_cannot_be_reached_is_announced(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
