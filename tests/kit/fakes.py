@@ -108,6 +108,7 @@ class SecretsManager:
         """As RotateSecret leaves the secret, without its four invocations."""
         record = self.record(secret_id)
         record.rotation_requested = record.rotation_enabled = True
+        record.rotation_lambda_arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:rotate"
 
     def stage(self, secret_id: str, version_id: str) -> None:
         """A version at AWSPENDING with no value: what RotateSecret makes before it invokes the function."""

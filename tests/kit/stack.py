@@ -17,7 +17,7 @@ from mtls_rotation.aws.clients import Clients
 from mtls_rotation.aws.key_policy import KeyUsers
 from mtls_rotation.aws.secret_versions import SecretVersions
 from mtls_rotation.aws.services import Services
-from mtls_rotation.contract.layout import MANAGED_ANCHORS, TRUSTSTORE, IssuedKey
+from mtls_rotation.contract.layout import MANAGED_ANCHORS, TRUSTSTORE, EmptyKey, IssuedKey
 from mtls_rotation.issuers.external.intake import Intake
 from mtls_rotation.issuers.registry import Issuers
 from mtls_rotation.pki import bundles
@@ -181,7 +181,10 @@ class Stack:
         answer = self.clients.secretsmanager.create_secret(Name=name, Tags=tags, **text)
         if rotates:
             self.secrets.enable_rotation(name)
-        return str(answer.get("VersionId", ""))
+        version = str(answer.get("VersionId", ""))
+        if version and '"certificate"' not in text["SecretString"]:
+            self.bucket.put_once(str(EmptyKey(name, version)), "")  # as the bootstrap does, or createSecret
+        return version
 
     def add_ca(self, ca: pki.CertifiedKey, name: str = CA, **changes: Any) -> str:
         """A CA secret that holds this CA, filed as the bootstrap files it."""

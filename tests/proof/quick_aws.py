@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutErr
 from tests.kit.fakes import ApiGateway, refused
 from tests.proof.processes import Process, running
 
+ROTATES = "arn:aws:lambda:us-east-1:123456789012:function:rotate"
 CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 THROTTLED = {
     "secretsmanager": "ThrottlingException",
@@ -223,6 +224,10 @@ class SecretsManager(_Client):
                 continue
             entry: dict[str, Any] = {"ARN": record.arn, "Name": name, "Tags": record.tags}
             entry |= {"RotationEnabled": record.rotation_enabled, "SecretVersionsToStages": record.stages()}
+            entry["RotationLambdaARN"] = ROTATES
+            wanted = {value for it in request.get("Filters", ()) if it["Key"] == "name" for value in it["Values"]}
+            if wanted and not any(name.startswith(it) for it in wanted):
+                continue
             listed.append(entry | ({"DeletedDate": record.deleted_date} if record.deleted_date else {}))
         return {"SecretList": listed}
 

@@ -100,6 +100,11 @@ class Life:
     def get(self, key: str) -> bytes:
         return self.deployment.s3.get_object(Bucket=self.deployment.bucket, Key=key)["Body"].read()
 
+    def lose(self, prefix: str) -> None:
+        """Delete what lies under a prefix."""
+        for key in self.keys(prefix):
+            self.deployment.s3.delete_object(Bucket=self.deployment.bucket, Key=key)
+
     def keys(self, prefix: str) -> list[str]:
         answer = self.deployment.s3.list_objects_v2(Bucket=self.deployment.bucket, Prefix=prefix)
         return [entry["Key"] for entry in answer.get("Contents", [])]
@@ -222,12 +227,14 @@ def _status(url: str, held: Held) -> int:
 def partners_upload_their_authorities(life: Life) -> None:
     """Two, one after the other: the second has to wait for API Gateway's 30 seconds to be over, in the queue.
 
-    The truststore is written over before the second: what the gateway runs counts, and is read by its version.
+    The truststore is written over before the second, and the CAs are lost: what the gateway runs counts, is read by its
+    version, and filed anew.
     """
     life.hurry()
     for number in range(2):
         if number == 1:
             life.put(layout.TRUSTSTORE, "written over by hand")
+            life.lose(layout.MANAGED_ANCHORS)
         before = life.deployment.deployed_truststore()
         anchor = builders.root(f"Partner {number}").certificate
         life.put(f"{layout.STATIC_ANCHORS}{number}.pem", pki.to_pem(anchor))
@@ -420,6 +427,7 @@ def the_stack_is_updated_while_its_functions_hear_nothing(life: Life) -> None:
         gateway.rotate(gateway.client, within=_LONG)
     _revoke_each(life, "meanwhile")
     life.put(f"{layout.STATIC_ANCHORS}late.pem", pki.to_pem(builders.root("Late").certificate))
+    life.lose(layout.MANAGED_ANCHORS)
     _leave_behind(life)
     _make_a_further_domain(life)
     life.put(layout.TRUSTSTORE, "written over by hand")

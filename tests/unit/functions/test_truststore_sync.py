@@ -14,7 +14,7 @@ from mtls_rotation.aws.clients import Clients
 from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.targets.registry import TruststoreTargets
-from tests.kit import builders
+from tests.kit import builders, losses
 from tests.kit.fakes import refused
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.stack import BUCKET, DOMAIN, Stack
@@ -150,9 +150,7 @@ def test_an_unreadable_message_alone_is_left_in_the_queue(stack: Stack, app: Mod
 def test_a_plan_that_is_not_safe_fails_the_batch_and_is_counted(
     stack: Stack, app: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for prefix in ("issued/", "truststore.pem"):
-        for entry in list(stack.bucket.list(prefix)):
-            stack.clients.s3.delete_object(Bucket=BUCKET, Key=entry.key)
+    losses.destroy(stack, "truststore.pem")
     with pytest.raises(TruststoreGuardError):
         app.handler(sample("sync-schedule"), Context())
 

@@ -167,7 +167,12 @@ def test_it_goes_while_a_guard_stops_all_else() -> None:
 
 
 def test_it_goes_while_what_would_be_dropped_besides_waits_for_an_operator() -> None:
-    seen = replace(seen_with(ROOTS[0]), issued=(), unused_since=dict.fromkeys(map(pki.fingerprint, ROOTS), LONG_AGO))
+    seen = replace(
+        seen_with(ROOTS[0]),
+        live=frozenset(),
+        issued=(),
+        unused_since=dict.fromkeys(map(pki.fingerprint, ROOTS), LONG_AGO),
+    )
     seen = replace(seen, static=(StaticEntry("b", ROOTS[3]),))
     released = choose(seen, Settings(), API_GATEWAY)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE
+from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE, managed_anchor_key
 from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.request import Step
@@ -124,3 +124,95 @@ class TestTheTruststoreItself:
         gateway.reconcile()
 
         assert len(gateway.deployed()) == 1
+
+
+class TestTheIndex:
+    def test_the_bucket_emptied_and_the_ca_rotated_shut_nobody_out(self, gateway: Stack) -> None:
+        """What `mtlsctl doctor` advised: the truststore was published with the new CA alone."""
+        old = rotate(gateway)
+        losses.lose(gateway)
+        new = rotate(gateway, CA)
+        for _ in range(4):
+            gateway.pass_time(hours=2)
+            gateway.reconcile()
+
+        assert {old, new} <= gateway.deployed()
+        assert [str(it) for it in gateway.sync.preview().plan.anchors[old].reasons] == [f"may be in use by {CLIENT}"]
+
+    def test_once_every_secret_has_rotated_the_index_is_whole_again(self, gateway: Stack) -> None:
+        old = rotate(gateway)
+        losses.lose(gateway)
+        new = rotate(gateway, CA)
+        for _ in range(2):
+            rotate(gateway)
+        for _ in range(2):
+            gateway.pass_time(hours=2)
+            gateway.reconcile()
+
+        assert (old in gateway.deployed(), new in gateway.deployed()) == (False, True)
+
+    def test_one_object_lost_of_what_is_in_use_keeps_its_anchor(self, gateway: Stack) -> None:
+        rotate(gateway)
+        rotate(gateway, CA)
+        old = anchor_of(gateway, CA, "AWSPREVIOUS")
+        losses.lose(gateway, gateway.issued_key(str(gateway.at("AWSCURRENT"))))
+        for _ in range(3):
+            gateway.pass_time(hours=2)
+            gateway.reconcile()
+
+        assert old in gateway.deployed()
+
+    def test_what_is_at_awsprevious_counts_as_well(self, gateway: Stack) -> None:
+        old = rotate(gateway)
+        rotate(gateway, CA)
+        gateway.pass_time(hours=2)
+        rotate(gateway)
+        losses.lose(gateway, "issued/", "state/")
+        rotate(gateway, CA)
+        for _ in range(3):
+            gateway.pass_time(hours=2)
+            gateway.reconcile()
+
+        assert old in gateway.deployed()
+
+    def test_a_ca_that_was_lost_and_is_deployed_is_filed_anew(self, gateway: Stack) -> None:
+        anchor = rotate(gateway)
+        for damage in (losses.lose, losses.overwrite):
+            damage(gateway, managed_anchor_key(anchor))
+            gateway.reconcile()
+            assert pki.fingerprint(pki.from_pem(gateway.objects()[managed_anchor_key(anchor)].decode())[0]) == anchor
+
+    def test_a_certificate_that_an_operator_put_has_no_ca_trusted(self, gateway: Stack) -> None:
+        rotate(gateway)
+        own = builders.root("Own CA")
+        value = builders.issued_value(builders.client_definition(), builders.leaf(own))
+        put = gateway.clients.secretsmanager.put_secret_value
+        put(SecretId=CLIENT, SecretString=value)
+        for _ in range(2):
+            rotate(gateway)
+
+        assert pki.fingerprint(own.certificate) not in gateway.published()
+
+
+class TestTags:
+    def test_a_secret_that_lost_its_tag_keeps_its_anchor(self, gateway: Stack) -> None:
+        old = rotate(gateway)
+        losses.strip_the_tag(gateway, CLIENT)
+        rotate(gateway, CA)
+        for _ in range(3):
+            gateway.pass_time(hours=2)
+            gateway.reconcile()
+
+        assert old in gateway.deployed()
+
+    def test_one_that_lost_what_is_filed_for_it_too_keeps_its_anchor(self, gateway: Stack) -> None:
+        """The function that rotates it tells whose it is."""
+        old = rotate(gateway)
+        losses.strip_the_tag(gateway, CLIENT)
+        losses.lose(gateway, f"issued/{old}/{CLIENT}/", "outside/", "state/")
+        rotate(gateway, CA)
+        for _ in range(3):
+            gateway.pass_time(hours=2)
+            gateway.reconcile()
+
+        assert old in gateway.deployed()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from cryptography import x509
 
-from mtls_rotation.contract.layout import ISSUED, OUTSIDE, IssuedKey, OutsideKey
+from mtls_rotation.contract.layout import ISSUED, OUTSIDE, EmptyKey, IssuedKey, OutsideKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ class FiledCertificate:
 
     Attributes:
         anchor: the fingerprint of the CA certificate that it chains to; empty where no gateway of ours is to trust it.
-        serial_number: lower-case hex.
+        serial_number: lower-case hex; empty where it is noted that the version holds no certificate.
         at: when it was filed.
         authority: whether it is a CA's own certificate, which chains to itself.
         not_after: its end; None where the key does not say.
@@ -46,7 +46,7 @@ class FiledCertificate:
     @classmethod
     def of(cls, entry: Listed) -> Self | None:
         """What the key of a listed object says; None if it is no certificate's."""
-        match IssuedKey.parse(entry.key) or OutsideKey.parse(entry.key):
+        match IssuedKey.parse(entry.key) or OutsideKey.parse(entry.key) or EmptyKey.parse(entry.key):
             case IssuedKey() as it:
                 return cls(
                     it.anchor,
@@ -68,6 +68,8 @@ class FiledCertificate:
                     not_after=it.not_after,
                     key=entry.key,
                 )
+            case EmptyKey() as it:
+                return cls("", it.secret, it.version_id, "", entry.modified, key=entry.key)
             case _:
                 return None
 
@@ -98,7 +100,17 @@ class CertificateIndex:
     @property
     def outside(self) -> tuple[FiledCertificate, ...]:
         """Those that no gateway of ours is to trust."""
-        return tuple(it for it in self.entries if not it.anchor)
+        return tuple(it for it in self.entries if not it.anchor and it.serial_number)
+
+    @property
+    def empty(self) -> tuple[FiledCertificate, ...]:
+        """The versions of which it is noted that they hold none."""
+        return tuple(it for it in self.entries if not it.serial_number)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The names of all secrets of which it knows."""
+        return frozenset(it.secret for it in self.entries)
 
     @property
     def authorities(self) -> tuple[FiledCertificate, ...]:
@@ -109,7 +121,7 @@ class CertificateIndex:
     @property
     def held(self) -> tuple[FiledCertificate, ...]:
         """Those that a client holds: all but the CAs'."""
-        return tuple(it for it in self.entries if not it.authority)
+        return tuple(it for it in self.entries if not it.authority and it.serial_number)
 
     def of_version(self, secret: str, version_id: str | None) -> tuple[FiledCertificate, ...]:
         """What is filed for a version of a secret; nothing for None."""
@@ -118,7 +130,7 @@ class CertificateIndex:
     @cached_property
     def _by_version(self) -> dict[tuple[str, str | None], list[FiledCertificate]]:
         found: dict[tuple[str, str | None], list[FiledCertificate]] = {}
-        for entry in self.entries:
+        for entry in (*self.issued, *self.outside):
             found.setdefault((entry.secret, entry.version_id), []).append(entry)
         return found
 

@@ -7,8 +7,9 @@ make of that is decided by the caller; `await_version` asks again until a deadli
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -18,14 +19,19 @@ from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, UNTESTED
 from mtls_rotation.errors import NotYetVisibleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import FilterTypeDef
 
     from mtls_rotation.timing import Deadline
 
 log = logging.getLogger(__name__)
+
+# How many values a filter of ListSecrets takes.
+# https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Filter.html
+_VALUES = 10
 
 HIDDEN = "a secret that is gone, without the tag that permissions depend on, or may not be used: AWS does not say which"
 
@@ -37,6 +43,8 @@ class SecretDescription:
     Attributes:
         stages: version id → the staging labels attached to it.
         deleted: whether it is marked for deletion.
+        tags: by key.
+        function: the ARN of the function that rotates it; empty where none is said.
     """
 
     arn: str
@@ -44,6 +52,8 @@ class SecretDescription:
     rotation_enabled: bool
     stages: dict[str, frozenset[str]]
     deleted: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    function: str = ""
 
     def version_at(self, label: str) -> str | None:
         """The id of the version that carries `label`."""
@@ -107,6 +117,8 @@ class SecretVersions:
             rotation_enabled=answer.get("RotationEnabled", False),
             stages={version: frozenset(labels) for version, labels in answer.get("VersionIdsToStages", {}).items()},
             deleted="DeletedDate" in answer,
+            tags=_tags(answer),
+            function=answer.get("RotationLambdaARN", ""),
         )
 
     def list_tagged(self, tag: str, value: str) -> Iterator[SecretDescription]:
@@ -114,23 +126,37 @@ class SecretVersions:
 
         https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ListSecrets.html
         """
+        for it in self._list({"Key": "tag-key", "Values": [tag]}):
+            # The filter matches by prefix and whatever the case; the tag itself is compared exactly.
+            if it.tags.get(tag) == value:
+                yield it
+
+    def list_named(self, names: Collection[str]) -> Iterator[SecretDescription]:
+        """The secrets of these names, whatever their tags; a call for each ten. May lag as well."""
+        for batch in batched(sorted(names), _VALUES, strict=False):
+            # The filter matches by prefix.
+            yield from (it for it in self._list({"Key": "name", "Values": list(batch)}) if it.name in names)
+
+    def list_all(self) -> Iterator[SecretDescription]:
+        """Every secret of the account, whatever its tags. May lag as well."""
+        return self._list()
+
+    def _list(self, *filters: FilterTypeDef) -> Iterator[SecretDescription]:
         pages = self._client.get_paginator("list_secrets").paginate(
-            IncludePlannedDeletion=True,
-            Filters=[{"Key": "tag-key", "Values": [tag]}],
-            PaginationConfig={"PageSize": 100},
+            IncludePlannedDeletion=True, Filters=list(filters), PaginationConfig={"PageSize": 100}
         )
         for page in pages:
             for entry in page["SecretList"]:
-                # The filter matches by prefix and whatever the case; the tag itself is compared exactly.
-                if {"Key": tag, "Value": value} in entry.get("Tags", []):
-                    stages = entry.get("SecretVersionsToStages", {})
-                    yield SecretDescription(
-                        arn=entry["ARN"],
-                        name=entry["Name"],
-                        rotation_enabled=entry.get("RotationEnabled", False),
-                        stages={version: frozenset(labels) for version, labels in stages.items()},
-                        deleted="DeletedDate" in entry,
-                    )
+                stages = entry.get("SecretVersionsToStages", {})
+                yield SecretDescription(
+                    arn=entry["ARN"],
+                    name=entry["Name"],
+                    rotation_enabled=entry.get("RotationEnabled", False),
+                    stages={version: frozenset(labels) for version, labels in stages.items()},
+                    deleted="DeletedDate" in entry,
+                    tags=_tags(entry),
+                    function=entry.get("RotationLambdaARN", ""),
+                )
 
     def current(self, secret_id: str) -> SecretVersion | None:
         """The version at AWSCURRENT, or None if the secret does not exist or has no value."""
@@ -262,3 +288,7 @@ class SecretVersions:
 
 def _code(error: ClientError) -> str:
     return error.response["Error"]["Code"]
+
+
+def _tags(answer: Mapping[str, Any]) -> dict[str, str]:
+    return {it["Key"]: it["Value"] for it in answer.get("Tags", ())}

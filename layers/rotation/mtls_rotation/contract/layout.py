@@ -11,6 +11,7 @@ outside/<secret>/<version id>.<serial number>.<not after>.pem
     issued certificates that no gateway of ours is to trust
     (<not after> as 20261225T101112Z; keys of earlier releases have none, and a version may lie under both. <version id>
     is a rotation's token; one that is no UUID may be encoded, see `encoded`)
+outside/<secret>/<version id>.none               a version that holds no certificate: a definition
 requested/<key sha256>/<secret>.csr              what somebody else is to sign; .json beside it says what was asked for
 signed/<any name>                                what they signed, uploaded by an operator
 accepted/<key sha256>.pem                        what of that fits, for createSecret to take
@@ -167,6 +168,26 @@ class OutsideKey:
         if not (key.startswith(OUTSIDE) and file.endswith(".pem") and secret and version_id and serial):
             return None
         return cls(secret, version_id, serial, not_after)
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyKey:
+    """The key of a note that a version holds no certificate, so that nobody takes one for lost."""
+
+    secret: str
+    version_id: str
+
+    def __str__(self) -> str:
+        return f"{OUTSIDE}{self.secret}/{encoded(self.version_id)}.none"
+
+    @classmethod
+    def parse(cls, key: str) -> EmptyKey | None:
+        """What a key says; None if it is none of these."""
+        secret, _, file = key.removeprefix(OUTSIDE).rpartition("/")
+        version_id = decoded(file.removesuffix(".none"))
+        if not (key.startswith(OUTSIDE) and file.endswith(".none") and secret and version_id):
+            return None
+        return cls(secret, version_id)
 
 
 def _file_name(version_id: str, serial_number: str, not_after: datetime | None) -> str:

@@ -158,7 +158,7 @@ class CreateStep:
         raise not_staged(description.name, request.version_id, labels)
 
     def _definition(self, description: SecretDescription) -> ManagedSecret:
-        """What AWSCURRENT requests.
+        """What AWSCURRENT requests; the bucket says from now on what it holds, whoever put it.
 
         Raises:
             InvalidSecretError: it requests nothing, or what no certificate could be made from.
@@ -171,7 +171,9 @@ class CreateStep:
                 expected='a value with "request" and "issuer"',
                 remedy="Put one; docs/architecture.md shows it.",
             )
-        return parse_value(current.value, f"secret {description.name}")
+        definition = parse_value(current.value, f"secret {description.name}")
+        filing.note_held(self._bucket, definition, current)
+        return definition
 
     def _order(
         self, definition: ManagedSecret, description: SecretDescription, request: RotationRequest, deadline: Deadline

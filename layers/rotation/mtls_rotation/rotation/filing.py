@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from mtls_rotation.aws.bucket import CertificateBucket
     from mtls_rotation.aws.secret_versions import SecretVersion
+
+log = logging.getLogger(__name__)
 
 
 def with_certificate(
@@ -73,6 +76,18 @@ def file_certificate(
         RejectedCertificateError: one of the chain has not been signed by the next. What is filed under a CA is
             taken for verified by it: the sync reads no certificates to know what chains to what.
     """
+    there = set(map(layout.managed_anchor_key, known_anchors))
+    for key, body in objects_of(secret, name, version_id).items():
+        if key not in there:
+            bucket.put_once(key, body)
+    filed_under = authorities_of(secret) if secret.issued and secret.gateway_trusts else ()
+    return tuple(dict.fromkeys(map(pki.fingerprint, filed_under)))
+
+
+def objects_of(secret: ManagedSecret, name: str, version_id: str) -> dict[str, str]:
+    """What the bucket holds of a version: by key, each object's content. It raises what `file_certificate` does."""
+    if not secret.issued:
+        return {str(layout.EmptyKey(name, version_id)): ""}
     certificates, anchor = certificates_of(secret)
     for lower, upper in pairwise((*certificates, anchor) if certificates[0] != anchor else (anchor, anchor)):
         if not signed_by(lower, upper):
@@ -83,17 +98,32 @@ def file_certificate(
                 remedy="Rotate the secret anew; if it goes on, look at the issuer.",
             )
     serial_number, end = pki.serial(certificates[0]), certificates[0].not_valid_after_utc
+    leaf = secret.certificate or ""
     if not secret.gateway_trusts:
-        outside = layout.OutsideKey(name, version_id, serial_number, end)
-        bucket.put_once(str(outside), secret.certificate or "")
-        return ()
-    authorities = {pki.fingerprint(authority): authority for authority in authorities_of(secret)}
-    for fingerprint, authority in authorities.items():
-        if fingerprint not in known_anchors:
-            bucket.put_once(layout.managed_anchor_key(fingerprint), pki.to_pem(authority))
+        return {str(layout.OutsideKey(name, version_id, serial_number, end)): leaf}
+    found = {}
+    for authority in authorities_of(secret):
+        fingerprint = pki.fingerprint(authority)
+        found[layout.managed_anchor_key(fingerprint)] = pki.to_pem(authority)
         key = layout.IssuedKey(fingerprint, name, version_id, serial_number, secret.kind == "ca", end)
-        bucket.put_once(str(key), secret.certificate or "")
-    return tuple(authorities)
+        found[str(key)] = leaf
+    return found
+
+
+def note_held(bucket: CertificateBucket, secret: ManagedSecret, stored: SecretVersion) -> None:
+    """Make sure that the bucket says of a version that is there already what it chains to, or that it holds nothing.
+
+    An operator may have put it, or what was filed for it may be lost. Without a word of it nothing leaves the
+    truststore, as nobody knows what a client of it needs. No CA is filed for it: what an operator puts into a secret
+    has nobody trusted.
+    """
+    try:
+        known = map(pki.fingerprint, authorities_of(secret)) if secret.issued else ()
+        file_certificate(bucket, secret, stored.name, stored.version_id, known_anchors=frozenset(known))
+    except (RejectedCertificateError, ValueError):
+        log.warning(
+            "holds a certificate that cannot be filed", extra={"secret": stored.name, "version": stored.version_id}
+        )
 
 
 def certified(stored: SecretVersion) -> ManagedSecret:

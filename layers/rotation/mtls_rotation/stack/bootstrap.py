@@ -161,8 +161,7 @@ class Bootstrap:
         elif current is None or parse_value(current.value, definition.secret_id) != secret:
             version_id = new_version
             self._versions.put_current(definition.secret_id, version_id, secret.render())
-        if secret.issued:
-            self._file(definition.secret_id, version_id, deadline)
+        self._file(definition.secret_id, version_id, deadline)
 
     def _issue(self, definition: ManagedSecret, order: Order) -> ManagedSecret:
         """Issue what is defined, and put it at AWSCURRENT. If that fails, nothing that was made for it is left."""
@@ -184,4 +183,7 @@ class Bootstrap:
         """File what is stored, which need not be what was just made: a repeat finds the first run's CA."""
         stored = self._versions.await_version(secret_id, version_id, deadline)
         secret = parse_value(stored.value, f"secret {stored.name}")
-        filing.file_certificate(self._bucket, secret, stored.name, stored.version_id)
+        if secret.issued:
+            filing.file_certificate(self._bucket, secret, stored.name, stored.version_id)
+        else:
+            filing.note_held(self._bucket, secret, stored)

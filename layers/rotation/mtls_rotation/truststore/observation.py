@@ -49,6 +49,9 @@ class Observation:
             for the certificates that chain to it, and no longer.
         in_place: those of `live` and `issuing` that are past their rotation, so that they hold a value for certain.
         unclear: the names of secrets that exist and of whose versions nothing is said.
+        settled: of the versions of which no certificate is filed under an anchor, those that need none for certain: it
+            is filed as none of the gateway's, or noted that the version holds none.
+        untagged: the names of secrets that are ours by what is filed for them, and have lost the stack's tag.
         distrusted: what an operator takes out, whatever else is so.
         managed: the anchors in the bucket, by fingerprint; at least those that `needed` names.
         deployed: the anchors of what is published or run by targets now, by fingerprint: of one edition, or of all.
@@ -68,6 +71,25 @@ class Observation:
     unclear: frozenset[str] = frozenset()
     distrusted: tuple[DistrustEntry, ...] = ()
     unreadable: tuple[str, ...] = ()
+    settled: frozenset[tuple[str, str]] = frozenset()
+    untagged: tuple[str, ...] = ()
+
+    @property
+    def unfiled(self) -> frozenset[tuple[str, str]]:
+        """The versions that clients hold, or that a CA issues from, and of which nobody knows what they chain to.
+
+        An operator edited the secret by hand, or what was filed is lost. What is at AWSPENDING alone is none of them:
+        it is filed, or filed again, by createSecret of the very walk that makes it AWSCURRENT, which takes less than
+        the shortest overlap. Secrets Manager tries the entire rotation again, not a step:
+        https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html
+        """
+        filed = {(entry.secret, entry.version_id) for entry in self.issued}
+        return ((self.live | self.issuing) & self.in_place).difference(filed, self.settled)
+
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """The secrets of which a client may hold what nobody knows of: while there are any, nothing is taken out."""
+        return tuple(sorted(self.unclear | {secret for secret, _ in self.unfiled}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +106,7 @@ class Unclear:
     @classmethod
     def among(cls, seen: Observation) -> "Unclear":
         """Those of an observation."""
-        unfiled = seen.in_place.difference((entry.secret, entry.version_id) for entry in seen.issued)
+        unfiled = seen.unfiled
         return cls(
             clients=seen.unclear | {secret for secret, _ in seen.live & unfiled},
             authorities=seen.unclear | {secret for secret, _ in seen.issuing & unfiled},

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.certificate_index import CertificateIndex
 from mtls_rotation.aws.secret_versions import out_of_reach
+from mtls_rotation.aws.stack_secrets import untagged_among
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, HELD_LABELS, end_of_issuing, secret_name
 from mtls_rotation.contract.tags import STACK_TAG
@@ -45,21 +46,29 @@ class Snapshot:
         seen: its `deployed` is of all editions; `of` has those of one.
         current: by name of a secret, its version at AWSCURRENT; without secrets that are marked for deletion.
         outside: the certificates that no gateway of ours is to trust.
+        empty: the notes of versions that hold none.
+        gone: the secrets that the index knows and Secrets Manager does not have.
+        closely: whether every secret of the account was looked at.
         managed: by fingerprint of an anchor that rotation issues from, when it was written.
         published: by key, the objects of the editions that are published.
         deployed: by key of an edition, what is deployed of it.
         anchor_objects: by key, the objects under `anchors/`.
         unfinished: whether some of them are still to be read.
+        lost: by fingerprint, the managed anchors that are needed and deployed, and whose objects are gone or another's.
     """
 
     seen: Observation
     current: Mapping[str, str]
     outside: tuple[FiledCertificate, ...]
+    empty: tuple[FiledCertificate, ...]
+    gone: frozenset[str]
+    closely: bool
     managed: Mapping[str, datetime]
     published: Mapping[str, Stored]
     deployed: Mapping[str, Deployed]
     anchor_objects: Mapping[str, AnchorObject]
     unfinished: bool
+    lost: Mapping[str, x509.Certificate]
 
     def of(self, key: str) -> Observation:
         """The observation for the edition of this key."""
@@ -90,6 +99,8 @@ class Observer:
         state: SyncState,
         named: Iterable[tuple[str, str]],
         capacity: int,
+        *,
+        closely: bool = False,
     ) -> Snapshot:
         """Look at everything else.
 
@@ -99,11 +110,21 @@ class Observer:
             state: what is remembered.
             named: (secret ARN, version id) that events in hand name; the listing may not show them yet.
             capacity: how many certificates the largest edition takes.
+            closely: look at every secret of the account: one that has lost the stack's tag is ours all the same.
         """
         now = self._clock()
         # Labels before certificates: a version that is listed has been filed before, or is about to be and named later.
         descriptions = list(self._versions.list_tagged(STACK_TAG, self._stack))
-        issued = CertificateIndex.read(self._bucket, layout.ISSUED).entries
+        others = list(self._versions.list_all()) if closely else []
+        index = CertificateIndex.read(self._bucket)
+        issued = index.issued
+        missing = index.secrets - {it.name for it in descriptions}
+        known_gone = frozenset() if closely else state.gone & missing
+        if not closely:
+            others = list(self._versions.list_named(missing - known_gone))
+        untagged = list(untagged_among(others, descriptions, missing))
+        gone = known_gone | missing.difference(it.name for it in others)
+        descriptions += untagged
         descriptions += self._describe_unlisted(named, descriptions, issued, now)
         deployed = {
             key: self._deployed.read(key, published.get(key), running.get(key, {}), state)
@@ -115,6 +136,8 @@ class Observer:
             issuing=frozenset(_versions_at(descriptions, lambda label: _issues(label, now))),
             in_place=frozenset(_versions_at(descriptions, lambda label: label != AWSPENDING)),
             unclear=frozenset(it.name for it in descriptions if not it.stages),
+            settled=frozenset((it.secret, it.version_id) for it in (*index.outside, *index.empty)),
+            untagged=tuple(sorted(it.name for it in untagged)),
             issued=issued,
             deployed=anchors_of_all(deployed.values()),
             # Notes that were brought back from last week tell of an overlap that another may have followed.
@@ -123,7 +146,8 @@ class Observer:
         anchors = AnchorReader(self._bucket, self._bounds.for_truststores_of(capacity))
         listing = anchors.list(state.anchor_objects)
         seen = replace(seen, distrusted=_distrusted(listing.distrusted, {}))
-        objects = anchors.read(listing, state.anchor_objects, needed(seen, self._settings), now)
+        wanted = needed(seen, self._settings)
+        objects = anchors.read(listing, state.anchor_objects, wanted, now)
         return Snapshot(
             seen=replace(
                 seen,
@@ -131,7 +155,10 @@ class Observer:
                 static=tuple(_static(objects)),
                 distrusted=_distrusted(listing.distrusted, objects.known),
             ),
-            outside=CertificateIndex.read(self._bucket, layout.OUTSIDE).entries,
+            outside=index.outside,
+            empty=index.empty,
+            gone=gone,
+            closely=closely,
             current={
                 it.name: version for it in descriptions if not it.deleted and (version := it.version_at(AWSCURRENT))
             },
@@ -140,6 +167,12 @@ class Observer:
             deployed=deployed,
             anchor_objects=objects.known,
             unfinished=objects.unfinished,
+            lost={
+                key: seen.deployed[key]
+                for key in sorted(wanted & set(seen.deployed))
+                if not objects.unfinished
+                and not _holds(objects.known.get(layout.managed_anchor_key(key)), seen.deployed[key])
+            },
         )
 
     def _describe_unlisted(
@@ -195,6 +228,10 @@ def _distrusted(listed: Iterable[Listed], objects: Mapping[str, AnchorObject]) -
 def _managed(objects: Mapping[str, AnchorObject]) -> dict[str, x509.Certificate]:
     """Every certificate at hand. The decision asks for an anchor by its fingerprint, so nothing can stand in for it."""
     return bundles.by_fingerprint(entry for content in objects.values() for entry in content.entries)
+
+
+def _holds(found: AnchorObject | None, certificate: x509.Certificate) -> bool:
+    return found is not None and certificate in found.entries
 
 
 def _static(objects: AnchorObjects) -> Iterable[StaticEntry]:

@@ -172,6 +172,8 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
                 left_out.append(_managed(key, certificate, _distrusted(against)))
         elif unfit := limits.refusal(certificate, seen.now):
             left_out.append(_managed(key, certificate, unfit))
+        elif seen.doubtful:
+            anchors[key] = Anchor(certificate, (Reason(Why.UNCLEAR, seen.doubtful),))
         elif seen.now - since < settings.overlap:
             retiring[key] = since
         else:

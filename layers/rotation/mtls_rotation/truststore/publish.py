@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mtls_rotation.contract import layout
+from mtls_rotation.pki.certificates import to_pem
 from mtls_rotation.targets.api import Edition, ObjectVersion
 from mtls_rotation.truststore import announcements, guards, rendering
 from mtls_rotation.truststore.plan import Plan, decide, without_removals, without_the_distrusted
 from mtls_rotation.truststore.state import AnnouncedEdition
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cryptography import x509
+
     from mtls_rotation.aws.services import Services
     from mtls_rotation.targets.api import Limits
     from mtls_rotation.truststore.observation import Observation
     from mtls_rotation.truststore.observe import Snapshot
     from mtls_rotation.truststore.plan import Settings
     from mtls_rotation.truststore.state import StateFile
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,16 @@ class Publisher:
     def __init__(self, services: Services) -> None:
         self._bucket = services.bucket
         self._bus = services.bus
+
+    def restore(self, lost: Mapping[str, x509.Certificate], releases: Iterable[Release]) -> None:
+        """File anew the CAs that certificates chain to and that are deployed yet, by fingerprint."""
+        stay = {key for it in releases for key in it.plan.anchors}
+        for fingerprint, certificate in lost.items():
+            if fingerprint not in stay:
+                continue
+            log.warning("a CA that certificates chain to was lost, and is filed anew", extra={"anchor": fingerprint})
+            key = layout.managed_anchor_key(fingerprint)
+            self._bucket.put(key, to_pem(certificate).encode(), content_type="application/x-pem-file")
 
     def publish(self, release: Publish | PublishInPart, snapshot: Snapshot, state: StateFile) -> Published:
         """Write the edition if it is another than the one that is published, and say so: beside it and on the bus.

@@ -1,7 +1,6 @@
 """What the bucket need not remember any more: it, and every listing of it, would grow for ever. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from mtls_rotation.aws.certificate_index import FiledCertificate
@@ -27,8 +26,7 @@ def obsolete_outside(
     outside: Iterable[FiledCertificate], seen: Observation, settings: Settings
 ) -> tuple[FiledCertificate, ...]:
     """As `obsolete`, of the certificates that no gateway of ours is to trust."""
-    outside = tuple(outside)
-    unclear = Unclear.among(replace(seen, issued=(*seen.issued, *outside))).clients
+    unclear = Unclear.among(seen).clients
     return tuple(it for it in outside if it.secret not in unclear and _unlabelled(it, seen, settings))
 
 
@@ -40,6 +38,8 @@ def obsolete_anchors(managed: Mapping[str, datetime], seen: Observation, setting
         seen: what else is there; `deployed` is of all editions.
         settings: how long at least one is kept.
     """
+    if seen.doubtful:
+        return ()  # one may be of a certificate that is filed no more
     named = {entry.anchor for entry in seen.issued} | set(seen.deployed)
     return tuple(key for key, at in managed.items() if key not in named and seen.now - at >= settings.index_kept)
 

@@ -57,6 +57,7 @@ class SyncState:
         reserved: by lane, until when its next update is left to CloudFormation.
         left_at: by lane, when an update was left to CloudFormation last.
         distrusted: the fingerprints of what operators took out, as it was announced.
+        gone: the secrets that the index knows and Secrets Manager does not have, so that they are not asked for again.
     """
 
     unused_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class SyncState:
     reserved: Mapping[str, datetime] = field(default_factory=dict)
     left_at: Mapping[str, datetime] = field(default_factory=dict)
     distrusted: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
 
     def render(self) -> bytes:
         """The object's content."""
@@ -86,6 +88,7 @@ class SyncState:
             "overwritten_versions": dict(sorted(self.overwritten_versions.items())),
             "reserved": {lane: to_rfc3339(until) for lane, until in sorted(self.reserved.items())},
             "left_at": {lane: to_rfc3339(moment) for lane, moment in sorted(self.left_at.items())},
+            "gone": sorted(self.gone),
             "distrusted": sorted(self.distrusted),
         }
         return json.dumps(document, indent=1).encode()
@@ -111,6 +114,7 @@ class SyncState:
                 overwritten_versions={key: _string(it) for key, it in document["overwritten_versions"].items()},
                 reserved={lane: from_rfc3339(it) for lane, it in document["reserved"].items()},
                 left_at={lane: from_rfc3339(it) for lane, it in document["left_at"].items()},
+                gone=frozenset(map(_string, document["gone"])),
                 distrusted=frozenset(map(_string, document["distrusted"])),
             )
         except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):

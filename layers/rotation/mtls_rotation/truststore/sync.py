@@ -178,7 +178,7 @@ class TruststoreSync:
             trusting: keys of objects that are taken for deleted, so that what they distrust is so no more.
         """
         limits = self._targets.limits[0]
-        snapshot, _, _ = self._observe(frozenset())
+        snapshot, _, _ = self._observe(frozenset(), closely=True)
         seen = snapshot.of(limits.key)
         left = [it for it in seen.distrusted if it.key not in set(trusting)]
         seen = replace(seen, distrusted=(*left, *distrusting))
@@ -197,7 +197,11 @@ class TruststoreSync:
         snapshot, state, look = self._observe(named)
         if snapshot.unfinished:
             state.save()  # of what was read, nothing is read again, however this run ends
-        choices = [choose(snapshot.of(it.key), self._settings, it, force=force) for it in self._targets.limits]
+        choices = self._choose(snapshot, force=force)
+        if any(_takes_out(it, snapshot.of(it.limits.key)) for it in choices):
+            # Seldom enough to look at every secret of the account first.
+            snapshot, state, look = self._observe(named, closely=True)
+            choices = self._choose(snapshot, force=force)
         plans = tuple(it.plan for it in choices)
         result = SyncResult(plans, expiry=_expiry(snapshot, plans))
         releases = [it for it in choices if not self._is_idle(it, snapshot)]
@@ -207,6 +211,7 @@ class TruststoreSync:
             state.save()
             return replace(result, retry_after=READ_ON if snapshot.unfinished else None)
 
+        self._publisher.restore(snapshot.lost, releases)
         published = [self._publisher.publish(it, snapshot, state) for it in releases if not isinstance(it, Stopped)]
         if all(isinstance(it, Publish) for it in releases):
             self._forget(snapshot)
@@ -257,14 +262,17 @@ class TruststoreSync:
             stuck={name: it.condition for name, it in stuck.items()},
         )
 
-    def _observe(self, named: frozenset[tuple[str, str]]) -> tuple[Snapshot, StateFile, Look]:
+    def _choose(self, snapshot: Snapshot, *, force: bool) -> list[Release]:
+        return [choose(snapshot.of(it.key), self._settings, it, force=force) for it in self._targets.limits]
+
+    def _observe(self, named: frozenset[tuple[str, str]], *, closely: bool = False) -> tuple[Snapshot, StateFile, Look]:
         """What is there, what is remembered, and what targets run."""
         published = self._observer.published(self._targets.limits)
         state = StateFile.open(self._bucket, self._clock)
         look = self._deployer.look()
         capacity = max(it.capacity for it in self._targets.limits)
-        snapshot = self._observer.observe(published, look.running, state.state, named, capacity)
-        state.change(anchor_objects=snapshot.anchor_objects)
+        snapshot = self._observer.observe(published, look.running, state.state, named, capacity, closely=closely)
+        state.change(anchor_objects=snapshot.anchor_objects, gone=snapshot.gone)
         return snapshot, state, look
 
     def _is_idle(self, release: Release, snapshot: Snapshot) -> bool:
@@ -276,7 +284,8 @@ class TruststoreSync:
     def _forget(self, snapshot: Snapshot) -> None:
         """Delete what no client can hold or need any more."""
         seen, settings = snapshot.seen, self._settings
-        keys = [it.key for it in (*obsolete(seen, settings), *obsolete_outside(snapshot.outside, seen, settings))]
+        outside = (*snapshot.outside, *snapshot.empty)
+        keys = [it.key for it in (*obsolete(seen, settings), *obsolete_outside(outside, seen, settings))]
         if anchors := obsolete_anchors(snapshot.managed, seen, settings):
             lists = {entry.key for entry in self._bucket.list(layout.CRLS)}
             keys += map(layout.managed_anchor_key, anchors)
@@ -372,6 +381,12 @@ def _stuck(before: Running, after: Running) -> Running | None:
     if after.stuck:
         return after
     return before if before.stuck and not after.settled else None
+
+
+def _takes_out(release: Release, seen: Observation) -> bool:
+    """Whether something goes that targets would take yet. What has expired lets nobody in."""
+    limits = release.limits
+    return any(limits.refusal(seen.deployed[key], seen.now) is None for key in release.plan.removed)
 
 
 def _expiry(snapshot: Snapshot, plans: Iterable[Plan]) -> Expiry:
