@@ -745,8 +745,8 @@ class World(Stack):
         """Whether a version is in use of which nothing is filed: of a secret that is to be deleted, nobody reads it."""
         keys = [it for it in self.s3.objects if self.s3.newest(it)]
         noted = [it for key in keys if (it := layout.OutsideKey.parse(key) or layout.EmptyKey.parse(key))]
-        filed = {(it.secret, it.version_id) for key in keys if (it := layout.IssuedKey.parse(key))}
-        filed |= {(it.secret, it.version_id) for it in noted}
+        issued = filter(None, map(layout.IssuedKey.parse, keys))
+        filed = {(it.secret, it.version_id) for it in (*issued, *noted)}
         return any(
             (name, version_id) not in filed
             for name, record in self.quick_secrets.secrets.items()
