@@ -279,7 +279,7 @@ class TestRevocation:
     @pytest.mark.parametrize("serial_number", [5, "0A", "05", "", "-0", "f" * 81, None])
     def test_a_list_whose_serial_numbers_would_match_nobody_is_none(self, parse: Any, serial_number: Any) -> None:
         entry = {"issuer": "CN=a", "serial_number": serial_number, "signer": f"signed:{'0' * 64}"}
-        entry |= {"revoked_at": "2026-01-01T00:00:00Z", "reason": "unspecified"}
+        entry |= {"revoked_at": "2026-01-01T00:00:00Z", "reason": "unspecified", "subject_key": ""}
         with pytest.raises(ValueError, match="no revocation list"):
             parse(json.dumps({"revoked": [entry], "sources": {}, "keys": {}}).encode())
 
@@ -294,7 +294,7 @@ class TestRevocation:
     )
     def test_a_list_that_no_crl_can_be_made_of_is_none(self, change: dict[str, Any]) -> None:
         entry = {"issuer": "CN=a", "serial_number": "5", "signer": f"signed:{'0' * 64}"}
-        entry |= {"revoked_at": "2026-01-01T00:00:00Z", "reason": "unspecified"}
+        entry |= {"revoked_at": "2026-01-01T00:00:00Z", "reason": "unspecified", "subject_key": ""}
         assert Register.parse(json.dumps({"revoked": [entry], "sources": {}, "keys": {}}).encode()).revoked
         with pytest.raises(ValueError, match="no revocation list"):
             Register.parse(json.dumps({"revoked": [entry | change], "sources": {}, "keys": {}}).encode())

@@ -24,11 +24,18 @@ class Revocations:
     Args:
         revoked: what the list holds.
         keys: by their SHA-256, the public keys of the CAs that signed it: SubjectPublicKeyInfo in DER.
+        subject_keys: the SHA-256 of the public keys that revoked certificates are for, as far as they are known.
     """
 
-    def __init__(self, revoked: Iterable[CertificateId] = (), keys: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        revoked: Iterable[CertificateId] = (),
+        keys: Mapping[str, bytes] | None = None,
+        subject_keys: Iterable[str] = (),
+    ) -> None:
         self.listed = frozenset(revoked)
         self._keys = keys or {}
+        self._subject_keys = frozenset(filter(None, subject_keys))
         self._numbered: dict[str, list[CertificateId]] = {}
         for it in self.listed:
             self._numbered.setdefault(it.serial_number, []).append(it)
@@ -43,7 +50,7 @@ class Revocations:
         try:
             document = json.loads(body)
             revoked = [identified(it["issuer"], it["serial_number"], it["signer"]) for it in document["revoked"]]
-            return cls(revoked, parse_keys(document["keys"]))
+            return cls(revoked, parse_keys(document["keys"]), [str(it["subject_key"]) for it in document["revoked"]])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"no revocation list ({type(error).__name__})") from None
 
@@ -58,6 +65,14 @@ class Revocations:
             return None
         presented = certificate if isinstance(certificate, Presented) else Presented.of(certificate)
         return next((it for it in numbered if self._is(it, presented)), None)
+
+    def include_one_for(self, public_key: str) -> bool:
+        """Whether a certificate for this key is revoked. Whoever stole the key has it, whatever else is signed for it.
+
+        Args:
+            public_key: its SHA-256, lower-case hex.
+        """
+        return public_key in self._subject_keys
 
     def include(self, certificate: x509.Certificate | Presented) -> bool:
         """Whether a certificate is revoked."""

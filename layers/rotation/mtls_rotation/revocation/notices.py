@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 
 from mtls_rotation.errors import UnresolvedNoticeError, UnusableNoticeError
 from mtls_rotation.pki.certificate_id import MOST_BITS, CertificateId, issuer_of
-from mtls_rotation.pki.certificates import from_pem, short_subject, subject
+from mtls_rotation.pki.certificates import from_pem, public_key_fingerprint, short_subject, subject
 from mtls_rotation.pki.distinguished_names import DistinguishedName
 from mtls_rotation.pki.presented import Presented
 
@@ -51,10 +51,15 @@ MOST_CERTIFICATES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One certificate that is to be revoked."""
+    """One certificate that is to be revoked.
+
+    Attributes:
+        subject_key: the SHA-256 of the public key that it is for; empty where the certificate is not at hand.
+    """
 
     certificate: CertificateId
     reason: Reason = "unspecified"
+    subject_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ def identify(said: Shown | Named, known: Known, where: str) -> Notice:
             serial number and another issuer.
     """
     if isinstance(said, Shown):
-        return Notice(known.authorities.identify(said.certificate), said.reason)
+        return Notice(known.authorities.identify(said.certificate), said.reason, subject_key(said.certificate))
     cas = {
         key: ca
         for name in said.issuers
@@ -172,7 +177,16 @@ def identify(said: Shown | Named, known: Known, where: str) -> Notice:
             'one CA: its certificate\'s SHA-256 fingerprint beside the name, as "ca_fingerprint_sha256"',
         )
     (certificate,) = signers.values()
-    return Notice(certificate, said.reason)
+    held = next((it for identity, it in filed.items() if identity.signer == certificate.signer), None)
+    return Notice(certificate, said.reason, subject_key(held) if held else "")
+
+
+def subject_key(certificate: x509.Certificate) -> str:
+    """The SHA-256 of the public key that a certificate is for; empty if it cannot be read."""
+    try:
+        return public_key_fingerprint(certificate.public_key())
+    except Exception:  # noqa: BLE001 - the library has a kind for each thing that may be wrong with one
+        return ""
 
 
 def too_large(where: str, size: int) -> UnusableNoticeError:

@@ -6,6 +6,7 @@ It lies in the bucket as JSON under `revocation/list.json`. The authorizer reads
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 
+_SHA256 = re.compile(r"|[0-9a-f]{64}")
 # Certificates, and bytes of them: a certificate's issuer may be called anything.
 MOST_REVOKED = 10_000
 MOST_BYTES = 4 * 1024 * 1024
@@ -87,11 +89,13 @@ class Revoked:
 
     Attributes:
         at: when it was first seen to be revoked, to the second.
+        subject_key: see `Notice`.
     """
 
     certificate: CertificateId
     at: datetime
     reason: Reason = "unspecified"
+    subject_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,14 +124,19 @@ class Register:
             keys: public keys of CAs that the list so far may not have.
         """
         reasons: dict[CertificateId, Reason] = {}
+        subject_keys: dict[CertificateId, str] = {}
         for _, source in sorted(sources.items()):
             for notice in source.notices:
                 if reasons.get(notice.certificate, "unspecified") == "unspecified":
                     reasons[notice.certificate] = notice.reason
+                subject_keys[notice.certificate] = subject_keys.get(notice.certificate) or notice.subject_key
         moment = now.astimezone(UTC).replace(microsecond=0)
         revoked = {
             certificate: Revoked(
-                certificate, before.revoked[certificate].at if certificate in before.revoked else moment, reason
+                certificate,
+                before.revoked[certificate].at if certificate in before.revoked else moment,
+                reason,
+                subject_keys[certificate],
             )
             for certificate, reason in sorted(reasons.items())
         }
@@ -150,7 +159,7 @@ class Register:
     @cached_property
     def revocations(self) -> Revocations:
         """The same, for whoever has a certificate."""
-        return Revocations(self.revoked, self.keys)
+        return Revocations(self.revoked, self.keys, (it.subject_key for it in self.revoked.values()))
 
     @cached_property
     def refused(self) -> dict[str, str]:
@@ -174,6 +183,7 @@ class Register:
                     "signer": it.certificate.signer,
                     "revoked_at": to_rfc3339(it.at),
                     "reason": it.reason,
+                    "subject_key": it.subject_key,
                 }
                 for it in self.revoked.values()
             ],
@@ -183,7 +193,13 @@ class Register:
                     "etag": source.etag,
                     "refusal": source.refusal,
                     "notices": [
-                        [it.certificate.issuer, it.certificate.serial_number, it.certificate.signer, it.reason]
+                        [
+                            it.certificate.issuer,
+                            it.certificate.serial_number,
+                            it.certificate.signer,
+                            it.reason,
+                            it.subject_key,
+                        ]
                         for it in source.notices
                     ],
                 }
@@ -216,12 +232,25 @@ def _source(entry: dict[str, Any]) -> Source:
     etag, refusal = entry["etag"], entry["refusal"]
     if not isinstance(etag, str) or not isinstance(refusal, str):
         raise TypeError
-    return Source(etag, tuple(Notice(identified(*it[:3]), _reason(*it[3:])) for it in entry["notices"]), refusal)
+    return Source(etag, tuple(map(_notice, entry["notices"])), refusal)
+
+
+def _notice(entry: list[Any]) -> Notice:
+    issuer, serial_number, signer, reason, subject_key = entry
+    return Notice(identified(issuer, serial_number, signer), _reason(reason), _fingerprint(subject_key))
 
 
 def _revoked(entry: dict[str, Any]) -> Revoked:
     at = from_rfc3339(entry["revoked_at"]).replace(microsecond=0)
-    return Revoked(identified(entry["issuer"], entry["serial_number"], entry["signer"]), at, _reason(entry["reason"]))
+    certificate = identified(entry["issuer"], entry["serial_number"], entry["signer"])
+    return Revoked(certificate, at, _reason(entry["reason"]), _fingerprint(entry["subject_key"]))
+
+
+def _fingerprint(text: Any) -> str:
+    """A SHA-256 in hex, or nothing."""
+    if not isinstance(text, str) or not _SHA256.fullmatch(text):
+        raise ValueError
+    return text
 
 
 def _reason(text: Any) -> Reason:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mtls_rotation.aws.retries import refused
+from mtls_rotation.aws.revocations import read_revocations
 from mtls_rotation.aws.secret_versions import SecretVersion, out_of_reach
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS, UNTESTED
 from mtls_rotation.contract.material import certificates_of
@@ -51,7 +52,8 @@ class CreateStep:
         Raises:
             RotationNotEnabledError: the secret does not rotate.
             VersionNotStagedError: the token is of no rotation that is under way.
-            RejectedCertificateError: the certificate expired while the rotation stood still, or is AWSCURRENT's.
+            RejectedCertificateError: the certificate expired or was revoked while the rotation stood still, or is
+                AWSCURRENT's.
             SelfSignedClientError: the gateway that it is for may not let in what the issuer makes.
         """
         description = self._staged(request, deadline)
@@ -72,6 +74,7 @@ class CreateStep:
         if not put:
             self._give_up_if_copied(stored, description)
             self._give_up_if_anothers(stored)
+            self._give_up_if_revoked(stored)
             self._give_up_if_expired(stored)
         secret, now = filing.certified(stored), self._clock()
         filed = filing.file_certificate(
@@ -117,6 +120,30 @@ class CreateStep:
             expected="no value, or one of its own",
             remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
             " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
+        )
+
+    def _give_up_if_revoked(self, stored: SecretVersion) -> None:
+        """Take AWSPENDING off a version whose certificate is revoked: its key may be in wrong hands.
+
+        The revocation function does so as well, and has the secret rotated; it may come later than this step.
+
+        Raises:
+            RejectedCertificateError: it is.
+            RevocationUnknownError: the revocation list cannot be read.
+        """
+        (leaf, *_), _ = certificates_of(filing.certified(stored))
+        revocations = read_revocations(self._bucket)
+        if not revocations.include(leaf) and not revocations.include_one_for(
+            pki.public_key_fingerprint(leaf.public_key())
+        ):
+            return
+        self._versions.drop_pending(stored.arn, stored.version_id)
+        raise RejectedCertificateError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found="a pending certificate that is revoked, or whose key is that of one",
+            expected="one that is not",
+            remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one, for another key. The"
+            " revocation function starts it.",
         )
 
     def _give_up_if_expired(self, stored: SecretVersion) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from cryptography import x509
 from pydantic import SecretStr
 
+from mtls_rotation.aws.revocations import read_revocations
 from mtls_rotation.contract.issuer import CaCertificates, IssuerReference
 from mtls_rotation.contract.labels import SIGNING_REQUEST
 from mtls_rotation.contract.secret import ManagedSecret
@@ -51,6 +52,7 @@ class ExternalIssuer:
     def __init__(self, reference: Reference, services: Services) -> None:
         self._ca_certificates = reference.ca_certificates or ""
         self._versions = services.versions
+        self._bucket = services.bucket
         self._requests = SigningRequests(services.bucket, services.bus)
 
     def issue(self, order: Order) -> CertifiedKey:
@@ -83,18 +85,32 @@ class ExternalIssuer:
         """The request that is out for what the secret asks now; a new one if there is none.
 
         It outlives the rotation that made it: its answer may be under way while that is cancelled and another begun.
+
+        Raises:
+            RevocationUnknownError: the revocation list cannot be read.
         """
         waiting = self._versions.at(order.arn, SIGNING_REQUEST)
         if waiting is not None:
             kept = parse_secret(waiting.value, order.where)
             key, request = self._read(kept, order.arn, order.name)
             unchanged = (kept.request, kept.issuer) == (order.definition.request, order.definition.issuer)
-            if unchanged and not _certifies(order.definition, key):
+            if unchanged and not _certifies(order.definition, key) and not self._is_lost(request):
                 return key, request
-            # It asked for something else, or was met and not cleared away. An answer to it will match no request.
+            # It asked for something else, or was met and not cleared away, or its key is in wrong hands. An answer to
+            # it will match no request.
             self._requests.withdraw(request)
         kept = self._begin(order, waiting)
         return self._read(kept, order.arn, order.name)
+
+    def _is_lost(self, request: SigningRequest) -> bool:
+        """Whether a certificate for the request's key is revoked. Another one for that key would serve the thief, too.
+
+        Raises:
+            RevocationUnknownError: the revocation list cannot be read.
+        """
+        revocations = read_revocations(self._bucket)
+        accepted = self._requests.accepted(request)
+        return revocations.include_one_for(request.public_key) or any(map(revocations.include, accepted))
 
     def _begin(self, order: Order, replaced: SecretVersion | None) -> ManagedSecret:
         """Keep a fresh key and its request in a version of their own. The run that puts it first wins."""
