@@ -20,6 +20,9 @@ Not claimed, each for its reason:
 - I1 of a value without a certificate: an operator wrote a bare definition over it.
 - I1 on a domain that somebody set back to another truststore by hand, from then on until a sync has brought it back: it
   is their act that shuts clients out. That the sync brings it back is part of `require_settled`.
+- I1 of what chains to a CA that an operator distrusts, from their word on, and on a domain to which it has not come
+  back yet after they took that back: it is meant to be refused. That it is out in the end is part of
+  `require_settled`, and that a truststore is never emptied by it, of I4.
 - I1 of a secret whose recovery window is over: nobody can read it, and its anchor goes after the overlap.
 - I7 for two syncs at once, or after their notes were deleted: neither knows of the other's update. The second changes
   nothing or is refused by API Gateway, and nothing is lost.
@@ -163,6 +166,7 @@ class World(Stack):
         self._needles: list[bytes] = []
         self._accepted: dict[tuple[str, str], datetime] = {}
         self._anchors: dict[str, tuple[x509.Certificate, ...]] = {}
+        self._returning: set[tuple[str, str]] = set()
         unused = cast("Any", None)
         clients = Mocked(self.quick_secrets, self.s3, events, unused, unused, unused)
         settings = Settings(overlap=OVERLAP, index_kept=timedelta(days=2))
@@ -449,12 +453,40 @@ class World(Stack):
         self.s3.put_object(Bucket="certificates", Key=key, Body=body)
         if key.startswith(layout.SIGNED):
             self.uploads.append(key)
-        elif key.startswith(layout.STATIC_ANCHORS):
+        elif key.startswith((layout.STATIC_ANCHORS, layout.DISTRUSTED_ANCHORS)):
             self.queue.append({"detail-type": "Object Created", "detail": {"object": {"key": key}}})
 
     def remove(self, key: str) -> None:
         self.s3.delete_object(Bucket="certificates", Key=key)
         self.queue.append({"detail-type": "Object Deleted", "detail": {"object": {"key": key}}})
+
+    def distrusted(self) -> frozenset[str]:
+        """The fingerprints of what operators distrust."""
+        named = {key: layout.distrusted_anchor(key) for key in self.s3.objects}
+        return frozenset(it for key, it in named.items() if it and self.s3.newest(key))
+
+    def distrust(self, anchor: str, body: str) -> None:
+        """An operator takes an anchor out."""
+        self.upload(layout.distrusted_anchor_key(anchor), body.encode())
+
+    def trust_again(self, anchor: str) -> None:
+        """An operator takes that back."""
+        self.remove(layout.distrusted_anchor_key(anchor))
+        self._returning |= {(domain, anchor) for domain in self.running}
+
+    def anchors_of(self, name: str) -> frozenset[str]:
+        """The CAs that a CA secret's labelled versions hold, by fingerprint."""
+        record = self.quick_secrets.secrets[name]
+        held = (self.held(name, version) for label in (CURRENT, PREVIOUS) if (version := record.at(label)))
+        return frozenset(pki.fingerprint(it.certificate) for it in held if it)
+
+    def end_notice(self, name: str) -> None:
+        """An operator has the newest CA issue at once."""
+        for version, labels in self.quick_secrets.secrets[name].stages().items():
+            for label in labels:
+                if end_of_issuing(label):
+                    more = {"VersionStage": label, "RemoveFromVersionId": version}
+                    self.operator(self.secrets.update_secret_version_stage, SecretId=name, **more)
 
     def unsure(self) -> None:
         """The sync may not know of its last update."""
@@ -500,18 +532,25 @@ class World(Stack):
 
     def check(self) -> None:
         """I1, now."""
-        moment = self.moment
+        moment, distrusted = self.moment, self.distrusted()
+        self._returning -= {it for it in self._returning if self._has_returned(*it)}
         for name, record in self.quick_secrets.secrets.items():
             for version_id in self._held_now(name, record):
                 held = self.held(name, version_id)
                 if held is None or held.authority or not held.trusted:
                     continue
-                if moment > held.certificate.not_valid_after_utc:
+                if moment > held.certificate.not_valid_after_utc or _above(held) & distrusted:
                     continue
                 for domain, versions in self.running.items():
-                    if domain not in self.drifted:
+                    if domain not in self.drifted and not any((domain, it) in self._returning for it in _above(held)):
                         for truststore in versions:
                             self._require_accepted(name, version_id, held, domain, truststore)
+
+    def _has_returned(self, domain: str, anchor: str) -> bool:
+        """Whether a domain runs again what is distrusted no more."""
+        return all(
+            anchor in set(map(pki.fingerprint, self._trusted(truststore))) for truststore in self.running[domain]
+        )
 
     def _held_now(self, name: str, record: Record) -> set[str]:
         labelled = {record.at(CURRENT), record.at(PREVIOUS)}
@@ -622,10 +661,11 @@ class World(Stack):
         published = bundles.fingerprints(body)
         if not published:
             self._broken(ViolationError("I4: an empty truststore"))
+        meant = self.distrusted() | {anchor for _, anchor in self._returning}
         for name, record in self.quick_secrets.secrets.items():
             for label in (CURRENT, PREVIOUS):
                 held = self.held(name, version) if (version := record.at(label)) else None
-                if held is None or held.authority or not held.trusted:
+                if held is None or held.authority or not held.trusted or _above(held) & meant:
                     continue
                 if self.moment <= held.certificate.not_valid_after_utc and not _above(held) <= published:
                     self._broken(ViolationError(f"I4: published without an anchor of {name} {version}, {label}"))
@@ -660,7 +700,12 @@ class World(Stack):
             self.go(self.start_revocation())
             self._sign_what_is_asked_for()
             for name in sorted(self.names(), key=lambda it: it not in AUTHORITIES):
-                if self._is_unfinished(name) or self._is_an_expired_authority(name):
+                if (
+                    self._is_cancelled_as_distrusted(name)
+                    or self._is_unfinished(name)
+                    or self._is_an_expired_authority(name)
+                    or self._is_a_distrusted_authority(name)
+                ):
                     self.rotate_through(name)
             self.runs.clear()
             self.deliver_all()
@@ -705,6 +750,20 @@ class World(Stack):
         held = self.held(name, version) if version else None
         return name in AUTHORITIES and held is not None and held.certificate.not_valid_after_utc < self.moment
 
+    def _is_a_distrusted_authority(self, name: str) -> bool:
+        version = self.quick_secrets.secrets[name].at(CURRENT)
+        held = self.held(name, version) if version else None
+        return name in AUTHORITIES and held is not None and bool(_above(held) & self.distrusted())
+
+    def _is_cancelled_as_distrusted(self, name: str) -> bool:
+        """An operator has a rotation begin afresh that would wait for ever for a CA that is distrusted."""
+        pending = self.quick_secrets.secrets[name].at(PENDING)
+        held = self.held(name, pending) if pending and self._is_unfinished(name) else None
+        if held is None or not _above(held) & self.distrusted():
+            return False
+        more = {"VersionStage": PENDING, "RemoveFromVersionId": pending}
+        return self.operator(self.secrets.update_secret_version_stage, SecretId=name, **more)
+
     def _sync_with_force_if_need_be(self) -> None:
         """An operator lets through what only an operator may: much was removed at once, and it was meant."""
         process = self.start_sync(self.queue)
@@ -731,7 +790,7 @@ class World(Stack):
         self._require_no_orphans()
         needed, may = self._expected()
         if not needed:
-            return  # everything has expired, and a truststore is never published empty
+            return  # everything has expired, or is distrusted, and a truststore is never published empty
         newest = self.s3.newest(layout.TRUSTSTORE)
         for name, domain in self.gateway.domains.items():
             _require(domain.status == "AVAILABLE", f"{name} is {domain.status}")
@@ -790,7 +849,8 @@ class World(Stack):
         for key in [it for it in self.s3.objects if it.startswith(layout.STATIC_ANCHORS)]:
             newest = self.s3.newest(key)
             needed |= bundles.certificates(newest.body or b"") if newest else {}
-        return {key for key, it in needed.items() if API_GATEWAY.refusal(it, self.moment) is None}, may
+        fit = {key for key, it in needed.items() if API_GATEWAY.refusal(it, self.moment) is None}
+        return fit - self.distrusted(), may - self.distrusted()
 
     def _counts(self, held: Held, labels: list[str]) -> bool:
         if held.authority:

@@ -29,6 +29,7 @@ from hypothesis.stateful import initialize, invariant, run_state_machine_as_test
 from tests.proof import Outcome
 from tests.proof.hands.circumstances import Circumstances
 from tests.proof.hands.definitions import Definitions
+from tests.proof.hands.distrust import Distrusts
 from tests.proof.hands.losses import Losses
 from tests.proof.hands.revocations import Revocations
 from tests.proof.hands.rotations import Rotations
@@ -40,7 +41,7 @@ from tests.proof.world import HOURS, NOTICED, PARTNER, PINNED, ViolationError, W
 OTHERS = (HOURS, NOTICED, PINNED, PARTNER)
 
 
-class History(Rotations, Steps, Syncs, Definitions, Losses, Revocations, Signers, Circumstances):
+class History(Rotations, Steps, Syncs, Definitions, Distrusts, Losses, Revocations, Signers, Circumstances):
     """A stack through its life."""
 
     injected: ClassVar[Counter[str]] = Counter()

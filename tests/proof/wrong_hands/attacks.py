@@ -410,6 +410,11 @@ def _beside_static_anchors(scene: Scene) -> None:
     _keeps_to(scene, layout.STATIC_ANCHORS)
 
 
+@attack("who may write to anchors/distrusted/", "reads or writes anything else in the bucket, or a secret")
+def _beside_distrusted_anchors(scene: Scene) -> None:
+    _keeps_to(scene, layout.DISTRUSTED_ANCHORS)
+
+
 @attack("who may write to revoked/", "reads or writes anything else in the bucket, or a secret")
 def _beside_revoked(scene: Scene) -> None:
     _keeps_to(scene, layout.REVOKED)
@@ -424,7 +429,8 @@ def _keeps_to(scene: Scene, prefix: str) -> None:
     """That the right to write under a prefix is the right to nothing else."""
     uploader = scene.user(("s3:PutObject", f"{scene.bucket_arn}/{prefix}*"))
     s3, bucket = uploader("s3"), scene.deployment.bucket
-    prefixes = (layout.MANAGED_ANCHORS, layout.STATIC_ANCHORS, layout.ISSUED, layout.OUTSIDE, layout.REQUESTED)
+    anchors = (layout.MANAGED_ANCHORS, layout.STATIC_ANCHORS, layout.DISTRUSTED_ANCHORS)
+    prefixes = (*anchors, layout.ISSUED, layout.OUTSIDE, layout.REQUESTED)
     others = [f"{it}x.pem" for it in (*prefixes, layout.SIGNED, layout.ACCEPTED, layout.REVOKED) if it != prefix]
     for key in (*others, layout.TRUSTSTORE, layout.REVOCATION_LIST, layout.SYNC_NOTES, "crl/x"):
         refused(s3.put_object, Bucket=bucket, Key=key, Body=b"x")
@@ -468,6 +474,38 @@ def _garbage_anchors(scene: Scene) -> None:
         scene.tidy(f"{layout.STATIC_ANCHORS}intruder")
 
 
+@attack("who may write to anchors/distrusted/", "shuts everybody out, or has a CA trusted again")
+def _distrusts_everything(scene: Scene) -> None:
+    """They may take a CA out, which is what the prefix is for, but not the last. What is out stays out."""
+    uploader = scene.user(("s3:PutObject", f"{scene.bucket_arn}/{layout.DISTRUSTED_ANCHORS}*"))
+    partner = builders.foreign(common_name="Partner that is distrusted")
+    named = layout.distrusted_anchor_key(pki.fingerprint(partner))
+    scene.put(f"{layout.STATIC_ANCHORS}distrusted.pem", pki.to_pem(partner))
+    scene.put(named, pki.to_pem(partner))
+    _reconcile(scene)
+    before = {pki.fingerprint(it) for it in scene.deployment.published()}
+    try:
+        assert pki.fingerprint(partner) not in before
+        scene.put(named, b"[]", uploader)
+        refused(uploader("s3").delete_object, Bucket=scene.deployment.bucket, Key=named)
+        for key in (*before, "x", "A" * 64):
+            scene.put(f"{layout.DISTRUSTED_ANCHORS}{key}", b"", uploader)
+        _reconcile(scene, stopped=True)
+        assert {pki.fingerprint(it) for it in scene.deployment.published()} == before
+    finally:
+        scene.tidy(layout.DISTRUSTED_ANCHORS)
+        scene.tidy(f"{layout.STATIC_ANCHORS}distrusted")
+
+
+@attack("any function, broken into", "distrusts a CA, or has one trusted again")
+def _functions_distrust(scene: Scene) -> None:
+    key = layout.distrusted_anchor_key("0" * 64)
+    for name in ("RotateRole", "TruststoreSyncRole", "RevocationRole", "SignedCertificateRole", "AuthorizerRole"):
+        s3 = scene.role(name)("s3")
+        refused(s3.put_object, Bucket=scene.deployment.bucket, Key=key, Body=b"")
+        refused(s3.delete_object, Bucket=scene.deployment.bucket, Key=key)
+
+
 @attack("who may write to revoked/", "un-revokes, or revokes by what is no notice")
 def _garbage_notices(scene: Scene) -> None:
     """They may revoke, which is what the prefix is for. What is revoked stays so, whatever they write over it."""
@@ -495,13 +533,13 @@ def _revoked(scene: Scene) -> Any:
     return json.loads(body)["revoked"]
 
 
-def _reconcile(scene: Scene) -> None:
-    """Have the sync run once, as if by its queue."""
+def _reconcile(scene: Scene, *, stopped: bool = False) -> None:
+    """Have the sync run once, as if by its queue; `stopped`: a guard is to stop it."""
     record = {"messageId": "1", "receiptHandle": "1", "body": "{}", "eventSource": "aws:sqs", "attributes": {}}
     answer = scene.client("lambda").invoke(
         FunctionName=scene.function("TruststoreSyncFunction"), Payload=json.dumps({"Records": [record]})
     )
-    assert "FunctionError" not in answer, answer["Payload"].read().decode()[:300]
+    assert ("FunctionError" in answer) is stopped, answer["Payload"].read().decode()[:300]
 
 
 # -- functions that were broken into

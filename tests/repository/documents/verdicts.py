@@ -288,6 +288,16 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
             ),
         ),
     ),
+    (
+        _ALL,
+        r"mtlsctl truststore distrust .*",
+        Held("tests/e2e/test_mtlsctl_truststore.py", "it takes a CA out that all others need"),
+    ),
+    (
+        _ALL,
+        r"mtlsctl rotate --all --ca .*",
+        Held("tests/e2e/test_mtlsctl_rotate.py", "it replaces the CA that all others need"),
+    ),
     (_ALL, r"mtlsctl truststore sync --force.*", Run(values=(("--force", "--force --yes"),))),
     (
         r"docs/mtlsctl\.md",
