@@ -460,10 +460,10 @@ class World(Stack):
         self.s3.delete_object(Bucket="certificates", Key=key)
         self.queue.append({"detail-type": "Object Deleted", "detail": {"object": {"key": key}}})
 
-    def distrusted(self) -> frozenset[str]:
-        """The fingerprints of what operators distrust."""
+    def distrusted(self) -> tuple[str, ...]:
+        """The fingerprints of what operators distrust, the first that they ever did first."""
         named = {key: layout.distrusted_anchor(key) for key in self.s3.objects}
-        return frozenset(it for key, it in named.items() if it and self.s3.newest(key))
+        return tuple(it for key, it in named.items() if it and self.s3.newest(key))
 
     def distrust(self, anchor: str, body: str) -> None:
         """An operator takes an anchor out."""
@@ -532,7 +532,7 @@ class World(Stack):
 
     def check(self) -> None:
         """I1, now."""
-        moment, distrusted = self.moment, self.distrusted()
+        moment, distrusted = self.moment, set(self.distrusted())
         self._returning -= {it for it in self._returning if self._has_returned(*it)}
         for name, record in self.quick_secrets.secrets.items():
             for version_id in self._held_now(name, record):
@@ -661,7 +661,7 @@ class World(Stack):
         published = bundles.fingerprints(body)
         if not published:
             self._broken(ViolationError("I4: an empty truststore"))
-        meant = self.distrusted() | {anchor for _, anchor in self._returning}
+        meant = set(self.distrusted()) | {anchor for _, anchor in self._returning}
         for name, record in self.quick_secrets.secrets.items():
             for label in (CURRENT, PREVIOUS):
                 held = self.held(name, version) if (version := record.at(label)) else None
@@ -753,13 +753,13 @@ class World(Stack):
     def _is_a_distrusted_authority(self, name: str) -> bool:
         version = self.quick_secrets.secrets[name].at(CURRENT)
         held = self.held(name, version) if version else None
-        return name in AUTHORITIES and held is not None and bool(_above(held) & self.distrusted())
+        return name in AUTHORITIES and held is not None and not _above(held).isdisjoint(self.distrusted())
 
     def _is_cancelled_as_distrusted(self, name: str) -> bool:
         """An operator has a rotation begin afresh that would wait for ever for a CA that is distrusted."""
         pending = self.quick_secrets.secrets[name].at(PENDING)
         held = self.held(name, pending) if pending and self._is_unfinished(name) else None
-        if held is None or not _above(held) & self.distrusted():
+        if held is None or _above(held).isdisjoint(self.distrusted()):
             return False
         more = {"VersionStage": PENDING, "RemoveFromVersionId": pending}
         return self.operator(self.secrets.update_secret_version_stage, SecretId=name, **more)
@@ -850,7 +850,7 @@ class World(Stack):
             newest = self.s3.newest(key)
             needed |= bundles.certificates(newest.body or b"") if newest else {}
         fit = {key for key, it in needed.items() if API_GATEWAY.refusal(it, self.moment) is None}
-        return fit - self.distrusted(), may - self.distrusted()
+        return fit.difference(self.distrusted()), may.difference(self.distrusted())
 
     def _counts(self, held: Held, labels: list[str]) -> bool:
         if held.authority:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -26,7 +28,9 @@ class Distrusts(Player):
         newest = self.world.s3.newest(TRUSTSTORE)
         published = bundles.certificates(newest.body or b"") if newest else {}
         if published:
-            named = sorted(published)[which % len(published)]
+            # Played again, a history has other keys, so other fingerprints.
+            in_order = sorted(published, key=lambda it: (_name(published[it]), published[it].not_valid_before_utc))
+            named = in_order[which % len(in_order)]
             body = {"itself": pki.to_pem(published[named]), "nothing": "", "rubbish": "[]"}[content]
             self.world.distrust(named, body)
 
@@ -34,7 +38,7 @@ class Distrusts(Player):
     @rule(which=WHICH)
     def trust_it_again(self, which: int) -> None:
         self._play("trust again")
-        named = sorted(self.world.distrusted())
+        named = self.world.distrusted()
         self.world.trust_again(named[which % len(named)])
 
     @precondition(lambda self: self.world.distrusted())
@@ -42,7 +46,7 @@ class Distrusts(Player):
     def write_over_what_distrusts(self, which: int) -> None:
         """It stands all the same."""
         self._play("write over a distrust")
-        named = sorted(self.world.distrusted())
+        named = self.world.distrusted()
         self.world.upload(distrusted_anchor_key(named[which % len(named)]), b"[]")
 
     @rule()
@@ -72,3 +76,8 @@ class Distrusts(Player):
         if all(moved):
             for key in sorted(former - now):
                 self.world.distrust(key, "")
+
+
+def _name(certificate: x509.Certificate) -> str:
+    """The common name: a CA's whole subject holds a part of its serial number."""
+    return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
