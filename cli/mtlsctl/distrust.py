@@ -50,6 +50,7 @@ class RefusedCertificate(Model):
 
     Attributes:
         labels: the staging labels on its version; none where a client can only have fetched it earlier.
+        carried_over: whether the version at AWSCURRENT was put by hand, so that it may hold this certificate.
         not_after: its end; null where the key of its object does not say.
         anchors: the fingerprints of those of its CAs that are distrusted.
     """
@@ -57,6 +58,7 @@ class RefusedCertificate(Model):
     secret: str
     version_id: str
     labels: list[str]
+    carried_over: bool
     serial_number: str
     not_after: datetime | None
     anchors: list[str]
@@ -64,10 +66,11 @@ class RefusedCertificate(Model):
     @property
     def in_use(self) -> bool:
         """Whether it is what clients are given now."""
-        return AWSCURRENT in self.labels
+        return AWSCURRENT in self.labels or self.carried_over
 
     def __str__(self) -> str:
         labels = ", ".join(self.labels) or "no label any more"
+        labels += ", and maybe in what was put at AWSCURRENT by hand" if self.carried_over else ""
         until = f", until {moment(self.not_after)}" if self.not_after else ""
         return f"{self.secret} at {labels} (version {self.version_id[:8]}, serial number {self.serial_number}{until})"
 
@@ -107,11 +110,13 @@ def outlook(deployment: Deployment, entries: Collection[DistrustEntry]) -> Outlo
     gone = Distrust(tuple(entries), known).among_these(here)
     hit = [it for it in refused(seen) if it.anchors & set(gone)]
     stages = {name: _stages(deployment, name) for name in sorted({it.secret for it in hit})}
+    filed = {(it.secret, it.version_id) for it in seen.issued}
     lost = tuple(
         RefusedCertificate(
             secret=it.secret,
             version_id=it.version_id,
             labels=sorted(stages[it.secret].get(it.version_id, ())),
+            carried_over=_is_put_by_hand(it.secret, stages[it.secret], filed),
             serial_number=it.serial_number,
             not_after=it.not_after,
             anchors=sorted(it.anchors),
@@ -129,6 +134,11 @@ def _stages(deployment: Deployment, secret: str) -> Mapping[str, frozenset[str]]
         if out_of_reach(error) is None:
             raise
         return {}
+
+
+def _is_put_by_hand(secret: str, stages: Mapping[str, frozenset[str]], filed: Collection[tuple[str, str]]) -> bool:
+    """Whether no certificate is filed for its version at AWSCURRENT, so that any that was issued may be in it."""
+    return any(AWSCURRENT in labels and (secret, version) not in filed for version, labels in stages.items())
 
 
 def at_hand(seen: Observation) -> dict[str, x509.Certificate]:
@@ -212,13 +222,12 @@ def shut_out(lost: Iterable[RefusedCertificate]) -> list[Finding]:
     return [
         Finding(
             severity=Severity.ATTENTION,
-            subject=it.secret,
+            subject=secret,
             what="its certificate at AWSCURRENT chains to what is distrusted, so it is refused",
-            remedy=f"mtlsctl rotate {it.secret} --wait, once its CA is another",
+            remedy=f"mtlsctl rotate {secret} --wait, once its CA is another",
             runbook="The key of a CA was stolen",
         )
-        for it in lost
-        if it.in_use
+        for secret in dict.fromkeys(it.secret for it in lost if it.in_use)
     ]
 
 

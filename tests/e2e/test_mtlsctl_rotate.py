@@ -12,8 +12,6 @@ from threading import Event
 import pytest
 
 from demo.waiting import await_condition
-from mtls_rotation.contract import layout
-from mtls_rotation.pki import certificates as pki
 from tests.e2e.operators import documented_actions, gone_afterwards, held, with_only, without
 from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
@@ -161,40 +159,6 @@ def test_the_documented_actions_are_all_that_it_needs(mtlsctl: Mtlsctl, gateway:
     status, document = with_only(gateway, documented_actions("rotate")).json("rotate", "rotated", "--wait")
 
     assert (status, document["log_unreadable"]) == (0, "")
-
-
-def test_a_ca_whose_key_was_stolen_is_replaced_with_all_that_hangs_on_it_and_shuts_nobody_out_unasked(
-    mtlsctl: Mtlsctl, gateway: Deployment
-) -> None:
-    ca, names = "e2e-gateway/stolen-ca", ["e2e-gateway/hangs", "e2e-gateway/fails"]
-    with gone_afterwards(gateway, ca, *names):
-        assert mtlsctl("create", "ca", "stolen-ca", "--wait").exit_code == 0
-        for name in names:
-            assert mtlsctl("create", "client", name.partition("/")[2], "--ca-secret", ca, "--wait").exit_code == 0
-        before = {name: held(gateway, name) for name in names}
-        value = gateway.value(names[1])
-        gateway.secrets.put_secret_value(
-            SecretId=names[1], SecretString=json.dumps(value | {"request": value["request"] | {"validity_days": 7000}})
-        )
-
-        status, document = mtlsctl.json("rotate", "--all", "--ca", "stolen-ca", "--yes")
-
-        assert (status, document["distrusted"], len(document["former"])) == (1, False, 1)
-        assert {it["secret"]: it["done"] for it in document["rotated"]} == {names[0]: True, names[1]: False}
-        assert "MTLS-103" in next(it["failure"] for it in document["rotated"] if not it["done"])
-        assert all(map(gateway.accepts, before.values()))
-
-        gateway.secrets.put_secret_value(SecretId=names[1], SecretString=json.dumps(value))
-        status, document = mtlsctl.json("rotate", "--all", "--ca", "stolen-ca", "--yes")
-
-        assert (status, document["distrusted"], document["completed"]) == (0, True, True), document["findings"]
-        assert len(document["former"]) == 2
-        assert {it["secret"]: it["done"] for it in document["rotated"]} == dict.fromkeys(names, True)
-        assert not any(map(gateway.accepts, before.values()))
-        assert all(gateway.accepts(held(gateway, name)) for name in names)
-        assert not set(document["former"]) & {pki.fingerprint(it) for it in gateway.published()}
-    for key in document["former"]:
-        gateway.s3.delete_object(Bucket=gateway.bucket, Key=layout.distrusted_anchor_key(key))
 
 
 @pytest.mark.parametrize(

@@ -138,32 +138,6 @@ def test_a_domain_that_is_none_of_the_stacks_is_refused(mtlsctl: Mtlsctl) -> Non
     assert (status, document["error"]["code"], document["error"]["expected"]) == (2, "MTLS-403", f"one of {DOMAIN}")
 
 
-def test_what_is_distrusted_is_out_on_every_domain_whatever_holds_it_and_comes_back(
-    mtlsctl: Mtlsctl, gateway: Deployment
-) -> None:
-    partner = pki.fingerprint(ANCHORS[0])
-    gateway.s3.put_object(Bucket=gateway.bucket, Key=BUNDLE, Body=pki.to_pem(ANCHORS[0]).encode())
-    assert mtlsctl("truststore", "sync", "--wait").exit_code == 0
-
-    unconfirmed = mtlsctl("truststore", "distrust", partner[:8])
-    assert (unconfirmed.exit_code, "MTLS-408" in unconfirmed.err) == (2, True)
-    assert (
-        f"Refused: whoever else has a certificate by it, such as a partner's clients; it is uploaded in {BUNDLE}."
-        in (" ".join(unconfirmed.err.split()))
-    )
-    status, document = mtlsctl.json("truststore", "distrust", partner[:8], "--yes", "--wait")
-    assert (status, document["distrusted"], document["completed"], document["refused"]) == (0, True, True, [])
-    (domain,) = mtlsctl.json("truststore", "show")[1]["domains"]
-    assert partner not in {it["fingerprint_sha256"] for it in domain["anchors"]}
-    assert "distrusted: " + partner[:8] in mtlsctl("truststore", "show").out
-    assert [it["fingerprint_sha256"] for it in mtlsctl.json("status")[1]["distrusted"]] == [partner]
-
-    status, document = mtlsctl.json("truststore", "distrust", partner, "--undo", "--yes", "--wait")
-    assert (status, document["distrusted"], document["anchors"]) == (0, False, [partner])
-    (domain,) = mtlsctl.json("truststore", "show")[1]["domains"]
-    assert partner in {it["fingerprint_sha256"] for it in domain["anchors"]}
-
-
 def test_the_last_ca_is_not_distrusted_and_whose_clients_it_would_refuse_is_said(
     mtlsctl: Mtlsctl, gateway: Deployment
 ) -> None:
@@ -179,6 +153,6 @@ def test_the_last_ca_is_not_distrusted_and_whose_clients_it_would_refuse_is_said
             gateway.s3.delete_object(Bucket=gateway.bucket, Key=layout.distrusted_anchor_key(other))
 
     assert (status, document["distrusted"], document["stop"]["guard"]) == (1, False, "empty")
-    assert gateway.client in {it["secret"] for it in document["refused"] if "AWSCURRENT" in it["labels"]}
+    assert "e2e-gateway/client" in {it["secret"] for it in document["refused"] if "AWSCURRENT" in it["labels"]}
     listed = gateway.s3.list_objects_v2(Bucket=gateway.bucket, Prefix=layout.DISTRUSTED_ANCHORS)
     assert not listed.get("Contents")

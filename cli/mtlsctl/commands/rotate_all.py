@@ -16,6 +16,7 @@ from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, end_of_issuing
 from mtls_rotation.errors import MtlsRotationError, RotationNotEnabledError
 from mtls_rotation.pki.certificates import serial, short_subject
+from mtls_rotation.timing import Deadline
 from mtlsctl.distrust import (
     RefusedCertificate,
     at_hand,
@@ -27,7 +28,7 @@ from mtlsctl.distrust import (
     shut_out,
 )
 from mtlsctl.errors import InvalidInputError, NotConfirmedError, StillUnderWayError, from_aws
-from mtlsctl.following.rotation import Follower, Outcome, require_rotating, start
+from mtlsctl.following.rotation import LATE, Follower, Outcome, require_rotating, start
 from mtlsctl.frame.asking import confirm
 from mtlsctl.report import Finding, Model, Report, Severity, worst
 from mtlsctl.show import line, shown
@@ -242,7 +243,19 @@ class Rotations:
         for some in batched(wanted, _AT_ONCE, strict=False):
             begun: list[Started | Rotated] = [self._begin(it, hanging) for it in some]
             found += [it if isinstance(it, Rotated) else self._follow(it) for it in begun]
+        self._await_shown(it for it in found if it.done)
         return found
+
+    def _await_shown(self, rotated: Iterable[Rotated]) -> None:
+        """Wait until Secrets Manager shows what has rotated as it is: its reads are eventually consistent."""
+        left = {it.secret: it.version_id for it in rotated}
+        for _ in Deadline.within(LATE).attempts():
+            for name, version in list(left.items()):
+                described = _described(self._deployment, name)
+                if described is None or described.version_at(AWSCURRENT) == version:
+                    del left[name]
+            if not left:
+                return
 
     def _begin(self, secret: SecretDescription, hanging: Hanging) -> Started | Rotated:
         if why := hanging.unable.get(secret.name):
@@ -250,14 +263,21 @@ class Rotations:
         try:
             if stale := hanging.stale.get(secret.name):
                 # It would be taken up, with a certificate by the former CA.
-                self._unlabel(secret, AWSPENDING, stale)
+                self._give_up(secret, stale)
             return start(self._deployment, secret)
         except (MtlsRotationError, ClientError) as error:
             return _not_begun(secret, error)
 
-    def _unlabel(self, secret: SecretDescription, label: str, version_id: str) -> None:
+    def _give_up(self, secret: SecretDescription, version_id: str) -> None:
+        """Take AWSPENDING off a version, unless it has gone on by itself meanwhile: Secrets Manager tries again."""
         client = self._deployment.session.client("secretsmanager")
-        client.update_secret_version_stage(SecretId=secret.arn, VersionStage=label, RemoveFromVersionId=version_id)
+        try:
+            client.update_secret_version_stage(
+                SecretId=secret.arn, VersionStage=AWSPENDING, RemoveFromVersionId=version_id
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidParameterException":
+                raise
 
     def _follow(self, started: Started) -> Rotated:
         try:

@@ -291,12 +291,12 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     (
         _ALL,
         r"mtlsctl truststore distrust .*",
-        Held("tests/e2e/test_mtlsctl_truststore.py", "it takes a CA out that all others need"),
+        Held("tests/e2e/test_end_to_end.py", "it takes a CA out that all others need"),
     ),
     (
         _ALL,
         r"mtlsctl rotate --all --ca .*",
-        Held("tests/e2e/test_mtlsctl_rotate.py", "it replaces the CA that all others need"),
+        Held("tests/e2e/test_end_to_end.py", "it replaces the CA that all others need"),
     ),
     (_ALL, r"mtlsctl truststore sync --force.*", Run(values=(("--force", "--force --yes"),))),
     (

@@ -35,9 +35,15 @@ PARTNER = builders.foreign(common_name="Partner CA")
 KEY = fingerprint(PARTNER)
 
 
-def lost(*labels: str, secret: str = "s/client") -> RefusedCertificate:
+def lost(*labels: str, secret: str = "s/client", carried: bool = False) -> RefusedCertificate:
     return RefusedCertificate(
-        secret=secret, version_id="v-current", labels=list(labels), serial_number="5e", not_after=NOW, anchors=[KEY]
+        secret=secret,
+        version_id="v-current",
+        labels=list(labels),
+        carried_over=carried,
+        serial_number="5e",
+        not_after=NOW,
+        anchors=[KEY],
     )
 
 
@@ -101,9 +107,11 @@ def test_it_is_said_first_who_is_refused(ahead: Outlook) -> None:
 
 
 def test_what_is_in_use_and_refused_needs_attention() -> None:
-    found = shut_out([lost("AWSCURRENT"), lost("AWSPREVIOUS", secret="s/other")])
+    edited = lost("AWSPREVIOUS", secret="s/edited", carried=True)
+    found = shut_out([lost("AWSCURRENT"), lost("AWSPREVIOUS", secret="s/other"), edited])
 
-    assert [it.subject for it in found] == ["s/client"]
+    assert [it.subject for it in found] == ["s/client", "s/edited"]
+    assert "at AWSPREVIOUS, and maybe in what was put at AWSCURRENT by hand" in str(edited)
 
 
 def test_a_ca_whose_own_issuer_stays_is_said_to_be_let_in_by_some_servers(ahead: Outlook) -> None:
