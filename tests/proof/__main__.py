@@ -40,6 +40,7 @@ PARTS = (
     "histories",
     "fuzz",
     "names",
+    "paths",
     "key_material",
     "wrong_hands",
     "template",
@@ -58,7 +59,7 @@ QUICK = (
     Run("least privilege", files("tests/proof/quick", *LIFE)),
     Run("wrong hands, key material", files("tests/proof/quick", *HANDS)),
     Run(
-        "crash points, histories, fuzz, fleet",
+        "crash points, histories, fuzz, paths, fleet",
         [
             "tests/proof/quick",
             *(f"--ignore={it}" for it in files("tests/proof/quick", *LOADS, *CLIENTS, *BUILT, *LIFE, *HANDS)),

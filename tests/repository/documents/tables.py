@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from tests.benchmarks import fleet_simulation
+from tests.proof.paths import differences
 from tests.repository.documents import acceptance, bounds, costs, figures, performance, roles
 
 
@@ -37,6 +38,7 @@ def tables() -> Mapping[tuple[str, str], Callable[[], str]]:
         ("docs/acceptance.md", "costs"): acceptance.costs,
         ("docs/reliability.md", "faults"): figures.faults,
         ("docs/security.md", "attacks"): figures.attacks,
+        ("docs/security.md", "paths"): differences.table,
         ("docs/performance.md", "figures"): performance.figures,
         ("docs/performance.md", "starts"): performance.starts,
         ("docs/performance.md", "layers"): performance.layers,

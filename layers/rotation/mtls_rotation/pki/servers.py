@@ -4,7 +4,8 @@ It is read strictly. OpenSSL looks an issuer up by its name and, where both have
 that is in date, the store's before the client's, and if that one has not signed, or leads nowhere, it tries no other
 (`X509_STORE_CTX_get1_issuer` and `build_chain` in https://github.com/openssl/openssl/tree/openssl-3.0/crypto/x509;
 `trusted_first` in https://docs.openssl.org/3.0/man1/openssl-verification-options/). Which of several it takes depends
-on an order that nobody knows. So each that it could take must carry the path.
+on an order that nobody knows. So each that it could take must carry the path. OpenSSL 3 passes those over whose key is
+of another kind than the signature; OpenSSL 1 and GnuTLS do not, so that does not count.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from mtls_rotation.pki import name_constraints
@@ -37,26 +38,6 @@ _UNDERSTOOD = (
     x509.SubjectAlternativeName,
     x509.NameConstraints,
     x509.CertificatePolicies,
-)
-_RSA = frozenset(
-    {
-        SignatureAlgorithmOID.RSA_WITH_MD5,
-        SignatureAlgorithmOID.RSA_WITH_SHA1,
-        SignatureAlgorithmOID.RSA_WITH_SHA224,
-        SignatureAlgorithmOID.RSA_WITH_SHA256,
-        SignatureAlgorithmOID.RSA_WITH_SHA384,
-        SignatureAlgorithmOID.RSA_WITH_SHA512,
-        SignatureAlgorithmOID.RSASSA_PSS,
-    }
-)
-_ECDSA = frozenset(
-    {
-        SignatureAlgorithmOID.ECDSA_WITH_SHA1,
-        SignatureAlgorithmOID.ECDSA_WITH_SHA224,
-        SignatureAlgorithmOID.ECDSA_WITH_SHA256,
-        SignatureAlgorithmOID.ECDSA_WITH_SHA384,
-        SignatureAlgorithmOID.ECDSA_WITH_SHA512,
-    }
 )
 _WEAK = frozenset(
     {
@@ -137,7 +118,7 @@ class Servers:
         who = "its issuer" if it is leaf else f"the issuer of {it}"
         problem = f"{who}, {short_name(it.certificate.issuer)}, is not trusted"
         if self._trusted.has_issuer_by_name(it) or sent.has_issuer_by_name(it):
-            problem += " with the key identifier, or the kind of key, that it was signed with"
+            problem += " with the key identifier that it names"
         return problem
 
     def _problem_of_the_top(self, it: _Certificate, below: _Below) -> str | None:
@@ -243,7 +224,7 @@ class _Certificate:
 
     def may_be_issued_by(self, issuer: _Certificate) -> bool:
         """Whether a server would take that one for the issuer, before it looks at the signature."""
-        if issuer.name != self.issuer_name or not _suits(self.certificate, issuer._key):
+        if issuer.name != self.issuer_name:
             return False
         named = self._authority_key
         if named is None:
@@ -265,7 +246,7 @@ class _Certificate:
     def problems_as_client(self, now: datetime) -> Iterator[str]:
         yield from self._problems(now)
         usage, purposes = self._extension(x509.KeyUsage), self._extension(x509.ExtendedKeyUsage)
-        if usage is not None and not (usage.digital_signature or usage.key_agreement):
+        if usage is not None and not usage.digital_signature:
             yield "its key usage lacks digitalSignature"
         # One that signs itself is pinned, and is for whatever it does not rule out.
         if ExtendedKeyUsageOID.CLIENT_AUTH not in (purposes or ()) and not (purposes is None and self.names_itself):
@@ -345,16 +326,3 @@ class _Certificate:
             return self._extensions.get_extension_for_class(kind).value if self._extensions else None
         except x509.ExtensionNotFound:
             return None
-
-
-def _suits(certificate: x509.Certificate, key: CertificatePublicKeyTypes | None) -> bool:
-    """Whether the signature is of a kind that the key makes."""
-    match key:
-        case None:
-            return False
-        case rsa.RSAPublicKey():
-            return certificate.signature_algorithm_oid in _RSA
-        case ec.EllipticCurvePublicKey():
-            return certificate.signature_algorithm_oid in _ECDSA
-        case _:
-            return certificate.signature_algorithm_oid not in _RSA | _ECDSA
