@@ -20,6 +20,7 @@ from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificate_id import digest_of
 from mtls_rotation.pki.certificates import short_subject, to_pem
 from mtls_rotation.pki.distinguished_names import DistinguishedName
+from mtls_rotation.pki.presented import Presented
 from mtls_rotation.revocation import notices
 from mtls_rotation.revocation.known import Known
 from mtls_rotation.revocation.notices import Named, Shown
@@ -155,7 +156,9 @@ class Files:
                     remedy="Nothing was uploaded. Give the certificate itself with --certificate.",
                 ) from None
             certificate = revoked
-        found = [request.said.certificate] if isinstance(request.said, Shown) else []
+        found: list[x509.Certificate | Presented] = (
+            [request.said.certificate] if isinstance(request.said, Shown) else []
+        )
         found += self._known.filed(certificate.serial_number)
         same = [it for it in found if self._known.authorities.identify(it).signer == certificate.signer]
         signers = frozenset({certificate.signer, *map(digest_of, same)})
@@ -284,9 +287,19 @@ def of_file(file: Path, reason: Reason) -> Request:
         case [x509.Certificate() as certificate]:
             return of_certificate(certificate, reason, where)
         case [_]:
-            raise _unfit(where, "no certificate")
+            return _of_odd(body, reason, where)
         case several:
             raise _unfit(where, f"{len(several)} certificates")
+
+
+def _of_odd(body: bytes, reason: Reason, where: str) -> Request:
+    """A certificate that the library does not read, as it has a name that cannot be decoded: gateways let it in."""
+    try:
+        certificate = Presented.from_pem(body.decode("ascii", "replace"))
+    except ValueError:
+        raise _unfit(where, "no certificate") from None
+    subject = str(certificate.subject_name)[:_LONGEST]
+    return _request({"certificate": certificate.pem, "reason": reason}, where, subject)
 
 
 def notice_key(target: Target, holders: Sequence[Holder]) -> str:

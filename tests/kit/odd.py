@@ -72,9 +72,11 @@ def _pem(der: bytes) -> str:
     return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n"
 
 
-def named(ca: pki.CertifiedKey, subject: bytes, alternative_names: bytes | None = None) -> str:
+def named(ca: pki.CertifiedKey, subject: bytes, alternative_names: bytes | None = None, *, number: int = 0) -> str:
     """A client certificate that a CA has given any name, in DER; and any alternative names (GeneralNames in DER)."""
-    made = builders.foreign(issuer=ca.certificate, signer=ca.key, authority=False, addresses=("192.0.2.1",))
+    made = builders.foreign(
+        issuer=ca.certificate, signer=ca.key, authority=False, addresses=("192.0.2.1",), serial_number=number
+    )
     (outer,) = der.elements(made.public_bytes(Encoding.DER))
     signed, algorithm, _ = outer.within(der.SEQUENCE)
     fields = [it.whole for it in signed.within(der.SEQUENCE)]

@@ -29,7 +29,10 @@ from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.authorizer.anchors import Anchors
 from mtls_rotation.gateway.authorizer.decision import decide
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.authorities import Authorities
 from mtls_rotation.pki.distinguished_names import DistinguishedName
+from mtls_rotation.pki.presented import Presented
+from mtls_rotation.revocation import notices
 from tests.kit import builders, names, odd, openssl
 from tests.proof import Outcome
 
@@ -241,6 +244,11 @@ def _callers(tried: Tried, examples: int) -> None:
         by = _signers()[signer]
         pem = odd.named(by.ca, _encoded(subject))
         made = decide(pem, "GET", "/", Revocations, lambda: _list(entries), _truststore().of)
+        tried.counts["revocations"] += 1
+        assert _revoked(pem, pem)
+        assert not _revoked(pem, odd.named(by.ca, _encoded(subject)))
+        again = odd.named(_signers()["nobody"].ca, _encoded(subject), number=Presented.from_pem(pem).serial_number)
+        assert not _revoked(pem, again)
 
         wanted = any(_admits(by, subject, *entry) for entry in entries)
         tried.counts["callers"] += 1
@@ -260,6 +268,16 @@ def _list(entries: list[tuple[str, str | list[str] | None]]) -> AllowList:
 def _entry(name: str, ca: str | list[str] | None) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name if name == "*" else f"subject:{name}"}
     return entry | {"ca": ca} if ca else entry
+
+
+def _revoked(notice: str, caller: str) -> bool:
+    """Whether a notice keeps a caller out."""
+    authorities = Authorities(it.ca.certificate for name, it in _signers().items() if name != "nobody")
+    (said,) = notices.parse(notice.encode(), "the notice")
+    assert isinstance(said, notices.Shown)
+    listed = authorities.identify(said.certificate)
+    revocations = Revocations([listed], {listed.key: authorities.public_key(listed.key)} if listed.key else {})
+    return decide(caller, "GET", "/", lambda: revocations, None, lambda _: ()).denial == "revoked"
 
 
 @cache

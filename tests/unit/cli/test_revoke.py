@@ -15,6 +15,7 @@ from mtls_rotation.errors import UnusableNoticeError
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, serial, to_pem
 from mtls_rotation.pki.distinguished_names import rfc4514
+from mtls_rotation.pki.presented import Presented
 from mtls_rotation.revocation import notices
 from mtls_rotation.revocation.notices import Shown
 from mtlsctl.commands.revoke import consequences, not_rotated
@@ -31,7 +32,7 @@ from mtlsctl.revocation import (
     of_name,
     shared,
 )
-from tests.kit import builders
+from tests.kit import builders, names, odd
 from tests.kit.fakes import refused
 from tests.kit.stack import BUCKET, CA, CLIENT, Stack
 
@@ -58,7 +59,7 @@ def holder(*labels: str, rotatable: bool = True) -> Holder:
 def test_the_notice_says_what_revocation_reads(client: CertifiedKey) -> None:
     target = of_certificate(client.certificate, "superseded", "here")
 
-    assert notices.parse(target.body, "there") == (Shown(client.certificate, "superseded"),)
+    assert notices.parse(target.body, "there") == (Shown(Presented.of(client.certificate), "superseded"),)
 
 
 def test_a_name_is_taken_as_tools_write_it() -> None:
@@ -103,12 +104,15 @@ def test_a_file_with_anything_else_is_refused(client: CertifiedKey, authority: C
         of_file(tmp_path / "none", "unspecified")
 
 
-def test_a_certificate_that_can_be_read_in_part_is_refused(client: CertifiedKey, tmp_path: Path) -> None:
+def test_a_certificate_that_can_be_read_in_part_is_taken(client: CertifiedKey, tmp_path: Path) -> None:
     file = tmp_path / "a.der"
-    file.write_bytes(builders.with_an_unknown_key(client.certificate))
+    ampersand = odd.named(builders.root(), names.name([[names.attribute(b"\x55\4\3", (names.PRINTABLE, b"a & b"))]]))
+    for body in (builders.with_an_unknown_key(client.certificate), ampersand.encode()):
+        file.write_bytes(body)
+        said = of_file(file, "unspecified").said
 
-    with pytest.raises(InvalidInputError, match="found no certificate"):
-        of_file(file, "unspecified")
+        assert isinstance(said, Shown)
+        assert said.certificate.encoded == (body if body[:1] == b"0" else Presented.from_pem(ampersand).encoded)
 
 
 def test_the_key_tells_whose_it_is_and_is_the_same_each_time(client: CertifiedKey) -> None:

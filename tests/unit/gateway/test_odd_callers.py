@@ -109,6 +109,7 @@ def test_what_is_read_of_a_certificate_is_what_the_library_reads() -> None:
 
     assert presented.tbs_certificate_bytes == made.tbs_certificate_bytes
     assert presented.signature == made.signature
+    assert presented.public_key() == made.public_key()
     assert presented.serial_number == made.serial_number
     assert presented.fingerprint == pki.fingerprint(made)
     assert str(presented.subject_name) == pki.subject(made)

@@ -16,12 +16,13 @@ from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.certificate_id import CertificateId
 from mtls_rotation.pki.distinguished_names import rfc4514
+from mtls_rotation.pki.presented import Presented
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.revocation import crl, notices
 from mtls_rotation.revocation.known import Known
 from mtls_rotation.revocation.register import Register
 from mtls_rotation.rotation.request import Step
-from tests.kit import builders, odd
+from tests.kit import builders, names, odd
 from tests.kit.fakes import refused
 from tests.kit.stack import BUCKET, CA, CLIENT, Stack
 
@@ -442,7 +443,7 @@ BAD: dict[str, tuple[Any, str]] = {
         "the SHA-256 fingerprint",
     ),
     "an empty list": (b"[]", "an empty list"),
-    "a certificate of version 4": (odd.of_version_4().encode(), "not a valid X509 version"),
+    "a certificate of version 4": (odd.of_version_4().encode(), "a version that there is not"),
 }
 
 
@@ -609,6 +610,23 @@ def test_a_serial_number_that_no_crl_can_hold_is_on_the_list_and_the_crl_says_th
     (event,) = stack.heard("Revocation List Published")
     assert (event["detail"]["revoked"], event["detail"]["left_out"]) == (0, [pki.serial(leaf)])
     assert stack.revocation.run().crls == ()
+
+
+@pytest.mark.parametrize("form", ["certificate", "name"])
+@pytest.mark.parametrize(
+    "value", [(names.PRINTABLE, b"Marks & Sons"), (names.TELETEX, b"M\xe4rks"), (0x02, b"\7")], ids=["&", "T.61", "7"]
+)
+def test_who_has_a_name_that_cannot_be_decoded_is_let_in_and_can_be_revoked(
+    stack: Stack, ca: pki.CertifiedKey, value: tuple[int, bytes], form: str
+) -> None:
+    pem = odd.named(ca, names.name([[names.attribute(bytes([0x55, 4, 10]), value)]]))
+    presented = Presented.from_pem(pem)
+    named = {"issuer": pki.subject(ca.certificate), "serial_number": f"{presented.serial_number:x}"}
+    result = stack.revoke("it", pem if form == "certificate" else json.dumps(named))
+
+    assert not result.refused
+    assert register(stack).revocations.include(presented)
+    assert [it.serial_number for it in published_crl(stack, ca.certificate)] == [presented.serial_number]
 
 
 def test_a_refusal_is_not_said_again_when_something_else_changes(stack: Stack, ca: pki.CertifiedKey) -> None:

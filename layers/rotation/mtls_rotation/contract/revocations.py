@@ -63,7 +63,7 @@ class Revocations:
         numbered = self._numbered.get(f"{certificate.serial_number:x}", ())
         if not numbered:
             return None
-        presented = certificate if isinstance(certificate, Presented) else Presented.of(certificate)
+        presented = Presented.of(certificate)
         return next((it for it in numbered if self._is(it, presented)), None)
 
     def include_one_for(self, public_key: str) -> bool:

@@ -48,7 +48,7 @@ class Authorities:
         """The SHA-256 fingerprints of the certificates of one CA."""
         return frozenset(self._fingerprints.get((name.folded, key), ()))
 
-    def signer(self, certificate: x509.Certificate) -> str:
+    def signer(self, certificate: x509.Certificate | Presented) -> str:
         """The SHA-256 of the public key that signed a certificate, of a CA of the issuer's name; empty if none."""
         presented = Presented.of(certificate)
         for key, ca in self.named(presented.issuer_name).items():
@@ -59,7 +59,7 @@ class Authorities:
                 continue
         return ""
 
-    def identify(self, certificate: x509.Certificate) -> CertificateId:
+    def identify(self, certificate: x509.Certificate | Presented) -> CertificateId:
         """What names a certificate."""
         return CertificateId.of(certificate, self.signer(certificate))
 

@@ -40,7 +40,7 @@ class CertificateId:
     signer: str
 
     @classmethod
-    def of(cls, certificate: x509.Certificate, key: str = "") -> CertificateId:
+    def of(cls, certificate: x509.Certificate | Presented, key: str = "") -> CertificateId:
         """The one of a certificate.
 
         Args:
@@ -58,7 +58,7 @@ class CertificateId:
         return f"serial number {self.serial_number} of {self.issuer}"
 
 
-def issuer_of(certificate: x509.Certificate) -> str:
+def issuer_of(certificate: x509.Certificate | Presented) -> str:
     """The issuer's name as RFC 4514 writes it; what is no text in it is written in hex.
 
     Raises:

@@ -5,6 +5,7 @@ CAs put an ampersand into a PrintableString, or Latin-1 into a TeletexString, an
 
 from __future__ import annotations
 
+import base64
 import binascii
 import hashlib
 import ipaddress
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _LAST_VERSION = 2  # version 3 (RFC 5280, section 4.1.2.1)
+_BASIC_CONSTRAINTS = bytes.fromhex("551d13")
 _ALTERNATIVE_NAMES = bytes.fromhex("551d11")
 # GeneralName (RFC 5280, section 4.2.1.6).
 _EMAIL, _DNS, _URI, _IP = 0x81, 0x82, 0x86, 0x87
@@ -92,8 +95,24 @@ class Presented:
         found = _PEM.search(pem)
         if found is None:
             raise ValueError("no PEM certificate")
+        return cls._from_base64(found[1])
+
+    @classmethod
+    def all_from_pem(cls, text: str) -> tuple[Self, ...]:
+        """Every certificate of a text; what stands between them is passed over.
+
+        Raises:
+            ValueError: one of them cannot be told from any other, or breaks off.
+        """
+        found = _PEM.findall(text)
+        if len(found) < text.count("-----BEGIN CERTIFICATE-----"):
+            raise ValueError("a PEM certificate that breaks off")
+        return tuple(map(cls._from_base64, found))
+
+    @classmethod
+    def _from_base64(cls, text: str) -> Self:
         try:
-            return cls.from_der(binascii.a2b_base64("".join(found[1].split()), strict_mode=True))
+            return cls.from_der(binascii.a2b_base64("".join(text.split()), strict_mode=True))
         except binascii.Error:
             raise ValueError("no base64 in a PEM certificate") from None
 
@@ -125,13 +144,30 @@ class Presented:
         )
 
     @classmethod
-    def of(cls, certificate: x509.Certificate) -> Self:
+    def of(cls, certificate: x509.Certificate | Presented) -> Presented:
         """A certificate that the library holds, whatever it can read of it.
 
         Raises:
             ValueError: it is none that can be told from any other.
         """
+        if isinstance(certificate, Presented):
+            return certificate
         return cls.from_der(certificate.public_bytes(Encoding.DER))
+
+    @property
+    def pem(self) -> str:
+        """It as PEM."""
+        return f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(self.encoded).decode()}-----END CERTIFICATE-----\n"
+
+    @property
+    def is_authority(self) -> bool:
+        """Whether its basic constraints say that it is a CA's; what cannot be read says nothing."""
+        found = (value for kind, value in self.extensions if kind == _BASIC_CONSTRAINTS)
+        try:
+            first = next(der.only(next(found, _NO_NAME)).within(der.SEQUENCE), None)
+        except ValueError:
+            return False
+        return first is not None and first.tag == der.BOOLEAN and any(first.content)
 
     @property
     def fingerprint(self) -> str:
@@ -158,6 +194,10 @@ class Presented:
         except ValueError:
             return ()
         return tuple(text for it in names if (text := _alternative_name(it)))
+
+    def public_key(self) -> CertificatePublicKeyTypes:
+        """The key that it is for. Whatever the library has against it is raised."""
+        return self._nameless.public_key()
 
     @property
     def signature_hash_algorithm(self) -> hashes.HashAlgorithm | None:

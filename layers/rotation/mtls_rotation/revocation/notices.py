@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 
 from mtls_rotation.errors import UnresolvedNoticeError, UnusableNoticeError
 from mtls_rotation.pki.certificate_id import MOST_BITS, CertificateId, issuer_of
-from mtls_rotation.pki.certificates import from_pem, public_key_fingerprint, short_subject, subject
+from mtls_rotation.pki.certificates import public_key_fingerprint, subject
 from mtls_rotation.pki.distinguished_names import DistinguishedName
 from mtls_rotation.pki.presented import Presented
 
@@ -64,9 +64,9 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A certificate that an object holds."""
+    """A certificate that an object holds; names that nobody can decode are no obstacle, as at the gateway."""
 
-    certificate: x509.Certificate
+    certificate: Presented
     reason: Reason = "unspecified"
 
 
@@ -181,7 +181,7 @@ def identify(said: Shown | Named, known: Known, where: str) -> Notice:
     return Notice(certificate, said.reason, subject_key(held) if held else "")
 
 
-def subject_key(certificate: x509.Certificate) -> str:
+def subject_key(certificate: x509.Certificate | Presented) -> str:
     """The SHA-256 of the public key that a certificate is for; empty if it cannot be read."""
     try:
         return public_key_fingerprint(certificate.public_key())
@@ -199,15 +199,13 @@ def too_large(where: str, size: int) -> UnusableNoticeError:
     )
 
 
-def _from_pem(text: str, where: str) -> Sequence[x509.Certificate]:
+def _from_pem(text: str, where: str) -> Sequence[Presented]:
     if (count := text.count("-----BEGIN ")) > MOST_CERTIFICATES:
         raise _too_many(where, count)
     try:
-        certificates = from_pem(text)
-        for it in certificates:
-            CertificateId.of(it)  # parsing is lazy
-    except Exception as error:  # noqa: BLE001 - the library has a kind for each thing that may be wrong with one
-        raise _unusable(where, f"what cannot be read as PEM certificates ({type(error).__name__}: {error})") from None
+        certificates = Presented.all_from_pem(text)
+    except ValueError as error:
+        raise _unusable(where, f"what cannot be read as PEM certificates: {error}") from None
     if not certificates:
         raise _unusable(where, "no certificate")
     for certificate in certificates:
@@ -220,26 +218,19 @@ def _from_pem(text: str, where: str) -> Sequence[x509.Certificate]:
                 where,
                 f"a certificate that the gateway lets nobody in with: serial number {_serial(certificate)} of {name}",
             )
-        if _is_ca(certificate):
+        if certificate.is_authority:
             raise UnusableNoticeError(
                 where=where,
-                found=f"the CA {short_subject(certificate)}",
+                found=f"the CA {str(certificate.subject_name)[:_SHOWN]}",
                 expected="certificates of clients: a CA is not revoked but taken out of the truststore",
                 remedy="Rotate the CA's secret, then the clients'. The CA leaves the truststore when its overlap ends.",
             )
     return certificates
 
 
-def _serial(certificate: x509.Certificate) -> str:
+def _serial(certificate: Presented) -> str:
     number = certificate.serial_number
     return f"{number:x}" if number.bit_length() <= _LONGEST_SHOWN else f"of {number.bit_length()} bits"
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except Exception:  # noqa: BLE001 - a certificate whose extensions cannot be read is no CA for anybody
-        return False
 
 
 def _issuer(text: str) -> str:
