@@ -302,7 +302,8 @@ def expecting(world: World) -> None:
 _KMS_CLIENT = partial(client, issuer={"type": "kms", "ca_secret": CA})
 _SELF_SIGNED_CLIENT = partial(client, issuer=SELF_SIGNED)
 _EXTERNAL_CLIENT = partial(client, issuer=EXTERNAL)
-_TRUSTED_EXTERNAL_CLIENT = partial(client, issuer=EXTERNAL, trusted_by_gateway=True)
+_PINNED = EXTERNAL | {"ca_certificates": pki.to_pem(other_ca().certificate)}
+_TRUSTED_EXTERNAL_CLIENT = partial(client, issuer=_PINNED, trusted_by_gateway=True)
 _CA_WITH_NOTICE = partial(ca, notice_days=14)
 _EVERYDAY = (ca, client, published, gateway, rotated)
 

@@ -12,6 +12,8 @@ What is claimed, and when:
   `pki.servers`, for those that would take another issuer than OpenSSL took.
 - I2, I4, I5 (of what is put into the bucket and on the bus, and of exceptions), I6 and I7 at the very call that would
   break them.
+- I8 likewise: no CA is published that came with an answer of somebody who may but write to `signed/`, whatever it is
+  called.
 - I3 at the end of a history: processes were killed and repeated anywhere in it, and yet `require_settled` holds.
 
 Not claimed, each for its reason:
@@ -74,6 +76,8 @@ NOTICED_CA, HOURS, NOTICED, PINNED, PARTNER = (
     f"{NAME}/{it}" for it in ("ca-n", "hours", "noticed", "pinned", "partner")
 )
 AUTHORITIES = (CA, NOTICED_CA)
+_LONG = timedelta(days=4000)
+PARTNERS_ROOT, _PARTNERS_KEY = builders.Foreign(common_name="Partner root", not_after=builders.NOW + _LONG).make()
 DEFINITIONS: dict[str, dict[str, Any]] = {
     CA: builders.ca_definition(request={"common_name": "CA", "validity_days": 8}),
     NOTICED_CA: builders.ca_definition(request={"common_name": "Noticed CA", "validity_days": 10}, notice_days=1),
@@ -86,7 +90,9 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
         issuer={"type": "self-signed"}, request={"common_name": "pinned", "validity_days": 2}
     ),
     PARTNER: builders.client_definition(
-        issuer={"type": "external"}, request={"common_name": "partner", "validity_days": 4}, trusted_by_gateway=True
+        issuer={"type": "external", "ca_certificates": pki.to_pem(PARTNERS_ROOT)},
+        request={"common_name": "partner", "validity_days": 4},
+        trusted_by_gateway=True,
     ),
 }
 OVERLAP = timedelta(hours=1)
@@ -153,6 +159,7 @@ class World(Stack):
         self.tested: set[tuple[str, str]] = set()
         self.proved: set[x509.Certificate] = set()
         self.unconcluded: set[str] = set()
+        self.strangers: set[str] = set()
         self._was_current: dict[tuple[str, str], datetime] = {}
         self._now_current: dict[str, str] = {}
         self._tokens = 0
@@ -661,6 +668,8 @@ class World(Stack):
         published = bundles.fingerprints(body)
         if not published:
             self._broken(ViolationError("I4: an empty truststore"))
+        if published & self.strangers:
+            self._broken(ViolationError("I8: whoever uploads an answer has a CA of theirs trusted"))
         meant = set(self.distrusted()) | {anchor for _, anchor in self._returning}
         for name, record in self.quick_secrets.secrets.items():
             for label in (CURRENT, PREVIOUS):
@@ -723,17 +732,20 @@ class World(Stack):
         while self.uploads:
             self.go(cast("Process", self.start_intake()))
 
-    def sign(self, key: str, *, well: bool = True, days: int = 4) -> None:
-        """The partner signs what is asked for; with `well` off, what nobody asked for."""
+    def sign(self, key: str, *, well: bool = True, days: int = 4, stranger: bool = False) -> None:
+        """The partner signs what is asked for; with `well` off, what nobody asked for. Or a stranger does."""
         found = self.s3.newest(key)
         note = json.loads(found.body if found and found.body else b"{}")
         if not note:
             return
         csr = x509.load_pem_x509_csr(note["certificate_signing_request"].encode())
         number = len(self.s3.objects)
-        top, top_key = builders.Foreign(common_name=f"Partner root {number}", not_after=self.moment + _LONG).make()
+        top, top_key = PARTNERS_ROOT, _PARTNERS_KEY
+        if stranger:  # of the partner's very name, but not the key
+            top, top_key = builders.Foreign(common_name="Partner root", not_after=builders.NOW + _LONG).make()
+            self.strangers.add(pki.fingerprint(top))
         ca, ca_key = builders.Foreign(
-            common_name=f"Partner CA {number}", issuer=top, signer=top_key, not_after=self.moment + _LONG
+            common_name=f"Partner CA {number}", issuer=top, signer=top_key, not_after=builders.NOW + _LONG
         ).make()
         request = CertificateRequest(**note["request"]).model_copy(update={"validity_days": days})
         public = csr.public_key() if well else profile.generate_key(request.key_algorithm).public_key()
@@ -917,9 +929,6 @@ class World(Stack):
         self.processes.clear()
         monitor._server.cache_clear()
         monitor._certificates.cache_clear()
-
-
-_LONG = timedelta(days=800)
 
 
 def endpoint_of(world: World) -> Any:

@@ -90,6 +90,15 @@ class Signing:
     private_ca_arn: Annotated[
         _Text, _option(text="CA of AWS Private CA. Default: the stack's parameter PrivateCaArn.", panel=_SIGNING)
     ] = None
+    ca_certificates: Annotated[
+        _Text,
+        _option(
+            text="PEM file of the CAs that may sign for the issuer external, up to their root. Needed where the gateway"
+            " is to trust them.",
+            panel=_SIGNING,
+            metavar="FILE",
+        ),
+    ] = None
     trusted_by_gateway: Annotated[
         bool | None,
         _option(

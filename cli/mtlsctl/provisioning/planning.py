@@ -20,6 +20,7 @@ from mtls_rotation.rotation.admission import Admission
 from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import Deadline, utc_now
 from mtlsctl.errors import InvalidInputError, NameTakenError
+from mtlsctl.files import documents
 from mtlsctl.provisioning import schedule
 from mtlsctl.stack import authorities
 
@@ -80,6 +81,8 @@ class Planner:
             option = _OPTIONS.get(parameter, "")
             made[member] = options.get(option) or made.get(member) or self._own(parameter)
         _require_fitting(kind, parameters, options)
+        if path := options.get("ca_certificates"):
+            made["ca_certificates"] = documents.text(str(path), "--ca-certificates")
         return made
 
     def ca_issuer(self, option: str | None, before: Document | None) -> Document:
@@ -252,6 +255,14 @@ def _require_fitting(kind: str, parameters: Mapping[str, str], options: Mapping[
                 expected="an issuer that it belongs to",
                 remedy="Leave it out, or choose another --issuer; nothing was made.",
             )
+    reference = registry.kind(kind).reference if kind in registry.MODULES else None
+    if options.get("ca_certificates") and reference and "ca_certificates" not in reference.model_fields:
+        raise InvalidInputError(
+            where="--ca-certificates",
+            found=f'it beside the issuer "{kind}", which has no use for it',
+            expected="an issuer that it belongs to",
+            remedy="Leave it out, or choose another --issuer; nothing was made.",
+        )
 
 
 def _require_own_kind(secret: ManagedSecret, own: str) -> None:

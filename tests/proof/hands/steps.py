@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from mtls_rotation.rotation.request import Step
 from tests.proof.hands.player import CALLS, WHICH, Player
+from tests.proof.processes import Process
 
 # What may be a token: any 32 to 64 characters.
 ODD_TOKENS = (
@@ -57,3 +60,12 @@ class Steps(Player):
         self.world.operator(self.world.secrets.rotate_secret, SecretId=name, ClientRequestToken=token)
         for run in [it for it in self.world.runs if it.secret == name and through and it.process is None]:
             self.world.walk(run)
+
+    @precondition(lambda self: self.world.requests_out())
+    @rule(which=WHICH, calls=CALLS)
+    def sign_as_a_stranger(self, which: int, calls: int | None) -> None:
+        """Whoever may write to `signed/` signs what the partner is asked for, with a CA of theirs."""
+        self._play("sign as a stranger")
+        out = self.world.requests_out()
+        self.world.sign(out[which % len(out)], stranger=True)
+        self._go(cast("Process", self.world.start_intake()), calls)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from mtls_rotation.errors import SelfSignedClientError
+from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.value import parse_value
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.files import documents
 from mtlsctl.provisioning import schedule
 from mtlsctl.provisioning.options import Proof, endpoint_of, request_of, require_kind, require_no_certificate
-from mtlsctl.provisioning.planning import alarming, full_name, require_enabled
+from mtlsctl.provisioning.planning import Planner, alarming, full_name, require_enabled
 from tests.kit import builders
 
 
@@ -154,6 +156,17 @@ def test_what_the_stacks_functions_may_not_do_needs_a_parameter(
     require_enabled(secret, OFF | switch)
     with pytest.raises(InvalidInputError, match=r"Deploy the stack with (KmsIssuer|ExternalIssuer|PrivateCaArn)="):
         require_enabled(secret, OFF)
+
+
+def test_the_cas_of_an_external_issuer_come_from_a_file_and_belong_to_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "partner.pem"
+    file.write_text(pki.to_pem(builders.root().certificate))
+    planner = Planner(cast("Any", SimpleNamespace(parameters={"ClientIssuer": "self-signed"}, outputs={})))
+    options = {"issuer": "external", "ca_certificates": str(file)}
+
+    assert planner.issuer(options) == {"type": "external", "ca_certificates": file.read_text()}
+    with pytest.raises(InvalidInputError, match="--ca-certificates"):
+        planner.issuer(options | {"issuer": "self-signed"})
 
 
 @pytest.mark.parametrize("gateway", [{"DomainName": "api.example.com"}, {"FurtherDomains": "arn:aws:apigateway:::x"}])

@@ -18,9 +18,12 @@ from tests.unit.issuers.test_issuers import answer, csr_of, upload, wait
 
 
 @pytest.fixture(params=["known elsewhere", "trusted by the gateway"])
-def external(request: pytest.FixtureRequest, empty_stack: Stack) -> Stack:
-    trusted: dict[str, Any] = {"trusted_by_gateway": True} if request.param == "trusted by the gateway" else {}
-    empty_stack.add_secret(CLIENT, builders.client_definition(issuer={"type": "external"}, **trusted))
+def external(request: pytest.FixtureRequest, empty_stack: Stack, partner: pki.CertifiedKey) -> Stack:
+    issuer: dict[str, Any] = {"type": "external"}
+    trusted: dict[str, Any] = {}
+    if request.param == "trusted by the gateway":
+        trusted, issuer = {"trusted_by_gateway": True}, issuer | {"ca_certificates": pki.to_pem(partner.certificate)}
+    empty_stack.add_secret(CLIENT, builders.client_definition(issuer=issuer, **trusted))
     return empty_stack
 
 

@@ -38,8 +38,13 @@ class IssuerReference(Strict):
 
     type: str
 
-    def misfit(self, kind: SecretKind) -> tuple[str, str] | None:
-        """What members are wrong in a secret of a kind that it signs for: what was found, and what was expected."""
+    def misfit(self, kind: SecretKind, *, trusted: bool) -> tuple[str, str] | None:
+        """What members are wrong in a secret of a kind that it signs for: what was found, and what was expected.
+
+        Args:
+            kind: the secret's.
+            trusted: whether the stack's truststore is to hold the anchors of what it signs.
+        """
         return None
 
 

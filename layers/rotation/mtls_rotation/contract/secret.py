@@ -174,7 +174,7 @@ def _a_ca_has_no_names_of_a_client(secret: ManagedSecret, _: IssuerReferences) -
 
 
 def _the_issuer_is_told_what_the_kind_needs(secret: ManagedSecret, _: IssuerReferences) -> _Problem:
-    return secret.issuer.misfit(secret.kind)
+    return secret.issuer.misfit(secret.kind, trusted=secret.gateway_trusts)
 
 
 def _only_a_ca_gives_notice(secret: ManagedSecret, _: IssuerReferences) -> _Problem:

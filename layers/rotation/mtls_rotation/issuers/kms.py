@@ -40,7 +40,7 @@ class Reference(IssuerReference):
     key_id: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
 
     @override
-    def misfit(self, kind: SecretKind) -> tuple[str, str] | None:
+    def misfit(self, kind: SecretKind, *, trusted: bool) -> tuple[str, str] | None:
         if kind == "client" and (self.ca_secret is None or self.key_id):
             return (
                 'a client secret whose issuer "kms" names no ca_secret, or names a key_id',

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, override
 
 from cryptography import x509
 from pydantic import SecretStr
 
 from mtls_rotation.aws.revocations import read_revocations
-from mtls_rotation.contract.issuer import CaCertificates, IssuerReference
+from mtls_rotation.contract.issuer import CaCertificates, IssuerReference, SecretKind
 from mtls_rotation.contract.labels import SIGNING_REQUEST
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.errors import WaitingForCertificateError
@@ -37,13 +37,23 @@ class Reference(IssuerReference):
     """An external CA signs our certificate signing request. Its other clients are none of ours.
 
     Attributes:
-        ca_certificates: PEM of the CAs that sign, for when the signed certificate comes without them.
+        ca_certificates: PEM of the CAs that may sign. Where it is there, the signed certificate must chain to one of
+            them, whatever comes with it; they need not come.
     """
 
     trusted_by_default = False
 
     type: Literal["external"]
     ca_certificates: CaCertificates | None = None
+
+    @override
+    def misfit(self, kind: SecretKind, *, trusted: bool) -> tuple[str, str] | None:
+        if trusted and self.ca_certificates is None:
+            return (
+                'a client of the gateway whose issuer "external" has no ca_certificates',
+                "issuer.ca_certificates: else whoever may upload an answer chooses a CA that the gateway trusts",
+            )
+        return None
 
 
 class ExternalIssuer:

@@ -22,10 +22,11 @@ from mtls_rotation.pki.conformity import violations
 from mtls_rotation.pki.paths import find_path
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.servers import longest_lasting
+from mtls_rotation.pki.signatures import signed_by
 from mtls_rotation.pki.verification import refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
 # An answer has a certificate, and the CAs above it.
@@ -140,12 +141,14 @@ class SigningRequest:
                 f" {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, which is not now"
             )
         configured = [it for it in bundles.parse(self.ca_certificates.encode()) if isinstance(it, x509.Certificate)]
-        path = find_path(leaf, (*found, *configured), now)
+        path = find_path(leaf, below(configured, found) if configured else found, now)
         if path is None:
-            reasons.append(
-                f"the CA that signed it, {short_name(leaf.issuer)}, is neither in the file nor in"
-                " issuer.ca_certificates"
+            where = (
+                "chains to none of issuer.ca_certificates"
+                if configured
+                else "is neither in the file nor in issuer.ca_certificates"
             )
+            reasons.append(f"the CA that signed it, {short_name(leaf.issuer)}, {where}")
         elif not reasons:
             reasons += refusals(leaf, None, path.chain, [path.anchor], now)
         if reasons or path is None:
@@ -159,3 +162,17 @@ class SigningRequest:
             expected=f"a certificate for the request {self.key}, followed by the CAs above it",
             remedy=f"Have that request signed, and upload the answer under {layout.SIGNED}; nothing was changed.",
         )
+
+
+def below(authorities: Iterable[x509.Certificate], sent: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    """The authorities, and those of the certificates sent that chain to one of them.
+
+    Whoever sends others that sign these, or certificates of the same name and key that another has signed, gets none
+    of them into a path: what is above an authority, only the authorities themselves can say.
+    """
+    found, rest = dict.fromkeys(authorities), list(dict.fromkeys(sent))
+    level = list(found)
+    while level:
+        level = [it for it in rest if it not in found and any(signed_by(it, above) for above in level)]
+        found |= dict.fromkeys(level)
+    return tuple(found)
