@@ -52,7 +52,31 @@ def condition_keys(
         return keys | listing_keys(parameters)
     if service == "kms":
         return keys | key_attributes(body) | {"kms:CallerAccount": get_account_id()}
+    if service == "secretsmanager":
+        return keys | rotation_keys(iam_action, body)
     return keys | event_keys(body) if iam_action == "events:PutEvents" else keys
+
+
+def rotation_keys(iam_action: str, body: bytes) -> dict[str, str]:
+    """Return the condition keys of a request that starts a rotation, or moves a label; those that it says nothing of
+    are not there.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html
+    """
+    try:
+        request = json.loads(body)
+    except ValueError:
+        return {}
+    if iam_action == "secretsmanager:UpdateSecretVersionStage":
+        return {"secretsmanager:VersionStage": str(request.get("VersionStage", ""))}
+    if iam_action != "secretsmanager:RotateSecret":
+        return {}
+    found = {"secretsmanager:ModifyRotationRules": str("RotationRules" in request).lower()}
+    if (immediately := request.get("RotateImmediately")) is not None:
+        found["secretsmanager:RotateImmediately"] = str(immediately).lower()
+    if function := request.get("RotationLambdaARN"):
+        found["secretsmanager:RotationLambdaARN"] = str(function)
+    return found
 
 
 def listing_keys(parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -574,6 +574,28 @@ def _revocation_reads(scene: Scene) -> None:
     refused(role("s3").put_object, Bucket=scene.deployment.bucket, Key=layout.TRUSTSTORE, Body=b"x")
 
 
+@attack("revocation, broken into", "puts a rotation off, switches it to another function, or promotes a version")
+def _revocation_reschedules(scene: Scene) -> None:
+    """It may start rotations, and take AWSPENDING off."""
+    role, secret = scene.role("RevocationRole"), scene.deployment.client
+    secrets = role("secretsmanager")
+    described = secrets.describe_secret(SecretId=secret)
+    refused(secrets.rotate_secret, SecretId=secret, RotationRules={"ScheduleExpression": "cron(0 8 1 1 ? 2029)"})
+    refused(secrets.rotate_secret, SecretId=secret, RotationRules={"AutomaticallyAfterDays": 999})
+    refused(secrets.rotate_secret, SecretId=secret, RotateImmediately=False)
+    another = described["RotationLambdaARN"].rpartition(":")[0] + ":another"
+    refused(secrets.rotate_secret, SecretId=secret, RotationLambdaARN=another)
+    current = next(it for it, labels in described["VersionIdsToStages"].items() if "AWSCURRENT" in labels)
+    for label in ("AWSCURRENT", "MTLS-UNTESTED"):
+        refused(
+            secrets.update_secret_version_stage,
+            SecretId=secret,
+            VersionStage=label,
+            MoveToVersionId=current,
+            RemoveFromVersionId=current,
+        )
+
+
 @attack("the proxy, broken into", "reads the CA's key, or writes a secret")
 def _proxy_reads(scene: Scene) -> None:
     secrets = scene.role("MtlsProxyRole")("secretsmanager")

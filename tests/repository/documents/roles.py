@@ -48,6 +48,10 @@ LIMITS = {
     ("events:source", "mtls-rotation"): "with the source `mtls-rotation`",
     ("s3:prefix", "revocation/list.json"): "for `revocation/list.json` alone",
     ("kms:ViaService", "secretsmanager"): "through Secrets Manager alone",
+    ("secretsmanager:ModifyRotationRules", "false"): "without another schedule",
+    ("secretsmanager:RotateImmediately", "true"): "at once",
+    ("secretsmanager:RotationLambdaARN", "['RotateFunction'"): "by the rotate function",
+    ("secretsmanager:VersionStage", "AWSPENDING"): "for the label AWSPENDING alone",
 }
 
 

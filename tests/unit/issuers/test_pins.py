@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -19,8 +19,8 @@ from tests.unit.issuers.test_issuers import answer, csr_of, upload, wait
 
 def authority(name: str, issuer: pki.CertifiedKey | None = None, **more: Any) -> pki.CertifiedKey:
     """A CA, self-signed or signed by another."""
-    above = {"issuer": issuer.certificate, "signer": issuer.key} if issuer else {}
-    certificate, key = builders.Foreign(common_name=name, **above, **more).make()
+    above, signer = (issuer.certificate, cast("builders.AnyKey", issuer.key)) if issuer else (None, None)
+    certificate, key = builders.Foreign(common_name=name, issuer=above, signer=signer, **more).make()
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return pki.CertifiedKey(key, certificate, (), certificate)
 
@@ -77,7 +77,10 @@ def test_no_ca_gets_above_a_pinned_one(empty_stack: Stack) -> None:
     """A certificate for the pinned CA's name and key that a stranger has signed would bring the stranger's CA along."""
     token = pinned(empty_stack, ISSUING.certificate, ROOT.certificate)
     crossed, _ = builders.Foreign(
-        subject=ISSUING.certificate.subject, key=ISSUING.key, issuer=STRANGER.certificate, signer=STRANGER.key
+        subject=ISSUING.certificate.subject,
+        key=cast("builders.AnyKey", ISSUING.key),
+        issuer=STRANGER.certificate,
+        signer=cast("builders.AnyKey", STRANGER.key),
     ).make()
     leaf = answer(ISSUING, csr_of(empty_stack))
 
@@ -103,7 +106,7 @@ def test_what_the_gateway_is_to_trust_is_pinned(empty_stack: Stack) -> None:
     with pytest.raises(InvalidSecretError, match=r"issuer\.ca_certificates"):
         empty_stack.step(Step.CREATE, token)
 
-    assert empty_stack.objects() == {}
+    assert not [key for key in empty_stack.objects() if key.startswith(("requested/", "anchors/"))]
 
 
 def test_without_a_pin_an_answer_must_chain_to_a_ca_that_comes_with_it(empty_stack: Stack) -> None:

@@ -224,7 +224,8 @@ class SecretVersions:
         https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html
         """
         try:
-            self._client.rotate_secret(SecretId=secret_id)
+            # Immediately is the default, too. That it is said lets permissions depend on it.
+            self._client.rotate_secret(SecretId=secret_id, RotateImmediately=True)
         except ClientError as error:
             if out_of_reach(error):
                 log.warning("cannot be rotated", extra={"secret": secret_id, "reason": out_of_reach(error)})
