@@ -105,7 +105,7 @@ def _state(data: bytes) -> None:
     announced |= {it.id for it in new}
     SyncState(decided.unused_since, announced, read.receipts, read.anchor_objects).render()
     assert all(it.version_id + it.at.strftime("%z") for it in read.receipts.values())
-    json.dumps([event.detail for event in (*(it.event for it in new), *announcements.withdrawn(seen, read.distrusted))])
+    json.dumps([event.detail for event in (*(it.event for it in new), *map(announcements.withdrawn, read.distrusted))])
 
 
 def _key(data: bytes) -> None:

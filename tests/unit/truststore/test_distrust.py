@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
+from mtls_rotation.aws.bucket import CertificateBucket, Stored
 from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.contract.layout import DISTRUSTED_ANCHORS, SYNC_NOTES, distrusted_anchor, distrusted_anchor_key
 from mtls_rotation.errors import TruststoreGuardError
@@ -22,6 +23,7 @@ from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.publish import Publish, PublishInPart, Stopped, choose
 from mtls_rotation.truststore.sync import SyncResult
 from tests.kit import builders
+from tests.kit.fakes import refused as refused_call
 from tests.kit.stack import BUCKET, CA, CLIENT, Stack
 from tests.unit.truststore.test_guards import LONG_AGO, ROOTS, clients_of
 
@@ -251,3 +253,45 @@ def test_who_is_refused_is_told_by_secret_and_by_certificate() -> None:
         ("client-0", "older", "a1", False, ends),
     ]
     assert refused(seen_with()) == ()
+
+
+def test_one_that_cannot_be_read_now_counts_by_its_name_and_holds_nothing_up(
+    gateway: Stack, old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(gateway, old, "whatever")
+    read = CertificateBucket.read
+
+    def failing(bucket: CertificateBucket, key: str, version_id: str | None = None) -> Stored | None:
+        if key.startswith(DISTRUSTED_ANCHORS):
+            raise refused_call("SlowDown", "GetObject", status=503)
+        return read(bucket, key, version_id)
+
+    monkeypatch.setattr(CertificateBucket, "read", failing)
+    result = sync(gateway)
+
+    assert gateway.deployed() == {pki.fingerprint(NEWER.certificate)}
+    assert result.retry_after is not None
+
+
+def test_thousands_of_them_hold_nothing_up_and_all_their_names_count(
+    gateway: Stack, old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtls_rotation.truststore.anchor_objects._WORDS_READ", 3)
+    monkeypatch.setattr("mtls_rotation.truststore.anchor_objects._MOST_WORDS", 5)
+    for number in range(12):
+        put(gateway, f"{number:064x}")
+    put(gateway, old)
+    put(gateway, "f" * 64, "x" * 70_000)
+    fetched: list[str] = []
+    gateway.clients.s3.meta.events.register(
+        "before-parameter-build.s3.GetObject", record := lambda params, **_: fetched.append(params["Key"])
+    )
+    counts = []
+    for _ in range(4):
+        sync(gateway)
+        counts.append(sum(it.startswith(DISTRUSTED_ANCHORS) for it in fetched))
+        assert gateway.deployed() == {pki.fingerprint(NEWER.certificate)}
+    gateway.clients.s3.meta.events.unregister("before-parameter-build.s3.GetObject", record)
+
+    assert counts[-1] == 5
+    assert len(gateway.heard("Truststore Anchor Distrusted")) == 14

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # What stands for the ETag of an object that could not be read: it may be readable next time, with the ETag it has now.
 _NOT_READ = ""
+# A certificate in PEM is a few KiB. So many of them one run reads, and so many are remembered.
+_LARGEST_WORD, _WORDS_READ, _MOST_WORDS = 64 * 1024, 100, 1_000
 # What operators upload is listed last.
 _PREFIXES = (layout.DISTRUSTED_ANCHORS, layout.MANAGED_ANCHORS, layout.STATIC_ANCHORS)
 
@@ -141,18 +143,48 @@ class AnchorReader:
         """
         wanted = set(map(layout.managed_anchor_key, managed))
         ours = {}
-        for entry in (*(it for it in listing.managed if it.key in wanted), *listing.distrusted):
+        for entry in (it for it in listing.managed if it.key in wanted):
             before = known.get(entry.key)
             after = before if before and before.etag == entry.etag else read(self._bucket, entry, self._bounds)
             if after is not None:
                 ours[entry.key] = after
+        words, put_off = self._distrusted(listing.distrusted, known)
         uploads = _Uploads(self._bucket, self._bounds)
         uploads.take_in(listing.uploaded, known, now)
         if listing.goes_on:
             uploads.passed_over[layout.STATIC_ANCHORS] = bundles.Unreadable(
                 f"there are more than {self._bounds.listed} objects under it, of which the last are not read"
             )
-        return AnchorObjects({**ours, **uploads.known}, uploads.passed_over, uploads.unfinished)
+        return AnchorObjects({**ours, **words, **uploads.known}, uploads.passed_over, uploads.unfinished or put_off)
+
+    def _distrusted(
+        self, listed: Iterable[Listed], known: Mapping[str, AnchorObject]
+    ) -> tuple[dict[str, AnchorObject], bool]:
+        """What is distrusted, as far as it is read; and whether some is still to be, for a reason that passes.
+
+        Their names count, read or not. So a few are read in one run, none that is larger than a certificate, and no
+        more than a truststore has: none of them holds a sync up.
+        """
+        found: dict[str, AnchorObject] = {}
+        reads, put_off = 0, False
+        for entry in listed:
+            before = known.get(entry.key)
+            if before and before.etag == entry.etag:
+                found[entry.key] = before
+            elif entry.size > _LARGEST_WORD or len(found) >= _MOST_WORDS:
+                continue
+            elif reads >= _WORDS_READ:
+                put_off = True
+            else:
+                reads += 1
+                try:
+                    after = read(self._bucket, entry, self._bounds)
+                except (ClientError, BotoCoreError) as error:
+                    log.warning("what is distrusted is read later", extra={"key": entry.key, "reason": str(error)})
+                    after, put_off = before, True
+                if after is not None:
+                    found[entry.key] = after
+        return found, put_off
 
 
 class _Uploads:

@@ -103,12 +103,13 @@ def _rejected(truststore_uri: str, key: str, entries: Sequence[LeftOut], count: 
 
 def distrusted(seen: Observation) -> Iterable[Statement]:
     """What operators take out, and what was meant to and does not."""
+    at_hand = Distrust.among(seen).at_hand
     for entry in seen.distrusted:
         if entry.problem:
             detail: dict[str, object] = {"key": entry.key, "reason": entry.problem}
             yield Statement(Event(TRUSTSTORE_DISTRUST_REFUSED, detail), (entry.key,))
         else:
-            known = entry.certificate or Distrust.among(seen).at_hand.get(entry.fingerprint)
+            known = entry.certificate or at_hand.get(entry.fingerprint)
             yield Statement(
                 Event(
                     TRUSTSTORE_ANCHOR_DISTRUSTED,
@@ -122,13 +123,10 @@ def distrusted(seen: Observation) -> Iterable[Statement]:
             )
 
 
-def withdrawn(seen: Observation, before: Iterable[str]) -> Iterable[Event]:
-    """That what was distrusted is so no more; `before` are the fingerprints that were."""
-    for fingerprint in sorted(set(before) - {it.fingerprint for it in seen.distrusted}):
-        yield Event(
-            TRUSTSTORE_DISTRUST_WITHDRAWN,
-            {"key": distrusted_anchor_key(fingerprint), "fingerprint_sha256": fingerprint},
-        )
+def withdrawn(fingerprint: str) -> Event:
+    """That what was distrusted is so no more."""
+    detail: dict[str, object] = {"key": distrusted_anchor_key(fingerprint), "fingerprint_sha256": fingerprint}
+    return Event(TRUSTSTORE_DISTRUST_WITHDRAWN, detail)
 
 
 def expiring(plan: Plan, now: datetime) -> Iterable[Statement]:

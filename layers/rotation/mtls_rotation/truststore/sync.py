@@ -344,11 +344,13 @@ class TruststoreSync:
 
     def _announce_distrust(self, seen: Observation, state: StateFile) -> None:
         """What operators take out, and what they have let in again."""
-        self._bus.put_all(list(announcements.withdrawn(seen, state.state.distrusted)))
+        now = {it.fingerprint for it in seen.distrusted if it.fingerprint}
+        withdrawn = sorted(state.state.distrusted - now)
+        self._bus.put_all(map(announcements.withdrawn, withdrawn[:_PUT_AT_ONCE]))
+        state.change(distrusted=frozenset(now.union(withdrawn[_PUT_AT_ONCE:])))
         self._announce(
             announcements.distrusted(seen), {TRUSTSTORE_ANCHOR_DISTRUSTED, TRUSTSTORE_DISTRUST_REFUSED}, state
         )
-        state.change(distrusted=frozenset(it.fingerprint for it in seen.distrusted if it.fingerprint))
 
     def _announce(self, statements: Iterable[Statement], looked_at: AbstractSet[str], state: StateFile) -> None:
         """Put what is new on the bus. It is noted after, so that it is announced twice rather than never.
