@@ -146,7 +146,9 @@ def rotate(
         str | None,
         typer.Option("--ca", metavar="NAME", help="The CA secret whose key was stolen.", autocompletion=secret_names),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="With --all: ask nothing.", show_default=False)] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --all: ask nothing, unless a secret is shut out.", show_default=False)
+    ] = False,
 ) -> RotationReport | ReplacementReport:
     """Rotate a secret now. A rotation that is under way already is taken up again.
 
