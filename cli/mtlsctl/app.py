@@ -56,6 +56,11 @@ TRUSTSTORE = {
         "Have the truststore brought in line with what is live now, as any event would.",
         changes=True,
     ),
+    "rebuild": Entry(
+        "mtlsctl.commands.truststore.rebuild:rebuild",
+        "File everything anew from the secrets, where the bucket was emptied or edited.",
+        changes=True,
+    ),
     "distrust": Entry(
         "mtlsctl.commands.truststore.distrust:distrust",
         "Take an anchor out of the truststore with the next publish, whatever holds it, without overlap.",

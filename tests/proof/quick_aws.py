@@ -372,6 +372,7 @@ class S3(_Client):
         super().__init__(wire)
         self._clock = clock
         self.objects: dict[str, list[Version]] = defaultdict(list)
+        self.versioning = "Enabled"
         self._made = 0
 
     def newest(self, key: str) -> Version | None:
@@ -410,17 +411,27 @@ class S3(_Client):
             raise refused("NoSuchKey", "PutObject")
         if found and (request.get("IfNoneMatch") == "*" or request.get("IfMatch", found.etag) != found.etag):
             raise refused("PreconditionFailed", "PutObject")
-        self._made += 1
-        body = request["Body"]
-        version = Version(f"v{self._made}", body, self._clock(), request.get("Metadata", {}))
-        self.objects[request["Key"]].append(version)
-        return {"ETag": version.etag, "VersionId": version.version_id}
+        version = self._add(request["Key"], request["Body"], request.get("Metadata", {}))
+        answer = {"ETag": version.etag}
+        return answer | ({"VersionId": version.version_id} if self.versioning == "Enabled" else {})
 
     def _delete_object(self, **request: Any) -> dict[str, Any]:
         if request["Key"] in self.objects:
-            self._made += 1
-            self.objects[request["Key"]].append(Version(f"v{self._made}", None, self._clock(), {}))
+            self._add(request["Key"], None, {})
         return {}
+
+    def _add(self, key: str, body: bytes | None, metadata: dict[str, str]) -> Version:
+        """A version more; where versioning is suspended, in place of the one that has no id."""
+        self._made += 1
+        kept = self.versioning == "Enabled"
+        if not kept:
+            self.objects[key][:] = [it for it in self.objects[key] if it.version_id != "null"]
+        version = Version(f"v{self._made}" if kept else "null", body, self._clock(), metadata)
+        self.objects[key].append(version)
+        return version
+
+    def _get_bucket_versioning(self, **_: Any) -> dict[str, Any]:
+        return {"Status": self.versioning}
 
     def _delete_objects(self, **request: Any) -> dict[str, Any]:
         for entry in request["Delete"]["Objects"]:

@@ -65,7 +65,7 @@ from mtls_rotation.truststore.request import SyncRequest
 from mtls_rotation.truststore.sync import SyncResult
 from tests.kit import builders
 from tests.kit.fakes import ApiGateway, KilledError
-from tests.kit.stack import CA, CLIENT, NAME, Mocked, Stack
+from tests.kit.stack import CA, CLIENT, NAME, TAG, Mocked, Stack
 from tests.proof import monitor
 from tests.proof.monitor import Held
 from tests.proof.processes import Process, SharedTime
@@ -449,7 +449,7 @@ class World(Stack):
         """Somebody sets a domain to an older truststore."""
         versions = [it.version_id for it in self.s3.objects[layout.TRUSTSTORE] if it.body]
         domain = self.gateway.domains[name]
-        if domain.status == "AVAILABLE":
+        if domain.status == "AVAILABLE" and versions:
             domain.version_id = versions[which % len(versions)]
             self.running[name] = [str(domain.version_id)]
             self.drifted.add(name)
@@ -494,6 +494,38 @@ class World(Stack):
                 if end_of_issuing(label):
                     more = {"VersionStage": label, "RemoveFromVersionId": version}
                     self.operator(self.secrets.update_secret_version_stage, SecretId=name, **more)
+
+    def keys_under(self, prefix: str, *, deleted: bool = False) -> list[str]:
+        """What lies in the bucket of the engine's own, or has lain there."""
+        own = (layout.MANAGED_ANCHORS, layout.ISSUED, layout.OUTSIDE, layout.SYNC_NOTES, "truststore.")
+        return sorted(
+            key
+            for key, versions in self.s3.objects.items()
+            if key.startswith(prefix) and key.startswith(own) and versions and (deleted or self.s3.newest(key))
+        )
+
+    def lose(self, key: str) -> None:
+        """Somebody deletes an object that nobody is told of."""
+        self.s3.delete_object(Bucket="certificates", Key=key)
+        self.unsure()
+
+    def write_over(self, key: str, body: bytes, metadata: dict[str, str] | None = None) -> None:
+        """Somebody writes over an object."""
+        self.s3.put_object(Bucket="certificates", Key=key, Body=body, Metadata=metadata or {})
+        self.unsure()
+
+    def bring_back(self, key: str, back: int) -> None:
+        """Somebody copies an older version of an object over it, with its metadata."""
+        versions = [it for it in self.s3.objects[key] if it.body is not None]
+        if versions:
+            version = versions[-1 - back % len(versions)]
+            self.write_over(key, version.body or b"", version.metadata)
+
+    def tag(self, name: str, *, tagged: bool = True) -> None:
+        """Take the stack's tag off a secret, or give it back."""
+        record = self.quick_secrets.record(name)
+        record.tags = [{"Key": TAG, "Value": NAME}] if tagged else []
+        self.quick_secrets._note(record)
 
     def unsure(self) -> None:
         """The sync may not know of its last update."""
@@ -701,6 +733,7 @@ class World(Stack):
                 self.go(ending.process)
         self.runs.clear()
         self.pass_seconds(600)
+        self._mend()
         for name in self.names():
             self.secrets.enable_rotation(name)
         for _ in range(3):
@@ -717,14 +750,29 @@ class World(Stack):
                 ):
                     self.rotate_through(name)
             self.runs.clear()
-            self.deliver_all()
+            self._sync_with_force_if_need_be()
             if any(map(self._is_unfinished, self.names())):
                 self.pass_seconds(25 * 3600)  # a CA that can issue no more may have a successor that does not issue yet
-        for _ in Rebuild(self.services).run():
-            pass  # an operator files anew what the index lacks
         for _ in range(4):
             self.pass_seconds(65 * 60)
             self._sync_with_force_if_need_be()
+
+    def _mend(self) -> None:
+        """An operator does what the runbook says of a bucket that was emptied or edited."""
+        self.s3.versioning = "Enabled"
+        for name in self.names():
+            self.tag(name)
+        deleted = [name for name, it in self.quick_secrets.secrets.items() if it.deleted_date]
+        for name in deleted:  # to be read, and so filed
+            self.operator(self.secrets.restore_secret, SecretId=name)
+        for _ in Rebuild(self.services).run():
+            pass  # what cannot be filed is told
+        for name in deleted:
+            self.operator(self.secrets.delete_secret, SecretId=name)
+        self.pass_seconds(
+            OVERLAP.total_seconds() + 60
+        )  # so that a truststore that is forced meets no older certificate
+        self._sync_with_force_if_need_be()
 
     def _sign_what_is_asked_for(self) -> None:
         for key in self.requests_out():
@@ -878,6 +926,8 @@ class World(Stack):
                 held = self.held(name, version) if version else None
                 if held is None or version is None or (name, version) in self.by_hand or not held.trusted:
                     continue
+                if record.deleted_date:
+                    continue  # where what was filed is lost, nobody can read it to file it anew
                 for anchor in _above(held):
                     found = held.certificate
                     key = layout.IssuedKey(

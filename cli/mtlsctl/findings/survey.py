@@ -10,6 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
+from mtls_rotation.contract.layout import MANAGED_ANCHORS
+from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.expiry import lasts
@@ -48,11 +50,18 @@ class Acceptance(Model):
     reason: str
 
 
-def acceptances(secret: SecretState, survey: Survey) -> Iterator[Acceptance]:
-    """What each target makes of a secret's certificate, by verifying it against the truststore that the target runs."""
-    if secret.current is None or not secret.current.anchors:
+def acceptances(secret: SecretState, survey: Survey, *, previous: bool = False) -> Iterator[Acceptance]:
+    """What each target makes of a secret's certificate, by verifying it against the truststore that the target runs.
+
+    Args:
+        secret: whose.
+        survey: what there is.
+        previous: that at AWSPREVIOUS in place of that at AWSCURRENT.
+    """
+    filed = secret.previous if previous else secret.current
+    if filed is None or not filed.anchors:
         return
-    certificate = secret.current.certificate
+    certificate = filed.certificate
     for target in survey.targets:
         if target.anchors is None:
             yield Acceptance(domain=target.name, accepted=None, reason=target.problem)
@@ -77,6 +86,8 @@ def certificate(secret: SecretState, survey: Survey) -> Iterator[Finding]:
     """There is one, and it lasts."""
     remedy = f"mtlsctl rotate {secret.name} --wait"
     if secret.current is None:
+        if any(name == secret.name for name, _ in survey.preview.seen.unfiled) or secret.edited:
+            return  # that is told by itself
         if secret.pending_since is None or is_stuck(secret, survey):
             yield attention(secret.name, "no certificate of its own is filed for AWSCURRENT", remedy)
         return
@@ -135,6 +146,24 @@ def acceptance(secret: SecretState, survey: Survey) -> Iterator[Finding]:
         elif verdict.accepted is None:
             what = f"whether {verdict.domain} accepts it cannot be told: {verdict.reason}"
             yield unknown(secret.name, what, "mtlsctl doctor")
+    yield from _previous_acceptance(secret, survey)
+
+
+def _previous_acceptance(secret: SecretState, survey: Survey) -> Iterator[Finding]:
+    """Clients that fetched it before the last rotation hold what is at AWSPREVIOUS yet."""
+    if secret.kind == "ca" or secret.previous is None or secret.previous.certificate.not_valid_after_utc < survey.now:
+        return
+    distrust = Distrust.among(survey.preview.seen)
+    if any(map(distrust.object_against_named, secret.previous.anchors)):
+        return  # that is meant, and told by itself
+    for verdict in acceptances(secret, survey, previous=True):
+        if verdict.accepted is False:
+            yield attention(
+                secret.name,
+                f"{verdict.domain} does not accept its certificate at AWSPREVIOUS: {verdict.reason}",
+                "Have every client of it fetch the secret anew; mtlsctl truststore diff",
+                "The truststore does not follow",
+            )
 
 
 def distrusted(secret: SecretState, survey: Survey) -> Iterator[Finding]:
@@ -202,8 +231,42 @@ def about_target(target: Target, survey: Survey) -> Iterator[Finding]:
         yield attention(target.name, f"API Gateway warns: {warning}", "mtlsctl truststore show", heading)
 
 
+def about_bucket(survey: Survey) -> Iterator[Finding]:
+    """The bucket says of every version what it chains to, and is what the functions wrote."""
+    heading, seen = "The bucket was emptied or edited", survey.preview.seen
+    rebuild = "mtlsctl truststore rebuild"
+    if survey.keeps_versions is False:
+        yield attention(
+            "bucket",
+            "it keeps no versions, so nothing is published",
+            "mtlsctl doctor shows the command",
+            "MTLS-305",
+        )
+    if not seen.ours:
+        yield attention(
+            "truststore.pem",
+            "it is not what the sync published last: it was deleted, written over, or brought back",
+            "mtlsctl truststore sync --wait",
+            heading,
+        )
+    for name in seen.untagged:
+        yield attention(
+            name,
+            "it has lost the stack's tag, so it is rotated no more",
+            f"aws secretsmanager tag-resource --secret-id {name} --tags Key={STACK_TAG},Value=STACK",
+            heading,
+        )
+    for name, version in sorted(seen.unfiled):
+        what = f"nothing is filed for its version {version}, which is in use, so nothing leaves the truststore"
+        yield attention(name, what, rebuild, heading)
+    for secret in survey.secrets:
+        for key in secret.edited:
+            yield attention(secret.name, f"the object {key} was written over", rebuild, heading)
+
+
 def about_truststore(survey: Survey) -> Iterator[Finding]:
     """What is wrong with what is, or should be, in the truststore."""
+    yield from about_bucket(survey)
     plan = survey.preview.plan
     if (stop := survey.preview.stop) and survey.targets:
         yield attention("truststore", f"the guard {stop.guard}: {stop.found}", stop.remedy, "A guard stopped a publish")
@@ -231,7 +294,9 @@ def about_truststore(survey: Survey) -> Iterator[Finding]:
             yield attention(
                 f"{out.key}, certificate {out.position}",
                 f"it is not trusted: {out.reason}",
-                "Upload it again as it should be, or take it away.",
+                "mtlsctl truststore rebuild"
+                if out.key.startswith(MANAGED_ANCHORS)
+                else "Upload it again as it should be, or take it away.",
             )
 
 

@@ -78,6 +78,7 @@ def _bucket_tells_of_changes(context: DoctorContext) -> Iterator[Finding]:
             f"bucket {bucket}",
             "it keeps no versions, and a domain names the truststore by its version",
             f"aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled",
+            "MTLS-305",
         )
     if "EventBridgeConfiguration" not in s3.get_bucket_notification_configuration(Bucket=bucket):
         yield attention(

@@ -14,8 +14,9 @@ from cryptography import x509
 
 from mtls_rotation.aws.certificate_index import CertificateIndex, FiledCertificate
 from mtls_rotation.contract import layout
-from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, SIGNING_REQUEST
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS, SIGNING_REQUEST
 from mtls_rotation.contract.tags import KIND_TAG, STACK_TAG
+from mtls_rotation.pki.certificates import serial
 from mtls_rotation.timing import utc_now
 from mtls_rotation.truststore.plan import Why
 from mtlsctl.stack.targets import targets_of
@@ -58,6 +59,8 @@ class SecretState:
         tagged_as_ca: whether its tags say that it is a CA's.
         pending_since: since when a version has been at AWSPENDING and not at AWSCURRENT; None if none is.
         unsigned: whether a signing request of its waits for an external CA's answer.
+        previous: what is filed for AWSPREVIOUS, which clients hold for a while; None if nothing is.
+        edited: the keys of objects that hold another certificate than they say, or none.
     """
 
     arn: str
@@ -74,6 +77,8 @@ class SecretState:
     current: Filed | None
     pending_since: datetime | None
     unsigned: bool = False
+    previous: Filed | None = None
+    edited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Survey:
     Attributes:
         preview: what a sync would do now.
         unpublished_since: for each anchor that a sync would add now, since when there has been a reason for it.
+        keeps_versions: whether the bucket does; None where that may not be asked.
     """
 
     now: datetime
@@ -90,6 +96,7 @@ class Survey:
     targets: tuple[Target, ...]
     preview: Preview
     unpublished_since: Mapping[str, datetime] = field(default_factory=dict)
+    keeps_versions: bool | None = True
 
 
 class Surveyor:
@@ -106,16 +113,27 @@ class Surveyor:
         # The listing may be minutes behind; the stack's own secrets are there for certain.
         names += [self._deployment.outputs[it] for it in ("ClientSecret", "CaSecret") if it in self._deployment.outputs]
         index = CertificateIndex.read(self._bucket)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            secrets = list(pool.map(lambda arn: self._secret(arn, index), dict.fromkeys(names)))
         preview = self._deployment.assembly.sync.preview()
+        names += preview.seen.untagged
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = filter(None, pool.map(lambda arn: self._secret(arn, index), dict.fromkeys(names)))
+        secrets = {it.name: it for it in found}.values()
         return Survey(
             now=utc_now(),
-            secrets=tuple(sorted((it for it in secrets if it), key=lambda it: (it.kind != "ca", it.name))),
+            secrets=tuple(sorted(secrets, key=lambda it: (it.kind != "ca", it.name))),
             targets=targets_of(self._deployment),
             preview=preview,
             unpublished_since=self._unpublished_since(preview.plan, index),
+            keeps_versions=self._keeps_versions(),
         )
+
+    def _keeps_versions(self) -> bool | None:
+        try:
+            return self._bucket.keeps_versions
+        except self._secrets.exceptions.ClientError as error:
+            if "AccessDenied" not in error.response["Error"]["Code"]:
+                raise
+            return None
 
     def _unpublished_since(self, plan: Plan, index: CertificateIndex) -> Mapping[str, datetime]:
         """The bucket tells: when a bundle was uploaded, when the first certificate below a CA was filed."""
@@ -145,7 +163,10 @@ class Surveyor:
         stages = {version: frozenset(labels) for version, labels in answer.get("VersionIdsToStages", {}).items()}
         current = next((version for version, labels in stages.items() if AWSCURRENT in labels), None)
         tags = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
-        filed = index.of_version(answer["Name"], current)
+        previous = next((version for version, labels in stages.items() if AWSPREVIOUS in labels), None)
+        filed, before = (index.of_version(answer["Name"], it) for it in (current, previous))
+        certificate, edited = self._certificate(index, filed)
+        older, edited_before = self._certificate(index, before)
         authority = any(it.authority for it in filed)
         return SecretState(
             arn=answer["ARN"],
@@ -159,18 +180,28 @@ class Surveyor:
             next_rotation=answer.get("NextRotationDate"),
             stages=stages,
             deleted="DeletedDate" in answer,
-            current=self._certificate(index, filed),
+            current=certificate,
             pending_since=self._pending_since(answer, stages),
             unsigned=any(SIGNING_REQUEST in labels for labels in stages.values()),
+            previous=older,
+            edited=(*edited, *edited_before),
         )
 
-    def _certificate(self, index: CertificateIndex, filed: Sequence[FiledCertificate]) -> Filed | None:
+    def _certificate(
+        self, index: CertificateIndex, filed: Sequence[FiledCertificate]
+    ) -> tuple[Filed | None, tuple[str, ...]]:
+        """What is filed for a version, and the keys of what was written over."""
         anchors = frozenset(it.anchor for it in filed if it.anchor)
-        try:
-            certificate = index.certificate(filed[0]) if filed else None
-        except ValueError:
-            return None  # it was overwritten: no certificate is filed
-        return Filed(certificate, anchors) if certificate else None
+        edited: list[str] = []
+        for it in filed:
+            try:
+                certificate = index.certificate(it)
+            except ValueError:
+                certificate = None
+            if certificate is not None and serial(certificate) == it.serial_number:
+                return Filed(certificate, anchors), tuple(edited)
+            edited.append(it.key)
+        return None, tuple(edited)
 
     def _pending_since(
         self, answer: DescribeSecretResponseTypeDef, stages: Mapping[str, frozenset[str]]

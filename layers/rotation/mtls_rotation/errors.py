@@ -205,6 +205,21 @@ class UnusableDomainError(MtlsRotationError):
     code = "MTLS-303"
 
 
+class VersioningSuspendedError(MtlsRotationError):
+    """The bucket keeps no versions, and a domain name is told a version of the truststore. What runs stays."""
+
+    code = "MTLS-305"
+
+    def __init__(self, *, where: str, found: str) -> None:
+        super().__init__(
+            where=where,
+            found=found,
+            expected="a bucket that keeps versions: a domain name is told which of the truststore's it is to run",
+            remedy="Have the bucket keep versions again (`aws s3api put-bucket-versioning --bucket BUCKET"
+            " --versioning-configuration Status=Enabled`), then `mtlsctl truststore sync`. What runs stays until then.",
+        )
+
+
 class DomainNotAvailableError(MtlsRotationError):
     """API Gateway takes no update of the domain name before somebody has mended it, and says why in its status."""
 

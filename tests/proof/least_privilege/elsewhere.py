@@ -30,6 +30,12 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere(
+        sid="SayThatTheBucketKeepsNoVersions",
+        service="s3",
+        why="setSecret asks once all of its fourteen minutes are over, which no life here lasts for",
+        test="tests/unit/truststore/test_losses.py::test_a_rotation_of_the_ca_says_that_it_waits_for_versions",
+    ),
+    Elsewhere(
         sid="IssueFromThePrivateCa",
         service="acm-pca",
         why="the local AWS has no Private CA",

@@ -48,6 +48,7 @@ CHANGING = {
     "rotate",
     "revoke",
     "truststore sync",
+    "truststore rebuild",
     "create client",
     "create ca",
     "import client",

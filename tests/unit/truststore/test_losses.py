@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE, managed_anchor_key
-from mtls_rotation.errors import TruststoreGuardError
+from mtls_rotation.errors import TruststoreGuardError, VersioningSuspendedError
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.rotation.rebuild import Rebuild
 from mtls_rotation.rotation.request import Step
 from tests.kit import builders, losses
-from tests.kit.stack import CA, CLIENT, DOMAIN, Stack
+from tests.kit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
 
 
 @pytest.fixture
@@ -106,6 +107,16 @@ class TestTheTruststoreItself:
 
         assert gateway.gateway.domains[DOMAIN].version_id != runs
         assert gateway.deployed() == {anchor}
+
+    def test_no_force_replaces_what_nobody_knows_while_nothing_is_filed_for_a_secret(self, gateway: Stack) -> None:
+        anchor = rotate(gateway)
+        losses.destroy(gateway)
+        with pytest.raises(TruststoreGuardError, match=f"nothing filed for what is in use of {CA}, {CLIENT}"):
+            gateway.reconcile(force=True)
+        assert not [it for it in Rebuild(gateway.services).run() if it.problem]
+        gateway.reconcile(force=True)
+
+        assert anchor in gateway.deployed()
 
     def test_a_domain_that_is_only_behind_brings_nothing_back(self, gateway: Stack) -> None:
         """What the published edition lacks, and an older one has, was taken out by a decision."""
@@ -216,3 +227,81 @@ class TestTags:
             gateway.reconcile()
 
         assert old in gateway.deployed()
+
+
+class TestVersions:
+    def test_nothing_is_published_without_versions_and_what_runs_stays(self, gateway: Stack) -> None:
+        runs = gateway.gateway.domains[DOMAIN].version_id
+        losses.suspend_versioning(gateway)
+        losses.overwrite(gateway, "anchors/static/partner.pem", pki.to_pem(builders.foreign()).encode())
+        with pytest.raises(VersioningSuspendedError, match="MTLS-305"):
+            gateway.reconcile()
+        assert (gateway.gateway.domains[DOMAIN].version_id, gateway.object_versions(TRUSTSTORE)) == (runs, 1)
+        losses.suspend_versioning(gateway, "Enabled")
+        gateway.reconcile()
+
+        assert len(gateway.deployed()) == 2
+
+    def test_a_sync_that_has_nothing_to_publish_goes_on_without_versions(self, gateway: Stack) -> None:
+        losses.suspend_versioning(gateway)
+        rotate(gateway)
+
+    def test_one_that_was_written_without_a_version_is_written_again(self, gateway: Stack) -> None:
+        body = gateway.objects()[TRUSTSTORE]
+        losses.suspend_versioning(gateway)
+        mark = {"written-by": "mtls-rotation"}
+        gateway.clients.s3.put_object(Bucket=BUCKET, Key=TRUSTSTORE, Body=body, Metadata=mark)
+        losses.suspend_versioning(gateway, "Enabled")
+        gateway.reconcile(force=True)  # moto, as no S3 does, has forgotten the versions before
+
+        assert gateway.gateway.domains[DOMAIN].version_id not in {None, "null"}
+        assert gateway.deployed() == gateway.published()
+
+
+def test_a_rotation_of_the_ca_says_that_it_waits_for_versions(gateway: Stack) -> None:
+    losses.suspend_versioning(gateway)
+    token = gateway.begin(CA)
+    gateway.step(Step.CREATE, token, CA)
+    with pytest.raises(VersioningSuspendedError, match="versioning suspended"):
+        gateway.step(Step.SET, token, CA)
+    assert gateway.at("AWSCURRENT", CA) != token
+
+
+class TestRebuild:
+    def test_everything_is_filed_anew_as_it_was(self, gateway: Stack) -> None:
+        for secret in (CLIENT, CA, CLIENT):
+            rotate(gateway, secret)
+        before = gateway.objects()
+        losses.lose(gateway, "issued/", "outside/", "anchors/managed/")
+        said = list(Rebuild(gateway.services).run())
+
+        kept = tuple(f"{it.secret}/{it.version_id}." for it in said)
+        filed = {key: body for key, body in before.items() if any(it in key for it in kept)}
+        assert not [it for it in said if it.problem]
+        assert filed.items() <= gateway.objects().items()
+        assert {key for key in before if key.startswith("anchors/managed/")} <= set(gateway.objects())
+
+    def test_what_was_written_over_is_mended_and_what_is_right_stays(self, gateway: Stack) -> None:
+        anchor = rotate(gateway)
+        before = gateway.objects()
+        losses.overwrite(gateway, managed_anchor_key(anchor))
+        losses.overwrite(gateway, gateway.issued_key(str(gateway.at("AWSCURRENT"))))
+        written = [key for it in Rebuild(gateway.services).run() for key in it.written]
+
+        assert sorted(written) == sorted(
+            {managed_anchor_key(anchor), gateway.issued_key(str(gateway.at("AWSCURRENT")))}
+        )
+        assert gateway.objects() == before
+
+    def test_a_secret_that_lost_its_tag_is_filed_as_well(self, gateway: Stack) -> None:
+        rotate(gateway)
+        losses.strip_the_tag(gateway, CLIENT)
+        losses.lose(gateway, "issued/", "outside/")
+        assert CLIENT in {it.secret for it in Rebuild(gateway.services).run() if it.written}
+
+    def test_it_says_what_it_would_write_and_writes_nothing(self, gateway: Stack) -> None:
+        rotate(gateway)
+        losses.lose(gateway, "issued/")
+        before = gateway.objects()
+        assert [it for it in Rebuild(gateway.services).run(write=False) if it.written]
+        assert gateway.objects() == before

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _MARK = {"written-by": "mtls-rotation"}
 _IN_PLACE_OF = "in-place-of"
+# The id of what was written while the bucket kept no versions.
+NO_VERSION = "null"
 _PEM = "application/x-pem-file"
 # How often an object is asked for whose content breaks off.
 _READS = 3
@@ -175,7 +177,9 @@ class CertificateBucket:
             if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
                 raise
             raise self._superseded(key, f"the version {previous.version_id}" if previous else "no object") from None
-        return Stored(body, answer["ETag"], answer["VersionId"], in_place_of=before)
+        # Where versioning is suspended, S3 names no version, or "null": the next write is over it.
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/AddingObjectstoVersionSuspendedBuckets.html
+        return Stored(body, answer["ETag"], answer.get("VersionId", NO_VERSION), in_place_of=before)
 
     def put(self, key: str, body: bytes, *, content_type: str) -> None:
         """Write an object, whatever is there."""
@@ -184,11 +188,16 @@ class CertificateBucket:
     def newest(self, key: str) -> str | None:
         """The id of an object's newest version; None if there is no such object."""
         try:
-            return self._client.head_object(Bucket=self.name, Key=key).get("VersionId", "null")
+            return self._client.head_object(Bucket=self.name, Key=key).get("VersionId", NO_VERSION)
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 return None
             raise
+
+    @property
+    def keeps_versions(self) -> bool:
+        """Whether what is written now has a version of its own."""
+        return self._client.get_bucket_versioning(Bucket=self.name).get("Status") == "Enabled"
 
     def delete_all(self, keys: Sequence[str]) -> None:
         """Delete up to a thousand objects in one call. What cannot be deleted stays, and is logged."""
@@ -217,7 +226,7 @@ class CertificateBucket:
                 return Stored(
                     body,
                     answer["ETag"],
-                    answer.get("VersionId", "null"),
+                    answer.get("VersionId", NO_VERSION),
                     ours=_MARK.items() <= metadata.items(),
                     in_place_of=metadata.get(_IN_PLACE_OF, ""),
                     modified=answer.get("LastModified"),

@@ -10,7 +10,7 @@ from mtls_rotation.aws.retries import throttled
 from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.contract.labels import secret_name
 from mtls_rotation.contract.material import authorities_of
-from mtls_rotation.errors import TruststoreNotDeployedError
+from mtls_rotation.errors import TruststoreNotDeployedError, VersioningSuspendedError
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint
 from mtls_rotation.rotation.backoff import backoff, jitter, jittered
@@ -48,6 +48,7 @@ class TrustStep:
 
         Raises:
             TruststoreNotDeployedError: a target does not run it by the deadline.
+            VersioningSuspendedError: likewise, as the bucket keeps no versions.
         """
         if not secret.gateway_trusts:
             return
@@ -70,6 +71,12 @@ class TrustStep:
                     asked = True
             if seconds:
                 deadline.sleep(min(jittered(seconds, jitter(request.version_id)), deadline.remaining()))
+        if self._is_sure_to_wait():
+            raise VersioningSuspendedError(
+                where=f"secret {secret_name(request.secret_id)}, version {request.version_id}",
+                found=f"s3://{self._bucket.name} with its versioning suspended, so that no truststore with"
+                f" {' or '.join(sorted(anchors))} is published",
+            )
         raise TruststoreNotDeployedError(
             where=f"secret {secret_name(request.secret_id)}, version {request.version_id}",
             found=f"a truststore without {' or '.join(sorted(anchors))} on {
@@ -90,6 +97,13 @@ class TrustStep:
         anchors = frozenset(map(fingerprint, authorities_of(secret)))
         if not self._context.memory.trusts(anchors, self._clock()):
             self.require(secret, request, deadline)
+
+    def _is_sure_to_wait(self) -> bool:
+        """Whether no sync publishes anything at all. Asked once the step's time is over, to say why it waits."""
+        try:
+            return not self._bucket.keeps_versions
+        except ClientError:
+            return False
 
     def _ask_for_sync(self, request: RotationRequest, anchors: frozenset[str]) -> None:
         detail: dict[str, object] = {

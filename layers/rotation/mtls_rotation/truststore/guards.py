@@ -22,6 +22,7 @@ class Guard(StrEnum):
     REFUSES_A_CLIENT = "refuses-a-client"
     DROPS_TOO_MANY = "drops-too-many"
     RUNS_UNKNOWN = "runs-unknown"
+    NOTHING_KNOWN = "nothing-known"
 
     @property
     def may_be_forced(self) -> bool:
@@ -159,6 +160,16 @@ def _takes_the_place_of_what_is_known(candidate: Candidate) -> Stop | None:
     """What a target runs counts as deployed. Where nobody can tell what that is, nobody can tell whom it lets in."""
     if not candidate.seen.unreadable:
         return None
+    if doubtful := candidate.seen.doubtful:
+        most = 5
+        shown = ", ".join(doubtful[:most]) + (f" and {len(doubtful) - most} more" if doubtful[most:] else "")
+        return Stop(
+            Guard.NOTHING_KNOWN,
+            f"{', '.join(candidate.seen.unreadable)} running a version of the truststore that is not in the bucket any"
+            f" more, and nothing filed for what is in use of {shown}",
+            "File everything anew with `mtlsctl truststore rebuild`. A secret that is marked for deletion is restored"
+            " first: nobody can read it otherwise.",
+        )
     return Stop(
         Guard.RUNS_UNKNOWN,
         f"{', '.join(candidate.seen.unreadable)} running a version of the truststore that is not in the bucket any"
@@ -169,8 +180,8 @@ def _takes_the_place_of_what_is_known(candidate: Candidate) -> Stop | None:
 
 
 _GUARDS: tuple[Callable[[Candidate], Stop | None], ...] = (
-    _is_not_empty,
     _takes_the_place_of_what_is_known,
+    _is_not_empty,
     _is_within_the_quota,
     _refuses_no_client,
     _drops_no_more_than_its_share,

@@ -56,6 +56,7 @@ class Observation:
         managed: the anchors in the bucket, by fingerprint; at least those that `needed` names.
         deployed: the anchors of what is published or run by targets now, by fingerprint: of one edition, or of all.
         unreadable: the targets that run nobody knows what.
+        ours: whether what is published is what the sync published last.
         unused_since: for each anchor on its way out, since when it has been unused.
     """
 
@@ -71,6 +72,7 @@ class Observation:
     unclear: frozenset[str] = frozenset()
     distrusted: tuple[DistrustEntry, ...] = ()
     unreadable: tuple[str, ...] = ()
+    ours: bool = True
     settled: frozenset[tuple[str, str]] = frozenset()
     untagged: tuple[str, ...] = ()
 

@@ -73,7 +73,7 @@ class Snapshot:
     def of(self, key: str) -> Observation:
         """The observation for the edition of this key."""
         deployed = self.deployed.get(key, Deployed())
-        return replace(self.seen, deployed=deployed.anchors, unreadable=deployed.unreadable)
+        return replace(self.seen, deployed=deployed.anchors, unreadable=deployed.unreadable, ours=deployed.ours)
 
 
 class Observer:

@@ -6,7 +6,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mtls_rotation.aws.bucket import NO_VERSION
 from mtls_rotation.contract import layout
+from mtls_rotation.errors import VersioningSuspendedError
 from mtls_rotation.pki.certificates import to_pem
 from mtls_rotation.targets.api import Edition, ObjectVersion
 from mtls_rotation.truststore import announcements, guards, rendering
@@ -141,16 +143,21 @@ class Publisher:
 
         Raises:
             SupersededError: another run published in the meantime.
+            VersioningSuspendedError: what would be published would have no version, which a domain is told.
         """
         key, plan = release.limits.key, release.plan
         before = snapshot.published.get(key)
-        changed = before is None or not before.ours or before.body != release.body
+        changed = before is None or not before.ours or before.body != release.body or before.version_id == NO_VERSION
+        if changed and not self._bucket.keeps_versions:
+            raise VersioningSuspendedError(where=self._bucket.uri(key), found="a bucket whose versioning is suspended")
         if before is not None and not before.ours:
             # Noted first: no run could tell any more once ours lies there again.
             state.change(overwritten_versions={**state.state.overwritten_versions, key: before.version_id})
             state.save()
         if before is None or changed:
             before = self._bucket.replace(key, release.body, before)
+            if before.version_id == NO_VERSION:
+                raise VersioningSuspendedError(where=self._bucket.uri(key), found="a write that made no version")
         edition = Edition(key, self._bucket.uri(key), before.version_id, before.body, frozenset(plan.anchors))
         replaced = frozenset(snapshot.of(key).deployed) if changed else frozenset()
         self._announce(edition, replaced, plan, state)

@@ -1,0 +1,144 @@
+"""`mtlsctl truststore rebuild`: files everything anew from the secrets, where the bucket was emptied or edited."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, override
+
+import typer
+from rich.text import Text
+
+from mtls_rotation.contract import layout
+from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPREVIOUS, end_of_issuing
+from mtls_rotation.rotation.rebuild import Rebuild
+from mtlsctl.findings import attention
+from mtlsctl.frame.asking import confirm
+from mtlsctl.frame.command import CommandContext
+from mtlsctl.report import Finding, Model, Report, worst
+from mtlsctl.show import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from mtls_rotation.rotation.rebuild import FiledVersion
+    from mtlsctl.exit_status import ExitStatus
+
+_HEADING = "The bucket was emptied or edited"
+
+
+class VersionLine(Model):
+    """A version of which something was missing in the bucket, or another's.
+
+    Attributes:
+        labels: its staging labels.
+        objects: the keys that were written.
+    """
+
+    secret: str
+    version_id: str
+    labels: list[str]
+    objects: list[str]
+
+
+class RebuildReport(Report):
+    """What was filed anew.
+
+    Attributes:
+        versions: how many were looked at.
+        written: those of which something was missing, or another's.
+        anchors: the fingerprints of the CA certificates among what was written.
+        uploads: how many objects lie under `anchors/static/`, which no secret holds: those cannot be made anew.
+    """
+
+    versions: int
+    written: list[VersionLine]
+    anchors: list[str]
+    uploads: int
+    findings: list[Finding]
+
+    @property
+    @override
+    def exit_status(self) -> ExitStatus:
+        return worst(self.findings)
+
+    @override
+    def render(self) -> Iterable[RenderableType]:
+        for line in self.written:
+            yield Text(f"{line.secret} {line.version_id} {', '.join(line.labels)}: {_counted(len(line.objects))}")
+        done = f"{_counted(sum(len(it.objects) for it in self.written))} filed anew, of {self.versions} versions."
+        yield from shown(self.findings, done)
+        if self.findings:
+            yield Text(done, style="bold")
+        yield Text(
+            f"What operators upload is in no secret: {_counted(self.uploads)} under {layout.STATIC_ANCHORS} now.",
+            style="dim",
+        )
+
+
+def rebuild(
+    context: CommandContext,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.", show_default=False)] = False,
+) -> RebuildReport:
+    """File everything anew from the secrets, where the bucket was emptied or edited.
+
+    That is what each version chains to, and the CAs; then a sync is asked for. What is there and right stays. It reads
+    the secrets' values, to take the public certificates out of them, and shows first what is missing.
+
+    Exit status: 0 everything is filed, 1 something cannot be, 2 it could not be done.
+    """
+    services = context.deployment.services
+    files = Rebuild(services)
+    with context.doing("looking"):
+        found = list(files.run(write=False))
+        uploads = sum(not it.key.endswith("/") for it in services.bucket.list(layout.STATIC_ANCHORS))
+    missing = [it for it in found if it.written]
+    if missing:
+        for it in missing:
+            context.progress.print(Text(f"{it.secret} {it.version_id}: {', '.join(it.written)}"))
+        authorities = len(_anchors(missing))
+        question = (
+            f"{_counted(sum(len(it.written) for it in missing))} missing or another's. File them anew, and have"
+            f" {authorities} CA{'' if authorities == 1 else 's'} among them trusted? Go on?"
+        )
+        confirm(context, question, yes=yes)
+        with context.doing("filing"):
+            found = list(files.run())
+        services.bus.put(TRUSTSTORE_SYNC_REQUESTED, {"stack": context.deployment.name})
+    written = [it for it in found if it.written]
+    return RebuildReport(
+        versions=len(found),
+        written=[
+            VersionLine(
+                secret=it.secret, version_id=it.version_id, labels=sorted(it.labels), objects=sorted(it.written)
+            )
+            for it in written
+        ],
+        anchors=_anchors(written),
+        uploads=uploads,
+        findings=list(_problems(found)),
+    )
+
+
+def _problems(found: Iterable[FiledVersion]) -> Iterable[Finding]:
+    """What could not be filed. A version at AWSPENDING without a value is no problem: its rotation files it."""
+    for it in found:
+        counts = it.labels & {AWSCURRENT, AWSPREVIOUS} or any(map(end_of_issuing, it.labels))
+        if it.problem and counts:
+            yield attention(
+                it.secret,
+                f"version {it.version_id} ({', '.join(sorted(it.labels))}) cannot be filed: {it.problem}",
+                f"mtlsctl rotate {it.secret} --wait",
+                _HEADING,
+            )
+
+
+def _anchors(written: Sequence[FiledVersion]) -> list[str]:
+    keys = Counter(name for it in written for key in it.written if (name := layout.managed_anchor(key)))
+    return sorted(keys)
+
+
+def _counted(number: int) -> str:
+    return f"{number} object{'' if number == 1 else 's'}"
