@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qs
@@ -182,14 +183,22 @@ def _client_certificate(leaf: x509.Certificate) -> dict[str, Any]:
     """Return ``requestContext.identity.clientCert`` as functions get it."""
     return {
         "clientCertPem": leaf.public_bytes(Encoding.PEM).decode(),
-        "subjectDN": leaf.subject.rfc4514_string(),
-        "issuerDN": leaf.issuer.rfc4514_string(),
+        "subjectDN": _written(lambda: leaf.subject),
+        "issuerDN": _written(lambda: leaf.issuer),
         "serialNumber": ":".join(f"{byte:02x}" for byte in _serial_bytes(leaf.serial_number)),
         "validity": {
             "notBefore": leaf.not_valid_before_utc.strftime(_VALIDITY),
             "notAfter": leaf.not_valid_after_utc.strftime(_VALIDITY),
         },
     }
+
+
+def _written(name: Callable[[], x509.Name]) -> str:
+    """A name as RFC 4514 writes it; empty where it cannot be decoded, as with Latin-1 in a TeletexString."""
+    try:
+        return name().rfc4514_string()
+    except ValueError:
+        return ""
 
 
 def _serial_bytes(number: int) -> bytes:

@@ -10,10 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from localaws import FrontDoor, LocalAws
+from localaws.doors.front_door import _client_certificate
 from mtls_client import ClientCertificate, SecretsManagerSource
 from tests.integration.localaws.conftest import HELLO, Client
 from tests.integration.localaws.support import (
@@ -29,6 +31,7 @@ from tests.integration.localaws.support import (
     signed_with_sha1,
     wait_until,
 )
+from tests.kit import builders, names, odd
 
 _VERSION = "/mutualTlsAuthentication/truststoreVersion"
 type Truststores = Callable[..., tuple[str, str]]
@@ -254,6 +257,16 @@ def test_a_function_gets_the_client_certificate_and_the_domain(door: FrontDoor, 
     assert certificate.keys() == {"clientCertPem", "subjectDN", "issuerDN", "serialNumber", "validity"}
     assert certificate["clientCertPem"] == good.pem
     assert (certificate["subjectDN"], certificate["issuerDN"]) == ("CN=billing", "CN=first CA")
+
+
+def test_a_client_whose_name_cannot_be_decoded_is_shown_with_its_certificate() -> None:
+    latin = names.attribute(bytes([0x55, 4, 3]), (names.TELETEX, b"M\xe4rks"))
+    pem = odd.named(builders.root("first CA"), names.name([[latin]]))
+    shown = _client_certificate(x509.load_pem_x509_certificate(pem.encode()))
+
+    assert "".join(shown["clientCertPem"].split()) == "".join(pem.split())
+    assert shown["subjectDN"] == ""
+    assert shown["issuerDN"].startswith("CN=first CA")
 
 
 def test_a_disabled_default_endpoint_is_forbidden_while_the_domain_serves(

@@ -36,7 +36,7 @@ from mtls_rotation.revocation import notices
 from tests.kit import builders, names, odd, openssl
 from tests.proof import Outcome
 
-_QUICK, _FULL = 60, 4000
+_QUICK, _FULL = 50, 1500
 _CA = x509.Name(
     [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example"), x509.NameAttribute(NameOID.COMMON_NAME, "CA")]
 )
