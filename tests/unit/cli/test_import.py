@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest, KeyAlgorithm
 from mtlsctl.errors import InvalidInputError, UnusableCertificateError
 from mtlsctl.provisioning import derived_request, identity
-from tests.kit import builders
+from tests.kit import builders, chains
 from tests.kit.builders import NOW, Foreign
+from tests.kit.chains import EXPIRED, Shape
 
 CA = builders.root("Example Corp CA")
 LEAF = builders.leaf(CA, common_name="warehouse")
@@ -118,6 +120,30 @@ def test_a_ca_that_did_not_come_with_it_is_taken_from_those_that_are_known() -> 
     assert identity.certified(read, LEAF.key, [CA.certificate], NOW, "").anchor == CA.certificate
     with pytest.raises(UnusableCertificateError, match="no certificate of the CA that signed it, CN=Example Corp CA"):
         identity.certified(read, LEAF.key, [builders.root().certificate], NOW, "")
+
+
+def test_of_a_renewed_certificate_and_ca_and_their_formers_the_renewed_are_taken_in_any_order() -> None:
+    root = Shape("Partner Root").self_signed()
+    former = Shape("Partner Root", key=root.key, **EXPIRED).self_signed()
+    renewed = chains.LEAF.but(name="warehouse").by(root)
+    old = chains.LEAF.but(name="warehouse", key=renewed.key, **EXPIRED).by(root)
+    for found in permutations([it.certificate for it in (old, renewed, former, root)]):
+        issued = identity.certified(identity.Identity(found, ""), renewed.key, (), NOW, "")
+        assert (issued.certificate, issued.anchor) == (renewed.certificate, root.certificate)
+        identity.require_usable(issued, REQUEST, NOW, "")
+
+
+def test_what_every_server_would_refuse_is_not_imported() -> None:
+    root = Shape("Partner Root").self_signed()
+    for_servers = Shape("Sub", purposes=(ExtendedKeyUsageOID.SERVER_AUTH,)).by(root)
+    for leaf, found, why in (
+        (chains.LEAF.by(for_servers), (for_servers, root), "its extended key usage lacks clientAuth"),
+        (chains.LEAF.but(authority=b"another").by(root), (root,), "with the key identifier that it names"),
+    ):
+        read = identity.Identity(tuple(it.certificate for it in (leaf, *found)), "")
+        issued = identity.certified(read, leaf.key, (), NOW, "")
+        with pytest.raises(UnusableCertificateError, match=why):
+            identity.require_usable(issued, REQUEST, NOW, "")
 
 
 def test_a_certificate_that_signs_itself_is_its_own_anchor() -> None:

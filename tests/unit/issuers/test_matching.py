@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import permutations
 
+import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_rotation.errors import UnfitCertificateError
 from mtls_rotation.issuers.external.intake import Accept, AlreadyTaken, Reject, match
@@ -14,6 +18,7 @@ from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import profile
 from mtls_rotation.pki.request import CertificateRequest
 from tests.kit import builders
+from tests.kit.chains import EXPIRED, LEAF, PRINTABLE, Member, Shape, named
 
 WANTED = CertificateRequest(common_name="billing", validity_days=30)
 KEY = profile.generate_key(WANTED.key_algorithm)
@@ -109,3 +114,59 @@ def test_a_file_without_a_certificate_is_rejected() -> None:
 
     assert isinstance(decision, Reject)
     assert (decision.error.found, decision.error.expected) == ("no certificate", "nothing: no request is out")
+
+
+ROOT = Shape("Partner Root").self_signed()
+ASKED = LEAF.but(name="billing", key=KEY)
+
+
+def accepted(*found: Member) -> Accept:
+    """What is accepted of these, in whichever order they come: the same in each."""
+    orders = permutations([it.certificate for it in found])
+    decisions = [decided(Known(), *order) for order in orders]
+    assert all(isinstance(it, Accept) and it == decisions[0] for it in decisions), decisions
+    first = decisions[0]
+    assert isinstance(first, Accept)
+    return first
+
+
+def rejection(*found: Member) -> str:
+    decision = decided(Known(), *(it.certificate for it in found))
+    assert isinstance(decision, Reject)
+    return decision.error.found
+
+
+@pytest.mark.parametrize(
+    "former", [EXPIRED, {"not_after": builders.NOW + timedelta(days=2)}], ids=["has expired", "expires soon"]
+)
+def test_of_a_renewed_ca_the_longer_lasting_becomes_the_anchor(former: dict[str, object]) -> None:
+    old = Shape("Partner Root", key=ROOT.key).but(**former).self_signed()
+    assert accepted(ASKED.by(ROOT), old, ROOT).signed.anchor == ROOT.certificate
+
+
+def test_a_renewed_certificate_may_come_with_its_expired_former() -> None:
+    former, renewed = ASKED.but(**EXPIRED).by(ROOT), ASKED.by(ROOT)
+    assert accepted(former, renewed, ROOT).signed.certificate == renewed.certificate
+
+
+def test_a_client_certificate_may_come_with_one_for_servers_that_has_its_key() -> None:
+    server = ASKED.but(purposes=(ExtendedKeyUsageOID.SERVER_AUTH,), not_after=builders.NOW + timedelta(days=300))
+    asked = ASKED.but(not_after=builders.NOW + timedelta(days=100)).by(ROOT)
+    assert accepted(server.by(ROOT), asked, ROOT).signed.certificate == asked.certificate
+
+
+def test_an_issuer_may_be_named_in_another_type_of_string() -> None:
+    root = Shape(named("Partner Root", PRINTABLE)).self_signed()
+    assert accepted(ASKED.but(issuer_name=named("Partner Root")).by(root), root).signed.anchor == root.certificate
+
+
+def test_what_every_server_would_refuse_is_rejected() -> None:
+    for_servers = Shape("Sub", purposes=(ExtendedKeyUsageOID.SERVER_AUTH,)).by(ROOT)
+    assert "its extended key usage lacks clientAuth" in rejection(ASKED.by(for_servers), for_servers, ROOT)
+    assert "with the key identifier that it names" in rejection(ASKED.but(authority=b"another").by(ROOT), ROOT)
+
+
+def test_a_chain_without_its_root_is_rejected() -> None:
+    """API Gateway and OpenSSL want it whole."""
+    sub = Shape("Sub").by(ROOT)
+    assert "CN=Partner Root, is not trusted" in rejection(ASKED.by(sub), sub)

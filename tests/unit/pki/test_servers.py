@@ -181,8 +181,12 @@ def test_an_authority_key_identifier_may_name_the_certificate() -> None:
         None, [x509.DirectoryName(named("Root"))], NOWHERE.certificate.serial_number
     )
     of_the_root = x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(named("Root"))], ROOT.certificate.serial_number)
+    renewed, twin = Shape("Root", key=ROOT.key).self_signed(), Shape("Root").self_signed()
     assert refusal(LEAF.but(authority=of_nowhere).by(ROOT), [], [ROOT])
     assert not refusal(LEAF.but(authority=of_the_root).by(ROOT), [], [ROOT])
+    assert not refusal(LEAF.but(authority=of_the_root).by(ROOT), [], [ROOT, renewed])
+    # GnuTLS does not look at it.
+    assert "which it has not signed" in refusal(LEAF.but(authority=of_the_root).by(ROOT), [], [ROOT, twin])
 
 
 def test_names_are_equal_in_whichever_type_of_string_they_are_written() -> None:

@@ -143,6 +143,10 @@ class Servers:
         return f"{issuer}, which a server may take for the issuer of {it}: {problem}" if problem else None
 
 
+def _in_date_first(certificates: list[_Certificate], now: datetime) -> list[_Certificate]:
+    return [it for it in certificates if it.is_in_date(now)] or certificates
+
+
 def longest_lasting(certificates: Iterable[x509.Certificate], now: datetime) -> x509.Certificate:
     """Of a client's certificates for one key, such as a renewed one and its former, the one for servers.
 
@@ -185,9 +189,17 @@ class _Directory:
             self._named.setdefault(it.name, []).append(it)
 
     def issuers(self, it: _Certificate, now: datetime) -> list[_Certificate]:
-        """Those that a server could take for the issuer of this one: those in date, or where none is, the others."""
-        found = [other for other in self._named.get(it.issuer_name, ()) if it.may_be_issued_by(other)]
-        return [other for other in found if other.is_in_date(now)] or found
+        """Those that a server could take for the issuer of this one: those in date, or where none is, the others.
+
+        OpenSSL looks at an issuer's serial number, too, where the certificate names it; GnuTLS does not. There is none
+        where OpenSSL finds none.
+        """
+        found = [other for other in self._named.get(it.issuer_name, ()) if it.may_be_issued_by_key_of(other)]
+        named = [other for other in found if it.may_be_issued_by(other)]
+        if not named:
+            return []
+        both = (_in_date_first(found, now), _in_date_first(named, now))
+        return list(dict.fromkeys(other for taken in both for other in taken))
 
     def has_issuer_by_name(self, it: _Certificate) -> bool:
         return it.issuer_name in self._named
@@ -222,16 +234,18 @@ class _Certificate:
     def is_in_date(self, now: datetime) -> bool:
         return self.certificate.not_valid_before_utc <= now <= self.certificate.not_valid_after_utc
 
+    def may_be_issued_by_key_of(self, issuer: _Certificate) -> bool:
+        """Whether the names and the key identifiers do not contradict it."""
+        identifier, named = issuer._subject_key, self._authority_key and self._authority_key.key_identifier
+        return issuer.name == self.issuer_name and (named is None or identifier is None or named == identifier)
+
     def may_be_issued_by(self, issuer: _Certificate) -> bool:
-        """Whether a server would take that one for the issuer, before it looks at the signature."""
-        if issuer.name != self.issuer_name:
+        """The same, with the serial number and issuer by which the certificate may name it."""
+        if not self.may_be_issued_by_key_of(issuer):
             return False
         named = self._authority_key
         if named is None:
             return True
-        identifier = issuer._subject_key
-        if named.key_identifier is not None and identifier is not None and named.key_identifier != identifier:
-            return False
         number = named.authority_cert_serial_number
         if number is not None and number != issuer.certificate.serial_number:
             return False
