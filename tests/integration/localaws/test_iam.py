@@ -55,12 +55,15 @@ def new_user(root: Callable[[str], Any]) -> Callable[..., tuple[str, str]]:
     """Make a user who may do what is named, and nothing else, and return the user's access key."""
     iam = root("iam")
 
-    def make_user(*statements: tuple[str, str]) -> tuple[str, str]:
+    def make_user(*statements: tuple[str, str] | dict[str, Any]) -> tuple[str, str]:
         name = f"user-{len(iam.list_users()['Users'])}"
         iam.create_user(UserName=name)
         document = {
             "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Action": action, "Resource": on} for action, on in statements],
+            "Statement": [
+                {"Effect": "Allow"} | (it if isinstance(it, dict) else {"Action": it[0], "Resource": it[1]})
+                for it in statements
+            ],
         }
         iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(document))
         key = iam.create_access_key(UserName=name)["AccessKey"]
@@ -446,6 +449,61 @@ def test_who_has_a_secret_rotated_must_be_allowed_to_invoke_its_function(
     assert "RotationLambdaARN" not in root("secretsmanager").describe_secret(SecretId=secret)
     secrets = allowed(rotate, invoke)("secretsmanager")
     assert secrets.rotate_secret(SecretId=secret, RotationLambdaARN=function)["VersionId"]
+
+
+def test_who_may_start_rotations_alone_sets_neither_schedule_nor_function_and_puts_none_off(
+    root: Callable[[str], Any], allowed: As, new_function: Callable[..., str]
+) -> None:
+    function = new_function("own-rotator")
+    root("lambda").add_permission(
+        FunctionName="own-rotator",
+        StatementId="sm",
+        Action="lambda:InvokeFunction",
+        Principal="secretsmanager.amazonaws.com",
+        SourceAccount="123456789012",
+    )
+    secret = root("secretsmanager").create_secret(Name="to-start", SecretString="x")["ARN"]
+    rules = {"ScheduleExpression": "rate(10 days)"}
+    root("secretsmanager").rotate_secret(SecretId=secret, RotationLambdaARN=function, RotationRules=rules)
+    limits = {
+        "BoolIfExists": {"secretsmanager:ModifyRotationRules": "false", "secretsmanager:RotateImmediately": "true"},
+        "ArnEqualsIfExists": {"secretsmanager:RotationLambdaARN": function},
+    }
+    starting = {"Action": "secretsmanager:RotateSecret", "Resource": secret, "Condition": limits}
+    secrets = allowed(starting, ("lambda:InvokeFunction", "*"))("secretsmanager")
+    for more in (
+        {"RotationRules": {"AutomaticallyAfterDays": 999}},
+        {"RotateImmediately": False},
+        {"RotationLambdaARN": function.replace("own-rotator", "rotator")},
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            secrets.rotate_secret(SecretId=secret, **more)
+
+    assert root("secretsmanager").describe_secret(SecretId=secret)["RotationRules"] == rules
+    for more in ({}, {"RotateImmediately": True}, {"RotationLambdaARN": function}):
+        # The first may be under way, which is an error of another kind.
+        assert error_of(lambda more=more: secrets.rotate_secret(SecretId=secret, **more)) != "AccessDeniedException"
+
+
+def error_of(call: Callable[[], object]) -> str:
+    """The code of the error that a call ends with; empty if with none."""
+    try:
+        call()
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return ""
+
+
+def test_a_policy_may_limit_the_labels_that_are_moved(root: Callable[[str], Any], allowed: As) -> None:
+    made = root("secretsmanager").create_secret(Name="labelled", SecretString="x")
+    which = {"SecretId": made["ARN"], "MoveToVersionId": made["VersionId"]}
+    limits = {"StringEqualsIfExists": {"secretsmanager:VersionStage": "AWSPENDING"}}
+    moving = {"Action": "secretsmanager:UpdateSecretVersionStage", "Resource": made["ARN"], "Condition": limits}
+    secrets = allowed(moving)("secretsmanager")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        secrets.update_secret_version_stage(**which, VersionStage="MTLS-UNTESTED")
+
+    secrets.update_secret_version_stage(**which, VersionStage="AWSPENDING")
 
 
 def test_a_function_that_lets_its_own_accounts_secrets_rotate_lets_no_other_accounts(

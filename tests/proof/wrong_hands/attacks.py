@@ -124,6 +124,28 @@ def _steps_on_a_foreign_secret(scene: Scene, *steps: str) -> None:
     assert scene.deployment.value(secret) == value
 
 
+@attack("who can invoke rotate", "calls finishSecret for a version that no test has passed")
+def _finish_of_what_was_not_tested(scene: Scene) -> None:
+    """A certificate that is in use elsewhere, at AWSPENDING of another secret, where no createSecret has put it."""
+    value = scene.deployment.value(scene.deployment.client)
+    secret = scene.make(value, (STACK_TAG, scene.deployment.stack.name))
+    secrets, pending = scene.deployment.secrets, "0" * 32
+    try:
+        before = secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]
+        secrets.put_secret_value(
+            SecretId=secret,
+            ClientRequestToken=pending,
+            SecretString=json.dumps(value | {"note": "not tested"}),
+            VersionStages=["AWSPENDING"],
+        )
+        answer = _invoke(scene, {"Step": "finishSecret", "SecretId": secret, "ClientRequestToken": pending})
+        assert "MTLS-210" in answer["Payload"].read().decode()
+        after = secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]
+        assert after == before | {pending: ["AWSPENDING"]}
+    finally:
+        secrets.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+
+
 # Each step waits for some seconds for the version to show.
 @attack("who can invoke rotate", "names the stack's own secret and a version that no rotation made", quick=False)
 def _event_of_no_rotation(scene: Scene) -> None:

@@ -9,6 +9,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from mtls_rotation.contract.layout import encoded
+
 # What the account keeps, so that a key never goes out of hand: all that administers it. Not to sign, and not to give
 # that away by a grant: whom IAM alone lets use any key would sign as the CA.
 # https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html#key-policy-default-allow-administrators
@@ -55,7 +57,15 @@ class Purpose:
 
     def __str__(self) -> str:
         """The policy's `Id`. No stack and no secret can have a colon in its name."""
-        return f"mtls-rotation:{self.stack}:{self.secret}:{self.version_id}"
+        return f"mtls-rotation:{self.stack}:{self.secret}:{self.encoded_version}"
+
+    @property
+    def encoded_version(self) -> str:
+        """The version's id as a tag and a policy may hold it: a rotation's token may have any character.
+
+        https://docs.aws.amazon.com/kms/latest/APIReference/API_Tag.html
+        """
+        return encoded(self.version_id)
 
     def is_of(self, policy: str) -> bool:
         """Whether this is what a key was made for, by its policy."""

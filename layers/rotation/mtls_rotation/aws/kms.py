@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 from mtls_rotation.aws.clients import SINGLE_CALLS
 from mtls_rotation.aws.key_notes import KeyNote, KeyNotes
 from mtls_rotation.aws.key_policy import Purpose, policy
+from mtls_rotation.contract.layout import decoded
 from mtls_rotation.contract.tags import MAKER_TAG, SECRET_TAG, VERSION_TAG
 from mtls_rotation.errors import KeyNotUsableYetError, SupersededError, UnusableIssuerError
 from mtls_rotation.pki.request import KeyAlgorithm
@@ -161,13 +162,13 @@ class SigningKeys:
         created = creating_client.create_key(
             KeySpec=_KEY_SPECS[algorithm],
             KeyUsage="SIGN_VERIFY",
-            Description=f"Signs as the CA of {purpose.secret}, version {purpose.version_id}.",
+            Description=f"Signs as the CA of {purpose.secret}, version {purpose.encoded_version}.",
             Policy=policy(self._users(), purpose),
             BypassPolicyLockoutSafetyCheck=True,
             Tags=[
                 {"TagKey": MAKER_TAG, "TagValue": purpose.stack},
                 {"TagKey": SECRET_TAG, "TagValue": purpose.secret},
-                {"TagKey": VERSION_TAG, "TagValue": purpose.version_id},
+                {"TagKey": VERSION_TAG, "TagValue": purpose.encoded_version},
             ],
         )
         return created["KeyMetadata"]["Arn"]
@@ -235,13 +236,13 @@ class SigningKeys:
     def discard_all(self, secret: str, deadline: Deadline) -> None:
         """Have KMS delete every key that was ever made for a CA secret. As `discard`."""
         for key_id, tags in sorted(self._tagged({MAKER_TAG: self._stack, SECRET_TAG: secret}).items()):
-            if self._made_for(Purpose(self._stack, secret, tags.get(VERSION_TAG, "")), key_id):
+            if self._made_for(Purpose(self._stack, secret, decoded(tags.get(VERSION_TAG, ""))), key_id):
                 self._schedule_deletion(key_id, deadline)
         self.discard_since(secret, datetime.min.replace(tzinfo=UTC), deadline)
 
     def _unused(self, purpose: Purpose, kept: str | None, deadline: Deadline) -> frozenset[str]:
         """The keys that `discard` is for, noted as such before one is touched: no later run takes one of them."""
-        tagged = {it for it in self._tagged({VERSION_TAG: purpose.version_id}) if self._made_for(purpose, it)}
+        tagged = {it for it in self._tagged({VERSION_TAG: purpose.encoded_version}) if self._made_for(purpose, it)}
         for _ in range(_NOTINGS):
             noted, stored = self._notes.read(purpose.secret)
             note = noted.of(purpose.version_id)
