@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -482,7 +483,7 @@ def test_who_may_start_rotations_alone_sets_neither_schedule_nor_function_and_pu
     assert root("secretsmanager").describe_secret(SecretId=secret)["RotationRules"] == rules
     for more in ({}, {"RotateImmediately": True}, {"RotationLambdaARN": function}):
         # The first may be under way, which is an error of another kind.
-        assert error_of(lambda more=more: secrets.rotate_secret(SecretId=secret, **more)) != "AccessDeniedException"
+        assert error_of(partial(secrets.rotate_secret, SecretId=secret, **more)) != "AccessDeniedException"
 
 
 def error_of(call: Callable[[], object]) -> str:
