@@ -14,6 +14,10 @@ What is claimed, and when:
   break them.
 - I8 likewise: no CA is published that came with an answer of somebody who may but write to `signed/`, whatever it is
   called.
+- I9, that the revocation list means whom the notices mean: whoever was taken in from a notice that is still there is on
+  it, whatever was written over the notice, or over the list; and nobody else is, whatever a notice says. It is asked of
+  the newest version that can be read, as the authorizer asks. After every call to AWS and after every rule.
+- I10 at the end of a history: nobody has a revoked certificate at AWSCURRENT who can be rotated, or another for its key.
 - I3 at the end of a history: processes were killed and repeated anywhere in it, and yet `require_settled` holds.
 
 Not claimed, each for its reason:
@@ -46,6 +50,7 @@ from cryptography import x509
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.endpoint import EndpointSettings
 from mtls_rotation.contract.labels import UNTESTED, end_of_issuing
+from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError, UntestedVersionError
 from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
@@ -54,6 +59,7 @@ from mtls_rotation.pki.servers import Servers
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.provers import registry as provers
 from mtls_rotation.provers.api import Identity, Outcome, Proof
+from mtls_rotation.revocation.run import RevocationResult
 from mtls_rotation.rotation.memory import Memory
 from mtls_rotation.rotation.rebuild import Rebuild
 from mtls_rotation.rotation.request import RotationRequest, Step
@@ -172,6 +178,11 @@ class World(Stack):
         self._held: dict[str, Held | None] = {}
         self._needles: list[bytes] = []
         self._accepted: dict[tuple[str, str], datetime] = {}
+        self.notices: dict[str, tuple[x509.Certificate, ...]] = {}
+        self.revoked_ever: set[x509.Certificate] = set()
+        self._in_force: dict[str, frozenset[x509.Certificate]] = {}
+        self._lists: dict[str, Revocations | None] = {}
+        self._list_judged: object = None
         self._anchors: dict[str, tuple[x509.Certificate, ...]] = {}
         self._returning: set[tuple[str, str]] = set()
         unused = cast("Any", None)
@@ -325,7 +336,36 @@ class World(Stack):
         return self._start("intake", key, lambda: self.intake.run(key), OTHERS_TAKE, ended)
 
     def start_revocation(self) -> Process:
-        return self._start("revocation", "", self.revocation.run, OTHERS_TAKE)
+        before = self._notices_as_they_lie()
+
+        def ended(process: Process) -> None:
+            """What lay there from its beginning to its end and was not refused is in force now."""
+            if process.failure is None and isinstance(process.result, RevocationResult):
+                for key, version in self._notices_as_they_lie().items():
+                    if before.get(key) == version and key not in process.result.refused:
+                        said = frozenset(self.notices.get(version, ()))
+                        self._in_force[key] = self._in_force.get(key, frozenset()) | said
+
+        return self._start("revocation", "", self.revocation.run, OTHERS_TAKE, ended)
+
+    def _notices_as_they_lie(self) -> dict[str, str]:
+        """By key, the newest version of each object under `revoked/`."""
+        return {
+            key: str(found.version_id)
+            for key in list(self.s3.objects)
+            if key.startswith(layout.REVOKED) and (found := self.s3.newest(key))
+        }
+
+    def notify(self, key: str, body: bytes, *certificates: x509.Certificate) -> None:
+        """Somebody writes an object under `revoked/`, which revokes these certificates and no other."""
+        self.upload(key, body)
+        self.notices[str(self.s3.objects[key][-1].version_id)] = certificates
+        self.revoked_ever |= set(certificates)
+
+    def withdraw(self, key: str) -> None:
+        """Somebody deletes a notice."""
+        self.s3.delete_object(Bucket="certificates", Key=key)
+        self._in_force.pop(key, None)
 
     def _start(
         self,
@@ -570,7 +610,8 @@ class World(Stack):
     # what must hold ---------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """I1, now."""
+        """I1 and I9, now."""
+        self._require_the_list()
         moment, distrusted = self.moment, set(self.distrusted())
         self._returning -= {it for it in self._returning if self._has_returned(*it)}
         for name, record in self.quick_secrets.secrets.items():
@@ -590,6 +631,32 @@ class World(Stack):
         return all(
             anchor in set(map(pki.fingerprint, self._trusted(truststore))) for truststore in self.running[domain]
         )
+
+    def _require_the_list(self) -> None:
+        """I9, now. What cannot have changed is not looked at again."""
+        found, version = self._list_that_counts()
+        if self._list_judged == (version, state := hash(frozenset(self._in_force.items()))):
+            return
+        for key, certificates in self._in_force.items():
+            for certificate in certificates:
+                if not found.include(certificate):
+                    raise ViolationError(f"I9: {key} revokes {pki.serial(certificate)}, and the list has it no more")
+        for held in self._held.values():
+            if held and held.certificate not in self.revoked_ever and found.include(held.certificate):
+                raise ViolationError(f"I9: nobody has revoked {pki.serial(held.certificate)}, and the list has it")
+        self._list_judged = (version, state)
+
+    def _list_that_counts(self) -> tuple[Revocations, str]:
+        for stored in reversed(self.s3.objects.get(layout.REVOCATION_LIST, ())):
+            version = str(stored.version_id)
+            if stored.body is not None and version not in self._lists:
+                try:
+                    self._lists[version] = Revocations.parse(stored.body)
+                except ValueError:
+                    self._lists[version] = None
+            if found := self._lists.get(version):
+                return found, version
+        return Revocations(), ""
 
     def _held_now(self, name: str, record: Record) -> set[str]:
         labelled = {record.at(CURRENT), record.at(PREVIOUS)}
@@ -848,6 +915,7 @@ class World(Stack):
             _require(orphaned or not self._is_unfinished(name), self._stuck(name))
         self._require_filed()
         self._require_no_orphans()
+        self._require_replaced()
         needed, may = self._expected()
         if not needed:
             return  # everything has expired, or is distrusted, and a truststore is never published empty
@@ -872,6 +940,18 @@ class World(Stack):
             for label in (CURRENT, PREVIOUS)
             if (version_id := record.at(label)) and record.deleted_date
         )
+
+    def _require_replaced(self) -> None:
+        """I10: whoever has a revoked certificate has had another, for another key."""
+        revocations, _ = self._list_that_counts()
+        for name in self.names():
+            current = self.quick_secrets.secrets[name].at(CURRENT)
+            held = self.held(name, current) if current else None
+            orphaned = DEFINITIONS[name]["issuer"].get("ca_secret", CA) not in self.names()
+            if held and not held.authority and not orphaned and (name, current) not in self.by_hand:
+                _require(not revocations.include(held.certificate), f"{name} has a revoked certificate")
+                key = pki.public_key_fingerprint(held.certificate.public_key())
+                _require(not revocations.include_one_for(key), f"{name} has a key that is revoked")
 
     def _of(self, anchors: set[str]) -> list[str]:
         """Who needs these anchors."""
