@@ -35,7 +35,7 @@ class Revocations(Player):
         which=WHICH,
         label=st.sampled_from([CURRENT, PENDING, PREVIOUS]),
         form=st.sampled_from(["PEM", "JSON", "by name"]),
-        number=st.integers(0, 3),
+        number=st.integers(0, 1),
         calls=CALLS,
     )
     def revoke(self, which: int, label: str, form: str, number: int, calls: int | None) -> None:
@@ -48,7 +48,7 @@ class Revocations(Player):
             self.world.notify(self._notice(number), body.encode(), certificate)
         self._go(self.world.start_revocation(), calls)
 
-    @rule(which=WHICH, number=st.integers(0, 3), issuer=st.sampled_from(["CN=Nobody", "another of ours"]), calls=CALLS)
+    @rule(which=WHICH, number=st.integers(0, 1), issuer=st.sampled_from(["CN=Nobody", "another of ours"]), calls=CALLS)
     def revoke_by_a_wrong_issuer(self, which: int, number: int, issuer: str, calls: int | None) -> None:
         """A serial number of ours, under the name of who has not given it out."""
         self._play("wrong issuer")
@@ -59,7 +59,7 @@ class Revocations(Player):
             self.world.notify(self._notice(number), body.encode())
         self._go(self.world.start_revocation(), calls)
 
-    @rule(which=WHICH, number=st.integers(0, 3), calls=CALLS)
+    @rule(which=WHICH, number=st.integers(0, 1), calls=CALLS)
     def revoke_a_namesakes(self, which: int, number: int, calls: int | None) -> None:
         """What a CA of the same name has signed, under the same serial number."""
         self._play("namesake")
@@ -76,14 +76,14 @@ class Revocations(Player):
             self.world.notify(self._notice(number), pki.to_pem(theirs).encode(), theirs)
         self._go(self.world.start_revocation(), calls)
 
-    @rule(number=st.integers(0, 3), what=st.sampled_from(sorted(NOTHING)), calls=CALLS)
+    @rule(number=st.integers(0, 1), what=st.sampled_from(sorted(NOTHING)), calls=CALLS)
     def upload_what_is_no_notice(self, number: int, what: str, calls: int | None) -> None:
         """Over a notice that is there, perhaps."""
         self._play("no notice")
         self.world.notify(self._notice(number), NOTHING[what])
         self._go(self.world.start_revocation(), calls)
 
-    @rule(number=st.integers(0, 3), calls=CALLS)
+    @rule(number=st.integers(0, 1), calls=CALLS)
     def delete_a_notice(self, number: int, calls: int | None) -> None:
         self._play("delete a notice")
         self.world.withdraw(self._notice(number))

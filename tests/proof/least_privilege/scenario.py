@@ -305,8 +305,11 @@ def an_authority_that_ends_too_early_is_rotated_before_it_issues(life: Life) -> 
 
 def a_partner_signs_by_hand(life: Life) -> None:
     """The request goes out, the answer comes in, and the rotation that waited goes on: also while the list is lost."""
-    _lose_the_list(life, heard=False)
     gateway, ca = life.deployment, builders.root("Partner's client CA")
+    rules = [life.rule(f"RevocationFunction{it}") for it in ("ListWritten", "ListLost")]
+    for rule in rules:
+        life.events.disable_rule(Name=rule)
+    gateway.s3.delete_object(Bucket=gateway.bucket, Key=layout.REVOCATION_LIST)
     secret = life.make("partner", builders.client_definition(issuer={"type": "external"}))
     life.start(secret)
     await_condition(lambda: any(it.endswith(".csr") for it in life.keys(layout.REQUESTED)), "the request", _LONG)
@@ -322,16 +325,10 @@ def a_partner_signs_by_hand(life: Life) -> None:
     gateway.await_rest(secret)
     life.put(f"{layout.SIGNED}again.pem", pki.to_pem(signed, ca.certificate))
     life.put(f"{layout.SIGNED}own.pem", gateway.value(gateway.client)["certificate"])
-    _lose_the_list(life, heard=True)
-    await_condition(lambda: bool(life.keys(layout.REVOCATION_LIST)), "the list is there again", _LONG)
-
-
-def _lose_the_list(life: Life, *, heard: bool) -> None:
-    """Delete the list, of which the revocation function hears or not."""
-    for name in ("ListWritten", "ListLost"):
-        change = life.events.enable_rule if heard else life.events.disable_rule
-        change(Name=life.rule(f"RevocationFunction{name}"))
-    life.deployment.s3.delete_object(Bucket=life.deployment.bucket, Key=layout.REVOCATION_LIST)
+    for rule in rules:
+        life.events.enable_rule(Name=rule)
+    life.put(layout.REVOCATION_LIST, "written over by hand")
+    await_condition(lambda: b'"revoked"' in life.get(layout.REVOCATION_LIST), "the list is made again", _LONG)
 
 
 def certificates_are_revoked(life: Life) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
 
+from mtls_rotation.contract import layout
+from mtls_rotation.revocation.register import Register
 from tests.kit.stack import CLIENT, DOMAIN
 from tests.proof.world import ViolationError, World, endpoint_of
 
@@ -24,3 +27,40 @@ def test_a_rotation_that_stays_behind_is_seen() -> None:
         world.operator(world.secrets.rotate_secret, SecretId=CLIENT)
         with pytest.raises(ViolationError, match=f"not settled: {CLIENT} stays at AWSPENDING"):
             world.require_settled()
+
+
+def _revoked(world: World) -> x509.Certificate:
+    """A client's certificate, by a notice that was taken in."""
+    version = world.quick_secrets.record(CLIENT).at("AWSCURRENT")
+    pem = world.value(version, CLIENT)["certificate"]
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    world.notify(f"{layout.REVOKED}lost", pem.encode(), certificate)
+    world.go(world.start_revocation())
+    return certificate
+
+
+def test_a_revocation_that_is_lifted_is_seen() -> None:
+    world = World.begun()
+    with endpoint_of(world):
+        _revoked(world)
+        world.check()
+        world.s3.put_object(Bucket="certificates", Key=layout.REVOCATION_LIST, Body=Register().render())
+        with pytest.raises(ViolationError, match=r"I8: revoked/lost revokes [0-9a-f]+, and the list has it no more"):
+            world.check()
+
+
+def test_somebody_on_the_list_whom_nobody_has_revoked_is_seen() -> None:
+    world = World.begun()
+    with endpoint_of(world):
+        world.revoked_ever -= {_revoked(world)}
+        world._list_judged = None
+        with pytest.raises(ViolationError, match="I8: nobody has revoked"):
+            world.check()
+
+
+def test_a_revoked_certificate_that_stays_in_use_is_seen() -> None:
+    world = World.begun()
+    with endpoint_of(world):
+        _revoked(world)
+        with pytest.raises(ViolationError, match=f"not settled: {CLIENT} has a revoked certificate"):
+            world._require_replaced()
