@@ -225,7 +225,13 @@ def _notes(data: bytes) -> None:
 
 def _check(data: bytes) -> None:
     stored = Stored(data, "etag", "v1")
-    bucket = SimpleNamespace(name="certificates", newer=lambda *_: stored)
+    bucket = SimpleNamespace(
+        name="certificates",
+        newer=lambda *_: stored,
+        versions=lambda _: iter(["v1"] * 30),
+        read=lambda *_: stored,
+        uri=lambda key: f"s3://certificates/{key}",
+    )
     revoked = check.RevocationCheck(cast("Any", bucket), timedelta(seconds=60)).revoked()
     assert all(it.issuer + it.serial_number + it.signer for it in revoked.listed)
     revoked.include(client().certificate)
