@@ -17,7 +17,7 @@ What is claimed, and when:
 - I9, that the revocation list means whom the notices mean: whoever was taken in from a notice that is still there is on
   it, whatever was written over the notice, or over the list; and nobody else is, whatever a notice says. It is asked of
   the newest version that can be read, as the authorizer asks. After every call to AWS and after every rule.
-- I10 at the end of a history: nobody has a revoked certificate at AWSCURRENT who can be rotated, or another for its key.
+- I10 at the end of a history: nobody who can be rotated has a revoked certificate at AWSCURRENT, or one for its key.
 - I3 at the end of a history: processes were killed and repeated anywhere in it, and yet `require_settled` holds.
 
 Not claimed, each for its reason:

@@ -45,7 +45,7 @@ def test_a_revocation_that_is_lifted_is_seen() -> None:
         _revoked(world)
         world.check()
         world.s3.put_object(Bucket="certificates", Key=layout.REVOCATION_LIST, Body=Register().render())
-        with pytest.raises(ViolationError, match=r"I8: revoked/lost revokes [0-9a-f]+, and the list has it no more"):
+        with pytest.raises(ViolationError, match=r"I9: revoked/lost revokes [0-9a-f]+, and the list has it no more"):
             world.check()
 
 
@@ -54,7 +54,7 @@ def test_somebody_on_the_list_whom_nobody_has_revoked_is_seen() -> None:
     with endpoint_of(world):
         world.revoked_ever -= {_revoked(world)}
         world._list_judged = None
-        with pytest.raises(ViolationError, match="I8: nobody has revoked"):
+        with pytest.raises(ViolationError, match="I9: nobody has revoked"):
             world.check()
 
 
