@@ -1011,7 +1011,13 @@ class World(Stack):
                 for anchor in _above(held):
                     found = held.certificate
                     key = layout.IssuedKey(
-                        anchor, name, version, pki.serial(found), held.authority, found.not_valid_after_utc
+                        anchor,
+                        name,
+                        version,
+                        pki.serial(found),
+                        held.authority,
+                        found.not_valid_after_utc,
+                        len(_above(held)),
                     )
                     _require(self.s3.newest(str(key)) is not None, f"{name} {version} {label} is not filed: {key}")
 

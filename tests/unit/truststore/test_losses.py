@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE, managed_anchor_key
+from mtls_rotation.aws.certificate_index import FiledCertificate
+from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE, IssuedKey, managed_anchor_key
 from mtls_rotation.errors import TruststoreGuardError, VersioningSuspendedError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.rebuild import Rebuild
 from mtls_rotation.rotation.request import Step
+from mtls_rotation.truststore.observation import Observation
 from tests.kit import builders, losses
 from tests.kit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
 
@@ -305,3 +309,14 @@ class TestRebuild:
         before = gateway.objects()
         assert [it for it in Rebuild(gateway.services).run(write=False) if it.written]
         assert gateway.objects() == before
+
+
+def test_one_of_the_cas_of_a_chain_lost_in_the_index_keeps_the_others_in(gateway: Stack) -> None:
+    """A certificate lies under each CA that it chains to: one object fewer is missed."""
+    keys = [IssuedKey(it, CLIENT, "v1", "1", of=2) for it in ("a" * 64, "b" * 64)]
+    assert [IssuedKey.parse(str(it)) for it in keys] == keys
+    filed = [FiledCertificate(it.anchor, CLIENT, "v1", "1", gateway.moment, of=2) for it in keys]
+    version = frozenset({(CLIENT, "v1")})
+    seen = Observation(gateway.moment, version, frozenset(), tuple(filed), in_place=version)
+
+    assert (seen.doubtful, replace(seen, issued=tuple(filed[:1])).doubtful) == ((), (CLIENT,))

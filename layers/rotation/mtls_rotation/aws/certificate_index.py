@@ -32,6 +32,7 @@ class FiledCertificate:
         authority: whether it is a CA's own certificate, which chains to itself.
         not_after: its end; None where the key does not say.
         key: of its object.
+        of: under how many CAs it is filed, if nothing is lost.
     """
 
     anchor: str
@@ -42,9 +43,10 @@ class FiledCertificate:
     authority: bool = False
     not_after: datetime | None = None
     key: str = ""
+    of: int = 1
 
     @classmethod
-    def of(cls, entry: Listed) -> Self | None:
+    def listed(cls, entry: Listed) -> Self | None:
         """What the key of a listed object says; None if it is no certificate's."""
         match IssuedKey.parse(entry.key) or OutsideKey.parse(entry.key) or EmptyKey.parse(entry.key):
             case IssuedKey() as it:
@@ -57,6 +59,7 @@ class FiledCertificate:
                     it.authority,
                     it.not_after,
                     entry.key,
+                    it.of,
                 )
             case OutsideKey() as it:
                 return cls(
@@ -90,7 +93,7 @@ class CertificateIndex:
     def read(cls, bucket: CertificateBucket, *prefixes: str) -> Self:
         """List what is filed: under these prefixes, or under both."""
         listed = (entry for prefix in prefixes or (ISSUED, OUTSIDE) for entry in bucket.list(prefix))
-        return cls(bucket, filter(None, map(FiledCertificate.of, listed)))
+        return cls(bucket, filter(None, map(FiledCertificate.listed, listed)))
 
     @property
     def issued(self) -> tuple[FiledCertificate, ...]:

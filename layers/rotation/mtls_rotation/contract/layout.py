@@ -6,7 +6,8 @@ anchors/managed/<sha256>.pem                     CA certificates that rotation i
 anchors/static/<any name>                        bundles that operators and partners upload
 anchors/distrusted/<sha256>                      CA certificates that operators take out at once, whatever holds them
 issued/<anchor sha256>/<secret>/<version id>.<serial number>.<not after>.pem
-    issued certificates: which version chains to which anchor (.ca.pem for a CA's own certificate)
+    issued certificates: which version chains to which anchor (.ca.pem for a CA's own certificate; .of2.pem where it
+    chains to two, and so lies under both)
 outside/<secret>/<version id>.<serial number>.<not after>.pem
     issued certificates that no gateway of ours is to trust
     (<not after> as 20261225T101112Z; keys of earlier releases have none, and a version may lie under both. <version id>
@@ -111,6 +112,10 @@ def distrusted_anchor(key: str) -> str:
     return name if key.startswith(DISTRUSTED_ANCHORS) and _FINGERPRINT.fullmatch(name) else ""
 
 
+# No serial number, which is hex, has an "o".
+_OF = ".of"
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
     """The key of an issued certificate: which version chains to which anchor.
@@ -120,6 +125,7 @@ class IssuedKey:
         serial_number: the certificate's, in lower-case hex, so that it is found when it is revoked.
         authority: whether it is a CA's own certificate.
         not_after: its end, so that it is known without being read; None where an earlier release filed it.
+        of: how many CAs it chains to: under each there is an object, so that one that is lost is missed.
     """
 
     anchor: str
@@ -128,24 +134,28 @@ class IssuedKey:
     serial_number: str
     authority: bool = False
     not_after: datetime | None = None
+    of: int = 1
 
     def __str__(self) -> str:
         kind = ".ca" if self.authority else ""
         name = _file_name(self.version_id, self.serial_number, self.not_after)
-        return f"{ISSUED}{self.anchor}/{self.secret}/{name}{kind}.pem"
+        count = f".of{self.of}" if self.of > 1 else ""
+        return f"{ISSUED}{self.anchor}/{self.secret}/{name}{kind}{count}.pem"
 
     @classmethod
     def parse(cls, key: str) -> IssuedKey | None:
         """What a key says; None if it is not one of an issued certificate. Secrets' names may hold "/"."""
         anchor, _, rest = key.removeprefix(ISSUED).partition("/")
         secret, _, file = rest.rpartition("/")
-        name = file.removesuffix(".pem")
+        name, _, count = file.removesuffix(".pem").partition(_OF)
+        if not count.isascii() or not count.isdigit():
+            name, count = file.removesuffix(".pem"), "1"
         # A serial number of 0xca is no mark of a CA: the mark stands behind a serial number.
         authority = name.endswith(".ca") and "." in name.removesuffix(".ca")
         version_id, serial, not_after = _parts(name.removesuffix(".ca") if authority else name)
         if not (key.startswith(ISSUED) and file.endswith(".pem") and secret and version_id and serial):
             return None
-        return cls(anchor, secret, version_id, serial, authority, not_after)
+        return cls(anchor, secret, version_id, serial, authority, not_after, int(count))
 
 
 @dataclass(frozen=True, slots=True)

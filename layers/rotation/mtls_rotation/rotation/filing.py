@@ -102,10 +102,10 @@ def objects_of(secret: ManagedSecret, name: str, version_id: str) -> dict[str, s
     if not secret.gateway_trusts:
         return {str(layout.OutsideKey(name, version_id, serial_number, end)): leaf}
     found = {}
-    for authority in authorities_of(secret):
-        fingerprint = pki.fingerprint(authority)
+    authorities = {pki.fingerprint(it): it for it in authorities_of(secret)}
+    for fingerprint, authority in authorities.items():
         found[layout.managed_anchor_key(fingerprint)] = pki.to_pem(authority)
-        key = layout.IssuedKey(fingerprint, name, version_id, serial_number, secret.kind == "ca", end)
+        key = layout.IssuedKey(fingerprint, name, version_id, serial_number, secret.kind == "ca", end, len(authorities))
         found[str(key)] = leaf
     return found
 

@@ -1,5 +1,6 @@
 """What a sync has seen: everything that its decisions take into account. Calls nothing."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -85,7 +86,10 @@ class Observation:
         the shortest overlap. Secrets Manager tries the entire rotation again, not a step:
         https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html
         """
-        filed = {(entry.secret, entry.version_id) for entry in self.issued}
+        anchors = defaultdict(set)
+        for entry in self.issued:
+            anchors[entry.secret, entry.version_id, entry.of].add(entry.anchor)
+        filed = {(secret, version) for (secret, version, of), under in anchors.items() if len(under) >= of}
         return ((self.live | self.issuing) & self.in_place).difference(filed, self.settled)
 
     @property
