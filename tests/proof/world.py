@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from unittest.mock import patch
@@ -847,8 +847,17 @@ class World(Stack):
         while self.uploads:
             self.go(cast("Process", self.start_intake()))
 
-    def sign(self, key: str, *, well: bool = True, days: int = 4, stranger: bool = False) -> None:
-        """The partner signs what is asked for; with `well` off, what nobody asked for. Or a stranger does."""
+    def sign(self, key: str, *, well: bool = True, days: int = 4, stranger: bool = False, beside: str = "") -> None:
+        """The partner signs what is asked for; with `well` off, what nobody asked for. Or a stranger does.
+
+        Args:
+            key: the note of the request.
+            well: whether it is for the key that was asked for.
+            days: how long it is valid.
+            stranger: whether it is not the partner who signs.
+            beside: what comes before the CAs that are to be taken: "former", one of the same name and key that ends
+                tomorrow; "crossed", their root as another root has signed it that ends tomorrow.
+        """
         found = self.s3.newest(key)
         note = json.loads(found.body if found and found.body else b"{}")
         if not note:
@@ -865,7 +874,15 @@ class World(Stack):
         request = CertificateRequest(**note["request"]).model_copy(update={"validity_days": days})
         public = csr.public_key() if well else profile.generate_key(request.key_algorithm).public_key()
         leaf = profile.issue_leaf(request, cast("Any", public), ca, cast("Any", ca_key), self.moment)
-        self.upload(f"{layout.SIGNED}{number}.pem", pki.to_pem(leaf, ca, top).encode())
+        tomorrow, further = self.moment + timedelta(days=1), list[x509.Certificate]()
+        if beside == "former":
+            ending = builders.Foreign(common_name=f"Partner CA {number}", key=ca_key, not_after=tomorrow)
+            further = [replace(ending, issuer=top, signer=top_key).make()[0]]
+        elif beside == "crossed":
+            older, older_key = builders.Foreign(common_name=f"Older root {number}", not_after=tomorrow).make()
+            crossed = builders.Foreign(common_name="Partner root", key=top_key, not_after=builders.NOW + _LONG)
+            further = [replace(crossed, issuer=older, signer=older_key).make()[0], older]
+        self.upload(f"{layout.SIGNED}{number}.pem", pki.to_pem(leaf, *further, ca, top).encode())
 
     def _is_unfinished(self, name: str) -> bool:
         record = self.quick_secrets.secrets[name]

@@ -15,13 +15,22 @@ class Signers(Player):
     """Who may write to `signed/`."""
 
     @precondition(lambda self: self.world.requests_out())
-    @rule(which=WHICH, well=st.sampled_from([True, True, False]), days=st.sampled_from([1, 4, 400]), late=st.booleans())
-    def sign(self, which: int, well: bool, days: int, late: bool) -> None:
-        """The partner signs what is asked for: well or another key, for too long perhaps, days later perhaps."""
+    @rule(
+        which=WHICH,
+        well=st.sampled_from([True, True, False]),
+        days=st.sampled_from([1, 4, 400]),
+        late=st.booleans(),
+        beside=st.sampled_from(["", "former", "crossed"]),
+    )
+    def sign(self, which: int, well: bool, days: int, late: bool, beside: str) -> None:
+        """The partner signs what is asked for: well or another key, for too long perhaps, days later perhaps.
+
+        It may come with CAs that lead nowhere from tomorrow on, before those that do.
+        """
         self._play("sign")
         out = self.world.requests_out()
         key = out[which % len(out)]
-        self.world.sign(key, well=well, days=days)
+        self.world.sign(key, well=well, days=days, beside=beside)
         if late:
             self.world.pass_seconds(3 * 86400)
 
