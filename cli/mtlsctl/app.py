@@ -64,6 +64,7 @@ TRUSTSTORE = {
     "distrust": Entry(
         "mtlsctl.commands.truststore.distrust:distrust",
         "Take an anchor out of the truststore with the next publish, whatever holds it, without overlap.",
+        changes=True,
     ),
 }
 CREATE = {

@@ -105,7 +105,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
     ran = mtlsctl("create", *arguments)
 
     assert (ran.exit_code, ran.out) == (2, "")
-    assert ran.err.startswith(f"{code} ")
+    assert ran.complaint.startswith(f"{code} ")
     assert why in ran.err
     assert not exists(gateway, BILLING)
 

@@ -205,7 +205,7 @@ def test_what_cannot_be_taken_in_is_refused_before_anything_is_made(
     ran = mtlsctl("import", "client", "warehouse", *named, *options)
 
     assert (ran.exit_code, ran.out) == (2, "")
-    assert ran.err.startswith(f"{code} ")
+    assert ran.complaint.startswith(f"{code} ")
     assert why in ran.err
     assert not exists(gateway, WAREHOUSE)
     assert filed(gateway, WAREHOUSE) == []
@@ -255,7 +255,7 @@ def test_what_a_partner_signed_is_handed_in_and_nothing_else(
 
     assert waiting.exit_code == 1
     assert f"mtlsctl import signed FILE --secret {PARTNER} --wait" in waiting.out
-    assert [(it.exit_code, it.err.split()[0]) for it in refused] == [(2, "MTLS-108"), (2, "MTLS-403")]
+    assert [(it.exit_code, it.complaint.split()[0]) for it in refused] == [(2, "MTLS-108"), (2, "MTLS-403")]
     assert (other[0], other[1]["error"]["code"]) == (2, "MTLS-108")
     assert uploaded == []
     assert (status, document["secret"], document["rotation"]["outcome"]) == (0, PARTNER, "done")

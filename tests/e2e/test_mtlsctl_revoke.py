@@ -150,7 +150,7 @@ def test_that_a_secret_keeps_a_revoked_certificate_because_nothing_rotates_it_ne
         assert (exit_status, [it["subject"] for it in document["findings"]]) == (1, [secret])
         assert document["held_by"][0]["rotates"] is False
         ran = mtlsctl("revoke", secret, "--undo", "--yes", "--wait")
-        assert (ran.exit_code, ran.err) == (0, "")
+        assert (ran.exit_code, ran.complaint) == (0, "")
 
 
 @contextmanager

@@ -25,6 +25,12 @@ class Ran:
     err: str
 
     @property
+    def complaint(self) -> str:
+        """What it said on standard error, but for the place in which it was about to change something."""
+        first, _, rest = self.err.partition("\n")
+        return rest if first.startswith("In account ") else self.err
+
+    @property
     def document(self) -> Any:
         return json.loads(self.out)
 

@@ -47,6 +47,7 @@ COMMANDS = sorted(REPORTS)
 CHANGING = {
     "rotate",
     "revoke",
+    "truststore distrust",
     "truststore sync",
     "truststore rebuild",
     "create client",
@@ -62,6 +63,7 @@ CALLS = {
     "verify": ["verify", "client"],
     "export": ["export", "client", "--out", "x.pem"],
     "explain": ["explain", "MTLS-202"],
+    "truststore distrust": ["truststore", "distrust", "0" * 64],
     "create client": ["create", "client", "x"],
     "create ca": ["create", "ca", "x"],
     "import client": ["import", "client", "x", "--from", "-"],
