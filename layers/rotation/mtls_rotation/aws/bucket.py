@@ -135,14 +135,9 @@ class CertificateBucket:
                     raise
 
     def look_up(self, key: str) -> Listed | None:
-        """An object as a listing would show it; None if there is no such object."""
-        try:
-            answer = self._client.head_object(Bucket=self.name, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-                return None
-            raise
-        return Listed(key, answer["ETag"], answer["ContentLength"], answer["LastModified"])
+        """An object as a listing shows it; None if there is no such object."""
+        first = next(self.list(key), None)
+        return first if first and first.key == key else None
 
     def put_once(self, key: str, pem: str) -> None:
         """Write a certificate whose key names its content; an object that is there already stays as it is.
