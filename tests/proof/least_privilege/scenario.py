@@ -229,7 +229,9 @@ def partners_upload_their_authorities(life: Life) -> None:
 
     The truststore is written over before the second, and the CAs are lost: what the gateway runs counts, is read by its
     version, and filed anew.
+    Beside it a CA of the name of the stack's own is uploaded, with another key identifier: what clients hold is read.
     """
+    (ours,) = pki.from_pem(life.deployment.value(life.deployment.ca)["certificate"])
     life.hurry()
     for number in range(2):
         if number == 1:
@@ -237,7 +239,8 @@ def partners_upload_their_authorities(life: Life) -> None:
             life.lose(layout.MANAGED_ANCHORS)
         before = life.deployment.deployed_truststore()
         anchor = builders.root(f"Partner {number}").certificate
-        life.put(f"{layout.STATIC_ANCHORS}{number}.pem", pki.to_pem(anchor))
+        beside = [builders.twin(ours, b"another")] * number
+        life.put(f"{layout.STATIC_ANCHORS}{number}.pem", pki.to_pem(anchor, *beside))
         await_condition(
             lambda before=before: life.deployment.deployed_truststore() != before,  # type: ignore[misc]
             "a partner's CA is deployed",

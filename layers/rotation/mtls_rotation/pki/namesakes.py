@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_rotation.pki.signatures import signed_by
+from mtls_rotation.pki.signatures import comparable, signed_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,9 @@ class Namesakes:
     """Anchors, among which it is looked up which a server may take for a further one."""
 
     def __init__(self, anchors: Iterable[x509.Certificate] = ()) -> None:
-        self._named: dict[bytes, dict[bytes | None, list[x509.Certificate]]] = defaultdict(lambda: defaultdict(list))
+        self._named: dict[tuple[bytes, ...], dict[bytes | None, list[x509.Certificate]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
         for anchor in anchors:
             self.add(anchor)
 
@@ -60,21 +62,6 @@ def may_have_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> 
         return True
     identifier = key_identifier(issuer)
     return named is None or identifier is None or named == identifier
-
-
-def comparable(name: x509.Name) -> bytes:
-    """What names are compared by: equal for names that a server may take for equal (RFC 5280, section 7.1).
-
-    The type of string, the case, spaces and the order within a relative distinguished name make no difference.
-    """
-    return b"".join(
-        b"\0".join(sorted(f"{it.oid.dotted_string}={_folded(it.value)}".encode() for it in part)) + b"\1"
-        for part in name.rdns
-    )
-
-
-def _folded(value: str | bytes) -> str:
-    return " ".join(value.split()).casefold() if isinstance(value, str) else value.hex()
 
 
 def _are_of_one_hand(one: x509.Certificate, other: x509.Certificate) -> bool:

@@ -1,34 +1,39 @@
 """What may go into an edition beside what rotation needs: what there is room for, and what harms no other. Pure."""
 
-from collections.abc import Iterable
-
 from cryptography import x509
 
 from mtls_rotation.pki.certificates import fingerprint, short_subject, to_pem
 from mtls_rotation.pki.namesakes import Namesakes
 from mtls_rotation.targets.api import Limits
+from mtls_rotation.truststore.held import Holders
 
 
 class Admission:
     """Takes certificates in one by one: whoever comes first stays.
 
     Args:
-        needed: what is in whatever else there is.
         limits: what the targets take that run the edition.
+        holders: whose clients are known to hold what.
     """
 
-    def __init__(self, needed: Iterable[x509.Certificate], limits: Limits) -> None:
-        needed = tuple(needed)
+    def __init__(self, limits: Limits, holders: Holders) -> None:
         self._limits = limits
-        self._namesakes = Namesakes(needed)
-        self._count = len(needed)
-        self._size = sum(map(self._size_of, needed))
+        self._holders = holders
+        self._namesakes = Namesakes()
+        self._count = 0
+        self._size = 0
 
     def harm(self, certificate: x509.Certificate) -> str | None:
         """Why it would shut clients of another out; None if it would not."""
         other = self._namesakes.of(certificate)
         if other is None:
-            return None
+            held = self._holders.shut_out_by(certificate)
+            if held is None:
+                return None
+            return (
+                f"it has the name of the CA of {held.secret}, whose certificate names no key of its issuer: servers"
+                " would take one for the other"
+            )
         same = "its key, signed by another" if other.public_key() == certificate.public_key() else "another key"
         return (
             f"it has the subject of {short_subject(other)} ({fingerprint(other)}) and {same}, and no key identifiers"

@@ -1,13 +1,16 @@
 """What must never be published, whatever was decided. Each guard looks at the very bytes that would be. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from cryptography import x509
 
 from mtls_rotation.pki import bundles
+from mtls_rotation.pki.certificates import short_subject
 from mtls_rotation.pki.namesakes import Namesakes
+from mtls_rotation.pki.servers import Servers
+from mtls_rotation.pki.signatures import comparable
 from mtls_rotation.targets.api import Limits
 from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.observation import Observation
@@ -128,14 +131,50 @@ def _refuses_no_client(candidate: Candidate) -> Stop | None:
     missing = (set(needed) & set(seen.deployed)).difference(candidate.accepted)
     missing -= set(Distrust.among(seen).among_these(seen.deployed))
     taken = {key for key in missing if candidate.limits.refusal(seen.deployed[key], seen.now) is None}
-    lost = {key: needed[key] for key in taken}
-    if not lost:
-        return None
-    secrets = sorted(set().union(*lost.values()))
+    if taken:
+        secrets = frozenset[str]().union(*(needed[key] for key in taken))
+        return _refusal(secrets, f"for want of {', '.join(sorted(taken))}")
+    refused = _newly_refused(candidate, needed)
+    return _refusal(refused, "; ".join(dict.fromkeys(refused.values()))) if refused else None
+
+
+def _newly_refused(candidate: Candidate, needed: Mapping[str, frozenset[str]]) -> Mapping[str, str]:
+    """The secrets whose clients servers accept now and would refuse, as they go by names first; each with the reason.
+
+    Each CA is judged at which a path could go astray, and each certificate that was read because its CA has a namesake.
+    """
+    seen = candidate.seen
+    if set(candidate.accepted) == set(seen.deployed):
+        return {}
+    before, after = Servers(seen.deployed.values(), seen.now), Servers(candidate.accepted.values(), seen.now)
+    alike_before, alike = Namesakes(seen.deployed.values()), Namesakes(candidate.accepted.values())
+    found: dict[str, str] = {}
+    for key in sorted(set(needed) & set(candidate.accepted) & set(seen.deployed)):
+        certificate = candidate.accepted[key]
+        other = alike.of(certificate)
+        if other is not None and alike_before.of(certificate) is None:
+            found |= dict.fromkeys(
+                needed[key], f"since servers may take {short_subject(other)} for another of its name"
+            )
+        elif comparable(certificate.issuer) != comparable(certificate.subject):
+            found |= dict.fromkeys(needed[key], _newly(before, after, certificate))
+    for it in seen.held:
+        accepted = (it.secret, it.version_id) in seen.in_place and it.anchors <= set(candidate.accepted)
+        if accepted and it.certificate is not None:
+            found |= {it.secret: found.get(it.secret) or _newly(before, after, it.certificate)}
+    return {secret: why for secret, why in found.items() if why}
+
+
+def _newly(before: Servers, after: Servers, certificate: x509.Certificate) -> str:
+    """Why servers will refuse the path of a certificate; empty if they do so now, or will not."""
+    problems = after.refusals_of_path(certificate)
+    return problems[0] if problems and not before.refusals_of_path(certificate) else ""
+
+
+def _refusal(secrets: Iterable[str], why: str) -> Stop:
     return Stop(
         Guard.REFUSES_A_CLIENT,
-        f"a truststore that would refuse the certificate in use of {', '.join(secrets[:5])}, for want of"
-        f" {', '.join(sorted(lost))}",
+        f"a truststore that would refuse the certificate in use of {', '.join(sorted(secrets)[:5])}, {why}",
         "This is a fault in the sync itself: nothing was changed. Please report it with the function's log.",
     )
 

@@ -41,6 +41,21 @@ class DistrustEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldCertificate:
+    """A certificate that a client may hold, of a CA that has a namesake.
+
+    Attributes:
+        anchors: the fingerprints of the CAs that it chains to.
+        certificate: None where it was not read.
+    """
+
+    secret: str
+    version_id: str
+    anchors: frozenset[str]
+    certificate: x509.Certificate | None
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that the decision takes into account.
 
@@ -56,6 +71,7 @@ class Observation:
         distrusted: what an operator takes out, whatever else is so.
         managed: the anchors in the bucket, by fingerprint; at least those that `needed` names.
         deployed: the anchors of what is published or run by targets now, by fingerprint: of one edition, or of all.
+        held: what clients may hold, as far as `held.HeldReader` looks at it.
         unreadable: the targets that run nobody knows what.
         ours: whether what is published is what the sync published last.
         unused_since: for each anchor on its way out, since when it has been unused.
@@ -74,6 +90,7 @@ class Observation:
     distrusted: tuple[DistrustEntry, ...] = ()
     unreadable: tuple[str, ...] = ()
     ours: bool = True
+    held: tuple[HeldCertificate, ...] = ()
     settled: frozenset[tuple[str, str]] = frozenset()
     untagged: tuple[str, ...] = ()
 

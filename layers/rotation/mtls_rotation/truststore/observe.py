@@ -19,6 +19,7 @@ from mtls_rotation.pki import bundles
 from mtls_rotation.truststore import distrust
 from mtls_rotation.truststore.anchor_objects import AnchorObjects, AnchorReader, Bounds
 from mtls_rotation.truststore.deployed import Deployed, DeployedReader, anchors_of_all
+from mtls_rotation.truststore.held import HeldReader
 from mtls_rotation.truststore.observation import DistrustEntry, Observation, StaticEntry
 from mtls_rotation.truststore.plan import needed
 
@@ -86,6 +87,7 @@ class Observer:
         self._clock = services.clock
         self._settings = settings
         self._deployed = DeployedReader(services.bucket)
+        self._held = HeldReader(services.bucket)
         self._bounds = bounds
 
     def published(self, limits: Iterable[Limits]) -> dict[str, Stored]:
@@ -148,13 +150,14 @@ class Observer:
         seen = replace(seen, distrusted=_distrusted(listing.distrusted, {}))
         wanted = needed(seen, self._settings)
         objects = anchors.read(listing, state.anchor_objects, wanted, now)
+        seen = replace(
+            seen,
+            managed=_managed(objects.known),
+            static=tuple(_static(objects)),
+            distrusted=_distrusted(listing.distrusted, objects.known),
+        )
         return Snapshot(
-            seen=replace(
-                seen,
-                managed=_managed(objects.known),
-                static=tuple(_static(objects)),
-                distrusted=_distrusted(listing.distrusted, objects.known),
-            ),
+            seen=replace(seen, held=self._held.read(seen)),
             outside=index.outside,
             empty=index.empty,
             gone=gone,

@@ -22,6 +22,7 @@ from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.targets.api import Limits
 from mtls_rotation.truststore.admission import Admission
 from mtls_rotation.truststore.distrust import Distrust
+from mtls_rotation.truststore.held import Holders
 from mtls_rotation.truststore.observation import Observation, StaticEntry, Unclear
 
 
@@ -180,7 +181,15 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
             left_out.append(_managed(key, certificate, "nothing live chains to it"))
 
     ours = _issued_from(seen)
-    admission = Admission((it.certificate for it in anchors.values()), limits)
+    admission = _admission(seen, limits)
+    for key in sorted(anchors, key=lambda it: it not in seen.deployed):
+        certificate = anchors[key].certificate
+        # What only begins to be needed must not shut out clients of what is needed already.
+        if seen.deployed and key not in seen.deployed and (reason := admission.harm(certificate)):
+            left_out.append(_managed(key, certificate, reason, rejected=True))
+            del anchors[key]
+        else:
+            admission.admit(certificate)
     spare = _spare(len(anchors), limits)
     for key in _by_rank(uploaded, retiring, seen, ours):
         upload = uploaded.get(key)
@@ -214,7 +223,9 @@ def without_removals(plan: Plan, seen: Observation, limits: Limits) -> Plan:
     what is new.
     """
     ours, distrust = _issued_from(seen), Distrust.among(seen)
-    admission = Admission((it.certificate for it in plan.anchors.values()), limits)
+    admission = _admission(seen, limits)
+    for anchor in plan.anchors.values():
+        admission.admit(anchor.certificate)
     stays = {}
     for key in sorted(plan.removed, key=lambda it: (it not in ours, it)):
         certificate = seen.deployed[key]
@@ -330,6 +341,10 @@ def _by_rank(
         *(it for it in retiring if it not in ours),
         *sorted(new, key=turn.__getitem__),
     ]
+
+
+def _admission(seen: Observation, limits: Limits) -> Admission:
+    return Admission(limits, Holders(seen.held, {**seen.managed, **seen.deployed}))
 
 
 def _largest_bundle(uploaded: Mapping[str, Upload]) -> str:
