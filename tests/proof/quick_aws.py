@@ -364,7 +364,11 @@ class Version:
 
 
 class S3(_Client):
-    """One bucket with versions: strongly consistent, with conditional writes."""
+    """One bucket with versions: strongly consistent, with conditional writes.
+
+    Attributes:
+        withheld: by key, why an object is not handed out that is there.
+    """
 
     service = "s3"
 
@@ -373,6 +377,7 @@ class S3(_Client):
         self._clock = clock
         self.objects: dict[str, list[Version]] = defaultdict(list)
         self.versioning = "Enabled"
+        self.withheld: dict[str, str] = {}
         self._made = 0
 
     def newest(self, key: str) -> Version | None:
@@ -392,6 +397,8 @@ class S3(_Client):
         found = self.version(request["Key"], request.get("VersionId"))
         if found is None or found.body is None:
             raise refused("NoSuchVersion" if "VersionId" in request else "NoSuchKey", "GetObject")
+        if code := self.withheld.get(request["Key"]):
+            raise refused(code, "GetObject", status=403)
         if request.get("IfNoneMatch") == found.etag:
             raise refused("304", "GetObject")
         answer = {"Body": io.BytesIO(found.body), "ETag": found.etag, "VersionId": found.version_id}

@@ -18,6 +18,8 @@ What is claimed, and when:
   it, whatever was written over the notice, or over the list; and nobody else is, whatever a notice says. It is asked of
   the newest version that can be read, as the authorizer asks. After every call to AWS and after every rule.
 - I10 at the end of a history: nobody who can be rotated has a revoked certificate at AWSCURRENT, or one for its key.
+- I11, at each truststore that is put: a partner's CA that was in it before, and is still uploaded and in date, is in it
+  again, whatever others upload beside it. Neither do they stop a sync, which would show in I3.
 - I3 at the end of a history: processes were killed and repeated anywhere in it, and yet `require_settled` holds.
 
 Not claimed, each for its reason:
@@ -54,6 +56,7 @@ from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError, UntestedVersionError
 from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.namesakes import Namesakes
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.servers import Servers
 from mtls_rotation.pki.verification import refusals
@@ -66,6 +69,7 @@ from mtls_rotation.rotation.request import RotationRequest, Step
 from mtls_rotation.stack.bootstrap import SecretDefinition
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.timing import Deadline
+from mtls_rotation.truststore.anchor_objects import Bounds
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.request import SyncRequest
 from mtls_rotation.truststore.sync import SyncResult
@@ -103,6 +107,10 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 }
 OVERLAP = timedelta(hours=1)
 CALL = timedelta(milliseconds=20)
+# Of what is uploaded, so little that a history can pass it.
+BOUNDS = Bounds(listed=14, blocks=12, spoilt=3, reads=6, tried_again=2)
+# What is uploaded with these names is meant to do harm; under all others, to do good.
+INTRUDERS = f"{layout.STATIC_ANCHORS}0-intruder-"
 # Seconds. A step has up to fifteen minutes; the less it has, the more histories there are.
 STEP_TAKES, SYNC_TAKES, OTHERS_TAKE = 240.0, 110.0, 110.0
 # After so many seconds a message that was put back comes again.
@@ -189,7 +197,7 @@ class World(Stack):
         clients = Mocked(self.quick_secrets, self.s3, events, unused, unused, unused)
         settings = Settings(overlap=OVERLAP, index_kept=timedelta(days=2))
         self.shared_time = SharedTime(passed=self._time_passed)
-        super().__init__(clients, self.shared_time, settings=settings)
+        super().__init__(clients, self.shared_time, settings=settings, capacity=60, bounds=BOUNDS)
 
     @classmethod
     def begun(cls, others: Iterable[str] = (), *, domains: int = 1) -> World:
@@ -724,6 +732,7 @@ class World(Stack):
             self._last_update = self.moment
         if operation == "PutObject" and request["Key"] == layout.TRUSTSTORE:
             self._require_safe(request["Body"])
+            self._require_partners(request["Body"])
         if operation == "PutSecretValue" and process.kind == "bootstrap":
             # Killed here, it has not filed what it carried over; CloudFormation need not try again.
             self.by_hand.add((self.secrets.record(request["SecretId"]).name, request["ClientRequestToken"]))
@@ -778,6 +787,26 @@ class World(Stack):
                 if self.moment <= held.certificate.not_valid_after_utc and not _above(held) <= published:
                     self._broken(ViolationError(f"I4: published without an anchor of {name} {version}, {label}"))
 
+    def _require_partners(self, body: bytes) -> None:
+        versions = [it.body for it in self.s3.objects[layout.TRUSTSTORE][:-1][-1:] if it.body]
+        before = bundles.fingerprints(versions[0]) if versions else frozenset()
+        lost = (set(self.partners()) & before).difference(bundles.fingerprints(body), self.distrusted())
+        if lost:
+            self._broken(ViolationError(f"I11: published without {sorted(lost)}, which partners have uploaded"))
+
+    def partners(self) -> dict[str, x509.Certificate]:
+        """The CAs that partners have uploaded, as far as S3 hands them out, those in date."""
+        found: dict[str, x509.Certificate] = {}
+        for key in [it for it in self.s3.objects if it.startswith(layout.STATIC_ANCHORS)]:
+            newest = self.s3.newest(key)
+            if newest and not key.startswith(INTRUDERS) and key not in self.s3.withheld:
+                found |= bundles.certificates(newest.body or b"")
+        return {
+            key: it
+            for key, it in found.items()
+            if it.subject.rfc4514_string().startswith("CN=Partner") and API_GATEWAY.refusal(it, self.moment) is None
+        }
+
     def _require_tested(self, process: Process, request: dict[str, Any]) -> None:
         name, version_id = self.secrets.record(request["SecretId"]).name, request["MoveToVersionId"]
         if process.kind != Step.FINISH or (name, version_id) not in self.tested:
@@ -795,6 +824,7 @@ class World(Stack):
         self.wire.faults.clear()
         self.quick_secrets.read_lags, self.quick_secrets.list_lags = [timedelta()], {}
         self.endpoint_up, self.update_takes = True, timedelta(seconds=8)
+        self.s3.withheld = {key: why for key, why in self.s3.withheld.items() if key.startswith(layout.STATIC_ANCHORS)}
         for ending in list(self.processes):
             if not ending.process.is_over():
                 self.go(ending.process)
@@ -998,14 +1028,22 @@ class World(Stack):
                 if not held or not held.trusted or not self._counts(held, labels):
                     continue
                 by_hand = held.authority and (name, version_id) in self.by_hand
-                abandoned = record.deleted_date and labels == [PENDING]
+                abandoned = record.deleted_date and set(labels) <= {PENDING, UNTESTED}
                 if not is_filed and (by_hand or abandoned):
                     may |= _above(held)  # nobody files it; setSecret has it trusted before anything is issued from it
                 else:
                     needed |= {pki.fingerprint(it): it for it in (*held.chain, held.anchor)}
-        for key in [it for it in self.s3.objects if it.startswith(layout.STATIC_ANCHORS)]:
-            newest = self.s3.newest(key)
-            needed |= bundles.certificates(newest.body or b"") if newest else {}
+        uploaded = {
+            key: it for key in self.s3.objects if key.startswith(layout.STATIC_ANCHORS) and (it := self.s3.newest(key))
+        }
+        crowded = any(it.startswith(INTRUDERS) or it in self.s3.withheld for it in uploaded)
+        for stored in uploaded.values():
+            found = bundles.certificates(stored.body or b"")
+            if not crowded:
+                needed |= found
+            else:  # there may be no room for them, but nothing that servers take for another is in
+                alike = Namesakes(needed.values())
+                may |= {key for key, it in found.items() if alike.of(it) is None}
         fit = {key for key, it in needed.items() if API_GATEWAY.refusal(it, self.moment) is None}
         return fit.difference(self.distrusted()), may.difference(self.distrusted())
 
