@@ -825,6 +825,9 @@ class World(Stack):
         self.quick_secrets.read_lags, self.quick_secrets.list_lags = [timedelta()], {}
         self.endpoint_up, self.update_takes = True, timedelta(seconds=8)
         self.s3.withheld = {key: why for key, why in self.s3.withheld.items() if key.startswith(layout.STATIC_ANCHORS)}
+        if sum(it.startswith(layout.STATIC_ANCHORS) for it in self.s3.objects if self.s3.newest(it)) > BOUNDS.listed:
+            for key in [it for it in self.s3.objects if it.startswith(INTRUDERS)]:
+                self.remove(key)  # an operator has been told of it
         for ending in list(self.processes):
             if not ending.process.is_over():
                 self.go(ending.process)

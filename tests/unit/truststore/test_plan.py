@@ -162,6 +162,16 @@ def test_a_twin_whose_upload_was_deleted_goes_at_once_whatever_the_overlap() -> 
     assert set(without_removals(plan, observation, API_GATEWAY).anchors) == {IDS[ROOTS[0]]}
 
 
+def test_a_twin_goes_even_while_nobody_knows_what_a_version_chains_to_and_nothing_else_does() -> None:
+    twin = builders.twin(ROOTS[0], None)
+    observation = seen(issued(ROOTS[0], "a"), live=("a", "by hand"), in_place=frozenset({("client", "by hand")}))
+    observation = replace(observation, deployed={fingerprint(it): it for it in (*ROOTS[:2], twin)})
+    plan = decide(observation, Settings(overlap=timedelta(0)))
+
+    assert observation.doubtful
+    assert plan.removed == {fingerprint(twin)}
+
+
 def test_two_uploads_of_one_name_whose_identifiers_differ_both_belong() -> None:
     before, after = (builders.foreign(common_name="Partner CA") for _ in range(2))
     plan = decide(seen(static=uploads(before, after)), Settings())

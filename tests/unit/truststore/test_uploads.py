@@ -207,6 +207,20 @@ def test_beyond_so_many_objects_nothing_is_listed_but_what_was_in_before(gateway
     ]
 
 
+def test_beyond_so_many_objects_nothing_is_taken_out_of_which_there_is_no_note(gateway: Stack) -> None:
+    gateway.bounds = Bounds(listed=3)
+    old = upload(gateway, "y.pem")
+    sync(gateway)
+    for number in range(5):
+        upload(gateway, f"{number}.pem", b"rubbish")
+    gateway.clients.s3.delete_object(Bucket=BUCKET, Key="state/sync.json")
+    for _ in range(3):
+        sync(gateway)
+        gateway.pass_time(days=3)
+
+    assert old in gateway.deployed()
+
+
 def test_a_run_reads_so_much_and_the_next_reads_on_and_nothing_is_read_twice(gateway: Stack) -> None:
     gateway.bounds = Bounds(reads=2)
     uploaded = {upload(gateway, f"{number}.pem") for number in range(5)}

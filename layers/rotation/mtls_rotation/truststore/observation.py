@@ -71,6 +71,7 @@ class Observation:
         distrusted: what an operator takes out, whatever else is so.
         managed: the anchors in the bucket, by fingerprint; at least those that `needed` names.
         deployed: the anchors of what is published or run by targets now, by fingerprint: of one edition, or of all.
+        out_of_sight: those deployed that may be uploaded still: there is more than is listed, and no note of them.
         held: what clients may hold, as far as `held.HeldReader` looks at it.
         unreadable: the targets that run nobody knows what.
         ours: whether what is published is what the sync published last.
@@ -91,6 +92,7 @@ class Observation:
     unreadable: tuple[str, ...] = ()
     ours: bool = True
     held: tuple[HeldCertificate, ...] = ()
+    out_of_sight: frozenset[str] = frozenset()
     settled: frozenset[tuple[str, str]] = frozenset()
     untagged: tuple[str, ...] = ()
 

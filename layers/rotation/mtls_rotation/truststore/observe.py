@@ -155,6 +155,7 @@ class Observer:
             managed=_managed(objects.known),
             static=tuple(_static(objects)),
             distrusted=_distrusted(listing.distrusted, objects.known),
+            out_of_sight=_out_of_sight(seen, state) if listing.goes_on else frozenset(),
         )
         return Snapshot(
             seen=replace(seen, held=self._held.read(seen)),
@@ -226,6 +227,11 @@ def _issues(label: str, now: datetime) -> bool:
 def _distrusted(listed: Iterable[Listed], objects: Mapping[str, AnchorObject]) -> tuple[DistrustEntry, ...]:
     """What the listing names: an object counts by its name, even one that cannot be read."""
     return tuple(distrust.read(it.key, objects[it.key].entries if it.key in objects else ()) for it in listed)
+
+
+def _out_of_sight(seen: Observation, state: SyncState) -> frozenset[str]:
+    """The deployed anchors of which it is not known that they were uploaded, nor that they are so no more."""
+    return frozenset(seen.deployed).difference(seen.unused_since, _managed(state.anchor_objects))
 
 
 def _managed(objects: Mapping[str, AnchorObject]) -> dict[str, x509.Certificate]:

@@ -164,6 +164,7 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
             anchors[key] = Anchor(certificate, (known.anchor.reasons if known else ()) + reasons)
 
     retiring: dict[str, datetime] = {}
+    doubtful: dict[str, Anchor] = {}
     for key, certificate in seen.deployed.items():
         if key in anchors or key in used or key in uploaded:
             continue
@@ -174,8 +175,8 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
         elif unfit := limits.refusal(certificate, seen.now):
             left_out.append(_managed(key, certificate, unfit))
         elif seen.doubtful:
-            anchors[key] = Anchor(certificate, (Reason(Why.UNCLEAR, seen.doubtful),))
-        elif seen.now - since < settings.overlap:
+            doubtful[key] = Anchor(certificate, (Reason(Why.UNCLEAR, seen.doubtful),))
+        elif seen.now - since < settings.overlap or key in seen.out_of_sight:
             retiring[key] = since
         else:
             left_out.append(_managed(key, certificate, "nothing live chains to it"))
@@ -190,6 +191,14 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
             del anchors[key]
         else:
             admission.admit(certificate)
+    # Of those that may be needed none goes for another such, but all go that would shut out clients of what surely is.
+    harmful = {key: reason for key, it in doubtful.items() if (reason := admission.harm(it.certificate))}
+    for key, anchor in doubtful.items():
+        if reason := harmful.get(key):
+            left_out.append(_managed(key, anchor.certificate, reason))
+        else:
+            admission.admit(anchor.certificate)
+            anchors[key] = anchor
     spare = _spare(len(anchors), limits)
     for key in _by_rank(uploaded, retiring, seen, ours):
         upload = uploaded.get(key)
@@ -211,7 +220,7 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
         left_out=tuple(dict.fromkeys(left_out)),
         added=frozenset(anchors) - frozenset(seen.deployed),
         removed=frozenset(seen.deployed) - frozenset(anchors),
-        unused_since={key: since for key, since in retiring.items() if key in anchors},
+        unused_since={key: since for key, since in retiring.items() if key in anchors and key not in seen.out_of_sight},
     )
 
 
