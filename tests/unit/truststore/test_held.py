@@ -159,7 +159,8 @@ def test_a_path_through_an_intermediate_is_judged_at_each_ca() -> None:
 
 def file(stack: Stack, name: str, certificate: x509.Certificate, ca: x509.Certificate) -> str:
     """A client of somebody else's CA, as rotation files it; the key."""
-    value = builders.client_definition(issuer={"type": "external"}, trusted_by_gateway=True)
+    issuer = {"type": "external", "ca_certificates": pki.to_pem(ca)}
+    value = builders.client_definition(issuer=issuer, trusted_by_gateway=True)
     held_key = pki.CertifiedKey(ec.generate_private_key(ec.SECP256R1()), certificate, (), ca)
     version = stack.add_secret(name, builders.issued_value(value, held_key))
     stack.file(held_key, name, version)
