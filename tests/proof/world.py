@@ -1037,7 +1037,9 @@ class World(Stack):
                 else:
                     needed |= {pki.fingerprint(it): it for it in (*held.chain, held.anchor)}
         uploaded = {
-            key: it for key in self.s3.objects if key.startswith(layout.STATIC_ANCHORS) and (it := self.s3.newest(key))
+            key: stored
+            for key in self.s3.objects
+            if key.startswith(layout.STATIC_ANCHORS) and (stored := self.s3.newest(key))
         }
         crowded = any(it.startswith(INTRUDERS) or it in self.s3.withheld for it in uploaded)
         for stored in uploaded.values():
