@@ -42,6 +42,7 @@ from mtls_rotation.timing import Deadline
 from tests.benchmarks import table
 from tests.benchmarks.figures import Better, Figure, Results, beside, in_turn
 from tests.kit import builders
+from tests.kit.stack import ANYTHING
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretVersions
@@ -131,7 +132,7 @@ class Bench:
         order = Order(definition, "arn", "bench/client", "1", builders.NOW, Deadline.within(60.0))
         versions = cast("SecretVersions", _Held(builders.issued_value(builders.ca_definition(), ca)))
         issuers: dict[str, Issuer] = {
-            "secretsmanager": SecretsManagerIssuer(CA, versions),
+            "secretsmanager": SecretsManagerIssuer(CA, versions, lambda: ANYTHING),
             "self-signed": SelfSignedIssuer(),
         }
         return cls(algorithm, ca, order, issuers)

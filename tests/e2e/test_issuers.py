@@ -19,7 +19,7 @@ from tests.e2e.conftest import log, remember_what_was_issued
 from tests.kit import builders, change_sets
 from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
 from tests.kit.server import MutualTlsServer
-from tests.proof.wrong_hands.attacks import only_the_stack_signs
+from tests.proof.wrong_hands.attacks import only_the_stack_signs, rotate_takes_a_key
 from tests.proof.wrong_hands.scene import Scene
 
 # Twenty requests a second on a machine that stands still for half a second are more than a young account's ten at once.
@@ -58,7 +58,9 @@ def test_a_ca_in_kms_keeps_no_private_key_and_its_clients_are_accepted(kms_gatew
 
 
 def test_nobody_but_the_stacks_functions_signs_as_a_ca_in_kms(kms_gateway: Deployment) -> None:
-    only_the_stack_signs(Scene(kms_gateway), kms_gateway.value(kms_gateway.ca)["key_id"])
+    scene = Scene(kms_gateway)
+    only_the_stack_signs(scene, kms_gateway.value(kms_gateway.ca)["key_id"])
+    rotate_takes_a_key(scene)
 
 
 def test_no_request_fails_while_a_ca_in_kms_is_rotated_and_its_successor_has_a_key_of_its_own(

@@ -44,6 +44,8 @@ def load(name: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Modu
         "STACK_NAME": NAME,
         "DOMAIN_NAMES": "",
         "ANCHOR_OVERLAP_HOURS": "24",
+        "OWN_SECRETS": "ca,client",
+        "OWN_COMMON_NAME": "mtls-client",
     } | environment
     for key, value in settings.items():
         monkeypatch.setenv(key, value)

@@ -17,6 +17,7 @@ from mtls_rotation.aws.clients import Clients
 from mtls_rotation.aws.key_policy import KeyUsers
 from mtls_rotation.aws.secret_versions import SecretVersions
 from mtls_rotation.aws.services import Services
+from mtls_rotation.contract.issuance import Issuance
 from mtls_rotation.contract.layout import MANAGED_ANCHORS, TRUSTSTORE, EmptyKey, IssuedKey
 from mtls_rotation.issuers.external.intake import Intake
 from mtls_rotation.issuers.registry import Issuers
@@ -63,6 +64,10 @@ KEY_USERS = KeyUsers(
 )
 
 
+# What most tests are not about.
+ANYTHING = Issuance(NAME, trusted=("*",))
+
+
 @dataclass(frozen=True)
 class Names:
     """What is called how in a stack of the tests."""
@@ -71,6 +76,7 @@ class Names:
     bucket: str = BUCKET
     event_bus: str = "default"
     key_users: KeyUsers = KEY_USERS
+    issuance: Issuance = ANYTHING
 
 
 @dataclass
@@ -124,6 +130,10 @@ class Stack:
                 return self.private_ca
             case _:
                 return getattr(self.clients, service)
+
+    def bound(self, issuance: Issuance) -> None:
+        """Have the operator say who may ask for what."""
+        self.services = Services(Clients(self.client), Names(issuance=issuance), lambda: self.moment)
 
     @property
     def versions(self) -> SecretVersions:

@@ -51,9 +51,15 @@ from cryptography import x509
 
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.endpoint import EndpointSettings
+from mtls_rotation.contract.issuance import Issuance
 from mtls_rotation.contract.labels import UNTESTED, end_of_issuing
 from mtls_rotation.contract.revocations import Revocations
-from mtls_rotation.errors import MtlsRotationError, TruststoreGuardError, UntestedVersionError
+from mtls_rotation.errors import (
+    MtlsRotationError,
+    TruststoreGuardError,
+    UntestedVersionError,
+    WaitingForCertificateError,
+)
 from mtls_rotation.pki import bundles, profile
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.namesakes import Namesakes
@@ -210,6 +216,8 @@ class World(Stack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.self_signed_clients = True
+        # The operator knows these secrets and no others.
+        self.bound(Issuance(NAME, trusted=tuple(DEFINITIONS)))
         self.secrets: Any = self.quick_secrets
         self.gateway = ApiGateway(lambda it: self.s3.version(layout.TRUSTSTORE, it) is not None, lambda: self.moment)
 
@@ -590,6 +598,26 @@ class World(Stack):
             self.secrets.put_secret_value, SecretId=name, ClientRequestToken=version_id, SecretString=json.dumps(value)
         ):
             self.by_hand.add((name, version_id))
+
+    def intrude(self, definition: dict[str, Any]) -> None:
+        """Somebody makes a secret with the stack's tag, and has createSecret run for it. Then they take it away."""
+        name, before = f"intruder/{self.new_token()}", set(self.s3.objects)
+        self.add_secret(name, definition)
+        token = self.new_token()
+        self.quick_secrets.stage(name, token)
+        try:
+            self.step(Step.CREATE, token, name, seconds=0.0)
+        except WaitingForCertificateError as waiting:
+            raise ViolationError(f"somebody is asked to sign what {definition} asks for") from waiting
+        except CLEAN:
+            pass
+        else:
+            raise ViolationError(f"createSecret made what {definition} asks for")
+        finally:
+            del self.quick_secrets.secrets[name]
+        anchors = layout.MANAGED_ANCHORS, layout.ISSUED
+        if made := {it for it in set(self.s3.objects) - before if it.startswith(anchors)}:
+            raise ViolationError(f"{made} came of a secret that nobody listed")
 
     def _heard(self, event: dict[str, Any]) -> None:
         self._require_keyless(json.dumps(event).encode(), f"an event {event['detail-type']!r}")

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mtls_rotation.contract.issuance import Issuance, Secret, parse_rules
 from mtls_rotation.contract.tags import KIND_TAG, PROXY_TAG, STACK_TAG
 from mtls_rotation.errors import UnusableIssuerError
+from mtls_rotation.gateway.live_document import plain
 from mtls_rotation.issuers import registry
 from mtls_rotation.issuers.api import Order
 from mtls_rotation.issuers.ca_secret import require_within
 from mtls_rotation.pki.profile import BACKDATE
-from mtls_rotation.rotation.admission import Admission
+from mtls_rotation.pki.request import CertificateRequest
+from mtls_rotation.rotation.admission import Admission, require_listed
 from mtls_rotation.rotation.value import parse_value
 from mtls_rotation.timing import Deadline, utc_now
 from mtlsctl.errors import InvalidInputError, NameTakenError
@@ -102,6 +105,7 @@ class Planner:
         secret = parse_value(json.dumps(definition), f"secret {name}")
         schedule.require_usable(rotates, secret.request.validity)
         require_enabled(secret, self.parameters)
+        require_permitted(secret, name, self._deployment.name, self.parameters, self._deployment.outputs)
         self._require_free(name)
         definition, notes = self._with_authority(secret, definition, name)
         notes += alarming(kind, secret.request.validity, rotates, self.parameters)
@@ -219,6 +223,34 @@ def require_enabled(secret: ManagedSecret, parameters: Mapping[str, str]) -> Non
         raise _not_enabled(enabling.what, "=".join(enabling.settings[-1]))
     gateways = any(parameters.get(name) for name in ("DomainName", "FurtherDomains"))
     Admission(gateways, parameters.get("SelfSignedClients") == "accepted").require(secret, "the new secret")
+
+
+def require_permitted(
+    secret: ManagedSecret, name: str, stack: str, parameters: Mapping[str, str], outputs: Mapping[str, str]
+) -> None:
+    """See that a new secret may ask for what it does, as far as the stack's parameters tell. Pure.
+
+    A CA secret of an operator's own may say more, which only the rotate function reads.
+
+    Raises:
+        UnentitledRequestError: its CA may not issue it that.
+        UnlistedAuthorityError: the truststore would have to hold its anchor, and nobody listed it.
+    """
+    issuance = Issuance(
+        stack,
+        reserved=parameters.get("ClientCommonName", ""),
+        trusted=tuple(filter(None, map(str.strip, parameters.get("TrustedSecrets", "").split(",")))),
+    )
+    new = Secret(name, "")
+    require_listed(issuance, secret, new)
+    ca_secret = getattr(secret.issuer, "ca_secret", None)
+    if secret.kind == "client" and ca_secret in {outputs.get("CaSecret"), f"{stack}/ca"} - {None}:
+        where, text = "the template's parameter MayIssue", parameters.get("MayIssue", "")
+        rules = parse_rules(plain(text, where), where) if text else ()
+        ca = CertificateRequest(common_name="CA", organization=parameters.get("CaOrganization") or None)
+        issuance.require_entitled(new, secret.request, ca, rules)
+    elif secret.issuer.type == "acm-pca":
+        issuance.require_entitled(new, secret.request)
 
 
 def alarming(kind: Kind, validity: timedelta, schedule_: str, parameters: Mapping[str, str]) -> tuple[str, ...]:

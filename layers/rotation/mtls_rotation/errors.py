@@ -103,6 +103,18 @@ class SelfSignedClientError(MtlsRotationError):
     code = "MTLS-110"
 
 
+class UnentitledRequestError(MtlsRotationError):
+    """A secret asks for a subject or a name that its CA may not issue to it."""
+
+    code = "MTLS-111"
+
+
+class UnlistedAuthorityError(MtlsRotationError):
+    """A certificate would bring an anchor into the truststore that neither the stack made nor its operator listed."""
+
+    code = "MTLS-112"
+
+
 class NotYetVisibleError(MtlsRotationError):
     """Secrets Manager has not shown a write that was made: its reads are eventually consistent."""
 

@@ -1,18 +1,34 @@
-"""Values and labels that are written by hand, and the stack that is updated."""
+"""Values and labels that are written by hand, secrets that somebody makes and tags, and the stack that is updated."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from mtls_rotation.pki import certificates as pki
+from tests.kit import builders
 from tests.kit.stack import CA, CLIENT
 from tests.proof.hands.player import CALLS, WHICH, Player
 from tests.proof.quick_aws import CURRENT, PREVIOUS
 from tests.proof.world import AUTHORITIES, DEFINITIONS
 
+# Who may tag secrets as the stack's own gets none of these by that.
+INTRUSIONS: dict[str, dict[str, Any]] = {
+    "another's name": builders.client_definition(CA, request=DEFINITIONS[CLIENT]["request"]),
+    "a name in no use": builders.client_definition(CA, request={"common_name": "intruder", "validity_days": 1}),
+    "a CA": builders.ca_definition(request={"common_name": "CA", "validity_days": 8}),
+    "its own anchor": builders.client_definition(issuer={"type": "self-signed"}),
+    "a partner's CA": builders.client_definition(
+        issuer={"type": "external", "ca_certificates": pki.to_pem(builders.root("Intruder").certificate)},
+        trusted_by_gateway=True,
+    ),
+}
+
 
 class Definitions(Player):
-    """Who may write the value of a secret, and CloudFormation."""
+    """Who may write the value of a secret, who may make and tag secrets, and CloudFormation."""
 
     @rule(which=WHICH, what=st.sampled_from(["carry over", "carry over", "validity", "bare"]))
     def edit_by_hand(self, which: int, what: str) -> None:
@@ -25,6 +41,12 @@ class Definitions(Player):
         elif what == "validity" and name not in AUTHORITIES:
             value["request"] = {"common_name": value["request"]["common_name"], "validity_hours": 20}
         self.world.put_by_hand(name, value)
+
+    @rule(what=st.sampled_from(sorted(INTRUSIONS)))
+    def make_and_tag_a_secret(self, what: str) -> None:
+        """Of somebody whom the operator does not know: for another's name, or for a CA of theirs."""
+        self._play("intrude")
+        self.world.intrude(INTRUSIONS[what])
 
     @rule(which=WHICH)
     def roll_back(self, which: int) -> None:

@@ -104,6 +104,38 @@ def _foreign_secret(scene: Scene, *tags: tuple[str, str]) -> None:
     assert len([it for it in listed if "AWSPENDING" not in it.get("VersionStages", [])]) == 1
 
 
+@attack("who can make and tag secrets", "gets a certificate of our CA in somebody else's name")
+def _another_identity(scene: Scene) -> None:
+    _refused_to_make(scene, builders.client_definition(scene.deployment.ca), "MTLS-111")
+
+
+@attack("who can make and tag secrets", "has a CA of theirs trusted")
+def _a_ca_of_theirs(scene: Scene) -> None:
+    _refused_to_make(scene, builders.ca_definition(request={"common_name": "Intruder"}), "MTLS-112")
+
+
+@attack("who can make and tag secrets", "has the CA of a partner of theirs trusted", quick=False)
+def _a_partner_of_theirs(scene: Scene) -> None:
+    pinned = {"type": "external", "ca_certificates": pki.to_pem(builders.root("Intruder").certificate)}
+    _refused_to_make(scene, builders.client_definition(issuer=pinned, trusted_by_gateway=True), "MTLS-112")
+
+
+@attack("who can make and tag secrets", "has a CA trusted that they put into a secret, by a client of it", quick=False)
+def _a_ca_put_by_hand(scene: Scene) -> None:
+    value = json.loads(builders.issued_value(builders.ca_definition(), builders.root("Intruder")))
+    ca = scene.make(value, (STACK_TAG, scene.deployment.stack.name), by="intruder")
+    _refused_to_make(scene, builders.client_definition(ca), "MTLS-112")
+
+
+def _refused_to_make(scene: Scene, definition: dict[str, Any], code: str) -> None:
+    """The stack's tag is on it, and the name is none that the operator knows."""
+    secret = scene.make(definition, (STACK_TAG, scene.deployment.stack.name), by="intruder")
+    scene.rotate(secret)
+    failure = scene.failure(secret)
+    assert code in failure, failure
+    assert scene.deployment.value(secret) == definition
+
+
 @attack("who can invoke rotate", "names a foreign secret in the event")
 def _event_of_a_foreign_secret(scene: Scene) -> None:
     _steps_on_a_foreign_secret(scene, "finishSecret")
@@ -636,8 +668,12 @@ def _rotate_writes(scene: Scene) -> None:
     refused(role("secretsmanager").put_secret_value, SecretId=foreign, SecretString="x")
 
 
-@attack("rotate, broken into", "takes over a KMS key of somebody else's: signs with it, has it deleted, gives it away")
-def _rotate_takes_a_key(scene: Scene) -> None:
+@attack(
+    "rotate, broken into",
+    "takes over a KMS key of somebody else's: signs with it, has it deleted, gives it away",
+    quick=False,
+)
+def rotate_takes_a_key(scene: Scene) -> None:
     """By no tag that it can set, though the key leaves its use to IAM."""
     keys = scene.role("RotateRole")("kms")
     foreign = scene.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]

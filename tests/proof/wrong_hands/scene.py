@@ -86,10 +86,10 @@ class Scene:
     def bucket_arn(self) -> str:
         return f"arn:aws:s3:::{self.deployment.bucket}"
 
-    def make(self, value: dict[str, Any], *tags: tuple[str, str]) -> str:
+    def make(self, value: dict[str, Any], *tags: tuple[str, str], by: str = "wrong-hands") -> str:
         """A secret under a new name. Its ARN."""
         made = self.deployment.secrets.create_secret(
-            Name=f"wrong-hands/{next(_numbers)}",
+            Name=f"{by}/{next(_numbers)}",
             SecretString=json.dumps(value),
             Tags=[{"Key": key, "Value": of} for key, of in tags],
         )

@@ -73,7 +73,7 @@ def test_a_certificate_is_filed_only_under_a_ca_that_has_signed_it(stack: Stack,
     wrong = pki.CertifiedKey(leaf.key, leaf.certificate, (), ca.certificate)
     value = builders.changed(builders.issued_value(builders.client_definition(), wrong), version_id=token)
     stack.versions.put_pending(CLIENT, token, value, None)
-    with pytest.raises(RejectedCertificateError, match=r"which CN=Test CA,dnQualifier=[0-9a-f-]+ has not signed"):
+    with pytest.raises(RejectedCertificateError, match="a pending certificate that its CA has not signed"):
         stack.step(Step.CREATE, token)
 
     assert not [key for key in stack.objects() if token in key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from math import nan
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mtls_rotation.aws.key_policy import KeyUsers
+    from mtls_rotation.contract.issuance import Issuance
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Settings:
             `CRL_VALIDITY_DAYS`; for the authorizer `REVOCATION_TTL_SECONDS`, `WHEN_REVOCATION_IS_UNKNOWN` ("deny" or
             "allow"), and where there is an allow-list `ALLOW_LIST` or `ALLOW_LIST_PARAMETER`; for the proxy `ROUTES` or
             `ROUTES_PARAMETER`, `CLIENT_SECRET` and `CERTIFICATE_CHECK_SECONDS`; for the bootstrap `STACK_ID`; for it
-            and for rotate, which make keys of CAs, `CA_KEY_MAKERS` and `CA_KEY_SIGNERS` (ARNs, separated by commas).
+            and for rotate, which make keys of CAs, `CA_KEY_MAKERS` and `CA_KEY_SIGNERS` (ARNs, separated by commas),
+            `OWN_SECRETS` ("ca,client"), `OWN_COMMON_NAME` and `TRUSTED_SECRETS`.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -66,6 +69,18 @@ class Settings:
         """The event bus's name."""
         return self.required("EVENT_BUS_NAME")
 
+    @cached_property
+    def issuance(self) -> Issuance:
+        """What the operator says of who may ask for what."""
+        from mtls_rotation.contract.issuance import Issuance
+
+        return Issuance(
+            self.stack,
+            own=frozenset(f"{self.stack}/{it}" for it in self._listed("OWN_SECRETS")),
+            reserved=self.optional("OWN_COMMON_NAME"),
+            trusted=self._listed("TRUSTED_SECRETS"),
+        )
+
     @property
     def key_users(self) -> KeyUsers:
         """The roles that use the keys of CAs."""
@@ -82,8 +97,7 @@ class Settings:
     @property
     def targets(self) -> tuple[str, ...]:
         """What runs the truststore: names or ARNs of domain names, as the template lists them."""
-        entries = map(str.strip, self.optional("DOMAIN_NAMES").split(","))
-        return tuple(filter(None, entries))
+        return self._listed("DOMAIN_NAMES")
 
     @property
     def accepts_self_signed_clients(self) -> bool:
@@ -150,6 +164,9 @@ class Settings:
                 remedy="Deploy the stack again.",
             )
         return value
+
+    def _listed(self, name: str) -> tuple[str, ...]:
+        return tuple(filter(None, map(str.strip, self.optional(name).split(","))))
 
     def _number(self, name: str, default: float, allowed: _Range) -> float:
         text = self.optional(name)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mtls_rotation.aws.clients import Clients
     from mtls_rotation.aws.key_policy import KeyUsers
     from mtls_rotation.aws.kms import SigningKeys
+    from mtls_rotation.contract.issuance import Issuance
 
 
 class Names(Protocol):
@@ -38,6 +39,11 @@ class Names(Protocol):
     @property
     def event_bus(self) -> str:
         """The event bus's name."""
+        ...
+
+    @property
+    def issuance(self) -> Issuance:
+        """What its operator says of who may ask for what."""
         ...
 
     @property
@@ -73,6 +79,11 @@ class Services:
     def stack(self) -> str:
         """The stack's name: the value of the tag of its secrets."""
         return self._names.stack
+
+    @property
+    def issuance(self) -> Issuance:
+        """What the stack's operator says of who may ask for what."""
+        return self._names.issuance
 
     @cached_property
     def versions(self) -> SecretVersions:

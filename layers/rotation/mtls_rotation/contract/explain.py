@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
-_OPERATORS_OWN = {"kind", "request", "issuer", "endpoint", "trusted_by_gateway", "notice_days"}
+_OPERATORS_OWN = {"kind", "request", "issuer", "endpoint", "trusted_by_gateway", "notice_days", "may_issue"}
 
 
 @dataclass(frozen=True, slots=True)

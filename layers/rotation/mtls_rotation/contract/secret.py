@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, Va
 
 from mtls_rotation.contract.endpoint import Endpoint
 from mtls_rotation.contract.explain import Problem, explain
+from mtls_rotation.contract.issuance import IssuanceRule
 from mtls_rotation.contract.issuer import IssuerReference, IssuerReferences, SecretKind, parse_issuer
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.request import CertificateRequest
@@ -29,6 +30,7 @@ class ManagedSecret(BaseModel):
     Attributes:
         trusted_by_gateway: whether the stack's truststore is to hold the anchor. When absent: as the issuer has it.
         notice_days: CA only. How long a new CA is trusted before anything is issued from it.
+        may_issue: CA only. What it signs for whom, beside a secret's own name.
         key_id: in place of `private_key`, the KMS key that holds the CA's.
         use_from: CA only. The end of the notice: until then the CA before it issues.
         version_id: the version that createSecret has put this value for. A copy of the value is another version's.
@@ -42,6 +44,7 @@ class ManagedSecret(BaseModel):
     endpoint: Endpoint | None = None
     trusted_by_gateway: Annotated[bool, Field(strict=True)] | None = None
     notice_days: Annotated[int, Field(ge=0, le=365, strict=True)] | None = None
+    may_issue: tuple[IssuanceRule, ...] | None = None
     certificate: str | None = None
     certificate_chain: str | None = None
     anchor: str | None = None
@@ -183,7 +186,14 @@ def _only_a_ca_gives_notice(secret: ManagedSecret, _: IssuerReferences) -> _Prob
     return None
 
 
+def _only_a_ca_issues(secret: ManagedSecret, _: IssuerReferences) -> _Problem:
+    if secret.kind == "client" and secret.may_issue is not None:
+        return "may_issue in a client secret", "may_issue in CA secrets only"
+    return None
+
+
 _COHERENCE = (
+    _only_a_ca_issues,
     _the_issuer_signs_for_the_kind,
     _a_ca_has_no_names_of_a_client,
     _the_issuer_is_told_what_the_kind_needs,

@@ -81,7 +81,7 @@ def plain(text: str, where: str) -> str:
     Raises:
         InvalidSettingsError: it is neither.
     """
-    if text.lstrip().startswith("{"):
+    if text.lstrip().startswith(("{", "[")):
         return text
     try:
         return base64.b64decode(text, validate=True).decode()
@@ -89,7 +89,7 @@ def plain(text: str, where: str) -> str:
         raise InvalidSettingsError(
             where=where,
             found=f"{text[:40]!r}",
-            expected="a JSON object, or the base64 of one (`base64 -w0 FILE`)",
+            expected="JSON, or the base64 of one (`base64 -w0 FILE`)",
             remedy="Correct the parameter in the deploy command.",
         ) from None
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import AfterValidator
 
+from mtls_rotation.contract.issuance import Secret
 from mtls_rotation.contract.issuer import IssuerReference
 from mtls_rotation.errors import (
     InvalidSecretError,
@@ -26,14 +27,16 @@ from mtls_rotation.issuers.ca_secret import require_within
 from mtls_rotation.issuers.remote import Answer, certified
 from mtls_rotation.pki.certificates import from_pem, public_key_fingerprint, short_subject
 from mtls_rotation.pki.profile import BACKDATE
+from mtls_rotation.pki.signatures import signed_by
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cryptography import x509
     from mypy_boto3_acm_pca import ACMPCAClient
     from mypy_boto3_acm_pca.literals import SigningAlgorithmType
 
+    from mtls_rotation.contract.issuance import Issuance
     from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import CertifiedKey
 
@@ -69,13 +72,15 @@ class Reference(IssuerReference):
 class AcmPcaIssuer:
     """Has a CA of AWS Private CA sign."""
 
-    def __init__(self, arn: str, client: ACMPCAClient) -> None:
+    def __init__(self, arn: str, client: ACMPCAClient, issuance: Callable[[], Issuance]) -> None:
         self._arn = arn
         self._client = client
+        self._issuance = issuance
 
     def issue(self, order: Order) -> CertifiedKey:
         """A fresh key, certified by Private CA. See `Issuer.issue`."""
         request = order.definition.request
+        self._issuance().require_entitled(Secret(order.name, order.arn), request)
         if request.extended_key_usages:
             raise InvalidSecretError(
                 where=order.where,
@@ -86,6 +91,11 @@ class AcmPcaIssuer:
         ca = self._ca_certificate(order)
         require_within(order, ca, "renew the CA in AWS Private CA first.")
         return certified(order, lambda csr: self._sign(order, csr, ca), issuer=self._arn, unusable=self._unusable)
+
+    def has_issued(self, order: Order, certificate: x509.Certificate) -> bool:
+        """Whether it is by the CA of AWS Private CA. See `Vouching`."""
+        self._issuance().require_entitled(Secret(order.name, order.arn), order.definition.request)
+        return signed_by(certificate, self._ca_certificate(order))
 
     def _sign(self, order: Order, csr: x509.CertificateSigningRequest, ca: x509.Certificate) -> Answer:
         arn = self._request(order, csr, ca)
@@ -217,7 +227,7 @@ def _enabling(reference: Reference) -> Enabling:
 KIND = IssuerKind(
     reference=Reference,
     issuer=lambda reference, services: AcmPcaIssuer(
-        reference.certificate_authority_arn, services.clients.of("acm-pca")
+        reference.certificate_authority_arn, services.clients.of("acm-pca"), lambda: services.issuance
     ),
     needs=(
         Need(

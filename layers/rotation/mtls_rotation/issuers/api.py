@@ -152,6 +152,19 @@ class HasAuthority(Protocol):
 
 
 @runtime_checkable
+class Vouching(Protocol):
+    """An issuer that can tell what its CA has signed."""
+
+    def has_issued(self, order: Order, certificate: x509.Certificate) -> bool:
+        """Whether a certificate is by the CA that would sign the order, or by the one before it.
+
+        Raises:
+            UnlistedAuthorityError, UnentitledRequestError: it would not sign the order.
+        """
+        ...
+
+
+@runtime_checkable
 class Signer(Protocol):
     """An issuer of CAs, which can sign with one that it made."""
 

@@ -9,15 +9,20 @@ from botocore.exceptions import ClientError
 from cryptography import x509
 
 from mtls_rotation.aws.secret_versions import out_of_reach
-from mtls_rotation.contract.labels import AWSCURRENT, issues_until
+from mtls_rotation.contract.issuance import Secret
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPREVIOUS, issues_until
 from mtls_rotation.errors import InvalidSecretError, UnusableIssuerError, ValidityBeyondIssuerError
 from mtls_rotation.issuers.api import Authority
 from mtls_rotation.issuers.registry import parse_secret
 from mtls_rotation.pki.certificates import CertifiedKey, from_pem, subject
 from mtls_rotation.pki.profile import generate_key, issue_leaf
+from mtls_rotation.pki.signatures import signed_by
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mtls_rotation.aws.secret_versions import SecretVersion, SecretVersions
+    from mtls_rotation.contract.issuance import Issuance
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.api import Order
     from mtls_rotation.pki.certificates import SigningKey
@@ -26,20 +31,30 @@ if TYPE_CHECKING:
 class CaSecret:
     """A CA secret, by the reference that a client secret holds."""
 
-    def __init__(self, reference: str, versions: SecretVersions) -> None:
+    def __init__(self, reference: str, versions: SecretVersions, issuance: Callable[[], Issuance]) -> None:
         self._reference = reference
         self._versions = versions
+        self._issuance = issuance
 
-    def authority(self, now: datetime) -> Authority:
+    def authority(self, order: Order) -> Authority:
         """The CA that issues now.
 
         Raises:
             UnusableIssuerError: there is no such secret, or none that holds a CA in date.
+            UnlistedAuthorityError: the truststore would have to hold it, and it is nobody's who may have that.
+            UnentitledRequestError: it may not issue what is ordered.
         """
+        now = order.now
         version = self._version(AWSCURRENT)
         if version is None:
             raise self.unusable("no such secret, or one without a value")
         current = self._parse(version.value)
+        if order.definition.kind == "client":
+            issuance = self._issuance()
+            if order.definition.gateway_trusts:
+                issuance.require_listed(Secret(version.name, version.arn), "the CA", order.where)
+            asking = Secret(order.name, order.arn)
+            issuance.require_entitled(asking, order.definition.request, current.request, current.may_issue or ())
         issuing, certificate, successor_from = current, self._certificate(current), None
         notice_ends = datetime.fromisoformat(current.use_from) if current.use_from else now
         if notice_ends > now and (before := self._before(notice_ends, now)):
@@ -55,6 +70,13 @@ class CaSecret:
             lifetime=current.request.validity,
             notice=current.notice,
         )
+
+    def has_issued(self, order: Order, certificate: x509.Certificate) -> bool:
+        """Whether it is by the CA that issues now, or by one before or after it. See `Vouching`."""
+        issuing = self.authority(order).certificate
+        versions = filter(None, map(self._version, (AWSCURRENT, AWSPREVIOUS)))
+        others = (self._certificate(self._parse(it.value)) for it in versions)
+        return signed_by(certificate, issuing) or any(signed_by(certificate, it) for it in others)
 
     def _before(self, notice_ends: datetime, now: datetime) -> tuple[ManagedSecret, x509.Certificate] | None:
         """The CA that issues until the notice of its successor ends; None if there is none that still can."""

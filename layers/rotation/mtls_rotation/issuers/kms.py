@@ -14,10 +14,14 @@ from mtls_rotation.pki.certificates import CertifiedKey, from_pem
 from mtls_rotation.pki.profile import issue_root, issued_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+
+    from cryptography import x509
 
     from mtls_rotation.aws.kms import SigningKeys
     from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.contract.issuance import Issuance
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.issuers.api import Authority, Order
     from mtls_rotation.pki.certificates import SigningKey
@@ -54,18 +58,24 @@ class Reference(IssuerReference):
 class KmsIssuer:
     """Signs clients with the CA of a CA secret, and makes such CAs. Each CA has a KMS key of its own."""
 
-    def __init__(self, reference: Reference, versions: SecretVersions, keys: SigningKeys) -> None:
+    def __init__(
+        self, reference: Reference, versions: SecretVersions, keys: SigningKeys, issuance: Callable[[], Issuance]
+    ) -> None:
         self._key_id = reference.key_id
         self._reference = reference.ca_secret or ""
-        self._ca = CaSecret(self._reference, versions)
+        self._ca = CaSecret(self._reference, versions, issuance)
         self._keys = keys
         self._authority: Authority | None = None
 
     def authority(self, order: Order) -> Authority:
         """The CA, read once. See `HasAuthority`."""
         if self._authority is None:
-            self._authority = self._ca.authority(order.now)
+            self._authority = self._ca.authority(order)
         return self._authority
+
+    def has_issued(self, order: Order, certificate: x509.Certificate) -> bool:
+        """Whether it is by the CA of the CA secret. See `Vouching`."""
+        return self._ca.has_issued(order, certificate)
 
     def issue(self, order: Order) -> CertifiedKey:
         """A root for a KMS key, or a fresh key certified by one. See `Issuer.issue`."""
@@ -129,7 +139,9 @@ _KEYS = "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"
 
 KIND = IssuerKind(
     reference=Reference,
-    issuer=lambda reference, services: KmsIssuer(reference, services.versions, services.signing_keys),
+    issuer=lambda reference, services: KmsIssuer(
+        reference, services.versions, services.signing_keys, lambda: services.issuance
+    ),
     needs=(
         # By a key's own policy they may be had, too, and the rest that is done with one: see `aws.key_policy`.
         Need(("kms:GetPublicKey", "kms:Sign"), _KEYS),

@@ -10,7 +10,12 @@ from mtls_rotation.issuers.ca_secret import CaSecret, require_within
 from mtls_rotation.pki.certificates import CertifiedKey, key_from_pem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography import x509
+
     from mtls_rotation.aws.secret_versions import SecretVersions
+    from mtls_rotation.contract.issuance import Issuance
     from mtls_rotation.issuers.api import Authority, Order
 
 
@@ -24,16 +29,20 @@ class Reference(IssuerReference):
 class SecretsManagerIssuer:
     """Signs with the CA that issues from a CA secret."""
 
-    def __init__(self, ca_secret: str, versions: SecretVersions) -> None:
+    def __init__(self, ca_secret: str, versions: SecretVersions, issuance: Callable[[], Issuance]) -> None:
         self._reference = ca_secret
-        self._ca = CaSecret(ca_secret, versions)
+        self._ca = CaSecret(ca_secret, versions, issuance)
         self._authority: Authority | None = None
 
     def authority(self, order: Order) -> Authority:
         """The CA, read once. See `HasAuthority`."""
         if self._authority is None:
-            self._authority = self._ca.authority(order.now)
+            self._authority = self._ca.authority(order)
         return self._authority
+
+    def has_issued(self, order: Order, certificate: x509.Certificate) -> bool:
+        """Whether it is by the CA of the CA secret. See `Vouching`."""
+        return self._ca.has_issued(order, certificate)
 
     def issue(self, order: Order) -> CertifiedKey:
         """A fresh key, certified by the CA. See `Issuer.issue`."""
@@ -52,7 +61,9 @@ class SecretsManagerIssuer:
 
 KIND = IssuerKind(
     reference=Reference,
-    issuer=lambda reference, services: SecretsManagerIssuer(reference.ca_secret, services.versions),
+    issuer=lambda reference, services: SecretsManagerIssuer(
+        reference.ca_secret, services.versions, lambda: services.issuance
+    ),
     issues_freely=True,
     # To rotate a CA before its time.
     needs=(

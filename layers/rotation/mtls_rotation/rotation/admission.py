@@ -1,13 +1,15 @@
-"""What is not issued for a gateway, because nobody knows whether it would let it in. Calls nothing."""
+"""What is not issued for a gateway: what nobody knows that it would let in, or wants it to trust. Calls nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mtls_rotation.contract.issuance import Secret
 from mtls_rotation.errors import SelfSignedClientError
 
 if TYPE_CHECKING:
+    from mtls_rotation.contract.issuance import Issuance
     from mtls_rotation.contract.secret import ManagedSecret
 
 
@@ -45,3 +47,17 @@ class Admission:
             remedy='Choose another issuer. If the certificate is for another server, say "trusted_by_gateway": false.'
             " If you have seen your gateway let such a client in, deploy the stack with SelfSignedClients=accepted.",
         )
+
+
+def require_listed(issuance: Issuance, definition: ManagedSecret, secret: Secret) -> None:
+    """See that a secret's certificate brings no anchor into the truststore but by its operator's leave.
+
+    What a CA of the stack's signs is looked at where that CA is read.
+
+    Raises:
+        UnlistedAuthorityError: it would.
+    """
+    issuer = definition.issuer
+    brings_its_own = definition.kind == "ca" or issuer.self_signed or not issuer.trusted_by_default
+    if brings_its_own and definition.gateway_trusts:
+        issuance.require_listed(secret, "the CA" if definition.kind == "ca" else "the anchor")

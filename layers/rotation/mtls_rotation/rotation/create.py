@@ -10,13 +10,20 @@ from botocore.exceptions import ClientError
 from mtls_rotation.aws.retries import refused
 from mtls_rotation.aws.revocations import read_revocations
 from mtls_rotation.aws.secret_versions import SecretVersion, out_of_reach
+from mtls_rotation.contract.issuance import Secret
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS, UNTESTED
 from mtls_rotation.contract.material import certificates_of
-from mtls_rotation.errors import InvalidSecretError, RejectedCertificateError, RotationNotEnabledError
-from mtls_rotation.issuers.api import HasAuthority, Order
+from mtls_rotation.errors import (
+    InvalidSecretError,
+    RejectedCertificateError,
+    RotationNotEnabledError,
+    UnusableIssuerError,
+)
+from mtls_rotation.issuers.api import HasAuthority, Order, Vouching
 from mtls_rotation.issuers.registry import kind
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation import filing
+from mtls_rotation.rotation.admission import require_listed
 from mtls_rotation.rotation.ca_renewal import CaRenewal
 from mtls_rotation.rotation.context import not_staged
 from mtls_rotation.rotation.leftovers import clear_away
@@ -52,8 +59,8 @@ class CreateStep:
         Raises:
             RotationNotEnabledError: the secret does not rotate.
             VersionNotStagedError: the token is of no rotation that is under way.
-            RejectedCertificateError: the certificate expired or was revoked while the rotation stood still, or is
-                AWSCURRENT's.
+            RejectedCertificateError: the certificate expired or was revoked while the rotation stood still, is
+                AWSCURRENT's, or is not by the CA that the secret names.
             SelfSignedClientError: the gateway that it is for may not let in what the issuer makes.
         """
         description = self._staged(request, deadline)
@@ -71,16 +78,21 @@ class CreateStep:
             stored, put = self._issue(order, request)
         else:
             put = False
+        vouched = True
         if not put:
             self._give_up_if_copied(stored, description)
             self._give_up_if_anothers(stored)
             self._give_up_if_revoked(stored)
             self._give_up_if_expired(stored)
+            vouched = self._is_vouched_for(
+                stored, self._order(filing.certified(stored), description, request, deadline)
+            )
         secret, now = filing.certified(stored), self._clock()
-        filed = filing.file_certificate(
-            self._bucket, secret, stored.name, stored.version_id, known_anchors=self._memory.filed(now)
-        )
-        self._memory.file(filed, now)
+        if vouched:
+            filed = filing.file_certificate(
+                self._bucket, secret, stored.name, stored.version_id, known_anchors=self._memory.filed(now)
+            )
+            self._memory.file(filed, now)
         self._memory.keep(request, secret)
 
     def _give_up_if_copied(self, stored: SecretVersion, description: SecretDescription) -> None:
@@ -146,6 +158,34 @@ class CreateStep:
             " revocation function starts it.",
         )
 
+    def _is_vouched_for(self, stored: SecretVersion, order: Order) -> bool:
+        """Whether the CA that a pending value names has signed it, if the truststore would have to hold its anchor.
+
+        Whoever may write the secret's value could have any CA trusted by it. Of one that is not its CA's AWSPENDING is
+        taken off. Where the CA is gone, nobody can tell: what was filed before stays, and nothing else is filed.
+
+        Raises:
+            RejectedCertificateError: its CA has not signed it.
+            UnlistedAuthorityError, UnentitledRequestError: it would not have.
+        """
+        issuer = self._context.issuers.of(order.definition)
+        if order.definition.kind == "ca" or not order.definition.gateway_trusts or not isinstance(issuer, Vouching):
+            return True
+        (leaf, *_), _ = certificates_of(order.definition)
+        try:
+            if issuer.has_issued(order, leaf):
+                return True
+        except UnusableIssuerError as error:
+            log.warning("not filed anew", extra={"secret": order.name, "code": error.code, "reason": str(error)})
+            return False
+        self._versions.drop_pending(stored.arn, stored.version_id)
+        raise RejectedCertificateError(
+            where=f"secret {stored.name}, version {stored.version_id}",
+            found=f"a pending certificate that its CA has not signed, by {pki.short_name(leaf.issuer)}",
+            expected="one by the CA that issuer names",
+            remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. See who else may write it.",
+        )
+
     def _give_up_if_expired(self, stored: SecretVersion) -> None:
         """Take AWSPENDING off a version that nobody can use any more: Secrets Manager would try it again for ever.
 
@@ -209,9 +249,11 @@ class CreateStep:
 
         Raises:
             SelfSignedClientError: the gateway that it is for may not let in what the issuer makes.
+            UnlistedAuthorityError: it would bring an anchor into the truststore that nobody listed.
         """
         order = Order(definition, description.arn, description.name, request.version_id, self._clock(), deadline)
         self._context.admission.require(definition, order.where)
+        require_listed(self._context.services.issuance, definition, Secret(order.name, order.arn))
         return order
 
     def _issue(self, order: Order, request: RotationRequest) -> tuple[SecretVersion, bool]:

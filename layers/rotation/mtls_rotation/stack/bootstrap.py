@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFINITION_KEYS = ("kind", "request", "issuer", "endpoint", "notice_days")
+DEFINITION_KEYS = ("kind", "request", "issuer", "endpoint", "notice_days", "may_issue")
 
 
 @dataclass(frozen=True, slots=True)

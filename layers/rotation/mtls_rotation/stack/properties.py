@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
+from mtls_rotation.contract.issuance import parse_rules
 from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.live_document import plain
@@ -103,10 +104,19 @@ def _ca(properties: dict[str, Any], endpoint: dict[str, Any] | None) -> SecretDe
         "request": _request(properties, "Ca"),
         "issuer": {"type": registry.kind(_text(properties, "ClientIssuer")).ca_issuer},
         **({"notice_days": notice} if notice else {}),
+        **_may_issue(properties),
         # A CA is proved at the gateway that the stack owns; an outside server learns of it from its owner.
         **({"endpoint": endpoint} if properties.get("DomainName") else {}),
     }
     return SecretDefinition(_text(properties, "CaSecret"), ca)
+
+
+def _may_issue(properties: dict[str, Any]) -> dict[str, Any]:
+    if not properties.get("MayIssue"):
+        return {}
+    where = "the template's parameter MayIssue"
+    rules = parse_rules(plain(_text(properties, "MayIssue"), where), where)
+    return {"may_issue": [it.model_dump(mode="json", exclude_defaults=True) for it in rules]}
 
 
 def _issuer(properties: dict[str, Any]) -> dict[str, Any]:
