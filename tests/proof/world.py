@@ -114,7 +114,7 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 OVERLAP = timedelta(hours=1)
 CALL = timedelta(milliseconds=20)
 # Of what is uploaded, so little that a history can pass it.
-BOUNDS = Bounds(listed=14, blocks=12, spoilt=3, reads=6, tried_again=2)
+BOUNDS = Bounds(listed=14, blocks=12, spoilt=3, reads=6, tried_again=14)
 # What is uploaded with these names is meant to do harm; under all others, to do good.
 INTRUDERS = f"{layout.STATIC_ANCHORS}0-intruder-"
 # Seconds. A step has up to fifteen minutes; the less it has, the more histories there are.

@@ -172,6 +172,15 @@ def test_a_twin_goes_even_while_nobody_knows_what_a_version_chains_to_and_nothin
     assert plan.removed == {fingerprint(twin)}
 
 
+def test_a_twin_of_what_is_uploaded_and_deployed_goes_even_then() -> None:
+    partner = builders.foreign(common_name="Partner CA")
+    twin = builders.twin(partner, identifier(partner))
+    observation = seen(live=("by hand",), in_place=frozenset({("client", "by hand")}), static=uploads(partner))
+    plan = decide(replace(observation, deployed={fingerprint(it): it for it in (twin, partner)}), Settings())
+
+    assert set(plan.anchors) == {fingerprint(partner)}
+
+
 def test_two_uploads_of_one_name_whose_identifiers_differ_both_belong() -> None:
     before, after = (builders.foreign(common_name="Partner CA") for _ in range(2))
     plan = decide(seen(static=uploads(before, after)), Settings())

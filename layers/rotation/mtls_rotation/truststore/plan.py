@@ -191,29 +191,24 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
             del anchors[key]
         else:
             admission.admit(certificate)
-    # Of those that may be needed none goes for another such, but all go that would shut out clients of what surely is.
-    harmful = {key: reason for key, it in doubtful.items() if (reason := admission.harm(it.certificate))}
-    for key, anchor in doubtful.items():
-        if reason := harmful.get(key):
-            left_out.append(_managed(key, anchor.certificate, reason))
-        else:
-            admission.admit(anchor.certificate)
-            anchors[key] = anchor
     spare = _spare(len(anchors), limits)
-    for key in _by_rank(uploaded, retiring, seen, ours):
-        upload = uploaded.get(key)
-        anchor = upload.anchor if upload else _retiring(seen.deployed[key], retiring[key])
-        reason = admission.harm(anchor.certificate)
-        if reason is None and key not in ours:
-            reason = admission.lack_of_room(anchor.certificate, 0 if key in seen.deployed else spare)
-            reason = reason and f"{reason}; most of what is uploaded is in {_largest_bundle(uploaded)}"
-        if reason is None:
-            admission.admit(anchor.certificate)
-            anchors[key] = anchor
-        elif upload:
-            left_out += upload.rejected(reason)
-        else:
-            left_out.append(_managed(key, anchor.certificate, reason))
+    for rank in _by_rank(uploaded, retiring, doubtful, seen, ours):
+        # Of those that may be needed none goes for another such.
+        harmful = {key: admission.harm(it.certificate) for key in rank if (it := doubtful.get(key))}
+        for key in rank:
+            upload = uploaded.get(key)
+            anchor = upload.anchor if upload else doubtful.get(key) or _retiring(seen.deployed[key], retiring[key])
+            reason = harmful[key] if key in doubtful else admission.harm(anchor.certificate)
+            if reason is None and key not in ours and key not in doubtful:
+                reason = admission.lack_of_room(anchor.certificate, 0 if key in seen.deployed else spare)
+                reason = reason and f"{reason}; most of what is uploaded is in {_largest_bundle(uploaded)}"
+            if reason is None:
+                admission.admit(anchor.certificate)
+                anchors[key] = anchor
+            elif upload:
+                left_out += upload.rejected(reason)
+            else:
+                left_out.append(_managed(key, anchor.certificate, reason))
 
     return Plan(
         anchors=dict(sorted(anchors.items())),
@@ -331,8 +326,12 @@ def _uploaded(seen: Observation, limits: Limits, distrust: Distrust) -> tuple[di
 
 
 def _by_rank(
-    uploaded: Mapping[str, Upload], retiring: Iterable[str], seen: Observation, ours: AbstractSet[str]
-) -> list[str]:
+    uploaded: Mapping[str, Upload],
+    retiring: Iterable[str],
+    doubtful: Iterable[str],
+    seen: Observation,
+    ours: AbstractSet[str],
+) -> Iterable[list[str]]:
     """Who comes first where there is room for some: what clients of ours may hold, then what is deployed.
 
     Of what is uploaded each bundle's first certificate comes before any one's second: the largest pays.
@@ -342,14 +341,10 @@ def _by_rank(
     for key, upload in uploaded.items():
         turn[key] = min(turns[it.key] for it in upload.entries)
         turns.update({it.key for it in upload.entries})
-    deployed = [it for it in uploaded if it in seen.deployed]
-    new = [it for it in uploaded if it not in seen.deployed]
-    return [
-        *(it for it in retiring if it in ours),
-        *sorted(deployed, key=turn.__getitem__),
-        *(it for it in retiring if it not in ours),
-        *sorted(new, key=turn.__getitem__),
-    ]
+    yield [it for it in (*doubtful, *retiring) if it in ours]
+    yield sorted((it for it in uploaded if it in seen.deployed), key=turn.__getitem__)
+    yield [it for it in (*doubtful, *retiring) if it not in ours]
+    yield sorted((it for it in uploaded if it not in seen.deployed), key=turn.__getitem__)
 
 
 def _admission(seen: Observation, limits: Limits) -> Admission:
