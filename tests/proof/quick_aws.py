@@ -351,12 +351,18 @@ class SecretsManager(_Client):
 
 @dataclass
 class Version:
-    """A version of an object; a deletion is one without a body."""
+    """A version of an object; a deletion is one without a body.
+
+    Attributes:
+        version_id: "null" for whatever was written while versioning was suspended.
+        number: which write it was, counted from 1.
+    """
 
     version_id: str
     body: bytes | None
     modified: datetime
     metadata: dict[str, str]
+    number: int
 
     @property
     def etag(self) -> str:
@@ -433,7 +439,7 @@ class S3(_Client):
         kept = self.versioning == "Enabled"
         if not kept:
             self.objects[key][:] = [it for it in self.objects[key] if it.version_id != "null"]
-        version = Version(f"v{self._made}" if kept else "null", body, self._clock(), metadata)
+        version = Version(f"v{self._made}" if kept else "null", body, self._clock(), metadata, self._made)
         self.objects[key].append(version)
         return version
 

@@ -31,6 +31,9 @@ Not claimed, each for its reason:
 - I1 of what chains to a CA that an operator distrusts, from their word on, and on a domain to which it has not come
   back yet after they took that back: it is meant to be refused. That it is out in the end is part of
   `require_settled`, and that a truststore is never emptied by it, of I4.
+- I9 from when the list is lost while the bucket keeps no versions, until revocation has ended well: no older list is
+  there to be read. Where what revocation remembers is lost with it, what was said by notices that were written over is
+  known to nobody any more. Whoever may suspend versioning owns the bucket.
 - I1 of a secret whose recovery window is over: nobody can read it, and its anchor goes after the overlap.
 - I7 for two syncs at once, or after their notes were deleted: neither knows of the other's update. The second changes
   nothing or is refused by API Gateway, and nothing is lost.
@@ -192,12 +195,13 @@ class World(Stack):
         self._held: dict[str, Held | None] = {}
         self._needles: list[bytes] = []
         self._accepted: dict[tuple[str, str], datetime] = {}
-        self.notices: dict[str, tuple[x509.Certificate, ...]] = {}
+        self.notices: dict[int, tuple[x509.Certificate, ...]] = {}
         self.revoked_ever: set[x509.Certificate] = set()
         self._in_force: dict[str, frozenset[x509.Certificate]] = {}
-        self._lists: dict[str, Revocations | None] = {}
+        self._lists: dict[int, Revocations | None] = {}
+        self._list_lost_for_good: object = None
         self._list_judged: object = None
-        self._anchors: dict[str, tuple[x509.Certificate, ...]] = {}
+        self._anchors: dict[str, tuple[int, tuple[x509.Certificate, ...]]] = {}
         self._returning: set[tuple[str, str]] = set()
         unused = cast("Any", None)
         clients = Mocked(self.quick_secrets, self.s3, events, unused, unused, unused)
@@ -352,11 +356,13 @@ class World(Stack):
         return self._start("intake", key, lambda: self.intake.run(key), OTHERS_TAKE, ended)
 
     def start_revocation(self) -> Process:
-        before = self._notices_as_they_lie()
+        before, lost = self._notices_as_they_lie(), self._list_lost_for_good
 
         def ended(process: Process) -> None:
             """What lay there from its beginning to its end and was not refused is in force now."""
             if process.failure is None and isinstance(process.result, RevocationResult):
+                if self._list_lost_for_good is lost:  # not while it ran
+                    self._list_lost_for_good = None
                 for key, version in self._notices_as_they_lie().items():
                     if before.get(key) == version and key not in process.result.refused:
                         said = frozenset(self.notices.get(version, ()))
@@ -364,10 +370,10 @@ class World(Stack):
 
         return self._start("revocation", "", self.revocation.run, OTHERS_TAKE, ended)
 
-    def _notices_as_they_lie(self) -> dict[str, str]:
-        """By key, the newest version of each object under `revoked/`."""
+    def _notices_as_they_lie(self) -> dict[str, int]:
+        """By key, the newest version of each object under `revoked/`, by its number."""
         return {
-            key: str(found.version_id)
+            key: found.number
             for key in list(self.s3.objects)
             if key.startswith(layout.REVOKED) and (found := self.s3.newest(key))
         }
@@ -375,13 +381,29 @@ class World(Stack):
     def notify(self, key: str, body: bytes, *certificates: x509.Certificate) -> None:
         """Somebody writes an object under `revoked/`, which revokes these certificates and no other."""
         self.upload(key, body)
-        self.notices[str(self.s3.objects[key][-1].version_id)] = certificates
+        self.notices[self.s3.objects[key][-1].number] = certificates
         self.revoked_ever |= set(certificates)
 
     def withdraw(self, key: str) -> None:
         """Somebody deletes a notice."""
         self.s3.delete_object(Bucket="certificates", Key=key)
         self._in_force.pop(key, None)
+
+    def lose_the_list(self, body: bytes | None, *, notes_too: bool = False) -> None:
+        """Somebody deletes the revocation list, or writes over it; and what revocation remembers, perhaps."""
+        found = self.s3.newest(layout.REVOCATION_LIST)
+        if self.s3.versioning == "Suspended" and found and found.version_id == "null":
+            self._list_lost_for_good = object()
+            if notes_too:
+                lying = self._notices_as_they_lie().items()
+                said = {key: frozenset(self.notices.get(number, ())) for key, number in lying}
+                self._in_force = {key: it & said.get(key, frozenset()) for key, it in self._in_force.items()}
+        if body is None:
+            self.s3.delete_object(Bucket="certificates", Key=layout.REVOCATION_LIST)
+        else:
+            self.s3.put_object(Bucket="certificates", Key=layout.REVOCATION_LIST, Body=body)
+        if notes_too:
+            self.s3.delete_object(Bucket="certificates", Key=layout.REVOCATION_NOTES)
 
     def _start(
         self,
@@ -671,10 +693,11 @@ class World(Stack):
     def _require_the_list(self) -> None:
         """I9, now. What cannot have changed is not looked at again."""
         found, version = self._list_that_counts()
-        if self._list_judged == (version, state := hash(frozenset(self._in_force.items()))):
+        state = hash((frozenset(self._in_force.items()), self._list_lost_for_good))
+        if self._list_judged == (version, state):
             return
         for key, certificates in self._in_force.items():
-            for certificate in certificates:
+            for certificate in certificates if self._list_lost_for_good is None else ():
                 if not found.include(certificate):
                     raise ViolationError(f"I9: {key} revokes {pki.serial(certificate)}, and the list has it no more")
         for held in self._held.values():
@@ -682,9 +705,9 @@ class World(Stack):
                 raise ViolationError(f"I9: nobody has revoked {pki.serial(held.certificate)}, and the list has it")
         self._list_judged = (version, state)
 
-    def _list_that_counts(self) -> tuple[Revocations, str]:
+    def _list_that_counts(self) -> tuple[Revocations, int]:
         for stored in reversed(self.s3.objects.get(layout.REVOCATION_LIST, ())):
-            version = str(stored.version_id)
+            version = stored.number
             if stored.body is not None and version not in self._lists:
                 try:
                     self._lists[version] = Revocations.parse(stored.body)
@@ -692,7 +715,7 @@ class World(Stack):
                     self._lists[version] = None
             if found := self._lists.get(version):
                 return found, version
-        return Revocations(), ""
+        return Revocations(), 0
 
     def _held_now(self, name: str, record: Record) -> set[str]:
         labelled = {record.at(CURRENT), record.at(PREVIOUS)}
@@ -736,13 +759,13 @@ class World(Stack):
 
     def _trusted(self, version_id: str) -> tuple[x509.Certificate, ...]:
         """The certificates of a truststore that are in date, by which the gateway judges."""
-        if version_id not in self._anchors:
-            found = self.s3.version(layout.TRUSTSTORE, version_id)
-            self._anchors[version_id] = tuple(
-                bundles.certificates(found.body if found and found.body else b"").values()
-            )
+        found = self.s3.version(layout.TRUSTSTORE, version_id)
+        number, anchors = self._anchors.get(version_id, (0, ()))
+        if found and found.number != number:  # what is destroyed goes on running
+            anchors = tuple(bundles.certificates(found.body or b"").values())
+            self._anchors[version_id] = found.number, anchors
         now = self.moment
-        return tuple(it for it in self._anchors[version_id] if it.not_valid_before_utc <= now <= it.not_valid_after_utc)
+        return tuple(it for it in anchors if it.not_valid_before_utc <= now <= it.not_valid_after_utc)
 
     def _before(self, process: Process, operation: str, request: dict[str, Any]) -> None:
         if operation == "UpdateDomainName":

@@ -94,12 +94,7 @@ class Revocations(Player):
     def lose_the_list(self, how: str, calls: int | None) -> None:
         """It is deleted or written over, and so is what revocation remembers, perhaps; then revocation runs."""
         self._play("lose the list")
-        if how == "deleted":
-            self.world.s3.delete_object(Bucket="certificates", Key=layout.REVOCATION_LIST)
-        else:
-            self.world.s3.put_object(Bucket="certificates", Key=layout.REVOCATION_LIST, Body=b"garbage")
-        if how == "the notes too":
-            self.world.s3.delete_object(Bucket="certificates", Key=layout.REVOCATION_NOTES)
+        self.world.lose_the_list(None if how == "deleted" else b"garbage", notes_too=how == "the notes too")
         self._go(self.world.start_revocation(), calls)
 
     def _notice(self, number: int) -> str:

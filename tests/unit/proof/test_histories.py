@@ -49,6 +49,20 @@ def test_a_revocation_that_is_lifted_is_seen() -> None:
             world.check()
 
 
+def test_a_list_that_is_lost_where_no_versions_are_kept_counts_again_once_it_is_made_anew() -> None:
+    world = World.begun()
+    with endpoint_of(world):
+        world.s3.versioning = "Suspended"
+        certificate = _revoked(world)
+        world.lose_the_list(None)
+        world.check()
+        world.go(world.start_revocation())
+        assert world._list_that_counts()[0].include(certificate)
+        world.s3.put_object(Bucket="certificates", Key=layout.REVOCATION_LIST, Body=Register().render())
+        with pytest.raises(ViolationError, match="I9: revoked/lost revokes"):
+            world.check()
+
+
 def test_somebody_on_the_list_whom_nobody_has_revoked_is_seen() -> None:
     world = World.begun()
     with endpoint_of(world):
