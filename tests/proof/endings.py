@@ -86,7 +86,7 @@ def orphans(stack: Stack) -> list[str]:
     def belongs(key: str) -> bool:
         if key in _OWN or key.startswith(_OTHERS):
             return True
-        filed = layout.IssuedKey.parse(key) or layout.OutsideKey.parse(key)
+        filed = layout.IssuedKey.parse(key) or layout.OutsideKey.parse(key) or layout.EmptyKey.parse(key)
         if filed:
             return (filed.secret, filed.version_id) in versions
         if key.startswith((layout.MANAGED_ANCHORS, "crl/")):

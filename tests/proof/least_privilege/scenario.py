@@ -162,14 +162,18 @@ def run(directory: Path, say: Callable[[str], None] = print) -> list[Path]:
     """Live the life, and return the records. ``directory`` is made, and must be empty."""
     directory.mkdir(parents=True, exist_ok=True)
     records = directory / "records"
-    seconds = {"domain_update_interval": 2.0, "domain_update_time": 0.2}
-    rates: dict[str, Any] = {name: timedelta(seconds=it) for name, it in seconds.items()}
+    settings: dict[str, Any] = {
+        "domain_update_interval": timedelta(seconds=2),
+        "domain_update_time": timedelta(seconds=0.2),
+        "rotation_retries": 0,
+        "concurrent_executions": 1000,
+    }
     with ExitStack() as stack:
         stack.enter_context(recorded(records))
         identity = builders.server_certificate(builders.root("Partner's server CA"))
         partner = stack.enter_context(upstream(identity))
         log = directory / "local-aws.log"
-        aws = stack.enter_context(LocalAws.start(log_path=log, enforce_iam=True, rotation_retries=0, **rates))
+        aws = stack.enter_context(LocalAws.start(log_path=log, enforce_iam=True, **settings))
         life = born(aws, partner)
         for part in PARTS:
             say(part.__name__)

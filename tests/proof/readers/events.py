@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import InvalidEventError, InvalidSettingsError
 from mtls_rotation.gateway import live_document
 from mtls_rotation.gateway.authorizer import caller, decision
@@ -114,8 +115,12 @@ def _signed(refusals: tuple[type[Exception], ...]) -> Reader:
 def _authorizer(refusals: tuple[type[Exception], ...]) -> Reader:
     app = load("authorizer")
     allowed = AllowList.parse(json.dumps(gateway._allowed()), "the allow-list")
-    check = SimpleNamespace(revoked=frozenset)
-    app.assembly = SimpleNamespace(revocation_check=check, allow_list=lambda: allowed, stack="stack")
+    app.assembly = SimpleNamespace(
+        revocation_check=SimpleNamespace(revoked=Revocations),
+        allow_list=lambda: allowed,
+        anchors=gateway._anchors(),
+        stack="stack",
+    )
     event = json.loads(_sample("authorizer"))
     certificate = ("requestContext", "identity", "clientCert", "clientCertPem")
     event["requestContext"]["identity"]["clientCert"]["clientCertPem"] = pki.to_pem(client().certificate)
