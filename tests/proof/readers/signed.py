@@ -215,7 +215,7 @@ def _import(data: bytes) -> None:
     bucket = cast("Any", Bucket({request().note: request().render().encode()}))
     with patch.object(documents, "read", lambda *_: data):
         found = import_signed._signed_certificates("answer.pem")
-    waiting = matching_request(found, BucketIndex(bucket))
+    waiting = matching_request(found, BucketIndex(bucket), "answer.pem")
     if waiting is None:
         raise no_matching_request(found, BucketIndex(bucket), "answer.pem")
     waiting.fit(found, builders.NOW)

@@ -85,6 +85,15 @@ def test_what_does_not_fit_the_request_that_it_answers_is_rejected_in_the_name_o
     assert index.asked == ["request"]
 
 
+def test_what_has_more_certificates_than_any_answer_is_rejected_and_nothing_is_looked_up_for_it() -> None:
+    index = Known()
+    decision = decided(index, *[OTHER] * 3000, SIGNED)
+
+    assert isinstance(decision, Reject)
+    assert "3001 certificates" in str(decision.error)
+    assert index.asked == []
+
+
 def test_what_is_filed_already_is_taken() -> None:
     index = Known(requests=(), holder="stack/billing")
 

@@ -128,7 +128,7 @@ def _signed_certificates(file: str) -> list[Any]:
 def _request(deployment: Deployment, found: list[Any], file: str, secret: str | None) -> SigningRequest:
     """The request that was answered; the secret's, if one is named."""
     index = BucketIndex(deployment.services.bucket)
-    request = matching_request(found, index)
+    request = matching_request(found, index, file)
     if request is None:
         raise no_matching_request(found, index, file)
     if secret is not None and deployment.secret(secret).arn != request.arn:

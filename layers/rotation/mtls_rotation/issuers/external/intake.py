@@ -11,7 +11,7 @@ from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import SIGNED_CERTIFICATE_ACCEPTED, SIGNED_CERTIFICATE_REJECTED
 from mtls_rotation.errors import UnfitCertificateError
 from mtls_rotation.issuers.external.answer import certificates_in
-from mtls_rotation.issuers.external.request import MOST_CERTIFICATES, SigningRequest
+from mtls_rotation.issuers.external.request import MOST_CERTIFICATES, SigningRequest, too_many
 from mtls_rotation.pki.certificates import (
     fingerprint,
     public_key_fingerprint,
@@ -91,7 +91,7 @@ def match(found: Sequence[x509.Certificate], index: Index, now: datetime, where:
     """
     request = None
     try:
-        request = matching_request(found, index)
+        request = matching_request(found, index, where)
         if request is not None:
             return Accept(request, request.fit(found, now))
     except UnfitCertificateError as error:
@@ -101,12 +101,19 @@ def match(found: Sequence[x509.Certificate], index: Index, now: datetime, where:
     return Reject(no_matching_request(found, index, where))
 
 
-def matching_request(found: Iterable[x509.Certificate], index: Index) -> SigningRequest | None:
-    """The request that one of the certificates answers.
+def matching_request(found: Sequence[x509.Certificate], index: Index, where: str) -> SigningRequest | None:
+    """The request that one of the certificates answers. Each costs a call, so what no answer may be is not looked at.
 
     Raises:
-        UnfitCertificateError: what was noted of that request cannot be read.
+        UnfitCertificateError: there are more than an answer has, or what was noted of that request cannot be read.
     """
+    if len(found) > MOST_CERTIFICATES:
+        raise UnfitCertificateError(
+            where=where,
+            found=too_many(found),
+            expected="the certificate for a request, followed by the CAs above it",
+            remedy=f"Upload those alone under {layout.SIGNED}; nothing was changed.",
+        )
     return next(filter(None, map(index.request_for, found)), None)
 
 

@@ -127,7 +127,7 @@ class SigningRequest:
             UnfitCertificateError: none is for its key, or the one that is breaks the request.
         """
         if len(found) > MOST_CERTIFICATES:
-            raise self._unfit(f"{len(found)} certificates, where {MOST_CERTIFICATES} are more than any chain has")
+            raise self._unfit(too_many(found))
         leaves = [it for it in found if public_key_fingerprint(it.public_key()) == self.public_key]
         if not leaves:
             raise self._unfit(f"certificates for other keys ({', '.join(map(short_subject, found)) or 'none at all'})")
@@ -162,6 +162,11 @@ class SigningRequest:
             expected=f"a certificate for the request {self.key}, followed by the CAs above it",
             remedy=f"Have that request signed, and upload the answer under {layout.SIGNED}; nothing was changed.",
         )
+
+
+def too_many(found: Sequence[x509.Certificate]) -> str:
+    """What is wrong with more certificates than an answer has, in words."""
+    return f"{len(found)} certificates, where {MOST_CERTIFICATES} are more than any chain has"
 
 
 def below(authorities: Iterable[x509.Certificate], sent: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
