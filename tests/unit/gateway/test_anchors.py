@@ -18,6 +18,7 @@ from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.authorizer.anchors import Anchors
 from mtls_rotation.gateway.authorizer.caller import Anchor, AnchorsUnknownError
 from mtls_rotation.gateway.authorizer.decision import Decision, decide
+from mtls_rotation.pki import authorities, signatures
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.presented import Presented
 from tests.kit import builders
@@ -41,6 +42,18 @@ def decided(anchors: Anchors, certificate: x509.Certificate, **entry: Any) -> De
     listed = {"routes": {"GET /": [{"name": "subject:CN=billing"} | entry]}}
     allow_list = (lambda: AllowList.parse(json.dumps(listed), "the test")) if entry else None
     return decide(pki.to_pem(certificate), "GET", "/", Revocations, allow_list, anchors.of)
+
+
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The keys that are tried from now on."""
+    tried: list[object] = []
+
+    def has_signed(key: Any, certificate: Any) -> bool:
+        tried.append(key)
+        return signatures.has_signed(key, certificate)
+
+    monkeypatch.setattr(authorities, "has_signed", has_signed)
+    return tried
 
 
 @pytest.fixture
@@ -79,6 +92,29 @@ def test_a_partners_intermediate_of_our_cas_name_is_the_partners(
     assert decided(anchors, leaf, ca="managed").denial == "not-allowed"
     assert decided(anchors, leaf, ca=pki.fingerprint(ca.certificate)).denial == "not-allowed"
     assert decided(anchors, leaf, ca=pki.fingerprint(partner.certificate)).denial == ""
+
+
+def test_hundreds_of_cas_of_our_cas_name_cost_our_caller_one_verification(
+    stack: Stack, anchors: Anchors, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namesakes = [builders.named(ca.certificate.subject).certificate for _ in range(30)]
+    put(stack, *namesakes, ca.certificate, managed=[ca.certificate])
+    tried = verified(monkeypatch)
+
+    assert of(anchors, builders.leaf(ca).certificate) == (pki.fingerprint(ca.certificate),)
+    assert len(tried) <= 2  # its CA's, and what has signed that
+
+
+def test_a_caller_whose_certificate_names_no_key_is_looked_for_among_ours_first(
+    stack: Stack, anchors: Anchors, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namesakes = [builders.named(ca.certificate.subject).certificate for _ in range(30)]
+    put(stack, *namesakes, ca.certificate, managed=[ca.certificate])
+    tried = verified(monkeypatch)
+    leaf = builders.foreign(issuer=ca.certificate, signer=ca.key, authority=False)
+
+    assert of(anchors, leaf) == (pki.fingerprint(ca.certificate),)
+    assert len(tried) <= 2
 
 
 def test_an_issuer_that_only_came_along_is_no_anchor(stack: Stack, anchors: Anchors, ca: pki.CertifiedKey) -> None:

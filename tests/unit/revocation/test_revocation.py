@@ -331,8 +331,7 @@ def test_a_revoked_certificate_of_a_namesake_with_the_same_serial_number_leaves_
 
 
 def test_a_name_that_two_cas_have_revokes_nobody_unless_it_is_said_which(stack: Stack, ca: pki.CertifiedKey) -> None:
-    token = stack.rotate()
-    leaf = stack.certificate(token)
+    leaf = builders.leaf(ca).certificate
     theirs, namesake = signed_by_a_namesake(leaf, ca)
     stack.clients.s3.put_object(
         Bucket=BUCKET, Key=layout.TRUSTSTORE, Body=pki.to_pem(ca.certificate, namesake.certificate).encode()
@@ -345,6 +344,21 @@ def test_a_name_that_two_cas_have_revokes_nobody_unless_it_is_said_which(stack: 
     assert register(stack).revocations.include(theirs)
     assert not register(stack).revocations.include(leaf)
     assert stack.revoke("nobodys", notice(theirs, ca_fingerprint_sha256="0" * 64)).refused["revoked/nobodys"]
+
+
+def test_further_cas_of_the_name_keep_nobody_from_revoking_by_name_what_was_issued_here(
+    stack: Stack, ca: pki.CertifiedKey
+) -> None:
+    leaf = stack.certificate(stack.rotate())
+    namesakes = [builders.named(ca.certificate.subject).certificate for _ in range(2)]
+    stack.clients.s3.put_object(
+        Bucket=BUCKET, Key=layout.TRUSTSTORE, Body=pki.to_pem(*namesakes, ca.certificate).encode()
+    )
+    result = stack.revoke("it", notice(leaf))
+
+    assert not result.refused
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
+    assert register(stack).revocations.include(leaf)
 
 
 def test_a_ca_that_was_renewed_with_its_key_is_one_ca(stack: Stack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -12,32 +13,39 @@ from mtls_rotation.pki.presented import Presented
 from mtls_rotation.pki.signatures import has_signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from cryptography import x509
 
     from mtls_rotation.pki.distinguished_names import DistinguishedName
 
 
+# How many CAs are tried whose key identifiers say that they have not signed.
+_MOST_CONTRADICTED = 16
+
+
 class Authorities:
     """CAs, each of which is its key: several certificates of one key and name are one CA.
 
     Args:
-        certificates: theirs. One whose key cannot be read is passed over.
+        certificates: theirs, those first that are to be tried first. One whose key cannot be read is passed over.
     """
 
     def __init__(self, certificates: Iterable[x509.Certificate]) -> None:
         self._named: dict[object, dict[str, x509.Certificate]] = {}
         self._fingerprints: dict[tuple[object, str], set[str]] = {}
+        self._identifiers: dict[tuple[object, str], set[bytes | None]] = {}
         self._keys: dict[str, x509.Certificate] = {}
         for certificate in certificates:
             try:
                 key = public_key_fingerprint(certificate.public_key())
-                name = Presented.of(certificate).subject_name.folded
+                presented = Presented.of(certificate)
+                name = presented.subject_name.folded
             except Exception:  # noqa: BLE001, S112 - the library has a kind for each thing that may be wrong with one
                 continue
             self._named.setdefault(name, {}).setdefault(key, certificate)
             self._fingerprints.setdefault((name, key), set()).add(fingerprint(certificate))
+            self._identifiers.setdefault((name, key), set()).add(presented.key_identifier)
             self._keys.setdefault(key, certificate)
 
     def named(self, name: DistinguishedName) -> dict[str, x509.Certificate]:
@@ -49,15 +57,32 @@ class Authorities:
         return frozenset(self._fingerprints.get((name.folded, key), ()))
 
     def signer(self, certificate: x509.Certificate | Presented) -> str:
-        """The SHA-256 of the public key that signed a certificate, of a CA of the issuer's name; empty if none."""
+        """The SHA-256 of the public key that signed a certificate, of a CA of the issuer's name; empty if none.
+
+        Anybody may have made CAs of that name, hundreds of them, and each costs a verification: those that the key
+        identifiers point to come first, and few that they speak against are looked at. Servers look at none of those
+        (see `namesakes`).
+        """
         presented = Presented.of(certificate)
-        for key, ca in self.named(presented.issuer_name).items():
+        for key in self._likely(presented):
             try:
-                if has_signed(ca.public_key(), presented):
+                if has_signed(self._keys[key].public_key(), presented):
                     return key
             except ValueError:
                 continue
         return ""
+
+    def _likely(self, certificate: Presented) -> Iterator[str]:
+        """The keys of the CAs that may have signed a certificate, the likeliest first."""
+        name, wanted = certificate.issuer_name.folded, certificate.issuers_key_identifier
+        keys = list(self._named.get(name, ()))
+        if wanted is None:
+            return iter(keys)
+        found = {key: self._identifiers[name, key] for key in keys}
+        meant = [key for key, identifiers in found.items() if wanted in identifiers]
+        silent = [key for key, identifiers in found.items() if wanted not in identifiers and None in identifiers]
+        others = (key for key, identifiers in found.items() if not identifiers & {wanted, None})
+        return chain(meant, silent, islice(others, _MOST_CONTRADICTED))
 
     def identify(self, certificate: x509.Certificate | Presented) -> CertificateId:
         """What names a certificate."""

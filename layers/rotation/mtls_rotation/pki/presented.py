@@ -32,6 +32,9 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTI
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _LAST_VERSION = 2  # version 3 (RFC 5280, section 4.1.2.1)
 _BASIC_CONSTRAINTS = bytes.fromhex("551d13")
+_KEY_IDENTIFIER, _ISSUERS_KEY_IDENTIFIER = bytes.fromhex("551d0e"), bytes.fromhex("551d23")
+# In AuthorityKeyIdentifier (RFC 5280, section 4.2.1.1).
+_IDENTIFIER = 0x80
 _ALTERNATIVE_NAMES = bytes.fromhex("551d11")
 # GeneralName (RFC 5280, section 4.2.1.6).
 _EMAIL, _DNS, _URI, _IP = 0x81, 0x82, 0x86, 0x87
@@ -168,6 +171,30 @@ class Presented:
         except ValueError:
             return False
         return first is not None and first.tag == der.BOOLEAN and any(first.content)
+
+    @property
+    def key_identifier(self) -> bytes | None:
+        """The identifier of its key, as its maker wrote it; None if there is none that can be read."""
+        found = self._element(_KEY_IDENTIFIER)
+        return found.content if found and found.tag == der.OCTET_STRING else None
+
+    @property
+    def issuers_key_identifier(self) -> bytes | None:
+        """The identifier of the key that has signed it, by its own word; None if there is none that can be read."""
+        found = self._element(_ISSUERS_KEY_IDENTIFIER)
+        try:
+            first = next(found.within(der.SEQUENCE), None) if found else None
+        except ValueError:
+            return None
+        return first.content if first and first.tag == _IDENTIFIER else None
+
+    def _element(self, kind: bytes) -> der.Element | None:
+        """What an extension holds; None where there is none of the kind, or more than one, or no DER in it."""
+        found = [value for it, value in self.extensions if it == kind]
+        try:
+            return der.only(found[0]) if len(found) == 1 else None
+        except ValueError:
+            return None
 
     @property
     def fingerprint(self) -> str:

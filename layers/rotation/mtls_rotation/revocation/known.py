@@ -50,7 +50,8 @@ class Known:
         return found
 
     def _certificates(self) -> Iterable[x509.Certificate]:
-        for key in (layout.TRUSTSTORE, *(entry.key for entry in self._bucket.list(layout.MANAGED_ANCHORS))):
+        # Ours first, so that no upload has them wait.
+        for key in (*(entry.key for entry in self._bucket.list(layout.MANAGED_ANCHORS)), layout.TRUSTSTORE):
             if stored := self._bucket.read(key):
                 yield from bundles.certificates(stored.body).values()
 

@@ -138,8 +138,10 @@ def parse(body: bytes, where: str) -> tuple[Shown | Named, ...]:
 def identify(said: Shown | Named, known: Known, where: str) -> Notice:
     """Which certificate it is that an object shows or names.
 
-    What is named is looked for among the CAs, whose keys tell them apart, and among the certificates that were issued
-    here: what would revoke nobody, or perhaps another, is refused.
+    What is named is looked for among the certificates that were issued here, whose serial numbers tell them apart, and
+    among the CAs, whose keys do: what would revoke nobody, or perhaps another, is refused. Where a certificate was
+    issued here under that name and a number that is no coincidence, further CAs of the name say nothing: anybody who
+    may upload one could keep it from being revoked.
 
     Raises:
         UnresolvedNoticeError: no CA here has the name, or several have, or a certificate that was issued here has the
@@ -156,13 +158,16 @@ def identify(said: Shown | Named, known: Known, where: str) -> Notice:
     filed = {known.authorities.identify(it): it for it in known.filed(said.serial_number)}
     named = {it for it, certificate in filed.items() if said.names(certificate) and (not said.ca or it.key in cas)}
     others = sorted(it.issuer for it in filed.keys() - named)
-    if others and not named and not (said.ca and cas) and len(said.serial_number) >= _TELLING:
+    is_telling = len(said.serial_number) >= _TELLING
+    if others and not named and not (said.ca and cas) and is_telling:
         raise _unresolved(
             where,
             f"{said}, and the certificate with that serial number is of {others[0]}",
             "the name of the CA that issued it, as RFC 4514 writes it, the most specific part first",
         )
-    found = named | {CertificateId(subject(ca), said.serial_number, key) for key, ca in cas.items()}
+    found = set(named)
+    if not (named and is_telling):
+        found |= {CertificateId(subject(ca), said.serial_number, key) for key, ca in cas.items()}
     signers = {it.signer: it for it in found}
     if not signers:
         raise _unresolved(

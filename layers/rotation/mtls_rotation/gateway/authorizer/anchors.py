@@ -17,16 +17,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_rotation.contract import layout
 from mtls_rotation.gateway.authorizer.caller import Anchor, AnchorsUnknownError
 from mtls_rotation.pki import bundles
+from mtls_rotation.pki.authorities import Authorities
 from mtls_rotation.pki.presented import Presented
-from mtls_rotation.pki.signatures import has_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-
     from mtls_rotation.aws.bucket import CertificateBucket, Stored
-    from mtls_rotation.pki.distinguished_names import Folded
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +42,10 @@ class _Trusted:
         self._managed = managed
         lasting = sorted(certificates.items(), key=lambda it: it[1].not_valid_after_utc, reverse=True)
         self._certificates = {it: Presented.from_der(found.public_bytes(Encoding.DER)) for it, found in lasting}
-        self._keys = {it: found.public_key() for it, found in lasting}
-        self._named: dict[Folded, list[str]] = {}
-        for fingerprint, found in lasting:
-            if _is_authority(found):
-                name = self._certificates[fingerprint].subject_name.folded
-                self._named.setdefault(name, []).append(fingerprint)
+        issuing = {it: found for it, found in lasting if _is_authority(found)}
+        self._lasting = list(issuing)
+        # Ours first: whoever may upload a CA may give it any name, and the key of a signature that is ours.
+        self._authorities = Authorities(issuing[it] for it in sorted(issuing, key=lambda it: it not in managed))
         self._remembered: dict[str, tuple[Anchor, ...]] = {}
 
     def anchors(self, certificate: Presented) -> tuple[Anchor, ...]:
@@ -69,8 +64,8 @@ class _Trusted:
         if certificate.fingerprint in self._certificates:
             found[certificate.fingerprint] = None
         for it in waiting:
-            named = (other for other in self._named.get(it.issuer_name.folded, ()) if other not in found)
-            signers = [other for other in named if _has_signed(self._keys[other], it)]
+            one = self._authorities.fingerprints(self._authorities.signer(it), it.issuer_name)
+            signers = [other for other in self._lasting if other in one and other not in found] if one else []
             found |= dict.fromkeys(signers)
             waiting += [self._certificates[other] for other in signers]
         return found
@@ -135,11 +130,4 @@ def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
-        return False
-
-
-def _has_signed(key: CertificatePublicKeyTypes, certificate: Presented) -> bool:
-    try:
-        return has_signed(key, certificate)
-    except ValueError:
         return False
