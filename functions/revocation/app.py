@@ -10,6 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.aws.retries import Patience
+from mtls_rotation.contract.events import REVOCATION_LIST_LOST
 from mtls_rotation.telemetry import meter, share_format
 from mtls_rotation.timing import Deadline
 
@@ -29,8 +30,15 @@ metrics = meter("revocation", assembly.stack)
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Run once, whatever the event was: what is there counts, and not what is said of it."""
+    """Run once, whatever the event was: what is there counts, and not what is said of it.
+
+    Every environment of the authorizer tells of a list that is lost: it is made again once.
+    """
     try:
+        if invocation.member(event, "detail-type") == REVOCATION_LIST_LOST and assembly.revocation.has_lost_nothing():
+            logger.info("the revocation list is there again")
+            metrics.add_metric(name="RevocationFailed", unit=MetricUnit.Count, value=0)
+            return
         result = assembly.revocation.run(
             Deadline.within(max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN))
         )

@@ -23,6 +23,7 @@ NOTHING = {
     "an empty list": b"[]",
     "garbage": b"\xff\x00garbage",
     "a nobody": b'{"issuer": "CN=Nobody", "serial_number": "5e01"}',
+    "a name without end": json.dumps({"issuer": ",".join(["O=a"] * 200), "serial_number": "5e01"}).encode(),
     "huge": b"[" + b" " * notices.LARGEST_NOTICE + b"]",
     "too many": json.dumps([{"issuer": "CN=CA", "serial_number": f"{it:x}"} for it in range(1, 1002)]).encode(),
 }

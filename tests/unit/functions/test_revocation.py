@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from mtls_rotation.contract.events import REVOCATION_LIST_LOST
+from mtls_rotation.contract.layout import REVOCATION_LIST
 from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.pki import certificates as pki
 from tests.kit import builders
@@ -41,6 +43,22 @@ def test_an_upload_is_taken_in_and_counted(
     stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/bad", Body=b"oops")
     app.handler(event, Context())
     assert counts(capsys.readouterr().out)["RevocationsRefused"] == 1
+
+
+def test_who_has_missed_the_list_while_it_was_gone_has_it_made_again_once(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = load("revocation", monkeypatch)
+    app.handler(sample("revocation-schedule"), Context())
+    stack.bucket.delete(REVOCATION_LIST)
+    capsys.readouterr()
+    lost = {"detail-type": REVOCATION_LIST_LOST, "detail": {"stack": "stack"}}
+    app.handler(lost, Context())
+    assert counts(capsys.readouterr().out)["RevocationFailed"] == 1
+    assert stack.bucket.read(REVOCATION_LIST)
+
+    monkeypatch.setattr(type(app.assembly.revocation), "run", lambda *_: pytest.fail("it is there again"))
+    app.handler(lost, Context())
 
 
 def test_what_cannot_be_done_is_counted_and_said(

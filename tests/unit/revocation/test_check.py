@@ -190,11 +190,26 @@ def test_while_the_list_is_missing_or_broken_what_it_said_last_counts_and_it_is_
         asked.now += TTL
         assert check.revoked().listed == {certificate}
         assert [uri for uri, _ in asked.lost] == [f"s3://{BUCKET}/{layout.REVOCATION_LIST}"] * count
+        asked.now += 300 - TTL
 
     later = revoke(asked.stack, ca)
     asked.now += TTL
     assert check.revoked().listed == {certificate, later}
     assert len(asked.lost) == 3
+
+
+def test_one_environment_tells_of_a_lost_list_once_in_five_minutes(asked: Asked) -> None:
+    check = asked.check()
+    check.revoked()
+    break_list(asked.stack, None)
+    for _ in range(10):
+        asked.now += TTL / 2
+        check.revoked()
+
+    assert len(asked.lost) == 1
+    asked.now += TTL / 2
+    check.revoked()
+    assert len(asked.lost) == 2
 
 
 def test_a_list_that_may_not_be_read_any_more_may_be_one_that_is_gone(asked: Asked, ca: pki.CertifiedKey) -> None:

@@ -13,9 +13,10 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from mtls_rotation.contract import layout
+from mtls_rotation.errors import UnusableNoticeError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.certificate_id import CertificateId
-from mtls_rotation.pki.distinguished_names import rfc4514
+from mtls_rotation.pki.distinguished_names import DistinguishedName, rfc4514
 from mtls_rotation.pki.presented import Presented
 from mtls_rotation.pki.request import KeyAlgorithm
 from mtls_rotation.revocation import crl, notices
@@ -604,6 +605,67 @@ def test_more_uploads_than_one_run_reads_release_nobody(
 
     assert "revoked/" in result.refused
     assert list(register(stack).revoked) == [identity(stack, leaf)]
+
+
+def test_what_a_run_has_no_time_to_read_keeps_nobody_else_from_being_revoked_and_is_read_by_the_next(
+    stack: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtls_rotation.revocation.revocation_list.READING_TAKES", 0.0)
+    earlier, later = (builders.leaf(ca).certificate for _ in range(2))
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/z", Body=pki.to_pem(earlier).encode())
+    result = stack.revoke("a", pki.to_pem(later))
+    assert list(register(stack).revoked) == [identity(stack, later)]
+    assert "revoked/" in result.refused
+
+    assert not stack.revocation.run().refused
+    assert set(register(stack).revoked) == {identity(stack, it) for it in (earlier, later)}
+
+
+def test_what_was_tried_in_vain_before_has_to_wait_for_what_was_not_read_yet(
+    stack: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtls_rotation.revocation.revocation_list.READING_TAKES", 0.0)
+    leaf = builders.leaf(ca).certificate
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/leaf", Body=pki.to_pem(leaf).encode())
+    stack.revoke("a-nobody", json.dumps({"issuer": "CN=Nobody", "serial_number": "5e01"}))
+    assert not register(stack).revoked
+    stack.revocation.run()
+
+    assert list(register(stack).revoked) == [identity(stack, leaf)]
+
+
+def test_one_object_that_takes_too_long_is_refused_for_good(
+    stack: Stack, ca: pki.CertifiedKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaf = builders.leaf(ca).certificate
+    monkeypatch.setattr("mtls_rotation.revocation.revocation_list.ONE_TAKES", -1.0)
+    assert "Upload it in parts" in stack.revoke("slow", pki.to_pem(leaf)).refused["revoked/slow"]
+    monkeypatch.undo()
+
+    assert stack.revocation.run().refused
+    assert not register(stack).revoked
+
+
+def test_a_name_without_end_is_refused_and_one_that_all_entries_have_is_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+    readings = DistinguishedName.readings
+
+    def counted(text: str) -> tuple[DistinguishedName, ...]:
+        read.append(text)
+        return readings(text)
+
+    monkeypatch.setattr(DistinguishedName, "readings", counted)
+    for count in (200, 30):
+        issuer = ",".join(["O=a"] * count)
+        body = json.dumps([{"issuer": issuer, "serial_number": "aa"}] * 1000).encode()
+        if count > 50:
+            with pytest.raises(UnusableNoticeError, match="no more than 50 attributes"):
+                notices.parse(body, "where")
+        else:
+            assert len(notices.parse(body, "where")) == 1000
+    assert len(read) == 2
 
 
 @tolerant

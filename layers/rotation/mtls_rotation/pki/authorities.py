@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from mtls_rotation.pki.distinguished_names import DistinguishedName
+    from mtls_rotation.pki.distinguished_names import DistinguishedName, Folded
 
 
 # How many CAs are tried whose key identifiers say that they have not signed.
@@ -50,11 +51,11 @@ class Authorities:
 
     def named(self, name: DistinguishedName) -> dict[str, x509.Certificate]:
         """Those of a name, by the SHA-256 of their public keys."""
-        return self._named.get(name.folded, {})
+        return self._named.get(_folded(name), {})
 
     def fingerprints(self, key: str, name: DistinguishedName) -> frozenset[str]:
         """The SHA-256 fingerprints of the certificates of one CA."""
-        return frozenset(self._fingerprints.get((name.folded, key), ()))
+        return frozenset(self._fingerprints.get((_folded(name), key), ()))
 
     def signer(self, certificate: x509.Certificate | Presented) -> str:
         """The SHA-256 of the public key that signed a certificate, of a CA of the issuer's name; empty if none.
@@ -74,7 +75,7 @@ class Authorities:
 
     def _likely(self, certificate: Presented) -> Iterator[str]:
         """The keys of the CAs that may have signed a certificate, the likeliest first."""
-        name, wanted = certificate.issuer_name.folded, certificate.issuers_key_identifier
+        name, wanted = _folded(certificate.issuer_name), certificate.issuers_key_identifier
         keys = list(self._named.get(name, ()))
         if wanted is None:
             return iter(keys)
@@ -95,3 +96,9 @@ class Authorities:
             KeyError: no CA here has it.
         """
         return self._keys[key].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@lru_cache(maxsize=64)
+def _folded(name: DistinguishedName) -> Folded:
+    """What is looked up by, of names that are asked for again and again."""
+    return name.folded

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # Seconds until a list that could not be read is asked for again: S3 may be slow to fail, and requests wait for it.
 _PAUSE = 1.0
+# Seconds until it is told again that the list is lost: hundreds of environments may find it so at once.
+_TOLD_FOR = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class RevocationCheck:
             answer.
         clock: the present moment.
         tries: counts how often to ask where nothing that may be relied on is known.
-        lost: told where the list lies, and what is wrong with it, where somebody has deleted it or written over it.
+        lost: told where the list lies, and what is wrong with it, where somebody has deleted it or written over it;
+            once in five minutes.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class RevocationCheck:
         self._revoked = Revocations()
         self._as_of: Moment | None = None
         self._failed_at: Moment | None = None
+        self._told_at: Moment | None = None
 
     def revoked(self) -> Revocations:
         """What is revoked.
@@ -142,7 +146,7 @@ class RevocationCheck:
             # Without the right to list the bucket, an object that is gone is answered as one that may not be read.
             # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
             lost = isinstance(error, ClientError) and retries.denied(error)
-        if lost and self._restore(problem):
+        if lost and self._restore(problem, now):
             problem = ""
         if not problem:
             # As of when it was asked for: what was revoked while the answer came may not be in it.
@@ -161,7 +165,7 @@ class RevocationCheck:
                 return str(error)
         return ""
 
-    def _restore(self, problem: str) -> bool:
+    def _restore(self, problem: str, now: Moment) -> bool:
         """Take the newest version that can be read, and have the list made again; whether there is one."""
         try:
             found = last_readable(self._bucket, REVOCATION_LIST, Revocations.parse)
@@ -171,5 +175,7 @@ class RevocationCheck:
         if found is None:
             return False
         self._revoked, self._stored = found, None
-        self._lost(self._bucket.uri(REVOCATION_LIST), problem)
+        if self._told_at is None or now.since(self._told_at) >= _TOLD_FOR:
+            self._told_at = now
+            self._lost(self._bucket.uri(REVOCATION_LIST), problem)
         return True

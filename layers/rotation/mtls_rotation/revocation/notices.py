@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from cryptography import x509
@@ -44,6 +45,8 @@ _LONGEST_SHOWN, _SHOWN = 256, 200
 _TELLING = 14
 # As long as the authorizer takes one.
 _LONGEST_NAME = 2048
+# Attributes of an issuer's name that is written. Who has a CA with more uploads the certificate.
+_MOST_ATTRIBUTES = 50
 # Of one object, in bytes and in certificates. What is more comes in parts.
 LARGEST_NOTICE = 1024 * 1024
 MOST_CERTIFICATES = 1000
@@ -204,6 +207,16 @@ def too_large(where: str, size: int) -> UnusableNoticeError:
     )
 
 
+def too_slow(where: str, count: int) -> UnusableNoticeError:
+    """The error for an object of which so many were looked at in the time that there is for one."""
+    return UnusableNoticeError(
+        where=where,
+        found=f"an object that takes longer than there is time for one; {count} of its certificates were looked at",
+        expected="certificates that are told quickly",
+        remedy="Upload it in parts.",
+    )
+
+
 def _from_pem(text: str, where: str) -> Sequence[Presented]:
     if (count := text.count("-----BEGIN ")) > MOST_CERTIFICATES:
         raise _too_many(where, count)
@@ -240,10 +253,18 @@ def _serial(certificate: Presented) -> str:
 
 def _issuer(text: str) -> str:
     try:
-        DistinguishedName.readings(text)
+        first, *_ = _readings(text)
     except ValueError as error:
         raise ValueError(f"a name as RFC 4514 writes it, such as CN=Example CA,O=Example: {error}") from None
+    if sum(map(len, first.parts)) > _MOST_ATTRIBUTES:
+        raise ValueError(f"a name of no more than {_MOST_ATTRIBUTES} attributes. Upload the certificate itself")
     return text
+
+
+@lru_cache(maxsize=64)
+def _readings(text: str) -> tuple[DistinguishedName, ...]:
+    """What a name may mean; of a thousand entries most have the same."""
+    return DistinguishedName.readings(text)
 
 
 def _serial_number(text: str) -> str:
@@ -317,8 +338,7 @@ def _from_entry(document: object, where: str) -> list[Shown | Named]:
         ) from None
     if entry.certificate is not None:
         return [Shown(it, entry.reason) for it in _from_pem(entry.certificate, where)]
-    issuers = DistinguishedName.readings(entry.issuer or "")
-    return [Named(issuers, entry.serial_number or "", entry.ca_fingerprint_sha256, entry.reason)]
+    return [Named(_readings(entry.issuer or ""), entry.serial_number or "", entry.ca_fingerprint_sha256, entry.reason)]
 
 
 _REMEDY = (

@@ -6,6 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import batched
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,7 +22,8 @@ from mtls_rotation.revocation.state import StateFile
 from mtls_rotation.timing import to_rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from mtls_rotation.aws.bucket import CertificateBucket, Listed, Stored
     from mtls_rotation.aws.services import Services
@@ -30,8 +32,12 @@ log = logging.getLogger(__name__)
 
 # How many notices are read at once: a whole fleet may be revoked in one go.
 _AT_ONCE = 16
-# How many objects a run reads that it does not know, and of how many that cannot be used the list says why.
+# How many objects a run reads that it does not know, for how many seconds, and for how many one of them. The next run
+# goes on where this one ends; what it takes besides has to fit into the function's time.
 MOST_READ = 10_000
+READING_TAKES = 240.0
+ONE_TAKES = 60.0
+# Of how many that cannot be used the list says why.
 MOST_REFUSED = 100
 _LONGEST_REFUSAL = 600
 _JSON = "application/json"
@@ -98,7 +104,7 @@ class RevocationList:
         # What was told of counts, too: somebody may have put an older list in its place, or taken something off it.
         remembered = before.joined(state.content.announced)
         known = Known(self._bucket)
-        sources = _Sources(self._bucket, remembered, known).read()
+        sources = _Sources(self._bucket, remembered, known, stored.modified if stored else None).read()
         keys = {
             key: known.authorities.public_key(key)
             for source in sources.values()
@@ -110,6 +116,11 @@ class RevocationList:
         if stored is None or stored.body != body:
             stored = self._bucket.replace(layout.REVOCATION_LIST, body, stored, content_type=_JSON)
         return PublishedList(before, after, stored.version_id, state, restored)
+
+    def is_well(self) -> bool:
+        """Whether the list can be read."""
+        stored = self._bucket.read(layout.REVOCATION_LIST)
+        return stored is not None and not self._before(stored)[1]
 
     def announce(self, published: PublishedList) -> None:
         """Tell what has changed since it was told last: a run may have been killed in between.
@@ -154,16 +165,24 @@ class _Sources:
     """What the uploaded objects say.
 
     Whoever may write under `revoked/` may revoke, and nothing else: neither release anybody, nor keep others from
-    revoking by what is no notice, nor fill the function's memory.
+    revoking by what is no notice, nor fill the function's memory or its time.
+
+    Args:
+        as_of: when the list was written that is there.
     """
 
-    def __init__(self, bucket: CertificateBucket, before: Register, known: Known) -> None:
+    def __init__(self, bucket: CertificateBucket, before: Register, known: Known, as_of: datetime | None) -> None:
         self._bucket = bucket
         self._before = before
         self._known = known
+        self._as_of = as_of
 
     def read(self) -> dict[str, Source]:
-        """By key, each object; what has not changed is not read again."""
+        """By key, each object; what has not changed is not read again.
+
+        What was uploaded last comes first, and what was tried in vain before comes last: whoever uploads what takes
+        long keeps no later notice from being read, and what was read is published whatever is left.
+        """
         found: dict[str, Source] = {}
         unread = []
         for entry in self._bucket.list(layout.REVOKED):
@@ -176,13 +195,25 @@ class _Sources:
             it for source in (*found.values(), *(it.source for it in unread)) if source for it in source.notices
         )
         unread.sort(key=lambda it: it.entry.modified, reverse=True)
-        found |= {it.entry.key: it.source for it in unread[MOST_READ:] if it.source}
+        unread.sort(key=self._was_tried)
+        end, count = monotonic() + READING_TAKES, 0
+        for count, (one, body) in enumerate(self._bodies(unread[:MOST_READ]), start=1):  # noqa: B007
+            if body is not None:
+                found[one.entry.key] = self._said(one, body, room)
+            if monotonic() >= end:
+                break
+        found |= {it.entry.key: it.source for it in unread[count:] if it.source}
+        return self._bounded(found, unread[count:])
+
+    def _was_tried(self, unread: _Unread) -> bool:
+        """Whether the run that wrote the list could not use it."""
+        return unread.source is not None and self._as_of is not None and unread.entry.modified <= self._as_of
+
+    def _bodies(self, unread: Sequence[_Unread]) -> Iterator[tuple[_Unread, bytes | Source | None]]:
+        """Each with what `_body` says of it."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for batch in batched(unread[:MOST_READ], _AT_ONCE, strict=False):
-                for one, body in zip(batch, pool.map(self._body, batch), strict=True):
-                    if body is not None:
-                        found[one.entry.key] = self._said(one, body, room)
-        return self._bounded(found, unread[MOST_READ:])
+            for batch in batched(unread, _AT_ONCE, strict=False):
+                yield from zip(batch, pool.map(self._body, batch), strict=True)
 
     def _body(self, unread: _Unread) -> bytes | Source | None:
         """An object's content, or why it is not read; None if it is gone."""
@@ -203,8 +234,11 @@ class _Sources:
         where = self._bucket.uri(unread.entry.key)
         found: list[notices.Notice] = []
         problems: list[str] = []
+        end = monotonic() + ONE_TAKES
         try:
             for it in notices.parse(body, where):
+                if monotonic() > end:
+                    raise notices.too_slow(where, len(found) + len(problems))
                 try:
                     found.append(notices.identify(it, self._known, where))
                 except UnresolvedNoticeError as error:
@@ -226,7 +260,9 @@ class _Sources:
         kept = {key: it for key, it in found.items() if key not in frozenset(useless[MOST_REFUSED:])}
         if rest:
             log.error("more objects than the list names cannot be used", extra={"further": rest})
-            kept[layout.REVOKED] = Source("", (), f"more than {MOST_REFUSED} objects that cannot be used")
+            kept[layout.REVOKED] = Source(
+                "", (), f"more than {MOST_REFUSED} objects that cannot be used, or more than one run reads"
+            )
         return kept
 
 

@@ -70,6 +70,10 @@ class Revocation:
         self._crls = Crls(services, issuers, crl_validity)
         self._replacement = Replacement(services)
 
+    def has_lost_nothing(self) -> bool:
+        """Whether the list is there, so that who has missed it needs no run."""
+        return self._list.is_well()
+
     def run(self, deadline: Deadline = NO_TIME) -> RevocationResult:
         """Run once.
 
