@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # The probe that tells whether API Gateway lets such a client in, and the answer that it does.
 PROBE, LET_IN = "self-signed-client", "accepted"
 SWITCH = "SelfSignedClients"
+NAME = "self-signed"
 
 
 def _play(run: Run, checks: Checks, scene: Scene) -> None:
@@ -42,7 +43,8 @@ def _play(run: Run, checks: Checks, scene: Scene) -> None:
         checks.hold("nothing is rotated: API Gateway does not let such a client in", True, scene.answers.get(PROBE, ""))
         return
     with checks.step(f"updates the stack with {SWITCH}=accepted"):
-        scene.gateway.update(**{SWITCH: LET_IN})
+        # Its anchor is its own: the operator lists the secret, or it is not rotated.
+        scene.gateway.update(**{SWITCH: LET_IN, "TrustedSecrets": f"{run.name}-{NAME}"})
     with checks.step("rotates a secret whose certificate signs itself"):
         secret = _rotated(run, scene.gateway, scene.door)
     with checks.step("its client is let in"):
@@ -59,7 +61,7 @@ def _rotated(run: Run, stack: Deployed, door: Door) -> str:
         "issuer": {"type": "self-signed"},
         "endpoint": endpoint,
     }
-    secret = run.make_secret("self-signed", json.dumps(definition), **{STACK_TAG: stack.name})
+    secret = run.make_secret(NAME, json.dumps(definition), **{STACK_TAG: stack.name})
     version = run.account.clients.secrets.rotate_secret(
         SecretId=secret,
         RotationLambdaARN=stack.outputs["RotateFunction"],
