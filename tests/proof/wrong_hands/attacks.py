@@ -675,18 +675,40 @@ def _rotate_writes(scene: Scene) -> None:
 )
 def rotate_takes_a_key(scene: Scene) -> None:
     """By no tag that it can set, though the key leaves its use to IAM."""
-    keys = scene.role("RotateRole")("kms")
-    foreign = scene.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    keys, owner = scene.role("RotateRole")("kms"), scene.client("kms")
+    foreign = owner.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    await_condition(partial(_may_be_used, owner, foreign), "the key may be used", 60.0)
     stack, ours = scene.deployment.stack.name, ("made-by", "secret", "version")
     for names in (("stack",), (*ours, "stack"), ("team", *ours)):
         tags = [{"TagKey": f"mtls-rotation:{it}", "TagValue": stack} for it in names]
         refused(keys.tag_resource, KeyId=foreign, Tags=tags)
     keys.tag_resource(KeyId=foreign, Tags=[{"TagKey": f"mtls-rotation:{it}", "TagValue": stack} for it in ours])
+    await_condition(partial(_is_tagged, scene, foreign), "the tags count", 60.0)
     refused(keys.sign, KeyId=foreign, Message=b"x" * 32, MessageType="DIGEST", SigningAlgorithm="ECDSA_SHA_256")
     refused(keys.get_public_key, KeyId=foreign)
     refused(keys.schedule_key_deletion, KeyId=foreign)
     refused(keys.put_key_policy, KeyId=foreign, Policy="{}")
     refused(keys.create_grant, KeyId=foreign, GranteePrincipal=f"arn:aws:iam::{ACCOUNT}:root", Operations=["Sign"])
+    owner.schedule_key_deletion(KeyId=foreign)
+
+
+def _may_be_used(kms: Any, key: str) -> bool:
+    """Whether a key that was made is known by now: that takes AWS some time."""
+    try:
+        kms.get_public_key(KeyId=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NotFoundException", "KMSInvalidStateException"}:
+            return False
+        raise
+    return True
+
+
+def _is_tagged(scene: Scene, arn: str) -> bool:
+    """Whether a key's tags count by now."""
+    pages = (
+        scene.client("resourcegroupstaggingapi").get_paginator("get_resources").paginate(ResourceTypeFilters=["kms"])
+    )
+    return any(it["ResourceARN"] == arn and it["Tags"] for page in pages for it in page["ResourceTagMappingList"])
 
 
 @attack("whom IAM lets use every KMS key", "signs as a CA, or as rotate, has its policy changed", quick=False)
