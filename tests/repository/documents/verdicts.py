@@ -267,6 +267,16 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
         r"aws secretsmanager delete-secret .*",
         Run(before="spare STACK/gone-billing", values=(("NAME", "STACK/gone-billing"),)),
     ),
+    (
+        r"docs/operations\.md",
+        r"aws s3api delete-object .* VERSION_OF_THE_DELETE_MARKER",
+        Run(
+            before="aws s3 cp old-ca.pem s3://BUCKET/lost.pem && aws s3 rm s3://BUCKET/lost.pem && "
+            "MARKER=$(aws s3api list-object-versions --bucket BUCKET --prefix lost.pem "
+            "--query 'DeleteMarkers[0].VersionId' --output text)",
+            values=(("KEY", "lost.pem"), ("VERSION_OF_THE_DELETE_MARKER", "$MARKER")),
+        ),
+    ),
     (r"docs/operations\.md", r"log \w+( \w+)?( \| grep .*)?", Run(ends=(0, 1))),
     (r"docs/operations\.md", r"aws s3 ls .*", Run(ends=(0, 1))),  # 1: there is nothing
     (r"docs/operations\.md", r".* \| grep .*", Run(ends=(0, 1))),
@@ -298,6 +308,8 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
         r"mtlsctl rotate --all --ca .*",
         Held("tests/e2e/test_end_to_end.py", "it replaces the CA that all others need"),
     ),
+    # 1: one of the secrets that the other documents made cannot be filed.
+    (_ALL, r"mtlsctl truststore rebuild", Run(ends=(0, 1), values=(("rebuild", "rebuild --yes"),))),
     (_ALL, r"mtlsctl truststore sync --force.*", Run(values=(("--force", "--force --yes"),))),
     (
         r"docs/mtlsctl\.md",
