@@ -72,7 +72,7 @@ def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The stack as it is with no parameter set but a CA of tests' own, on a Secrets Manager whose reads lag."""
+    """The stack as it is with no parameter set but two CAs of tests' own, on a Secrets Manager whose reads lag."""
     lags: dict[str, Any] = {
         "consistency_lag": timedelta(seconds=1),
         "list_lag": timedelta(minutes=5),
@@ -81,7 +81,7 @@ def end_to_end(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     }
     with LocalAws.start(log_path=log(tmp_path_factory), enforce_iam=True, **lags) as aws:
         environment = sealed(os.environ, aws.environment())
-        parameters = {"Architecture": architecture(), "TrustedSecrets": "e2e-plain/partners"}
+        parameters = {"Architecture": architecture(), "TrustedSecrets": "e2e-plain/partners,e2e-plain/stolen-ca"}
         stack = change_sets.deploy("e2e-plain", parameters, environment)
         deployment = await_first_rotation(Deployment(aws, stack, environment, parameters))
         yield deployment
