@@ -28,6 +28,8 @@ Not claimed, each for its reason:
 - I1 of a value without a certificate: an operator wrote a bare definition over it.
 - I1 on a domain that somebody set back to another truststore by hand, from then on until a sync has brought it back: it
   is their act that shuts clients out. That the sync brings it back is part of `require_settled`.
+- I1 and I4 of what chains to a CA of which nothing tells any more, until it is filed anew and deployed again: what was
+  filed, the truststore and the notes of it are lost, and somebody has set each domain back to a truststore without it.
 - I1 of what chains to a CA that an operator distrusts, from their word on, and on a domain to which it has not come
   back yet after they took that back: it is meant to be refused. That it is out in the end is part of
   `require_settled`, and that a truststore is never emptied by it, of I4.
@@ -81,6 +83,7 @@ from mtls_rotation.timing import Deadline
 from mtls_rotation.truststore.anchor_objects import Bounds
 from mtls_rotation.truststore.plan import Settings
 from mtls_rotation.truststore.request import SyncRequest
+from mtls_rotation.truststore.state import SyncState
 from mtls_rotation.truststore.sync import SyncResult
 from tests.kit import builders
 from tests.kit.fakes import ApiGateway, KilledError
@@ -835,8 +838,29 @@ class World(Stack):
                 held = self.held(name, version) if (version := record.at(label)) else None
                 if held is None or held.authority or not held.trusted or _above(held) & meant:
                     continue
-                if self.moment <= held.certificate.not_valid_after_utc and not _above(held) <= published:
+                lacking = {it for it in _above(held) - published if self._is_told_of(it, held)}
+                if self.moment <= held.certificate.not_valid_after_utc and lacking:
                     self._broken(ViolationError(f"I4: published without an anchor of {name} {version}, {label}"))
+
+    def _is_told_of(self, anchor: str, held: Held) -> bool:
+        """Whether anything tells that a certificate chains to this CA, now that another truststore has just been put.
+
+        Where nothing does, it counts as one that is to come back.
+        """
+        notes = self.s3.newest(layout.SYNC_NOTES)
+        noted = SyncState.parse(notes.body or b"").editions.get(layout.TRUSTSTORE) if notes else None
+        before = self.s3.objects[layout.TRUSTSTORE][:-1][-1:]
+        versions = {it.version_id for it in before if it.body is not None} | {
+            it for those in self.running.values() for it in those
+        }
+        versions |= {noted.version_id} if noted else set()
+        filed = (layout.IssuedKey.parse(key) for key in self.s3.objects if self.s3.newest(key))
+        if any(it and (it.anchor, it.secret, it.version_id) == (anchor, held.secret, held.version_id) for it in filed):
+            return True
+        if any(anchor in map(pki.fingerprint, self._trusted(it)) for it in versions):
+            return True
+        self._returning |= {(domain, anchor) for domain in self.running}
+        return False
 
     def _require_partners(self, body: bytes) -> None:
         versions = [it.body for it in self.s3.objects[layout.TRUSTSTORE][:-1][-1:] if it.body]

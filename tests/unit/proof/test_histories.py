@@ -7,7 +7,7 @@ from cryptography import x509
 
 from mtls_rotation.contract import layout
 from mtls_rotation.revocation.register import Register
-from tests.kit.stack import CLIENT, DOMAIN
+from tests.kit.stack import CA, CLIENT, DOMAIN
 from tests.proof.world import ViolationError, World, endpoint_of
 
 
@@ -78,3 +78,36 @@ def test_a_revoked_certificate_that_stays_in_use_is_seen() -> None:
         _revoked(world)
         with pytest.raises(ViolationError, match=f"not settled: {CLIENT} has a revoked certificate"):
             world._require_replaced()
+
+
+def _everything_is_lost(world: World) -> bytes:
+    """Of a stack whose client chains to its second CA; what is left is what the domain runs, or ran before."""
+    first = world.s3.newest(layout.TRUSTSTORE)
+    assert first
+    assert first.body
+    for name in (CA, CLIENT):
+        assert world.rotate_through(name)
+    for key in world.keys_under(""):
+        world.lose(key)
+    return first.body
+
+
+def test_a_ca_of_which_nothing_tells_any_more_is_owed_again_once_it_is_filed_anew() -> None:
+    world = World.begun()
+    with endpoint_of(world):
+        _everything_is_lost(world)
+        world.set_back(DOMAIN, 0)
+        world.rotate_through(CA)
+        world.check()
+        world.settle()
+        world.require_settled()
+        assert not world._returning
+
+
+def test_a_ca_that_is_left_out_although_a_domain_runs_it_is_seen() -> None:
+    world = World.begun()
+    with endpoint_of(world):
+        body = _everything_is_lost(world)
+        world.s3.put_object(Bucket="certificates", Key=layout.TRUSTSTORE, Body=body)
+        with pytest.raises(ViolationError, match=f"I4: published without an anchor of {CLIENT}"):
+            world._require_safe(body)
