@@ -29,7 +29,8 @@ Not claimed, each for its reason:
 - I1 on a domain that somebody set back to another truststore by hand, from then on until a sync has brought it back: it
   is their act that shuts clients out. That the sync brings it back is part of `require_settled`.
 - I1 and I4 of what chains to a CA of which nothing tells any more, until it is filed anew and deployed again: what was
-  filed, the truststore and the notes of it are lost, and somebody has set each domain back to a truststore without it.
+  filed or the CA's own object, the truststore, and the notes of it are lost, and somebody has set each domain back to a
+  truststore without it.
 - I1 of what chains to a CA that an operator distrusts, from their word on, and on a domain to which it has not come
   back yet after they took that back: it is meant to be refused. That it is out in the end is part of
   `require_settled`, and that a truststore is never emptied by it, of I4.
@@ -855,7 +856,10 @@ class World(Stack):
         }
         versions |= {noted.version_id} if noted else set()
         filed = (layout.IssuedKey.parse(key) for key in self.s3.objects if self.s3.newest(key))
-        if any(it and (it.anchor, it.secret, it.version_id) == (anchor, held.secret, held.version_id) for it in filed):
+        managed = self.s3.newest(layout.managed_anchor_key(anchor))
+        is_kept = managed is not None and anchor in bundles.fingerprints(managed.body or b"")
+        of = anchor, held.secret, held.version_id
+        if is_kept and any(it and (it.anchor, it.secret, it.version_id) == of for it in filed):
             return True
         if any(anchor in map(pki.fingerprint, self._trusted(it)) for it in versions):
             return True
