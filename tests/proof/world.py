@@ -62,7 +62,9 @@ from mtls_rotation.contract.labels import UNTESTED, end_of_issuing
 from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import (
     MtlsRotationError,
+    RejectedCertificateError,
     TruststoreGuardError,
+    TruststoreNotDeployedError,
     UntestedVersionError,
     WaitingForCertificateError,
 )
@@ -130,6 +132,8 @@ STEP_TAKES, SYNC_TAKES, OTHERS_TAKE = 240.0, 110.0, 110.0
 COMES_AGAIN = 30
 # What a function may end with: it is called again, and an operator is told.
 CLEAN = (MtlsRotationError, ClientError, BotoCoreError, KilledError)
+# With these finishSecret has refused, and changed nothing.
+PROMOTES_NOTHING = (UntestedVersionError, RejectedCertificateError, TruststoreNotDeployedError)
 
 
 class ViolationError(AssertionError):
@@ -296,7 +300,7 @@ class World(Stack):
         request = RotationRequest(step, self.secrets.record(name).arn, token)
 
         def ended(process: Process) -> None:
-            if step is Step.FINISH and not isinstance(process.failure, UntestedVersionError):
+            if step is Step.FINISH and not isinstance(process.failure, PROMOTES_NOTHING):
                 well = process.failure is None and not process.disturbed
                 (self.unconcluded.discard if well else self.unconcluded.add)(name)
             then(process)

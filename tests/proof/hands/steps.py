@@ -51,6 +51,33 @@ class Steps(Player):
         if name in self.world.names():
             self._go(self.world.start_call(step, name, run.token), calls)
 
+    @rule(
+        which=WHICH,
+        seconds=st.sampled_from([200, 86400, 3 * 86400, 12 * 86400]),
+        meanwhile=st.integers(-1, 6),
+        calls=CALLS,
+    )
+    def end_a_tested_rotation_late(self, which: int, seconds: int, meanwhile: int, calls: int | None) -> None:
+        """CancelRotateSecret after the test, and somebody calls finishSecret days later, when much has changed."""
+        self._play("end late")
+        name = self._secret(which)
+        self.world.secrets.enable_rotation(name)
+        self.world.operator(self.world.secrets.rotate_secret, SecretId=name)
+        run = next((it for it in reversed(self.world.runs) if it.secret == name), None)
+        if run is None or run.process:
+            return
+        while run in self.world.runs and list(Step)[run.step] is not Step.FINISH:
+            self._go(self.world.start_step(run), None)
+        if run not in self.world.runs:
+            return
+        self.world.runs[:] = [it for it in self.world.runs if it is not run]
+        others = [it for it in self.world.names() if it != name]
+        if meanwhile >= 0 and others:
+            self.world.rotate_through(others[meanwhile % len(others)])
+        self.world.pass_seconds(seconds)
+        if name in self.world.names():
+            self._go(self.world.start_call(Step.FINISH, name, run.token), calls)
+
     @rule(which=WHICH, form=st.sampled_from(ODD_TOKENS), through=st.booleans())
     def rotate_by_an_odd_token(self, which: int, form: str, through: bool) -> None:
         """RotateSecret with --client-request-token."""

@@ -100,6 +100,35 @@ def test_a_former_edition_of_the_pinned_root_does_no_harm(empty_stack: Stack) ->
     assert empty_stack.value(token)["anchor"] == pki.to_pem(ROOT.certificate)
 
 
+@pytest.mark.parametrize("days", [9000, 30], ids=["lasts longer", "ends sooner"])
+@pytest.mark.parametrize("whole", [True, False], ids=["all pinned", "the root pinned"])
+def test_no_other_certificate_of_a_pinned_ca_stands_for_it(empty_stack: Stack, days: int, whole: bool) -> None:
+    """Whoever has its key may have certified it anew, for longer, or without the bounds that the operator looked at."""
+    pins = (ISSUING.certificate, ROOT.certificate) if whole else (ROOT.certificate,)
+    token, end = pinned(empty_stack, *pins), builders.NOW + timedelta(days=days)
+    other_root = authority("Partner root", key=ROOT.key, not_after=end).certificate
+    other = authority("Partner CA", ROOT, key=ISSUING.key, not_after=end).certificate
+    leaf = answer(ISSUING, csr_of(empty_stack))
+
+    assert upload(empty_stack, leaf, other, other_root, ISSUING.certificate, ROOT.certificate) == ""
+    empty_stack.step(Step.CREATE, token)
+    filed = {key for key in empty_stack.objects() if key.startswith("anchors/managed/")}
+    assert f"anchors/managed/{pki.fingerprint(other_root)}.pem" not in filed
+    assert f"anchors/managed/{pki.fingerprint(ROOT.certificate)}.pem" in filed
+    assert not whole or f"anchors/managed/{pki.fingerprint(other)}.pem" not in filed
+
+
+def test_no_ca_below_a_pinned_one_becomes_an_anchor_by_signing_itself(empty_stack: Stack) -> None:
+    """It would be trusted beyond what the pinned one bounds, and beyond its end."""
+    token = pinned(empty_stack, ROOT.certificate)
+    itself = authority("Partner CA", key=ISSUING.key, not_after=builders.NOW + timedelta(days=9000))
+    leaf = answer(ISSUING, csr_of(empty_stack))
+
+    assert upload(empty_stack, leaf, itself.certificate, ISSUING.certificate) == ""
+    empty_stack.step(Step.CREATE, token)
+    assert empty_stack.value(token)["anchor"] == pki.to_pem(ROOT.certificate)
+
+
 def test_what_the_gateway_is_to_trust_is_pinned(empty_stack: Stack) -> None:
     empty_stack.add_secret(CLIENT, builders.client_definition(issuer={"type": "external"}, trusted_by_gateway=True))
     token = empty_stack.begin()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
+from cryptography import x509
 
 from mtls_rotation.contract.labels import UNTESTED
+from mtls_rotation.contract.layout import distrusted_anchor_key
 from mtls_rotation.errors import (
     HandshakeFailedError,
     MtlsRotationError,
@@ -20,7 +23,7 @@ from mtls_rotation.rotation.request import Step
 from tests.kit import builders
 from tests.kit.fakes import KilledError
 from tests.kit.server import MutualTlsServer
-from tests.kit.stack import CA, CLIENT, Stack
+from tests.kit.stack import BUCKET, CA, CLIENT, Stack
 
 either_environment = pytest.mark.parametrize("warm", [False, True], ids=["each its own", "one environment"])
 either_reading = pytest.mark.parametrize("carries_current", [False, True], ids=["empty", "a copy"])
@@ -221,3 +224,87 @@ def test_the_label_is_on_one_version_at_a_time_and_on_none_when_a_rotation_has_e
     token = stack.rotate()
     assert stack.at(UNTESTED) is None
     assert stack.labels()[token] == {"AWSCURRENT"}
+
+
+def cancelled_after_its_test(stack: Stack, secret: str = CLIENT) -> str:
+    """AWSPENDING and the proof stay, as CancelRotateSecret leaves them; the token."""
+    token = stack.begin(secret)
+    for step in (Step.CREATE, Step.SET, Step.TEST):
+        stack.step(step, token, secret)
+    stack.clients.secretsmanager.cancel_rotate_secret(SecretId=secret)
+    return token
+
+
+def distrust(stack: Stack, certificate: x509.Certificate) -> None:
+    key = distrusted_anchor_key(pki.fingerprint(certificate))
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=key, Body=b"")
+    stack.pass_time(hours=3)
+    stack.reconcile()
+    assert pki.fingerprint(certificate) not in stack.deployed()
+
+
+@either_environment
+@pytest.mark.parametrize("secret", [CLIENT, CA])
+def test_what_has_expired_since_its_test_is_not_promoted(stack: Stack, secret: str, warm: bool) -> None:
+    """The whole life of the certificate goes by before somebody ends the rotation."""
+    in_environment(stack, warm=warm)
+    before, token = stack.at("AWSCURRENT", secret), cancelled_after_its_test(stack, secret)
+    stack.now = stack.certificate(token, secret).not_valid_after_utc + timedelta(minutes=1)
+    with pytest.raises(RejectedCertificateError, match="in date when testSecret passed"):
+        stack.step(Step.FINISH, token, secret, seconds=SOON)
+
+    assert stack.at("AWSCURRENT", secret) == before
+
+
+@either_environment
+def test_what_the_gateway_has_ceased_to_trust_since_its_test_is_not_promoted(
+    stack: Stack, ca: pki.CertifiedKey, warm: bool
+) -> None:
+    """The CA's key was stolen meanwhile, the CA rotated, and its former certificate distrusted."""
+    in_environment(stack, warm=warm)
+    stack.with_gateway()
+    before, token = stack.rotate(), cancelled_after_its_test(stack)
+    new = stack.begin(CA)
+    stack.step(Step.CREATE, new, CA)
+    stack.reconcile()
+    for step in Step:
+        stack.step(step, new, CA)
+    distrust(stack, ca.certificate)
+    with pytest.raises(TruststoreNotDeployedError):
+        stack.step(Step.FINISH, token, seconds=SOON)
+
+    assert stack.at("AWSCURRENT") == before
+
+
+@either_environment
+def test_a_rotation_whose_proof_still_holds_is_ended_late(stack: Stack, warm: bool) -> None:
+    in_environment(stack, warm=warm)
+    stack.with_gateway()
+    token = cancelled_after_its_test(stack)
+    stack.pass_time(days=3)
+    stack.step(Step.FINISH, token, seconds=SOON)
+
+    assert stack.at("AWSCURRENT") == token
+
+
+def test_what_is_in_use_already_is_concluded_whatever_has_become_of_it(stack: Stack) -> None:
+    """A run was killed after it had moved AWSCURRENT: another refusal would leave AWSPENDING for ever."""
+    token = cancelled_after_its_test(stack)
+    stack.secrets.kill_after = "update_secret_version_stage"
+    with pytest.raises(KilledError):
+        stack.step(Step.FINISH, token)
+    stack.secrets.kill_after = None
+    stack.pass_time(days=31)
+    stack.step(Step.FINISH, token)
+
+    assert stack.labels()[token] == {"AWSCURRENT"}
+
+
+def test_right_after_the_test_the_end_asks_no_gateway(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_environment(stack, warm=True)
+    stack.with_gateway()
+    token = cancelled_after_its_test(stack)
+    monkeypatch.delattr(type(stack.gateway), "get_domain_name")
+    stack.step(Step.FINISH, token)
+
+    assert stack.at("AWSCURRENT") == token

@@ -1,4 +1,8 @@
-"""finishSecret: move AWSCURRENT to the pending version that testSecret has passed, and announce the rotation."""
+"""finishSecret: move AWSCURRENT to the pending version that testSecret has passed, and announce the rotation.
+
+A proof does not say when it was left: a rotation may be cancelled after its test, and whoever may invoke the function
+ends it weeks later. So what changes with time is looked at again before AWSCURRENT is moved.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,17 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mtls_rotation.contract.events import CLIENT_CERTIFICATE_ROTATED
-from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS
-from mtls_rotation.errors import NotYetVisibleError, UntestedVersionError
+from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING, AWSPREVIOUS, secret_name
+from mtls_rotation.contract.material import certificates_of
+from mtls_rotation.errors import NotYetVisibleError, RejectedCertificateError, UntestedVersionError
 from mtls_rotation.issuers.api import Concluding, Order
+from mtls_rotation.pki.certificates import subject
 from mtls_rotation.rotation.ca_notice import ca_notice
 from mtls_rotation.rotation.context import not_staged
 from mtls_rotation.rotation.filing import certified
 from mtls_rotation.rotation.leftovers import clear_away
 from mtls_rotation.rotation.proof import is_its_own, is_proved
+from mtls_rotation.rotation.trust import TrustStep
 
 if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretDescription
@@ -33,6 +40,7 @@ class FinishStep:
         self._versions = context.services.versions
         self._bus = context.services.bus
         self._clock = context.services.clock
+        self._trust = TrustStep(context)
 
     def run(self, request: RotationRequest, deadline: Deadline) -> None:
         """Promote the version, have its issuer conclude, and announce it.
@@ -40,6 +48,8 @@ class FinishStep:
         Raises:
             VersionNotStagedError: AWSPENDING was taken off the version.
             UntestedVersionError: testSecret has not passed for this version.
+            RejectedCertificateError: it has, and the certificate or a CA above it is not in date any more.
+            TruststoreNotDeployedError: likewise, and a target does not trust it any more.
             NotYetVisibleError: Secrets Manager's answers stay behind.
         """
         secret = self._tested(request, deadline)
@@ -100,7 +110,9 @@ class FinishStep:
 
         Raises:
             VersionNotStagedError: AWSPENDING was taken off the version.
+            RejectedCertificateError, TruststoreNotDeployedError: see `_require_still`.
         """
+        required = False
         for _ in self._context.visibility(deadline).attempts():
             description = self._context.describe(request.secret_id)
             current = description.version_at(AWSCURRENT)
@@ -112,6 +124,9 @@ class FinishStep:
                 if stored is not None and not stored.stages & {AWSPENDING, AWSCURRENT}:
                     raise not_staged(description.name, request.version_id, stored.stages)
                 continue
+            if not required:
+                self._require_still(secret, request, deadline)
+                required = True
             try:
                 if secret.kind == "ca":
                     self._give_notice(description, secret)
@@ -127,6 +142,26 @@ class FinishStep:
             expected=f"AWSPENDING on {request.version_id}, and one answer about where AWSCURRENT is",
             remedy="Secrets Manager tries the rotation again by itself.",
         )
+
+    def _require_still(self, secret: ManagedSecret, request: RotationRequest, deadline: Deadline) -> None:
+        """See that what was proved at some time holds now. Right after setSecret that takes no call.
+
+        Raises:
+            RejectedCertificateError: the certificate, or a CA above it, is not in date.
+            TruststoreNotDeployedError: a target does not trust it by the deadline.
+        """
+        now, (chain, anchor) = self._clock(), certificates_of(secret)
+        for it in (*chain, anchor):
+            if not it.not_valid_before_utc <= now <= it.not_valid_after_utc:
+                raise RejectedCertificateError(
+                    where=f"secret {secret_name(request.secret_id)}, version {request.version_id}",
+                    found=f"{subject(it)}, valid from {it.not_valid_before_utc:%Y-%m-%d %H:%M} to"
+                    f" {it.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, which was in date when testSecret passed",
+                    expected="a certificate that is in date, as are the CAs above it, when it becomes AWSCURRENT",
+                    remedy="AWSCURRENT was not moved. Rotate the secret anew. If nobody ended an old rotation by hand,"
+                    " see in CloudTrail who invoked the function.",
+                )
+        self._trust.require_unless_seen(secret, request, deadline)
 
     def _give_notice(self, description: SecretDescription, successor: ManagedSecret) -> None:
         use_from = datetime.fromisoformat(successor.use_from) if successor.use_from else None

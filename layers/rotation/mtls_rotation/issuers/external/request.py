@@ -22,7 +22,7 @@ from mtls_rotation.pki.conformity import violations
 from mtls_rotation.pki.paths import find_path
 from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.servers import longest_lasting
-from mtls_rotation.pki.signatures import signed_by
+from mtls_rotation.pki.signatures import comparable, signed_by
 from mtls_rotation.pki.verification import refusals
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class SigningRequest:
             )
         configured = [it for it in bundles.parse(self.ca_certificates.encode()) if isinstance(it, x509.Certificate)]
         path = find_path(leaf, below(configured, found) if configured else found, now)
-        if path is None:
+        if path is None or (configured and path.anchor not in configured):
             where = (
                 "chains to none of issuer.ca_certificates"
                 if configured
@@ -151,7 +151,7 @@ class SigningRequest:
             reasons.append(f"the CA that signed it, {short_name(leaf.issuer)}, {where}")
         elif not reasons:
             reasons += refusals(leaf, None, path.chain, [path.anchor], now)
-        if reasons or path is None:
+        if path is None or reasons:
             raise self._unfit("; ".join(reasons))
         return Signed(leaf, path.chain, path.anchor)
 
@@ -172,11 +172,20 @@ def too_many(found: Sequence[x509.Certificate]) -> str:
 def below(authorities: Iterable[x509.Certificate], sent: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
     """The authorities, and those of the certificates sent that chain to one of them.
 
-    Whoever sends others that sign these, or certificates of the same name and key that another has signed, gets none
-    of them into a path: what is above an authority, only the authorities themselves can say.
+    What is at or above an authority, only the authorities themselves can say. So nothing that was sent stands for one,
+    or above one: no other certificate of an authority's name and key, which may last longer or be bounded less; none
+    that has signed an authority; and none that has signed itself, as a CA below an authority can have one made.
     """
-    found, rest = dict.fromkeys(authorities), list(dict.fromkeys(sent))
+    found = dict.fromkeys(authorities)
     level = list(found)
+    named = {(comparable(it.subject), public_key_fingerprint(it.public_key())) for it in found}
+    rest = [
+        it
+        for it in dict.fromkeys(sent)
+        if (comparable(it.subject), public_key_fingerprint(it.public_key())) not in named
+        and not any(signed_by(authority, it) for authority in level)
+        and not signed_by(it, it)
+    ]
     while level:
         level = [it for it in rest if it not in found and any(signed_by(it, above) for above in level)]
         found |= dict.fromkeys(level)
