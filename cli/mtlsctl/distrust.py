@@ -83,11 +83,13 @@ class Outlook:
         preview: of the next sync, as if it were done already.
         gone: by fingerprint, what leaves the truststore.
         refused: the certificates of the stack's secrets that are refused.
+        named: the fingerprints of those that the operator names; the rest of `gone` goes with their keys.
     """
 
     preview: Preview
     gone: Mapping[str, x509.Certificate]
     refused: tuple[RefusedCertificate, ...]
+    named: frozenset[str] = frozenset()
 
     @property
     def stopped(self) -> bool:
@@ -123,7 +125,8 @@ def outlook(deployment: Deployment, entries: Collection[DistrustEntry]) -> Outlo
         )
         for it in hit
     )
-    return Outlook(preview, gone, tuple(sorted(lost, key=lambda it: (not it.in_use, not it.labels, it.secret))))
+    by_use = sorted(lost, key=lambda it: (not it.in_use, not it.labels, it.secret))
+    return Outlook(preview, gone, tuple(by_use), frozenset(it.fingerprint for it in entries))
 
 
 def _stages(deployment: Deployment, secret: str) -> Mapping[str, frozenset[str]]:
@@ -229,6 +232,23 @@ def shut_out(lost: Iterable[RefusedCertificate]) -> list[Finding]:
         )
         for secret in dict.fromkeys(it.secret for it in lost if it.in_use)
     ]
+
+
+def borrowed(outlook: Outlook) -> dict[str, tuple[str, ...]]:
+    """What goes only because it shares its key with what is named, and what secrets have it: by fingerprint. Pure.
+
+    Anybody can certify a public key, under any name, without having the private one. So a certificate by a stranger
+    over the key of a CA of the stack's names that CA, though nobody lost its key. Where it is the stack's own key that
+    is lost, its own certificate is there to be named.
+    """
+    seen = outlook.preview.seen
+    secrets = {
+        key: tuple(sorted({it.secret for it in seen.issued if it.anchor == key}))
+        for key in {*outlook.gone, *outlook.named}
+    }
+    if any(secrets[key] for key in outlook.named):
+        return {}
+    return {key: secrets[key] for key in outlook.gone if key not in outlook.named and secrets[key]}
 
 
 def put(deployment: Deployment, entries: Iterable[DistrustEntry]) -> list[str]:

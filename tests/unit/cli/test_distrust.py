@@ -15,10 +15,12 @@ from mtls_rotation.truststore.observation import DistrustEntry, StaticEntry
 from mtls_rotation.truststore.plan import Anchor, Reason, Why
 from mtls_rotation.truststore.sync import Preview
 from mtlsctl.commands.status import judge
+from mtlsctl.commands.truststore.distrust import require_of_a_strangers_key
 from mtlsctl.commands.truststore.show import judge as show_of
 from mtlsctl.distrust import (
     Outlook,
     RefusedCertificate,
+    borrowed,
     consequences,
     entry_of,
     named,
@@ -124,6 +126,23 @@ def test_a_ca_whose_own_issuer_stays_is_said_to_be_let_in_by_some_servers(ahead:
     assert "CN=Partner root, which has signed it, stays trusted" in found.what
     assert found.remedy == f"mtlsctl truststore distrust {fingerprint(top)[:16]}"
     assert still_vouched_for(Outlook(preview, {KEY: PARTNER}, ())) == []
+
+
+def test_a_certificate_of_a_stranger_over_the_key_of_our_ca_takes_ours_not_along(ahead: Outlook) -> None:
+    """Anybody can certify a public key. Who complains of theirs, and asks for it to be distrusted, shuts us out."""
+    key = builders.Foreign().make()[1]
+    ours, theirs = (builders.foreign(common_name=it, key=key) for it in ("Our CA", "Stranger"))
+    mine, stranger = map(fingerprint, (ours, theirs))
+    filed = FiledCertificate(mine, "s/client", "v-current", "5e", NOW)
+    seen = replace(ahead.preview.seen, issued=(filed,))
+    both = replace(ahead, preview=replace(ahead.preview, seen=seen), gone={mine: ours, stranger: theirs})
+
+    assert borrowed(replace(both, named=frozenset({stranger}))) == {mine: ("s/client",)}
+    with pytest.raises(InvalidInputError, match="a certificate over the key of CN=Our CA") as refusal:
+        require_of_a_strangers_key(theirs, replace(both, named=frozenset({stranger})))
+    assert f"distrust {mine[:16]}" in str(refusal.value)
+    assert borrowed(replace(both, named=frozenset({mine}))) == {}, "it is ours that is named"
+    assert borrowed(replace(ahead, named=frozenset({KEY}))) == {}
 
 
 def test_it_is_waited_for_until_no_domain_runs_it(survey: Survey) -> None:

@@ -11,10 +11,12 @@ from mtls_rotation.contract import layout
 from mtls_rotation.pki.certificates import short_subject
 from mtlsctl.commands.truststore.lines import StopLine
 from mtlsctl.distrust import (
+    Outlook,
     RefusedCertificate,
     ask_for_sync,
     at_hand,
     await_running,
+    borrowed,
     consequences,
     entry_of,
     named,
@@ -23,6 +25,7 @@ from mtlsctl.distrust import (
     shut_out,
     still_vouched_for,
 )
+from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.asking import confirm
 from mtlsctl.frame.command import CommandContext
@@ -105,11 +108,18 @@ def distrust(
     ] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for that.")] = _TIMEOUT,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.", show_default=False)] = False,
+    key_of_ours: Annotated[
+        bool,
+        typer.Option(
+            "--key-of-ours", help="Even if it has the key of a CA of the stack's secrets.", show_default=False
+        ),
+    ] = False,
 ) -> DistrustReport:
     """Take an anchor out of the truststore with the next publish, whatever holds it, without overlap.
 
-    It says first who is refused, and asks. Every certificate of the same key goes with it. A truststore is never left
-    empty: API Gateway takes none that is. For the stolen key of a CA of your own, `mtlsctl rotate --all --ca NAME`
+    It says first who is refused, and asks. Every certificate of the same key goes with it; where that is the key of a
+    CA of the stack's secrets, and the certificate is no secret's, it is refused without --key-of-ours. A truststore is
+    never left empty: API Gateway takes none that is. For the stolen key of a CA of your own, `mtlsctl rotate --all --ca NAME`
     rotates first whatever hangs on it.
 
     Exit status: 0 done, 1 certificates in use are refused by it, or nothing would be left; 2 it could not be done or
@@ -124,7 +134,9 @@ def distrust(
     known = at_hand(seen)
     key = named(sha256, known)
     there = any(it.fingerprint == key for it in seen.distrusted)
-    return _distrust(context, key, known[key], there=there, wait=wait, timeout=timeout, yes=yes)
+    return _distrust(
+        context, key, known[key], there=there, wait=wait, timeout=timeout, yes=yes, key_of_ours=key_of_ours
+    )
 
 
 def _distrust(
@@ -136,10 +148,13 @@ def _distrust(
     wait: bool,
     timeout: float,
     yes: bool,
+    key_of_ours: bool,
 ) -> DistrustReport:
     deployment, entry = context.deployment, entry_of(certificate)
     with context.doing("looking"):
         ahead = outlook(deployment, [entry])
+    if not there and not key_of_ours:
+        require_of_a_strangers_key(certificate, ahead)
     stop = StopLine.of(ahead.preview.stop) if ahead.stopped else None
     if stop is None and not there:
         for line in consequences(ahead):
@@ -161,6 +176,29 @@ def _distrust(
         stop=stop,
         completed=True if wait and stop is None else None,
         findings=[*shut_out(ahead.refused), *still_vouched_for(ahead)],
+    )
+
+
+def require_of_a_strangers_key(certificate: x509.Certificate, ahead: Outlook) -> None:
+    """See that a certificate that is no secret's does not take the CA of one along.
+
+    Raises:
+        InvalidInputError: it would.
+    """
+    taken = borrowed(ahead)
+    if not taken:
+        return
+    ours = ", ".join(
+        f"{short_subject(ahead.gone[it])} ({it[:16]}…), which {', '.join(secrets)} chain to"
+        for it, secrets in sorted(taken.items())
+    )
+    raise InvalidInputError(
+        where="SHA256",
+        found=f"{short_subject(certificate)}, a certificate over the key of {ours}",
+        expected="one whose key no CA of the stack's secrets has: every certificate of the key goes with it, and"
+        " anybody can certify a public key",
+        remedy="Nothing was changed. To be rid of this certificate alone, delete the upload that holds it. If the key"
+        f" itself was stolen, see the runbook, and distrust {min(taken)[:16]}; or say --key-of-ours.",
     )
 
 
