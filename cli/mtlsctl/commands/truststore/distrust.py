@@ -119,8 +119,8 @@ def distrust(
 
     It says first who is refused, and asks. Every certificate of the same key goes with it; where that is the key of a
     CA of the stack's secrets, and the certificate is no secret's, it is refused without --key-of-ours. A truststore is
-    never left empty: API Gateway takes none that is. For the stolen key of a CA of your own, `mtlsctl rotate --all --ca NAME`
-    rotates first whatever hangs on it.
+    never left empty: API Gateway takes none that is. For the stolen key of a CA of your own,
+    `mtlsctl rotate --all --ca NAME` rotates first whatever hangs on it.
 
     Exit status: 0 done, 1 certificates in use are refused by it, or nothing would be left; 2 it could not be done or
     took too long.
