@@ -120,7 +120,14 @@ class Deployment:
         _ = self.outputs
         function = self.resources["TruststoreSyncFunction"]
         settings = self.session.client("lambda").get_function_configuration(FunctionName=function)
-        return Assembly(settings.get("Environment", {}).get("Variables", {}), self.session)
+        environment = settings.get("Environment", {}).get("Variables", {})
+        # What the operator says of who may have a CA trusted, which only those functions are told that issue.
+        issuance = {
+            "OWN_SECRETS": "ca,client" if "CaSecret" in self.outputs else "client",
+            "OWN_COMMON_NAME": self.parameters.get("ClientCommonName", ""),
+            "TRUSTED_SECRETS": self.parameters.get("TrustedSecrets", ""),
+        }
+        return Assembly({**environment, **issuance}, self.session)
 
     @property
     def services(self) -> Services:

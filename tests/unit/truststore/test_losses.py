@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mtls_rotation.aws.certificate_index import FiledCertificate
+from mtls_rotation.contract.issuance import Issuance
 from mtls_rotation.contract.layout import SYNC_NOTES, TRUSTSTORE, IssuedKey, managed_anchor_key
 from mtls_rotation.errors import TruststoreGuardError, VersioningSuspendedError
 from mtls_rotation.pki import certificates as pki
@@ -14,7 +15,7 @@ from mtls_rotation.rotation.rebuild import Rebuild
 from mtls_rotation.rotation.request import Step
 from mtls_rotation.truststore.observation import Observation
 from tests.kit import builders, losses
-from tests.kit.stack import BUCKET, CA, CLIENT, DOMAIN, Stack
+from tests.kit.stack import BUCKET, CA, CLIENT, DOMAIN, NAME, Stack
 
 
 @pytest.fixture
@@ -320,3 +321,30 @@ def test_one_of_the_cas_of_a_chain_lost_in_the_index_keeps_the_others_in(gateway
     seen = Observation(gateway.moment, version, frozenset(), tuple(filed), in_place=version)
 
     assert (seen.doubtful, replace(seen, issued=tuple(filed[:1])).doubtful) == ((), (CLIENT,))
+
+
+@pytest.mark.parametrize("how", ["a CA", "somebody else's CA", "below no CA of ours"])
+def test_a_secret_that_somebody_tagged_has_no_ca_trusted_by_it(self, gateway: Stack, how: str) -> None:
+    """Whoever may make and tag secrets waits until the bucket is lost, or deletes one object."""
+    rotate(gateway)
+    gateway.bound(Issuance(NAME, frozenset({CA, CLIENT})))
+    intruder = builders.root("Intruder")
+    if how == "a CA":
+        value = builders.issued_value(builders.ca_definition(), intruder)
+    elif how == "somebody else's CA":
+        issuer = {"type": "external", "ca_certificates": pki.to_pem(intruder.certificate)}
+        definition = builders.client_definition(issuer=issuer, trusted_by_gateway=True)
+        value = builders.issued_value(definition, builders.leaf(intruder))
+    else:
+        value = builders.issued_value(builders.client_definition(), builders.leaf(intruder))
+    gateway.add_secret("team/tagged", value)
+    own = {key for key in gateway.objects() if key.startswith("anchors/managed/")}
+    losses.lose(gateway, "issued/", "outside/", "anchors/managed/")
+    problems = {it.secret for it in Rebuild(gateway.services).run() if it.problem}
+    gateway.pass_time(hours=2)
+    gateway.reconcile()
+
+    assert problems == {"team/tagged"}
+    assert {key for key in gateway.objects() if key.startswith("anchors/managed/")} == own
+    assert pki.fingerprint(intruder.certificate) not in gateway.deployed()
+    assert anchor_of(gateway, CLIENT) in gateway.deployed()

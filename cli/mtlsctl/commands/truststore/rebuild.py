@@ -129,7 +129,7 @@ def _problems(found: Iterable[FiledVersion]) -> Iterable[Finding]:
         if it.problem and counts:
             yield attention(
                 it.secret,
-                f"version {it.version_id} ({', '.join(sorted(it.labels))}) cannot be filed: {it.problem}",
+                f"version {it.version_id} ({', '.join(sorted(it.labels))}) cannot be filed whole: {it.problem}",
                 f"mtlsctl rotate {it.secret} --wait",
                 _HEADING,
             )

@@ -1,4 +1,9 @@
-"""Filing everything anew from the secrets, where the bucket was emptied or edited. It reads their values."""
+"""Filing everything anew from the secrets, where the bucket was emptied or edited. It reads their values.
+
+A secret's tag gives no identity: whoever may make and tag secrets would have a CA of theirs trusted by a rebuild. So
+the CAs that a value names are filed only where createSecret would issue below them to that secret. What the version
+chains to is filed all the same: a CA that is trusted already stays for it, and no other is trusted by it.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +15,27 @@ from botocore.exceptions import ClientError
 from mtls_rotation.aws.certificate_index import CertificateIndex
 from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.aws.stack_secrets import secrets_of
+from mtls_rotation.contract.issuance import Secret
 from mtls_rotation.contract.labels import HELD_LABELS, end_of_issuing
-from mtls_rotation.errors import MtlsRotationError
+from mtls_rotation.contract.layout import MANAGED_ANCHORS
+from mtls_rotation.contract.material import certificates_of
+from mtls_rotation.errors import MtlsRotationError, UnusableIssuerError
+from mtls_rotation.issuers.api import Order, Vouching
+from mtls_rotation.issuers.registry import Issuers
 from mtls_rotation.rotation import filing
+from mtls_rotation.rotation.admission import require_listed
 from mtls_rotation.rotation.value import parse_value
+from mtls_rotation.timing import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mtls_rotation.aws.secret_versions import SecretDescription
     from mtls_rotation.aws.services import Services
+    from mtls_rotation.contract.secret import ManagedSecret
+
+# Seconds that an issuer is given to say what it has signed.
+_ASKED_FOR = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +59,8 @@ class Rebuild:
     """Makes the index anew: of each version that counts, what it chains to, and the CAs themselves."""
 
     def __init__(self, services: Services) -> None:
+        self._services = services
+        self._issuers = Issuers(services)
         self._versions = services.versions
         self._bucket = services.bucket
         self._stack = services.stack
@@ -67,8 +85,14 @@ class Rebuild:
             stored = self._versions.version(secret.arn, version_id)
             if stored is None:
                 return FiledVersion(secret.name, version_id, labels, problem="it holds no value yet")
-            objects = filing.objects_of(parse_value(stored.value, f"secret {secret.name}"), secret.name, version_id)
-            written = tuple(key for key, body in objects.items() if self._put(key, body, write=write))
+            value = parse_value(stored.value, f"secret {secret.name}")
+            objects = filing.objects_of(value, secret.name, version_id)
+            problem = self._why_not_vouched_for(value, secret, version_id)
+            authorities = {key for key in objects if problem and key.startswith(MANAGED_ANCHORS)}
+            missing = any(self._put(key, objects[key], write=False) for key in sorted(authorities))
+            written = tuple(
+                key for key, body in objects.items() if key not in authorities and self._put(key, body, write=write)
+            )
         except MtlsRotationError as error:
             return FiledVersion(secret.name, version_id, labels, problem=str(error))
         except ValueError:
@@ -79,7 +103,30 @@ class Rebuild:
             if reason := out_of_reach(error):
                 return FiledVersion(secret.name, version_id, labels, problem=reason)
             raise
-        return FiledVersion(secret.name, version_id, labels, written)
+        return FiledVersion(secret.name, version_id, labels, written, problem if missing else "")
+
+    def _why_not_vouched_for(self, value: ManagedSecret, secret: SecretDescription, version_id: str) -> str:
+        """Why the CAs that a value names are not filed; empty if they are.
+
+        As createSecret looks at a pending value that it finds.
+        """
+        if not value.issued or not value.gateway_trusts:
+            return ""
+        issuance, asking = self._services.issuance, Secret(secret.name, secret.arn)
+        try:
+            require_listed(issuance, value, asking)
+            issuer = self._issuers.of(value)
+            if value.kind == "ca" or issuance.is_trusted(asking) or not isinstance(issuer, Vouching):
+                return ""
+            (leaf, *_), _ = certificates_of(value)
+            now, deadline = self._services.clock(), Deadline.within(_ASKED_FOR)
+            if issuer.has_issued(Order(value, secret.arn, secret.name, version_id, now, deadline), leaf):
+                return ""
+        except UnusableIssuerError as error:
+            return f"its CA is not filed, as nobody can tell whether it has signed it: {error}"
+        except MtlsRotationError as error:
+            return f"its CA is not filed: {error}"
+        return "its CA is not filed: it is not by the CA that its issuer names, nor by the one before"
 
     def _put(self, key: str, body: str, *, write: bool) -> bool:
         """Write an object that is missing or another's; whether it was."""
