@@ -19,6 +19,11 @@ INTRUSIONS: dict[str, dict[str, Any]] = {
     "another's name": builders.client_definition(CA, request=DEFINITIONS[CLIENT]["request"]),
     "a name in no use": builders.client_definition(CA, request={"common_name": "intruder", "validity_days": 1}),
     "a CA": builders.ca_definition(request={"common_name": "CA", "validity_days": 8}),
+    "a CA by our key in KMS": builders.ca_definition(
+        request={"common_name": "CA", "validity_days": 8},
+        issuer={"type": "kms", "key_id": "arn:aws:kms:us-east-1:123456789012:key/ours"},
+        trusted_by_gateway=False,
+    ),
     "its own anchor": builders.client_definition(issuer={"type": "self-signed"}),
     "a partner's CA": builders.client_definition(
         issuer={"type": "external", "ca_certificates": pki.to_pem(builders.root("Intruder").certificate)},

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation.contract.issuance import Issuance, IssuanceRule
+from mtls_rotation.contract.issuance import Issuance, IssuanceRule, parse_rules
 from mtls_rotation.contract.layout import ISSUED, MANAGED_ANCHORS
 from mtls_rotation.errors import (
     InvalidSecretError,
+    InvalidSettingsError,
     MtlsRotationError,
     RejectedCertificateError,
     UnentitledRequestError,
@@ -144,3 +145,66 @@ def test_a_pending_value_that_was_put_by_hand_brings_no_anchor(held: Stack) -> N
     with pytest.raises(RejectedCertificateError):
         held.step(Step.CREATE, token, secret)
     assert held.objects() == objects
+
+
+# keys in KMS ----------------------------------------------------------------------------------------------------------
+
+LEAVE = "MTLS-112 .* for which a KMS key would have to sign"
+
+
+@pytest.fixture
+def in_kms(empty_stack: Stack) -> Stack:
+    """A stack whose CA's key is in KMS, and a CA secret of somebody else's that names it. Its certificate is public."""
+    stack = empty_stack
+    request = {"common_name": "CA in KMS", "validity_days": 365}
+    stack.add_secret(CA, builders.ca_definition(request=request, issuer={"type": "kms"}))
+    stack.rotate(CA)
+    stack.bound(Issuance(NAME, frozenset({CA, CLIENT}), reserved="mtls-client"))
+    real = stack.value(stack.at("AWSCURRENT", CA), CA)
+    definition = builders.ca_definition(request=request, issuer={"type": "kms"}, trusted_by_gateway=False)
+    taken = {key: real[key] for key in ("certificate", "certificate_chain", "anchor", "key_id")}
+    stack.add_secret("team/ca", definition | taken | {"may_issue": [{"secret": "*"}]})
+    return stack
+
+
+def test_a_key_in_kms_signs_no_client_for_a_ca_secret_that_nobody_listed(in_kms: Stack) -> None:
+    issuer = {"type": "kms", "ca_secret": "team/ca"}
+    in_kms.add_secret(TEAM, builders.client_definition(issuer=issuer, trusted_by_gateway=False))
+    refuse(in_kms, TEAM, UnlistedAuthorityError, LEAVE)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_key_in_kms_signs_no_root_for_a_secret_that_nobody_listed(in_kms: Stack, named: bool) -> None:
+    real = in_kms.value(in_kms.at("AWSCURRENT", CA), CA)["key_id"]
+    issuer = {"type": "kms"} | ({"key_id": real} if named else {})
+    in_kms.add_secret("team/root", builders.ca_definition(issuer=issuer, trusted_by_gateway=False))
+    refuse(in_kms, "team/root", UnlistedAuthorityError, LEAVE)
+
+
+def test_a_key_in_kms_signs_no_trial_for_a_secret_that_nobody_listed(in_kms: Stack) -> None:
+    token = in_kms.begin("team/ca")
+    with pytest.raises(UnlistedAuthorityError, match=LEAVE):
+        in_kms.step(Step.TEST, token, "team/ca")
+
+
+# what is refused is not filed either ----------------------------------------------------------------------------------
+
+
+def test_of_a_secret_that_is_refused_nothing_is_filed(held: Stack) -> None:
+    """It holds certificates that are public, and a key of its own. Filed, it would keep a CA, and sign its CRL."""
+    client, ca = held.value(held.at("AWSCURRENT")), held.value(held.at("AWSCURRENT", CA), CA)
+    intruder = builders.root("Intruder")
+    for secret, real, definition in (
+        (TEAM, client, builders.client_definition()),
+        ("team/ca", ca, builders.ca_definition()),
+    ):
+        public = {key: real[key] for key in ("certificate", "certificate_chain", "anchor")}
+        held.add_secret(secret, json.loads(builders.issued_value(definition, intruder)) | public)
+        refuse(held, secret, MtlsRotationError, "MTLS-11")
+
+
+def test_a_rule_says_what_a_member_may_be_or_does_not_name_it() -> None:
+    with pytest.raises(InvalidSettingsError, match="common_name"):
+        parse_rules('[{"secret": "orders/*", "common_name": []}]', "MayIssue")
+    (rule,) = parse_rules('[{"secret": "orders/*", "common_name": ["a"]}]', "MayIssue")
+    assert rule.model_dump(mode="json") == {"secret": "orders/*", "common_name": ["a"]}

@@ -313,6 +313,18 @@ def test_a_note_that_names_another_cas_key_does_not_have_it_taken_for_a_second_c
     assert new.value(token, CA)["key_id"] != stolen
 
 
+def test_a_note_that_is_written_while_a_key_is_made_does_not_have_another_taken(new: Stack) -> None:
+    planted = new.clients.kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    token = new.begin(CA)
+    note = KeyNote(token, planted, NOW).render()
+    new.kms.before["after_create_key"] = [lambda: new.clients.s3.put_object(Bucket=BUCKET, Key=key_note(CA), Body=note)]
+    for step in Step:
+        new.step(step, token, CA)
+
+    assert new.value(token, CA)["key_id"] != planted
+    assert planted in keys(new)
+
+
 def test_a_note_that_names_an_operators_key_does_not_have_it_deleted(new: Stack) -> None:
     tags = [{"TagKey": "mtls-rotation:stack", "TagValue": "stack"}]
     named = new.clients.kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY", Tags=tags)["KeyMetadata"]

@@ -134,21 +134,27 @@ class SigningKeys:
         Raises:
             KeyNotUsableYetError: the noted key is so young that KMS does not know it yet.
         """
-        purpose = Purpose(self._stack, secret, version_id)
-        noted, stored = self._notes.read(secret)
-        note = noted.of(version_id)
-        if note.key_id and self._made_for(purpose, note.key_id, note.made, deadline):
-            return MadeKey(note.key_id, note.made or self._clock())
-        made = MadeKey(self._create(algorithm, purpose), self._clock())
-        try:
-            self._notes.write(secret, KeyNote(version_id, made.key_id, made.made, note.discarded), stored)
-        except SupersededError:
-            other = self._notes.read(secret)[0].of(version_id)
-            if other.key_id and other.key_id != made.key_id:  # two runs at once: nothing was signed with this one's key
-                log.info("another run made a key, too", extra={"kept": other.key_id, "discarded": made.key_id})
-                self._schedule_deletion(made.key_id)
-                return MadeKey(other.key_id, other.made or made.made)
-        return made
+        purpose, made = Purpose(self._stack, secret, version_id), None
+        for _ in range(_NOTINGS):
+            noted, stored = self._notes.read(secret)
+            note = noted.of(version_id)
+            if note.key_id and self._made_for(purpose, note.key_id, note.made, deadline):
+                if made and not _same(note.key_id, made.key_id):  # two runs at once: this one's key has signed nothing
+                    log.info("another run made a key, too", extra={"kept": note.key_id, "discarded": made.key_id})
+                    self._schedule_deletion(made.key_id)
+                return MadeKey(note.key_id, note.made or self._clock())
+            made = made or MadeKey(self._create(algorithm, purpose), self._clock())
+            try:
+                self._notes.write(secret, KeyNote(version_id, made.key_id, made.made, note.discarded), stored)
+            except SupersededError:
+                continue
+            return made
+        raise KeyNotUsableYetError(
+            where=f"secret {secret}, version {version_id}",
+            found="a note of its KMS key that somebody else writes again and again",
+            expected="the note of one run",
+            remedy="Secrets Manager tries again by itself. If it goes on, see who writes to state/keys/ in the bucket.",
+        )
 
     def _create(self, algorithm: KeyAlgorithm, purpose: Purpose) -> str:
         """Make a key whose own policy lets the stack's roles use it.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, ValidationError, model_serializer
 
 from mtls_rotation.errors import InvalidSettingsError, UnentitledRequestError, UnlistedAuthorityError
 from mtls_rotation.pki.request import Strict
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from mtls_rotation.pki.request import CertificateRequest
 
-type Patterns = tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...]
+# An empty list would say that a member may be nothing, and count as if the rule did not name it.
+type Patterns = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...], Field(min_length=1)]
 _SINGLE = ("common_name", "organization", "organizational_unit", "locality", "state", "country")
 _LISTS = ("dns_names", "uris", "emails", "ip_addresses", "extended_key_usages")
 # Attributes that a client may share with its CA.
@@ -52,6 +53,11 @@ class IssuanceRule(Strict):
     emails: Patterns = ()
     ip_addresses: Patterns = ()
     extended_key_usages: Patterns = ()
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Without the members that it does not name: a list that is written is never empty."""
+        return {member: value for member, value in serialize(self).items() if value}
 
     def is_for(self, secret: Secret) -> bool:
         """Whether it is about a secret."""
@@ -154,19 +160,28 @@ class Issuance:
         taken = value == self.reserved.casefold() or any(it.matches(member, value) for it in others)
         return bool(_PLAIN_NAME.fullmatch(name)) and not taken
 
-    def require_listed(self, secret: Secret, what: str, where: str = "") -> None:
-        """See that a secret may bring an anchor of its own into the truststore.
+    def require_listed(self, secret: Secret, what: str, where: str = "", *, in_kms: bool = False) -> None:
+        """See that a secret may bring an anchor of its own into the truststore, or have a KMS key sign as its CA.
 
         Args:
             secret: the CA's, or that of a client whose certificate is its own anchor or somebody else's.
             what: the anchor, in words.
             where: what to call the secret that asks, if it is another.
+            in_kms: whether a KMS key is to sign. Which one the secret says, and the stack's roles may sign with more.
 
         Raises:
             UnlistedAuthorityError: it may not.
         """
         if self.is_trusted(secret):
             return
+        if in_kms:
+            raise UnlistedAuthorityError(
+                where=where or f"secret {secret.name}",
+                found=f"{what} of secret {secret.name}, for which a KMS key would have to sign",
+                expected="a CA that the stack made, or one that its operator listed: whoever may make and tag secrets"
+                " could name the key of any CA of the stack's",
+                remedy="If KMS is to sign for it, deploy with this secret in TrustedSecrets. Nothing was made.",
+            )
         raise UnlistedAuthorityError(
             where=where or f"secret {secret.name}",
             found=f"{what} of secret {secret.name}, which the truststore would have to hold",

@@ -30,11 +30,13 @@ class IssuerReference(Strict):
         signs: the kinds of secrets that it signs for.
         trusted_by_default: whether the stack's truststore is to hold its anchors where a secret does not say.
         self_signed: whether a certificate by it has signed itself, and is its own anchor.
+        in_kms: whether a KMS key signs that a secret names.
     """
 
     signs: ClassVar[frozenset[SecretKind]] = frozenset({"client"})
     trusted_by_default: ClassVar[bool] = True
     self_signed: ClassVar[bool] = False
+    in_kms: ClassVar[bool] = False
 
     type: str
 

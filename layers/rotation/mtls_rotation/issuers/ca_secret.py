@@ -29,19 +29,30 @@ if TYPE_CHECKING:
 
 
 class CaSecret:
-    """A CA secret, by the reference that a client secret holds."""
+    """A CA secret, by the reference that a client secret holds.
 
-    def __init__(self, reference: str, versions: SecretVersions, issuance: Callable[[], Issuance]) -> None:
+    Args:
+        reference: its name or ARN.
+        versions: reads it.
+        issuance: what the operator says.
+        in_kms: whether KMS signs for it. Then it must be one that the operator listed, whoever is to trust it.
+    """
+
+    def __init__(
+        self, reference: str, versions: SecretVersions, issuance: Callable[[], Issuance], *, in_kms: bool = False
+    ) -> None:
         self._reference = reference
         self._versions = versions
         self._issuance = issuance
+        self._in_kms = in_kms
 
     def authority(self, order: Order) -> Authority:
         """The CA that issues now.
 
         Raises:
             UnusableIssuerError: there is no such secret, or none that holds a CA in date.
-            UnlistedAuthorityError: the truststore would have to hold it, and it is nobody's who may have that.
+            UnlistedAuthorityError: the truststore would have to hold it, or KMS to sign, and it is nobody's who may
+                have that.
             UnentitledRequestError: it may not issue what is ordered.
         """
         now = order.now
@@ -49,10 +60,10 @@ class CaSecret:
         if version is None:
             raise self.unusable("no such secret, or one without a value")
         current = self._parse(version.value)
+        issuance, holder = self._issuance(), Secret(version.name, version.arn)
+        if self._in_kms or (order.definition.kind == "client" and order.definition.gateway_trusts):
+            issuance.require_listed(holder, "the CA", order.where, in_kms=self._in_kms)
         if order.definition.kind == "client":
-            issuance = self._issuance()
-            if order.definition.gateway_trusts:
-                issuance.require_listed(Secret(version.name, version.arn), "the CA", order.where)
             asking = Secret(order.name, order.arn)
             issuance.require_entitled(asking, order.definition.request, current.request, current.may_issue or ())
         issuing, certificate, successor_from = current, self._certificate(current), None

@@ -38,6 +38,7 @@ class Reference(IssuerReference):
     """
 
     signs = frozenset({"client", "ca"})
+    in_kms = True
 
     type: Literal["kms"]
     ca_secret: SecretReference | None = None
@@ -63,7 +64,7 @@ class KmsIssuer:
     ) -> None:
         self._key_id = reference.key_id
         self._reference = reference.ca_secret or ""
-        self._ca = CaSecret(self._reference, versions, issuance)
+        self._ca = CaSecret(self._reference, versions, issuance, in_kms=True)
         self._keys = keys
         self._authority: Authority | None = None
 

@@ -161,7 +161,11 @@ class Crls:
         )
 
     def _signing_key(self, authority: _Authority, deadline: Deadline) -> SigningKey:
-        """The CA's key, which the issuer finds by the version of the CA secret."""
+        """The CA's key, which the issuer finds by the version of the CA secret.
+
+        Raises:
+            UnusableIssuerError: the version is gone, or the key in it is another's: whoever may write it chooses that.
+        """
         where = f"secret {authority.secret}, version {authority.version_id}"
         found = "no value"
         try:
@@ -177,4 +181,12 @@ class Crls:
                 expected="the key of a CA that is in date",
                 remedy="Restore the secret with its tags, or rotate what chains to this CA: it is forgotten then.",
             )
-        return self._issuers.signing_key(parse_secret(version.value, where), where, deadline)
+        key = self._issuers.signing_key(parse_secret(version.value, where), where, deadline)
+        if key.public_key() != authority.certificate.public_key():
+            raise UnusableIssuerError(
+                where=where,
+                found=f"a private key that is not the one of {subject(authority.certificate)}",
+                expected="the key of the CA whose certificate the version holds",
+                remedy="See who else may write the secret, and rotate it.",
+            )
+        return key

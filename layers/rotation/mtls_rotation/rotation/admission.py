@@ -50,7 +50,7 @@ class Admission:
 
 
 def require_listed(issuance: Issuance, definition: ManagedSecret, secret: Secret) -> None:
-    """See that a secret's certificate brings no anchor into the truststore but by its operator's leave.
+    """See that a secret brings no anchor into the truststore, and has no KMS key sign as a CA, but by leave.
 
     What a CA of the stack's signs is looked at where that CA is read.
 
@@ -58,6 +58,8 @@ def require_listed(issuance: Issuance, definition: ManagedSecret, secret: Secret
         UnlistedAuthorityError: it would.
     """
     issuer = definition.issuer
+    if definition.kind == "ca" and issuer.in_kms:
+        issuance.require_listed(secret, "the CA", in_kms=True)
     brings_its_own = definition.kind == "ca" or issuer.self_signed or not issuer.trusted_by_default
     if brings_its_own and definition.gateway_trusts:
         issuance.require_listed(secret, "the CA" if definition.kind == "ca" else "the anchor")

@@ -66,16 +66,17 @@ class CreateStep:
         description = self._staged(request, deadline)
         if AWSCURRENT in description.stages[request.version_id]:
             return
-        definition, stored = None, None
+        current, stored = None, None
         # What has just been staged has AWSPENDING alone, and mostly no value. Where nothing is lost by it, that is
         # found out when the value is put.
         if description.stages[request.version_id] == {AWSPENDING}:
-            definition = self._definition(description)
-        if definition is None or not kind(definition.issuer.type).issues_freely:
+            current = self._current(description)
+        if current is None or not kind(current[0].issuer.type).issues_freely:
             stored = self._versions.version(description.arn, request.version_id)
         if stored is None:
-            order = self._order(definition or self._definition(description), description, request, deadline)
-            stored, put = self._issue(order, request)
+            definition, held = current or self._current(description)
+            order = self._order(definition, description, request, deadline)
+            stored, put = self._issue(order, held, request)
         else:
             put = False
         vouched = True
@@ -224,8 +225,8 @@ class CreateStep:
             )
         raise not_staged(description.name, request.version_id, labels)
 
-    def _definition(self, description: SecretDescription) -> ManagedSecret:
-        """What AWSCURRENT requests; the bucket says from now on what it holds, whoever put it.
+    def _current(self, description: SecretDescription) -> tuple[ManagedSecret, SecretVersion]:
+        """What AWSCURRENT requests, and the version.
 
         Raises:
             InvalidSecretError: it requests nothing, or what no certificate could be made from.
@@ -238,9 +239,7 @@ class CreateStep:
                 expected='a value with "request" and "issuer"',
                 remedy="Put one; docs/architecture.md shows it.",
             )
-        definition = parse_value(current.value, f"secret {description.name}")
-        filing.note_held(self._bucket, definition, current)
-        return definition
+        return parse_value(current.value, f"secret {description.name}"), current
 
     def _order(
         self, definition: ManagedSecret, description: SecretDescription, request: RotationRequest, deadline: Deadline
@@ -256,13 +255,18 @@ class CreateStep:
         require_listed(self._context.services.issuance, definition, Secret(order.name, order.arn))
         return order
 
-    def _issue(self, order: Order, request: RotationRequest) -> tuple[SecretVersion, bool]:
+    def _issue(self, order: Order, current: SecretVersion, request: RotationRequest) -> tuple[SecretVersion, bool]:
         """Make the pending version: what is ordered, freshly issued. Whoever puts a value first, wins.
+
+        Args:
+            order: what is ordered.
+            current: the version that orders it. The bucket says from now on what it holds, whoever put it.
+            request: the rotation.
 
         Returns:
             The version, and whether it holds what was issued here.
         """
-        issuer = self._issuer(order)
+        issuer = self._issuer(order, current)
         issued = issuer.issue(order)
         value = filing.with_certificate(order.definition, issued, self._clock(), order.version_id).render()
         try:
@@ -299,12 +303,20 @@ class CreateStep:
         except ClientError as error:
             return out_of_reach(error) is not None
 
-    def _issuer(self, order: Order) -> Issuer:
-        """The issuer that the definition names, its CA rotated first where it would not outlive the certificate."""
+    def _issuer(self, order: Order, current: SecretVersion) -> Issuer:
+        """The issuer that the definition names, its CA rotated first where it would not outlive the certificate.
+
+        What AWSCURRENT holds is filed in between: once it is known that the order may be met, as what is filed keeps
+        CAs trusted and has CRLs signed, and before a CA is waited for.
+        """
         issuer = self._context.issuers.of(order.definition)
-        if order.definition.kind == "ca" or not isinstance(issuer, HasAuthority):
+        authority = (
+            issuer.authority(order) if order.definition.kind == "client" and isinstance(issuer, HasAuthority) else None
+        )
+        filing.note_held(self._bucket, order.definition, current)
+        if authority is None:
             return issuer
-        renewed = self._renewal.renew_if_needed(issuer.authority(order), order)
+        renewed = self._renewal.renew_if_needed(authority, order)
         return self._context.issuers.of(order.definition) if renewed else issuer
 
 

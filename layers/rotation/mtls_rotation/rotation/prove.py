@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mtls_rotation.contract.issuance import Secret
 from mtls_rotation.contract.labels import AWSCURRENT, UNTESTED
 from mtls_rotation.contract.material import certificates_of, private_key_of
 from mtls_rotation.errors import (
@@ -20,6 +21,7 @@ from mtls_rotation.pki.request import CertificateRequest
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.provers import registry as provers
 from mtls_rotation.provers.api import Identity, Outcome
+from mtls_rotation.rotation.admission import require_listed
 from mtls_rotation.rotation.filing import certified
 from mtls_rotation.rotation.proof import is_its_own
 from mtls_rotation.rotation.trust import TrustStep
@@ -53,6 +55,7 @@ class ProveStep:
         """Verify the certificate, see that every target trusts it, and have the endpoint accept it, if there is one.
 
         Raises:
+            UnlistedAuthorityError: it is a CA's that may not sign, as nobody listed it.
             RejectedCertificateError: no server would accept it.
             TruststoreNotDeployedError: a target does not trust it, so setSecret has not passed.
             HandshakeFailedError: the endpoint does not.
@@ -66,7 +69,7 @@ class ProveStep:
         # What a trial of the configuration finds is not what a rotation is to end with, and leaves no proof.
         of_rotation = stored.version_id == request.version_id and is_its_own(stored, secret)
         where = f"secret {stored.name}, version {stored.version_id}"
-        chain, key = self._identity(secret, stored.name, deadline)
+        chain, key = self._identity(secret, stored, deadline)
         _, anchor = certificates_of(secret)
         if reasons := refusals(chain[0], key, chain[1:], [anchor], self._clock()):
             raise RejectedCertificateError(
@@ -103,11 +106,16 @@ class ProveStep:
         self._context.memory.test(request)
 
     def _identity(
-        self, secret: ManagedSecret, name: str, deadline: Deadline
+        self, secret: ManagedSecret, stored: SecretVersion, deadline: Deadline
     ) -> tuple[tuple[x509.Certificate, ...], pki.SigningKey]:
-        """What is presented: the certificate with its intermediates and its key; of a CA, those of a leaf by it."""
+        """What is presented: the certificate with its intermediates and its key; of a CA, those of a leaf by it.
+
+        Raises:
+            UnlistedAuthorityError: the CA is none that may sign.
+        """
         if secret.kind == "ca":
-            return self._leaf_of(secret, name, deadline)
+            require_listed(self._context.services.issuance, secret, Secret(stored.name, stored.arn))
+            return self._leaf_of(secret, stored.name, deadline)
         return certificates_of(secret)[0], private_key_of(secret)
 
     def _tried(self, request: RotationRequest, deadline: Deadline) -> SecretVersion:
