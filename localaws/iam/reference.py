@@ -16,7 +16,7 @@ from typing import Any
 
 # Keys that a service's part does not list, since all services know them.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
-GLOBAL_KEYS = frozenset({"aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn"})
+GLOBAL_KEYS = frozenset({"aws:PrincipalArn", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn"})
 _PLACEHOLDER = re.compile(r"\$\{[^}]+\}")
 
 

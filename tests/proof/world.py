@@ -636,7 +636,7 @@ class World(Stack):
         token = self.new_token()
         self.quick_secrets.stage(name, token)
         try:
-            self.step(Step.CREATE, token, name, seconds=0.0)
+            self.step(Step.CREATE, token, name, seconds=0.01)
         except WaitingForCertificateError as waiting:
             raise ViolationError(f"somebody is asked to sign what {definition} asks for") from waiting
         except CLEAN:

@@ -211,6 +211,17 @@ def test_the_document_on_mtlsctl_names_every_action_that_its_calls_take() -> Non
     assert [f"{it}: {action}" for action, it in taken.items() if action not in told] == []
 
 
+def test_nobody_but_the_roles_that_make_keys_notes_which_was_made() -> None:
+    """A key is taken by its note: whoever could write one, and make a key, would have a CA made for it."""
+    policy = filled_in(template.resources()["BucketPolicy"]["Properties"]["PolicyDocument"])
+    (denied,) = [it for it in policy["Statement"] if "state/keys/" in str(it["Resource"])]
+    roles = [f"arn:aws:iam::123456789012:role/{it.lower()}" for it in MAKES_KEYS]
+    assert denied["Effect"] == "Deny"
+    assert denied["Principal"] == "*"
+    assert "s3:PutObject" in denied["Action"]
+    assert sorted(denied["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]) == sorted(roles)
+
+
 # -- the tables of what the reference does not say
 
 
