@@ -1130,10 +1130,14 @@ class World(Stack):
             if not crowded:
                 needed |= found
             else:  # there may be no room for them, but nothing that servers take for another is in
-                alike = Namesakes(needed.values())
+                alike = Namesakes(it for key, it in needed.items() if self._is_fit(key, it))
                 may |= {key for key, it in found.items() if alike.of(it) is None}
-        fit = {key for key, it in needed.items() if API_GATEWAY.refusal(it, self.moment) is None}
-        return fit.difference(self.distrusted()), may.difference(self.distrusted())
+        fit = {key for key, it in needed.items() if self._is_fit(key, it)}
+        return fit, may.difference(self.distrusted())
+
+    def _is_fit(self, key: str, certificate: x509.Certificate) -> bool:
+        """Whether it can be in a truststore now: what cannot has no namesake there."""
+        return API_GATEWAY.refusal(certificate, self.moment) is None and key not in self.distrusted()
 
     def _counts(self, held: Held, labels: list[str]) -> bool:
         if held.authority:

@@ -6,9 +6,11 @@ import pytest
 from cryptography import x509
 
 from mtls_rotation.contract import layout
+from mtls_rotation.pki import certificates as pki
 from mtls_rotation.revocation.register import Register
+from tests.kit import builders
 from tests.kit.stack import CA, CLIENT, DOMAIN
-from tests.proof.world import ViolationError, World, endpoint_of
+from tests.proof.world import INTRUDERS, PINNED, ViolationError, World, endpoint_of
 
 
 def test_a_client_that_is_refused_is_seen() -> None:
@@ -111,3 +113,17 @@ def test_a_ca_that_is_left_out_although_a_domain_runs_it_is_seen() -> None:
         world.s3.put_object(Bucket="certificates", Key=layout.TRUSTSTORE, Body=body)
         with pytest.raises(ViolationError, match=f"I4: published without an anchor of {CLIENT}"):
             world._require_safe(body)
+
+
+def test_what_is_uploaded_under_the_name_of_a_ca_that_has_expired_may_be_in() -> None:
+    world = World.begun({PINNED})
+    with endpoint_of(world):
+        version = world.quick_secrets.record(PINNED).at("AWSCURRENT")
+        assert version
+        held = world.held(PINNED, version)
+        assert held
+        twin = builders.twin(held.anchor, None)
+        world.upload(f"{INTRUDERS}twin", pki.to_pem(twin).encode())
+        assert pki.fingerprint(twin) not in set.union(*world._expected())
+        world.pass_seconds(3 * 86400)
+        assert pki.fingerprint(twin) in world._expected()[1]
