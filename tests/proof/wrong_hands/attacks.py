@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from demo.waiting import await_condition
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.labels import secret_name
 from mtls_rotation.pki import certificates as pki
 from tests.kit import builders
 from tests.kit.lambda_functions import ROOT
@@ -130,8 +131,11 @@ def _a_ca_put_by_hand(scene: Scene) -> None:
 def _refused_to_make(scene: Scene, definition: dict[str, Any], code: str) -> None:
     """The stack's tag is on it, and the name is none that the operator knows."""
     secret = scene.make(definition, (STACK_TAG, scene.deployment.stack.name), by="intruder")
+    (defined,) = scene.deployment.labels(secret).values()
     scene.rotate(secret)
     failure = scene.failure(secret)
+    # All that comes of it is a note that this version holds no certificate.
+    scene.uploads.add(str(layout.EmptyKey(secret_name(secret), defined)))
     assert code in failure, failure
     assert scene.deployment.value(secret) == definition
 
