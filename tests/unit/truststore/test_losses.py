@@ -324,7 +324,7 @@ def test_one_of_the_cas_of_a_chain_lost_in_the_index_keeps_the_others_in(gateway
 
 
 @pytest.mark.parametrize("how", ["a CA", "somebody else's CA", "below no CA of ours"])
-def test_a_secret_that_somebody_tagged_has_no_ca_trusted_by_it(self, gateway: Stack, how: str) -> None:
+def test_a_secret_that_somebody_tagged_has_no_ca_trusted_by_it(gateway: Stack, how: str) -> None:
     """Whoever may make and tag secrets waits until the bucket is lost, or deletes one object."""
     rotate(gateway)
     gateway.bound(Issuance(NAME, frozenset({CA, CLIENT})))
