@@ -278,7 +278,7 @@ def test_no_crl_is_signed_with_a_key_that_is_not_the_cas(stack: Stack, ca: pki.C
     value = stack.value(stack.at("AWSCURRENT", CA), CA)
     another = pki.key_to_pem(builders.root("Intruder").key)
     stack.add_secret("team/ca", value | {"private_key": another})
-    version = stack.at("AWSCURRENT", "team/ca")
+    version = stack.at("AWSCURRENT", "team/ca") or ""
     filed = layout.IssuedKey(pki.fingerprint(ca.certificate), "team/ca", version, "1", authority=True)
     stack.bucket.put_once(str(filed), value["certificate"])
 
