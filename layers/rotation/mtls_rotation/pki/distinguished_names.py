@@ -210,7 +210,11 @@ class DistinguishedName:
         return ",".join("+".join(map(str, part)) for part in reversed(self.parts))
 
     def is_same(self, other: DistinguishedName) -> bool:
-        """Whether RFC 5280, section 7.1, takes both for one: by the same letters, whatever their case."""
+        """Whether RFC 5280, section 7.1, takes both for one: by the same letters, whatever their case.
+
+        Unlike `signatures.comparable`, which is what OpenSSL makes equal, for ASCII alone: this finds what anybody may
+        take for the same, and must not miss any.
+        """
         return self.folded == other.folded
 
     @property

@@ -23,6 +23,7 @@ def comparable(name: x509.Name) -> tuple[bytes, ...]:
     """What names are compared by, part by part: in which type of string each is written does not matter, nor case.
 
     As OpenSSL has it (`asn1_string_canon` in crypto/x509/x_name.c), and RFC 5280, section 7.1, for what is ASCII.
+    Unlike `DistinguishedName.is_same`, which folds all of Unicode: a server that does not would build another path.
     """
     # The attributes of one part are a set.
     return tuple(
