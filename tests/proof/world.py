@@ -1131,7 +1131,7 @@ class World(Stack):
                 needed |= found
             else:  # there may be no room for them, but nothing that servers take for another is in
                 alike = Namesakes(it for key, it in needed.items() if self._is_fit(key, it))
-                may |= {key for key, it in found.items() if alike.of(it) is None}
+                may |= {key for key, it in found.items() if alike.harmed_by(it) is None}
         fit = {key for key, it in needed.items() if self._is_fit(key, it)}
         return fit, may.difference(self.distrusted())
 

@@ -207,6 +207,30 @@ def test_beyond_so_many_objects_nothing_is_listed_but_what_was_in_before(gateway
     ]
 
 
+def test_beyond_so_many_objects_one_under_a_key_of_somebodys_own_stops_no_sync(
+    gateway: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 answers HeadObject with 400 then: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
+
+    head_object = gateway.clients.s3.head_object
+
+    def refuse(*, Key: str, **request: Any) -> Any:  # noqa: N803 - AWS's name
+        if Key.startswith(STATIC_ANCHORS):
+            raise refused("400", "HeadObject", status=400)
+        return head_object(Key=Key, **request)
+
+    gateway.bounds = Bounds(listed=3)
+    old = upload(gateway, "z.pem")
+    sync(gateway)
+    new = upload(gateway, "0.pem")
+    for number in range(1, 5):
+        upload(gateway, f"{number}.pem", b"rubbish")
+    monkeypatch.setattr(gateway.clients.s3, "head_object", refuse)
+    sync(gateway)
+
+    assert {old, new} < gateway.deployed()
+
+
 def test_beyond_so_many_objects_nothing_is_taken_out_of_which_there_is_no_note(gateway: Stack) -> None:
     gateway.bounds = Bounds(listed=3)
     old = upload(gateway, "y.pem")

@@ -74,7 +74,8 @@ _ENCODINGS = {
     0x1C: "utf-32-be",  # UniversalString
     0x1E: "utf-16-be",  # BMPString
 }
-_TELETEX = 0x14
+# Of these one octet is one letter for OpenSSL, of Latin-1.
+_OCTETS = frozenset({0x14, 0x16})
 
 # See `pki.profile.generation`.
 _GENERATION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
@@ -122,7 +123,7 @@ class Attribute:
         """It with what RFC 5280, section 7.1, makes no difference of left out: case, and spaces beyond one."""
         value = self.value
         if isinstance(value, bytes):
-            if value[:1] != bytes([_TELETEX]):
+            if value[0] not in _OCTETS:
                 return self.type, value
             value = der.only(value).content.decode("latin-1")
         import unicodedata  # here, because few processes compare names

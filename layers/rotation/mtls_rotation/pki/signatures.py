@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 
+from mtls_rotation.pki import der
+
 if TYPE_CHECKING:
-    from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from mtls_rotation.pki.presented import Signed
 
+# TeletexString and IA5String: to OpenSSL an octet is a letter (`tag2nbyte` in crypto/asn1/a_strex.c), where the library
+# takes the octets for UTF-8. Of the other types that have one octet for a letter, one of both takes ASCII alone.
+_LATIN = frozenset({0x14, 0x16})
 # What OpenSSL takes for white space, and lower-cases.
 _SPACES = dict.fromkeys(map(ord, "\t\n\v\f\r"), " ")
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -27,7 +32,8 @@ def comparable(name: x509.Name) -> tuple[bytes, ...]:
     """
     # The attributes of one part are a set.
     return tuple(
-        b"\0".join(sorted(f"{it.oid.dotted_string}={_folded(it.value)}".encode() for it in part)) for part in name.rdns
+        b"\0".join(sorted(f"{it.oid.dotted_string}={_folded(_value(it))}".encode() for it in part))
+        for part in name.rdns
     )
 
 
@@ -73,6 +79,17 @@ def has_signed(key: PublicKeyTypes, certificate: Signed) -> bool:
     except Exception as error:  # noqa: BLE001 - the library has a kind for each thing that may be wrong with one
         raise ValueError(f"a signature that cannot be checked ({type(error).__name__})") from None
     return True
+
+
+def _value(attribute: x509.NameAttribute[str | bytes]) -> str | bytes:
+    """The value as OpenSSL reads it, which takes the octets of some types of string for Latin-1."""
+    value = attribute.value
+    if isinstance(value, bytes) or value.isascii():
+        return value
+    (part,) = der.only(x509.Name([attribute]).public_bytes()).within(der.SEQUENCE)
+    (pair,) = part.within(der.SET)
+    _, encoded = pair.within(der.SEQUENCE)
+    return encoded.content.decode("latin-1") if encoded.tag in _LATIN else value
 
 
 def _folded(value: str | bytes) -> str:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from cryptography import x509
 
-from mtls_rotation.pki.namesakes import may_have_issued
+from mtls_rotation.pki.namesakes import ByIdentifier, authority_key_identifier, key_identifier
 from mtls_rotation.pki.signatures import signed_by
 
 type Rule = Callable[[x509.Certificate, datetime], str | None]
@@ -280,16 +280,18 @@ _TRIED = 2
 
 def _levels(certificates: Iterable[x509.Certificate]) -> dict[x509.Certificate, int]:
     """How many CAs the chain of each has, itself among them."""
-    by_subject = defaultdict(list)
+    by_subject: dict[x509.Name, ByIdentifier[list[x509.Certificate]]] = defaultdict(lambda: ByIdentifier(list))
     pool = list(dict.fromkeys(certificates))
     for certificate in pool:
-        by_subject[certificate.subject].append(certificate)
+        for alike in by_subject[certificate.subject].to_add_to(key_identifier(certificate)):
+            alike.append(certificate)
     below = defaultdict(list)
     levels = {}
     for it in pool:
-        named = by_subject.get(it.issuer, ()) if it.issuer != it.subject else ()
-        alike = itertools.islice((ca for ca in named if may_have_issued(ca, it)), _TRIED)
-        issuers = [ca for ca in alike if signed_by(it, ca)]
+        named = by_subject.get(it.issuer) if it.issuer != it.subject else None
+        fit = named.not_contradicting(authority_key_identifier(it)) if named else ()
+        tried = itertools.islice(itertools.chain.from_iterable(fit), _TRIED)
+        issuers = [ca for ca in tried if signed_by(it, ca)]
         for issuer in issuers:
             below[issuer].append(it)
         if not issuers:

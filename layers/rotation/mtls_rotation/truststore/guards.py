@@ -151,8 +151,8 @@ def _newly_refused(candidate: Candidate, needed: Mapping[str, frozenset[str]]) -
     found: dict[str, str] = {}
     for key in sorted(set(needed) & set(candidate.accepted) & set(seen.deployed)):
         certificate = candidate.accepted[key]
-        other = alike.of(certificate)
-        if other is not None and alike_before.of(certificate) is None:
+        other = alike.harming(certificate)
+        if other is not None and alike_before.harming(certificate) is None:
             found |= dict.fromkeys(
                 needed[key], f"since servers may take {short_subject(other)} for another of its name"
             )
@@ -185,7 +185,7 @@ def _drops_no_more_than_its_share(candidate: Candidate) -> Stop | None:
     # What is distrusted, and what would shut out clients of another's, is let go of at once, however much it is.
     alive -= set(Distrust.among(candidate.seen).among_these(deployed))
     kept = Namesakes(candidate.accepted.values())
-    dropped = {key for key in alive.difference(candidate.accepted) if kept.of(deployed[key]) is None}
+    dropped = {key for key in alive.difference(candidate.accepted) if kept.harmed_by(deployed[key]) is None}
     if len(deployed) < 2 or len(dropped) <= candidate.settings.most_removed * len(deployed):
         return None
     return Stop(

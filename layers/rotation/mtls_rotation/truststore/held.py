@@ -17,8 +17,8 @@ from cryptography import x509
 from mtls_rotation.aws.retries import refused
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint
-from mtls_rotation.pki.namesakes import may_have_issued
-from mtls_rotation.pki.signatures import comparable, signed_with_key_of
+from mtls_rotation.pki.namesakes import Issued
+from mtls_rotation.pki.signatures import comparable
 from mtls_rotation.truststore.observation import HeldCertificate, Unclear
 
 if TYPE_CHECKING:
@@ -89,14 +89,15 @@ class Holders:
     """Who holds what, to look up whom a further anchor would shut out. Pure."""
 
     def __init__(self, held: Iterable[HeldCertificate], anchors: Mapping[str, x509.Certificate]) -> None:
-        self._issued: dict[tuple[bytes, ...], list[HeldCertificate]] = defaultdict(list)
+        self._issued = Issued[HeldCertificate]()
+        # By the name of a CA, and by which ones they chain to: one for all that were not read.
+        self._unread: dict[tuple[bytes, ...], dict[frozenset[str], HeldCertificate]] = defaultdict(dict)
         for it in held:
             if it.certificate is not None:
-                names = {comparable(it.certificate.issuer)}
-            else:
-                names = {comparable(anchors[key].subject) for key in it.anchors if key in anchors}
-            for name in names:
-                self._issued[name].append(it)
+                self._issued.add(it.certificate, it)
+                continue
+            for name in {comparable(anchors[key].subject) for key in it.anchors if key in anchors}:
+                self._unread[name].setdefault(it.anchors, it)
 
     def shut_out_by(self, anchor: x509.Certificate) -> HeldCertificate | None:
         """One that a server may take to be issued by this anchor, which it is not; None if there is none.
@@ -104,11 +105,7 @@ class Holders:
         Of one that is not at hand nobody knows whether it names its issuer's key.
         """
         key = fingerprint(anchor)
-        for it in self._issued.get(comparable(anchor.subject), ()):
-            if key in it.anchors:
-                continue
-            if it.certificate is None:
-                return it
-            if may_have_issued(anchor, it.certificate) and not signed_with_key_of(it.certificate, anchor):
-                return it
-        return None
+        unread = self._unread.get(comparable(anchor.subject), {})
+        if found := next((it for anchors, it in unread.items() if key not in anchors), None):
+            return found
+        return self._issued.mistaken_for(anchor)

@@ -165,12 +165,13 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
 
     retiring: dict[str, datetime] = {}
     doubtful: dict[str, Anchor] = {}
+    told = {it.fingerprint for it in left_out}
     for key, certificate in seen.deployed.items():
         if key in anchors or key in used or key in uploaded:
             continue
         since = seen.unused_since.get(key, seen.now)
         if against := distrust.object_against(certificate):
-            if all(key != it.fingerprint for it in left_out):
+            if key not in told:
                 left_out.append(_managed(key, certificate, _distrusted(against)))
         elif unfit := limits.refusal(certificate, seen.now):
             left_out.append(_managed(key, certificate, unfit))
@@ -191,17 +192,23 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
             del anchors[key]
         else:
             admission.admit(certificate)
-    spare = _spare(len(anchors), limits)
+    spare, largest = _spare(len(anchors), limits), _largest_bundle(uploaded)
+    maybe_needed = sum(key not in ours and admission.harm(it.certificate) is None for key, it in doubtful.items())
     for rank in _by_rank(uploaded, retiring, doubtful, seen, ours):
         # Of those that may be needed none goes for another such.
         harmful = {key: admission.harm(it.certificate) for key in rank if (it := doubtful.get(key))}
         for key in rank:
             upload = uploaded.get(key)
             anchor = upload.anchor if upload else doubtful.get(key) or _retiring(seen.deployed[key], retiring[key])
-            reason = harmful[key] if key in doubtful else admission.harm(anchor.certificate)
-            if reason is None and key not in ours and key not in doubtful:
-                reason = admission.lack_of_room(anchor.certificate, 0 if key in seen.deployed else spare)
-                reason = reason and f"{reason}; most of what is uploaded is in {_largest_bundle(uploaded)}"
+            reason = harmful.get(key)
+            if reason is None and key not in ours:
+                # Room is left for what may be needed, or for successors where it is new.
+                others = (maybe_needed if key in seen.deployed else spare) if upload else 0
+                reason = admission.lack_of_room(anchor.certificate, others)
+                reason = f"{reason}; most of what is uploaded is in {largest}" if reason else None
+                reason = reason or (admission.surfeit(anchor.certificate) if upload else None)
+            if reason is None and key not in doubtful:
+                reason = admission.harm(anchor.certificate)
             if reason is None:
                 admission.admit(anchor.certificate)
                 anchors[key] = anchor
