@@ -15,7 +15,7 @@ from tests.repository.template import layers, loading
 from tests.repository.template.layers import BUILT
 
 # Lambda refuses a function whose code and layers have more than 250 MiB together. These are about what there is.
-LIMITS_MB = {"RotationLayer": (29, 10), "ClientLayer": (21.5, 7.5)}
+LIMITS_MB = {"RotationLayer": (30, 10.5), "ClientLayer": (21.5, 7.5)}
 
 
 @pytest.mark.parametrize("function", loading.PARTS)
