@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 
 from demo import sam
 from demo.waiting import await_condition
+from tests.repository.documents.commands import commands
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +73,18 @@ def test_the_commands_of_aws_work_beside(environment_file: Path) -> None:
 
     assert described.returncode == 0, described
     assert "AWSCURRENT" in described.stdout
+
+
+def test_the_readmes_further_certificates_are_issued_by_a_stack_that_is_as_it_is(environment_file: Path) -> None:
+    """No parameter lets these secrets have their names: they have them by what they are called."""
+    told = [it.text for it in commands() if it.document == "README.md"]
+    create, rotate = (it for it in told if re.match(r"aws secretsmanager .* mtls-rotation/orders ", it))
+    stack = "aws cloudformation describe-stacks --stack-name mtls-rotation --query Stacks[0].Outputs"
+    outputs = {it["OutputKey"]: it["OutputValue"] for it in json.loads(shell(environment_file, stack).stdout)}
+
+    by_hand = shell(environment_file, f"{create}\n{rotate.replace('ROTATE_FUNCTION', outputs['RotateFunction'])}")
+    waited = shell(environment_file, "mtlsctl rotate orders --wait")
+    (made,) = (shell(environment_file, f"{it} --wait") for it in told if it.startswith("mtlsctl create client"))
+
+    for done in (by_hand, waited, made):
+        assert done.returncode == 0, done
