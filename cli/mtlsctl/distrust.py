@@ -227,7 +227,7 @@ def shut_out(lost: Iterable[RefusedCertificate]) -> list[Finding]:
             severity=Severity.ATTENTION,
             subject=secret,
             what="its certificate at AWSCURRENT chains to what is distrusted, so it is refused",
-            remedy=f"mtlsctl rotate {secret} --wait, once its CA is another",
+            remedy=f"mtlsctl rotate {secret} --wait  # once its CA is another",
             runbook="The key of a CA was stolen",
         )
         for secret in dict.fromkeys(it.secret for it in lost if it.in_use)

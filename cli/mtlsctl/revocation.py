@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _LONGEST = 100
 # What a certificate in DER begins with.
 _DER = b"\x30"
+# `openssl x509 -serial` prints "serial=5E01".
+_AS_OPENSSL_PRINTS_IT = re.compile(r"^\s*serial\s*=\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,11 @@ class Files:
                 versions[filed.secret, filed.version_id] = None
         return [holder for secret, version in versions if (holder := self._holder(secret, version))]
 
+    def is_filed(self, target: Target) -> bool:
+        """Whether a certificate that was issued here is the one that is meant."""
+        found = self._known.filed(target.certificate.serial_number)
+        return any(target.is_named_by(self._known.authorities.identify(it)) for it in found)
+
     def register(self) -> Register:
         """The revocation list; an empty one where there is none."""
         return register(self._bucket)
@@ -255,6 +262,7 @@ def of_name(issuer: str, serial_number: str, reason: Reason) -> Request:
     Raises:
         InvalidInputError: they are not a name, or not a serial number.
     """
+    serial_number = _AS_OPENSSL_PRINTS_IT.sub("", serial_number)
     document = {"issuer": issuer, "serial_number": serial_number, "reason": reason}
     try:
         return _request(document, "--issuer and --serial", "")
@@ -280,7 +288,13 @@ def of_file(file: Path, reason: Reason) -> Request:
     except OSError as error:
         raise _unfit(where, error.strerror or "a file that cannot be read") from None
     if b"PRIVATE KEY" in body:
-        raise _unfit(where, "a private key")
+        raise InvalidInputError(
+            where=where,
+            found="a private key",
+            expected="the PEM or DER of the one certificate that is to be revoked",
+            remedy="Nothing was uploaded. `openssl x509 -in FILE` prints the certificate alone;"
+            " `mtlsctl export SECRET --without-key` has it from its secret.",
+        )
     if body[:1] == _DER:
         body = ssl.DER_cert_to_PEM_cert(body).encode()
     match bundles.parse(body):

@@ -56,7 +56,7 @@ def shown(findings: Iterable[Finding], all_well: str) -> Iterator[RenderableType
         attention = it.severity is Severity.ATTENTION
         style = "bold red" if attention else "yellow"
         yield line(("✗ " if attention else "? ", style), (it.subject, "bold"), (f": {it.what}", ""))
-        yield line(("  → ", "dim"), (it.remedy, ""), (f"  ({it.runbook})" if it.runbook else "", "dim"))
+        yield line(("  → ", "dim"), (it.remedy, ""), (f"  # {it.runbook}" if it.runbook else "", "dim"))
 
 
 def line(*parts: tuple[str, str]) -> Text:

@@ -35,6 +35,16 @@ class Terminal(Console):
             self.width = _ENDLESS
 
     @override
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """As ever; but where nobody has a screen, no line is filled up with blanks to its width."""
+        if self.width != _ENDLESS:
+            super().print(*objects, **settings)
+            return
+        with self.capture() as captured:
+            super().print(*objects, **settings)
+        self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+    @override
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for it in super().render(renderable, options):
             yield it if it.control else Segment(tame(it.text), it.style)

@@ -122,18 +122,23 @@ def revoke(
         files = Files(context.deployment)
         target = files.target(files.of_secret(named, label, reason) if isinstance(named, str) else named)
     if undo:
-        return _release(context, files, target, wait=wait, timeout=timeout, yes=yes)
+        return _release(context, files, target, by_secret=isinstance(named, str), wait=wait, timeout=timeout, yes=yes)
     return _revoke(context, files, target, wait=wait, timeout=timeout, yes=yes)
 
 
-def consequences(target: Target, holders: Sequence[Holder], parameters: Mapping[str, str]) -> Iterator[str]:
+def consequences(
+    target: Target, holders: Sequence[Holder], parameters: Mapping[str, str], *, filed: bool = True
+) -> Iterator[str]:
     """What follows from a revocation, in words. Pure.
 
     Args:
         target: what is revoked.
         holders: who holds it.
         parameters: the stack's.
+        filed: whether a certificate that was issued here is the one that is meant.
     """
+    if not (filed or target.subject):
+        yield "No such certificate is filed here: look at the serial number again, unless it was issued elsewhere."
     whom = target.subject or "The certificate"
     if parameters.get("DomainName") and parameters.get("Authorizer", "enabled") == "enabled":
         seconds = parameters.get("RevocationTtlSeconds", "60")
@@ -177,11 +182,11 @@ def _revoke(
     context: CommandContext, files: Files, target: Target, *, wait: bool, timeout: float, yes: bool
 ) -> RevokeReport:
     with context.doing("looking"):
-        holders = files.holders(target)
+        holders, filed = files.holders(target), files.is_filed(target)
         found = files.notices_of(target)
     key = notice_key(target, holders)
     if not found:
-        for line in consequences(target, holders, context.deployment.parameters):
+        for line in consequences(target, holders, context.deployment.parameters, filed=filed):
             context.progress.print(Text(f"· {line}"))
         confirm(context, f"Revoke {target.subject or target.certificate}?", yes=yes)
         _upload(context.deployment, key, target)
@@ -198,8 +203,25 @@ def _revoke(
     )
 
 
+def nothing_to_undo(*, by_secret: bool) -> str:
+    """What to do where no revocation of what was named is found. Pure."""
+    if by_secret:
+        return "The secret has rotated since: give --label AWSPREVIOUS, or name it by --issuer and --serial."
+    return (
+        "Nothing was changed. Look at the serial number again; the objects under revoked/ and revocation/list.json in"
+        " the bucket say what is revoked."
+    )
+
+
 def _release(
-    context: CommandContext, files: Files, target: Target, *, wait: bool, timeout: float, yes: bool
+    context: CommandContext,
+    files: Files,
+    target: Target,
+    *,
+    by_secret: bool,
+    wait: bool,
+    timeout: float,
+    yes: bool,
 ) -> RevokeReport:
     with context.doing("looking"):
         found = files.notices_of(target)
@@ -208,7 +230,7 @@ def _release(
             where="--undo",
             found=f"no revocation of {target.certificate}",
             expected="a certificate that is revoked",
-            remedy="The secret has rotated since: give --label AWSPREVIOUS, or name it by --issuer and --serial.",
+            remedy=nothing_to_undo(by_secret=by_secret),
         )
     if key := shared(found.items()):
         raise InvalidInputError(

@@ -99,7 +99,8 @@ class ReplacementReport(Report):
         for key in self.former:
             state = "distrusted" if self.distrusted else "still trusted"
             yield line((f"{key[:16]}… is {state}", "bold" if self.distrusted else "bold red"))
-        yield from shown(self.findings, "Whatever hung on it has a certificate by the new CA, and the former is out.")
+        out = "the former is out" if len(self.former) == 1 else "the former ones are out"
+        yield from shown(self.findings, f"Whatever hung on it has a certificate by the new CA, and {out}.")
 
 
 @dataclass(frozen=True, slots=True)

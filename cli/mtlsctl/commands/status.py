@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
+from mtls_rotation.contract.labels import UNTESTED
 from mtls_rotation.pki.certificates import serial, short_subject
 from mtls_rotation.pki.distinguished_names import rfc4514
 from mtlsctl.exit_status import ExitStatus
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 # One blank between columns: a screen of 80 columns has to do.
 _CLOSE = (0, 1, 0, 0)
+# Labels of our own, as a person is told of them.
+_IN_WORDS = {UNTESTED: "not tested"}
 
 
 class SecretStatus(Model):
@@ -268,7 +271,7 @@ def _who(it: SecretStatus) -> Text:
 
 
 def _labels(it: SecretStatus) -> str:
-    known = {label: version for version, labels in it.stages.items() for label in labels}
+    known = {_IN_WORDS.get(label, label): version for version, labels in it.stages.items() for label in labels}
     return "\n".join(f"{label} {version[:4]}…" for label, version in sorted(known.items()))
 
 

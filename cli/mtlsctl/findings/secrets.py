@@ -28,6 +28,7 @@ SURVEY = (
     "secretsmanager:DescribeSecret",
     "secretsmanager:ListSecretVersionIds",
     "s3:ListBucket",
+    "s3:ListBucketVersions",
     "s3:GetObject",
     "s3:GetObjectVersion",
     "apigateway:GET",
@@ -58,7 +59,7 @@ def _none_is_stuck(context: DoctorContext) -> Iterator[Finding]:
             yield attention(
                 secret.name,
                 f"its version {pending} has been at AWSPENDING since {moment(secret.pending_since)}",
-                f"mtlsctl rotate {secret.name} --wait shows what it fails at; to begin afresh: aws secretsmanager "
+                f"mtlsctl rotate {secret.name} --wait  # shows what it fails at; to begin afresh: aws secretsmanager "
                 f"update-secret-version-stage --secret-id {secret.name} --version-stage AWSPENDING "
                 f"--remove-from-version-id {quote(pending)}",
                 "A rotation is stuck",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
@@ -24,6 +25,7 @@ from mtlsctl.stack.survey import SecretState, Survey
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from mtlsctl.stack.deletions import Deletion
     from mtlsctl.stack.targets import Target
 
 # A certificate needs attention this long before its end, or in the last quarter of its life if that is shorter.
@@ -101,7 +103,7 @@ def certificate(secret: SecretState, survey: Survey) -> Iterator[Finding]:
 def switched_off(secret: SecretState, _: Survey) -> Iterator[Finding]:
     """It is rotated."""
     if not secret.rotation_enabled:
-        yield attention(secret.name, "its rotation is switched off", "mtlsctl doctor shows the command", "MTLS-105")
+        yield attention(secret.name, "its rotation is switched off", "mtlsctl doctor  # shows the command", "MTLS-105")
 
 
 def unsigned(secret: SecretState, survey: Survey) -> Iterator[Finding]:
@@ -110,7 +112,7 @@ def unsigned(secret: SecretState, survey: Survey) -> Iterator[Finding]:
         yield attention(
             secret.name,
             f"it has waited since {moment(secret.pending_since)} for a certificate that somebody else signs",
-            f"mtlsctl import signed FILE --secret {secret.name} --wait hands it in; what is in use stays so until then",
+            f"mtlsctl import signed FILE --secret {secret.name} --wait  # hands it in; what is in use stays so",
             "MTLS-207",
         )
 
@@ -121,7 +123,7 @@ def stuck(secret: SecretState, survey: Survey) -> Iterator[Finding]:
         yield attention(
             secret.name,
             f"a rotation has been under way since {moment(secret.pending_since)}",
-            f"mtlsctl rotate {secret.name} --wait shows what it fails at",
+            f"mtlsctl rotate {secret.name} --wait  # shows what it fails at",
             "A rotation is stuck",
         )
 
@@ -135,8 +137,9 @@ def overdue(secret: SecretState, survey: Survey) -> Iterator[Finding]:
 
 def acceptance(secret: SecretState, survey: Survey) -> Iterator[Finding]:
     """Every target accepts its certificate."""
+    meant = _is_meant_to_be_refused(secret, survey)
     for verdict in acceptances(secret, survey):
-        if verdict.accepted is False:
+        if verdict.accepted is False and not meant:
             yield attention(
                 secret.name,
                 f"{verdict.domain} does not accept it: {verdict.reason}",
@@ -147,6 +150,19 @@ def acceptance(secret: SecretState, survey: Survey) -> Iterator[Finding]:
             what = f"whether {verdict.domain} accepts it cannot be told: {verdict.reason}"
             yield unknown(secret.name, what, "mtlsctl doctor")
     yield from _previous_acceptance(secret, survey)
+
+
+def _is_meant_to_be_refused(secret: SecretState, survey: Survey) -> bool:
+    """Whether an operator distrusts what its certificate chains to, which is told by itself."""
+    distrust = Distrust.among(survey.preview.seen)
+    return secret.current is not None and any(map(distrust.object_against_named, _anchors(secret)))
+
+
+def _anchors(secret: SecretState) -> frozenset[str]:
+    """What its certificate in use chains to; of a CA, itself."""
+    if secret.kind == "ca" and secret.current:
+        return frozenset({fingerprint(secret.current.certificate)})
+    return secret.current.anchors if secret.current else frozenset()
 
 
 def _previous_acceptance(secret: SecretState, survey: Survey) -> Iterator[Finding]:
@@ -170,10 +186,7 @@ def distrusted(secret: SecretState, survey: Survey) -> Iterator[Finding]:
     """No certificate in use, and none that is being made, chains to a CA that an operator distrusts."""
     seen = survey.preview.seen
     distrust, runbook = Distrust.among(seen), "The key of a CA was stolen"
-    anchors = secret.current.anchors if secret.current else frozenset()
-    if secret.kind == "ca" and secret.current:
-        anchors = frozenset({fingerprint(secret.current.certificate)})
-    if against := next(filter(None, map(distrust.object_against_named, sorted(anchors))), ""):
+    if against := next(filter(None, map(distrust.object_against_named, sorted(_anchors(secret)))), ""):
         whose = "it is" if secret.kind == "ca" else "its certificate chains to a CA that is"
         yield attention(
             secret.name, f"{whose} distrusted by {against}", f"mtlsctl rotate {secret.name} --wait", runbook
@@ -239,7 +252,7 @@ def about_bucket(survey: Survey) -> Iterator[Finding]:
         yield attention(
             "bucket",
             "it keeps no versions, so nothing is published",
-            "mtlsctl doctor shows the command",
+            "mtlsctl doctor  # shows the command",
             "MTLS-305",
         )
     if not seen.ours:
@@ -253,15 +266,27 @@ def about_bucket(survey: Survey) -> Iterator[Finding]:
         yield attention(
             name,
             "it has lost the stack's tag, so it is rotated no more",
-            f"aws secretsmanager tag-resource --secret-id {name} --tags Key={STACK_TAG},Value=STACK",
+            f"aws secretsmanager tag-resource --secret-id {name} --tags Key={STACK_TAG},Value={survey.stack}",
             heading,
         )
     for name, version in sorted(seen.unfiled):
         what = f"nothing is filed for its version {version}, which is in use, so nothing leaves the truststore"
         yield attention(name, what, rebuild, heading)
+    for it in survey.emptied:
+        yield emptied(it, survey.bucket)
     for secret in survey.secrets:
         for key in secret.edited:
             yield attention(secret.name, f"the object {key} was written over", rebuild, heading)
+
+
+def emptied(deletion: Deletion, bucket: str) -> Finding:
+    """What was uploaded is gone, and no secret holds it."""
+    return attention(
+        deletion.key,
+        f"it was deleted at {moment(deletion.at)}, together with other objects, and no secret holds it",
+        deletion.undo(bucket),
+        "The bucket was emptied or edited",
+    )
 
 
 def about_truststore(survey: Survey) -> Iterator[Finding]:
@@ -307,7 +332,7 @@ def _about_distrust(survey: Survey) -> Iterator[Finding]:
             yield attention(
                 entry.key,
                 f"it takes nothing out: {entry.problem}",
-                "mtlsctl truststore distrust SHA256, and delete it.",
+                f"aws s3 rm {quote(f's3://{survey.bucket}/{entry.key}')}",
             )
     runs = {key for it in survey.targets for key in it.anchors or ()} | set(survey.preview.deployed)
     distrust = Distrust.among(survey.preview.seen)

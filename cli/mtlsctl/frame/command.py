@@ -177,7 +177,8 @@ def _carry_out(work: Callable[[CommandContext], Report], choices: Choices, *, ch
     try:
         report = work(context)
     except KeyboardInterrupt as interrupt:
-        context.progress.print(Text(str(interrupt) or "Ended by Ctrl-C."), soft_wrap=True)
+        begun = " Whether something has begun, `mtlsctl status` shows." if changes else ""
+        tell_interrupted(str(interrupt) or f"Ended by Ctrl-C.{begun}", context)
         return INTERRUPTED
     except MtlsRotationError as error:
         return refuse(error, context.as_json)
@@ -196,6 +197,21 @@ def _carry_out(work: Callable[[CommandContext], Report], choices: Choices, *, ch
         for part in report.render():
             out.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))  # print() forgets no_wrap
     return report.exit_status
+
+
+def tell_interrupted(what: str, context: CommandContext) -> None:
+    """Say what became of a command that was ended by Ctrl-C; a program gets JSON all the same."""
+    if context.as_json:
+        members = {
+            "code": "INTERRUPTED",
+            "where": "mtlsctl",
+            "found": "Ctrl-C",
+            "expected": "to come to an end by itself",
+            "remedy": what,
+        }
+        print(json.dumps({"status": ExitStatus.UNKNOWN.word, "error": members}, indent=2))
+    else:
+        context.progress.print(Text(what), soft_wrap=True)
 
 
 def refuse(error: MtlsRotationError, as_json: bool = False) -> int:

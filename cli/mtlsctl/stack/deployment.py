@@ -164,7 +164,8 @@ class Deployment:
                 where=f"secret {candidate}",
                 found=f"no tag {STACK_TAG} with the value {self.name}",
                 expected="a secret that this stack rotates",
-                remedy="Name the stack that rotates it with --stack, or see `mtlsctl status` for this one's secrets.",
+                remedy="Name the stack that rotates it with --stack. If it has lost the tag: aws secretsmanager"
+                f" tag-resource --secret-id {candidate} --tags Key={STACK_TAG},Value={self.name}",
             )
         if denied:
             raise denied

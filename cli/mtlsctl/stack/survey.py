@@ -19,6 +19,7 @@ from mtls_rotation.contract.tags import KIND_TAG, STACK_TAG
 from mtls_rotation.pki.certificates import serial
 from mtls_rotation.timing import utc_now
 from mtls_rotation.truststore.plan import Why
+from mtlsctl.stack.deletions import deletions, emptied
 from mtlsctl.stack.targets import targets_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.truststore.plan import Plan
     from mtls_rotation.truststore.sync import Preview
+    from mtlsctl.stack.deletions import Deletion
     from mtlsctl.stack.deployment import Deployment
     from mtlsctl.stack.targets import Target
 
@@ -89,14 +91,18 @@ class Survey:
         preview: what a sync would do now.
         unpublished_since: for each anchor that a sync would add now, since when there has been a reason for it.
         keeps_versions: whether the bucket does; None where that may not be asked.
+        emptied: the uploads that were deleted together.
     """
 
+    stack: str
+    bucket: str
     now: datetime
     secrets: tuple[SecretState, ...]
     targets: tuple[Target, ...]
     preview: Preview
     unpublished_since: Mapping[str, datetime] = field(default_factory=dict)
     keeps_versions: bool | None = True
+    emptied: tuple[Deletion, ...] = ()
 
 
 class Surveyor:
@@ -118,13 +124,18 @@ class Surveyor:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = filter(None, pool.map(lambda arn: self._secret(arn, index), dict.fromkeys(names)))
         secrets = {it.name: it for it in found}.values()
+        now = utc_now()
+        gone = deletions(self._deployment.session.client("s3"), self._bucket.name) or ()
         return Survey(
-            now=utc_now(),
+            stack=self._deployment.name,
+            bucket=self._bucket.name,
+            now=now,
             secrets=tuple(sorted(secrets, key=lambda it: (it.kind != "ca", it.name))),
             targets=targets_of(self._deployment),
             preview=preview,
             unpublished_since=self._unpublished_since(preview.plan, index),
             keeps_versions=self._keeps_versions(),
+            emptied=tuple(emptied(gone, now)),
         )
 
     def _keeps_versions(self) -> bool | None:

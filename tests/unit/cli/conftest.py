@@ -74,7 +74,7 @@ def survey(surveyed: SecretState, target: Target, authority: CertifiedKey) -> Su
     nothing: frozenset[tuple[str, str]] = frozenset()
     seen = Observation(NOW, nothing, nothing, (), managed=deployed, deployed=deployed)
     preview = Preview(plan, None, seen, deployed, {TRUSTSTORE: edition})
-    return Survey(now=NOW, secrets=(surveyed,), targets=(target,), preview=preview)
+    return Survey(stack="s", bucket="b", now=NOW, secrets=(surveyed,), targets=(target,), preview=preview)
 
 
 def spoiled(survey: Survey, **changes: Any) -> Survey:

@@ -177,6 +177,21 @@ def test_ctrl_c_says_that_what_was_waited_for_goes_on_and_ends_with_130(
     assert (ran.exit_code, ran.err) == (130, "It goes on by itself.\n")
 
 
+def test_ctrl_c_while_something_may_have_begun_says_what_shows_it(
+    monkeypatch: pytest.MonkeyPatch, mtlsctl: Mtlsctl
+) -> None:
+    def interrupt(account: Account) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deployment, "Deployment", interrupt)
+    said = "Ended by Ctrl-C. Whether something has begun, `mtlsctl status` shows."
+
+    assert (mtlsctl("rotate", "client").exit_code, mtlsctl("rotate", "client").err) == (130, f"{said}\n")
+    document = mtlsctl("rotate", "client", "--json").document
+    assert (document["status"], document["error"]["remedy"]) == ("unknown", said)
+    assert mtlsctl("status").err == "Ended by Ctrl-C.\n"
+
+
 def test_ctrl_c_at_a_prompt_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(prompt: str) -> str:
         raise KeyboardInterrupt

@@ -174,7 +174,7 @@ def test_what_is_distrusted_and_still_trusted_needs_attention(
     bare = DistrustEntry(distrusted_anchor_key(key), key)
     report = judge(distrusting(survey, bare, held_in=frozenset({key} if last else ())), "s", "us-east-1")
 
-    of_client, *_, of_anchor = report.findings
+    of_client, of_anchor = report.findings  # one cause, told once for each whom it hits
     assert (of_client.subject, of_client.what.startswith("its certificate chains to a CA that is distrusted")) == (
         "s/client",
         True,
@@ -205,3 +205,15 @@ def test_a_rotation_that_waits_for_a_distrusted_ca_is_told_how_to_begin_afresh(
 
     assert "waits, for ever, for a CA that is distrusted" in found.what
     assert "--remove-from-version-id v-pending" in found.remedy
+
+
+def test_a_secret_that_hangs_on_what_is_distrusted_is_told_of_once(survey: Survey, authority: CertifiedKey) -> None:
+    key = fingerprint(authority.certificate)
+    refusing = replace(survey.targets[0], anchors={KEY: PARTNER})
+    seen = distrusting(survey, DistrustEntry(distrusted_anchor_key(key), key))
+
+    report = judge(replace(seen, targets=(refusing,)), "s", "us-east-1")
+
+    (found,) = [it for it in report.findings if it.subject == "s/client"]
+    assert found.what.startswith("its certificate chains to a CA that is distrusted")
+    assert report.secrets[0].accepted[0].accepted is False

@@ -18,7 +18,7 @@ from mtls_rotation.pki.distinguished_names import rfc4514
 from mtls_rotation.pki.presented import Presented
 from mtls_rotation.revocation import notices
 from mtls_rotation.revocation.notices import Shown
-from mtlsctl.commands.revoke import consequences, not_rotated
+from mtlsctl.commands.revoke import consequences, not_rotated, nothing_to_undo
 from mtlsctl.errors import InvalidInputError, from_aws
 from mtlsctl.revocation import (
     Files,
@@ -219,3 +219,28 @@ def test_what_was_revoked_by_name_can_be_released_when_its_ca_is_gone(stack: Sta
 def test_credentials_that_are_bound_to_a_tag_are_told_that_the_secret_may_be_gone() -> None:
     assert "gone or without it" in from_aws(refused("AccessDeniedException", "DescribeSecret")).remedy
     assert "gone or without it" not in from_aws(refused("AccessDeniedException", "ListSecrets")).remedy
+
+
+@pytest.mark.parametrize("printed", ["serial=5E01", "serial = 5e:01", "Serial=0x5E01"])
+def test_a_serial_number_is_taken_as_openssl_prints_it(printed: str) -> None:
+    assert str(of_name("issuer=CN=Test CA", printed, "unspecified").said) == "serial number 5e01 of CN=Test CA"
+
+
+def test_what_is_not_revoked_is_answered_by_how_it_was_named() -> None:
+    assert "--label AWSPREVIOUS" in nothing_to_undo(by_secret=True)
+    assert "serial number" in nothing_to_undo(by_secret=False)
+    assert "secret" not in nothing_to_undo(by_secret=False)
+
+
+def test_a_serial_number_of_which_nothing_is_filed_is_said_so() -> None:
+    target = targeted(of_name("CN=Test CA", "5e01", "unspecified"))
+
+    assert next(consequences(target, [], GATEWAY, filed=False)).startswith("No such certificate is filed here")
+    assert not [it for it in consequences(target, [], GATEWAY) if "filed" in it]
+
+
+def test_a_file_with_a_key_is_refused_with_how_to_get_the_certificate_alone(tmp_path: Path) -> None:
+    (file := tmp_path / "a.pem").write_text(key_to_pem(builders.root().key))
+
+    with pytest.raises(InvalidInputError, match="--without-key"):
+        of_file(file, "unspecified")

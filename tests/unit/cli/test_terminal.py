@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,12 +12,15 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.pki.certificates import key_to_pem
 from mtls_rotation.truststore.plan import LeftOut
 from mtlsctl.commands.status import judge
+from mtlsctl.findings import attention
+from mtlsctl.show import shown as shown_findings
 from mtlsctl.stack.survey import Survey
 from mtlsctl.terminal import Terminal
 from tests.kit import builders
@@ -98,3 +102,27 @@ def test_a_terminal_that_lacks_a_sign_shows_the_rest(tmp_path: Path) -> None:
 
     assert (told.returncode, told.stderr) == (0, "")
     assert " ? A handshake that is refused" in told.stdout, "a list, whose dots ASCII lacks"
+
+
+def test_what_is_piped_on_has_no_blanks_at_the_ends_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table = Table("subject", "why")
+    table.add_row("CN=a", "")
+
+    out = StringIO()
+    terminal = Terminal(file=out)
+    terminal.print(table)
+    terminal.print(Markdown("## Codes\n\n    mtlsctl status\n\n- it is so"))
+
+    assert "mtlsctl status" in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) < 100
+    assert not [it for it in out.getvalue().splitlines() if it != it.rstrip()]
+
+
+def test_a_remedy_can_be_pasted_with_its_section_behind_it() -> None:
+    finding = attention("s/client", "it is so", "mtlsctl rotate s/client --wait", "The key of a CA was stolen")
+
+    _, remedy = shown_findings([finding], "")
+
+    pasted = str(remedy).strip().removeprefix("→ ")
+    assert shlex.split(pasted, comments=True) == ["mtlsctl", "rotate", "s/client", "--wait"]

@@ -130,3 +130,20 @@ def test_a_domain_is_chosen_by_name(survey: Survey) -> None:
     other = Target("other.example.com", anchors={})
 
     assert chosen([*survey.targets, other], "other.example.com") == [other]
+
+
+def test_an_object_that_is_not_the_syncs_is_not_taken_for_what_is_published(survey: Survey) -> None:
+    edited = replace(survey.preview, seen=replace(survey.preview.seen, ours=False))
+
+    for report in (plan_of(survey.targets, edited, NOW), differ(survey.targets, edited, NOW)):
+        assert report.exit_status is ExitStatus.ATTENTION
+        said = "\n".join(map(str, report.render()))
+        assert "version v2 is not what the sync published: it is written anew" in said
+        assert "It is what is published" not in said
+    assert what_remains(edited, survey.targets) == "what is published is not written anew yet"
+
+
+def test_a_domain_does_not_wait_for_no_version(survey: Survey) -> None:
+    nothing = replace(survey.preview, editions={})
+
+    assert what_remains(nothing, survey.targets) == "nothing is published yet"

@@ -8,7 +8,7 @@ from pydantic import Field
 from rich.text import Text
 
 from mtls_rotation.timing import utc_now
-from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, changed_lines, short
+from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, changed_lines, edited_line, short
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Model, Report
@@ -37,6 +37,7 @@ class Difference(Model):
         added: what is in the other alone.
         removed: what is in this one alone.
         unknown: why it cannot be told; empty if it can.
+        edited: whether what is published is not what the sync wrote last.
     """
 
     name: str
@@ -46,13 +47,14 @@ class Difference(Model):
     added: list[AnchorLine]
     removed: list[AnchorLine]
     unknown: str = ""
+    edited: bool = False
     # Whether it is that very version, where the other has one. Not in the JSON, where both versions stand.
     up_to_date: bool = Field(default=True, exclude=True)
 
     @property
     def differs(self) -> bool:
         """Whether the two are not the same. A domain may run another version with the same certificates."""
-        return bool(self.added or self.removed) or not (self.up_to_date or self.unknown)
+        return bool(self.added or self.removed or self.edited) or not (self.up_to_date or self.unknown)
 
     def render(self) -> Iterable[RenderableType]:
         """What a person is shown."""
@@ -60,6 +62,8 @@ class Difference(Model):
         yield Text(f"{self.name}, {short(self.version)} → {self.against}, {other}", style="bold")
         if self.unknown:
             yield Text(f"? {self.unknown}", style="yellow")
+        elif self.edited:
+            yield edited_line(self.version)
         elif not self.differs:
             yield Text("  the same", style="dim")
         elif not (self.added or self.removed):
@@ -107,6 +111,7 @@ def judge(targets: Iterable[Target], preview: Preview, now: datetime) -> DiffRep
                 version=published,
                 against="planned",
                 against_version=None,
+                edited=not preview.seen.ours,
                 **_changes(preview.deployed, planned, plan, now),
             ),
         ]

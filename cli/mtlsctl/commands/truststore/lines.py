@@ -110,6 +110,12 @@ def changed_lines(added: Iterable[AnchorLine], removed: Iterable[AnchorLine]) ->
             yield Text(f"{sign} {it.fingerprint_sha256[:8]}… {it.subject} ({it.why})", style=style)
 
 
+def edited_line(version: str | None) -> Text:
+    """What is said of a published object that is not the sync's."""
+    what = f"{short(version)} is not what the sync published" if version else "what was published is gone"
+    return Text(f"✗ {what}: it is written anew by `mtlsctl truststore sync --wait`.", style="bold red")
+
+
 def short(version: str | None) -> str:
     """A version's id as it is shown."""
     return f"version {version[:8]}" if version else "no version"

@@ -16,6 +16,7 @@ from mtlsctl.commands.truststore.lines import (
     anchor_lines,
     anchors_table,
     changed_lines,
+    edited_line,
     short,
 )
 from mtlsctl.exit_status import ExitStatus
@@ -63,6 +64,7 @@ class PlanReport(Report):
         left_out: what is not in it, or would go, each with the reason.
         updates: the domains that would be told to run another version.
         stop: the guard that would stop it; null if none would.
+        edited: whether what is published is not what the sync wrote last.
     """
 
     published_version: str | None
@@ -72,11 +74,12 @@ class PlanReport(Report):
     left_out: list[LeftOutLine]
     updates: list[str]
     stop: StopLine | None
+    edited: bool
 
     @property
     @override
     def exit_status(self) -> ExitStatus:
-        return ExitStatus.ATTENTION if self.stop else ExitStatus.OK
+        return ExitStatus.ATTENTION if self.stop or self.edited else ExitStatus.OK
 
     @override
     def render(self) -> Iterable[RenderableType]:
@@ -86,6 +89,8 @@ class PlanReport(Report):
         yield from changed_lines(self.added, self.removed)
         if self.stop:
             yield from self.stop.render()
+        elif self.edited:
+            yield edited_line(self.published_version)
         elif self.added or self.removed:
             yield Text(f"A sync would publish this in place of {short(self.published_version)}.", style="bold")
         else:
@@ -109,7 +114,7 @@ def plan(
 ) -> PlanReport:
     """Show what a sync would do now and why, what is left out, and which guard would stop it. It changes nothing.
 
-    Exit status: 0 it would go through, 1 a guard would stop it, 2 it could not be told.
+    Exit status: 0 it would go through, 1 a guard would stop it, or the truststore was edited; 2 it could not be told.
     """
     with context.doing("looking"):
         preview = context.deployment.assembly.sync.preview(force=force)
@@ -120,7 +125,7 @@ def judge(targets: Iterable[Target], preview: Preview, now: datetime) -> PlanRep
     """Make the report of what was seen. Pure."""
     decided = preview.plan
     certificates = {key: it.certificate for key, it in decided.anchors.items()}
-    changes = bool(decided.added or decided.removed)
+    changes = bool(decided.added or decided.removed) or not preview.seen.ours
     return PlanReport(
         published_version=published_version(preview),
         anchors=anchor_lines(certificates, decided, now),
@@ -139,4 +144,5 @@ def judge(targets: Iterable[Target], preview: Preview, now: datetime) -> PlanRep
         ],
         updates=[it.name for it in targets if it.exists and (changes or not it.runs(preview))],
         stop=StopLine.of(preview.stop),
+        edited=not preview.seen.ours,
     )

@@ -12,14 +12,17 @@ from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPREVIOUS, end_of_issuing
 from mtls_rotation.rotation.rebuild import Rebuild
+from mtls_rotation.timing import utc_now
 from mtlsctl.findings import attention
+from mtlsctl.findings.survey import emptied as emptied_finding
 from mtlsctl.frame.asking import confirm
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst
 from mtlsctl.show import shown
+from mtlsctl.stack.deletions import UPLOADS, deletions, emptied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -50,13 +53,15 @@ class RebuildReport(Report):
         versions: how many were looked at.
         written: those of which something was missing, or another's.
         anchors: the fingerprints of the CA certificates among what was written.
-        uploads: how many objects lie under `anchors/static/`, which no secret holds: those cannot be made anew.
+        uploads: by prefix, how many objects lie there that no secret holds: those cannot be made anew.
+        deletions_known: whether the bucket could be asked what was deleted.
     """
 
     versions: int
     written: list[VersionLine]
     anchors: list[str]
-    uploads: int
+    uploads: dict[str, int]
+    deletions_known: bool
     findings: list[Finding]
 
     @property
@@ -68,14 +73,11 @@ class RebuildReport(Report):
     def render(self) -> Iterable[RenderableType]:
         for line in self.written:
             yield Text(f"{line.secret} {line.version_id} {', '.join(line.labels)}: {_counted(len(line.objects))}")
-        done = f"{_counted(sum(len(it.objects) for it in self.written))} filed anew, of {self.versions} versions."
+        done = f"{_counted(_distinct(it.objects for it in self.written))} filed anew, of {self.versions} versions."
         yield from shown(self.findings, done)
         if self.findings:
             yield Text(done, style="bold")
-        yield Text(
-            f"What operators upload is in no secret: {_counted(self.uploads)} under {layout.STATIC_ANCHORS} now.",
-            style="dim",
-        )
+        yield Text(_uploads_text(self.uploads, known=self.deletions_known), style="dim" * self.deletions_known)
 
 
 def rebuild(
@@ -93,14 +95,20 @@ def rebuild(
     files = Rebuild(services)
     with context.doing("looking"):
         found = list(files.run(write=False))
-        uploads = sum(not it.key.endswith("/") for it in services.bucket.list(layout.STATIC_ANCHORS))
+        uploads = {prefix: sum(not it.key.endswith("/") for it in services.bucket.list(prefix)) for prefix in UPLOADS}
+        gone = deletions(context.deployment.session.client("s3"), services.bucket.name)
+    lost = [emptied_finding(it, services.bucket.name) for it in emptied(gone or (), utc_now())]
+    for finding in lost:
+        context.progress.print(Text(f"· Bring back first: {finding.subject}"))
+    if gone is None:
+        context.progress.print(Text(_uploads_text(uploads, known=False)))
     missing = [it for it in found if it.written]
     if missing:
         for it in missing:
             context.progress.print(Text(f"{it.secret} {it.version_id}: {', '.join(it.written)}"))
         authorities = len(_anchors(missing))
         question = (
-            f"{_counted(sum(len(it.written) for it in missing))} missing or another's. File them anew, and have"
+            f"{_counted(_distinct(it.written for it in missing))} missing or another's. File them anew, and have"
             f" {authorities} CA{'' if authorities == 1 else 's'} among them trusted? Go on?"
         )
         confirm(context, question, yes=yes)
@@ -118,8 +126,17 @@ def rebuild(
         ],
         anchors=_anchors(written),
         uploads=uploads,
-        findings=list(_problems(found)),
+        deletions_known=gone is not None,
+        findings=[*lost, *_problems(found)],
     )
+
+
+def _uploads_text(uploads: Mapping[str, int], *, known: bool) -> str:
+    """What no secret holds. Where nobody may ask what was deleted, that somebody has to look."""
+    *most, last = uploads
+    where, numbers = f"{', '.join(most)} and {last}", ", ".join(map(str, uploads.values()))
+    first = f"What lies under {where}" if known else f"First bring back what lay under {where}"
+    return f"{first}: no secret holds it. Of these there are {numbers} objects now."
 
 
 def _problems(found: Iterable[FiledVersion]) -> Iterable[Finding]:
@@ -138,6 +155,11 @@ def _problems(found: Iterable[FiledVersion]) -> Iterable[Finding]:
 def _anchors(written: Sequence[FiledVersion]) -> list[str]:
     keys = Counter(name for it in written for key in it.written if (name := layout.managed_anchor(key)))
     return sorted(keys)
+
+
+def _distinct(keys: Iterable[Iterable[str]]) -> int:
+    """How many objects: several versions may have one anchor."""
+    return len({key for of_version in keys for key in of_version})
 
 
 def _counted(number: int) -> str:

@@ -149,7 +149,11 @@ def what_remains(preview: Preview, targets: Sequence[Target]) -> str:
     """What a sync has still to do, in words; empty if nothing. Pure."""
     if changes := len(preview.plan.added) + len(preview.plan.removed):
         return f"{changes} changes are not published yet" if changes > 1 else "a change is not published yet"
+    if not preview.seen.ours:
+        return "what is published is not written anew yet"
     behind = [it.name for it in targets if it.exists and not it.runs(preview)]
+    if behind and published_version(preview) is None:
+        return "nothing is published yet"
     if behind:
         return f"{', '.join(behind)} does not run {short(published_version(preview))} yet"
     settling = [f"{it.name} is {it.condition}" for it in targets if it.exists and not it.settled]
