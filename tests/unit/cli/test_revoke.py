@@ -240,7 +240,8 @@ def test_a_serial_number_of_which_nothing_is_filed_is_said_so() -> None:
 
 
 def test_a_file_with_a_key_is_refused_with_how_to_get_the_certificate_alone(tmp_path: Path) -> None:
-    (file := tmp_path / "a.pem").write_text(key_to_pem(builders.root().key))
+    # What a key's file begins and ends with: no test leaves a key on a disk.
+    (file := tmp_path / "a.pem").write_text("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n")
 
     with pytest.raises(InvalidInputError, match="--without-key"):
         of_file(file, "unspecified")

@@ -11,10 +11,8 @@ import logging
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
 from cryptography import x509
 
-from mtls_rotation.aws.retries import refused
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint
 from mtls_rotation.pki.namesakes import Issued
@@ -71,6 +69,10 @@ class HeldReader:
         return tuple(found)
 
     def _certificate(self, key: str) -> x509.Certificate | None:
+        from botocore.exceptions import ClientError  # who only plans starts without it
+
+        from mtls_rotation.aws.retries import refused
+
         try:
             stored = self._bucket.read(key)
         except ClientError as error:
