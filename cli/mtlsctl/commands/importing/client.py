@@ -249,7 +249,8 @@ def _trusted(deployment: Deployment) -> Iterable[Any]:
 def _require_usable(issued: CertifiedKey, where: str) -> None:
     """See that servers take it as it is, however long it lives: how long the next one does is asked apart."""
     said = derived_request.of(issued.certificate, {"validity_days"}).request
-    named = CertificateRequest.model_validate({"common_name": "-"} | said)
+    # Where nothing is said of a validity, 30 days are asked for, and what lives shorter is refused.
+    named = CertificateRequest.model_validate({"common_name": "-", "validity_hours": 1} | said)
     if "common_name" not in said:
         named = named.model_copy(update={"common_name": None})
     identity.require_usable(issued, named, utc_now(), where)
