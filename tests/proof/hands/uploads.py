@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import cache
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -70,6 +71,31 @@ class Uploads(Player):
         if found and found.body and other:
             body = found.body + pki.to_pem(*_twin(other, identifier)).encode()
             self.world.s3.put_object(Bucket="certificates", Key=layout.TRUSTSTORE, Body=body)
+
+    @rule(what=st.sampled_from(["for as many", "for servers", "shorter"]))
+    def upload_a_former_of_our_ca(self, what: str) -> None:
+        """As an operator may have it from before CAs had a generation: its key has signed it, for as many or fewer."""
+        self._play("former")
+        version = self.world.quick_secrets.record(CA).at(CURRENT)
+        held = self.world.held(CA, version) if version else None
+        pem = self.world.value(version, CA).get("private_key") if version else None
+        if held is None or not pem or held.certificate.issuer != held.certificate.subject:
+            return
+        key = pki.key_from_pem(pem)
+        made = builders.foreign(
+            subject=held.certificate.subject,
+            key=key,
+            usages=(ExtendedKeyUsageOID.SERVER_AUTH,) if what == "for servers" else (),
+            not_before=self.world.moment - timedelta(days=2),
+            not_after=self.world.moment + timedelta(days=1 if what == "shorter" else 300),
+        )
+        self._upload_to_harm("former", pki.to_pem(made).encode())
+
+    @rule(most=st.sampled_from([1, BOUNDS.blocks]))
+    def renew_a_ca_again_and_again(self, most: int) -> None:
+        """One name, one key, and so many certificates."""
+        self._play("renewed")
+        self._upload_to_harm("renewed", pki.to_pem(*_renewed()[:most]).encode())
 
     @rule(number=st.integers(0, 2))
     def forge_a_chain_by_name(self, number: int) -> None:
@@ -149,6 +175,12 @@ def _twin(other: x509.Certificate, identifier: str) -> list[x509.Certificate]:
         return [builders.cross_signed(other, top, key), top]
     own = other.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     return [builders.twin(other, {"the same": own, "none": None, "another": b"another"}[identifier])]
+
+
+@cache
+def _renewed() -> list[x509.Certificate]:
+    first, key = builders.Foreign(common_name="Renewed").make()
+    return [first, *(builders.foreign(common_name="Renewed", key=key) for _ in range(BOUNDS.blocks))]
 
 
 @cache
