@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from mtls_rotation.contract.secret import ManagedSecret
 from mtls_rotation.rotation import filing
@@ -21,7 +22,12 @@ LAST = "test_every_certificate.py"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have every run watched for private keys and for what it writes, and read no model of botocore twice."""
+    """Have every run watched for private keys and for what it writes, and read no model of botocore twice.
+
+    How long one example takes says more of the machine's load than of the code.
+    """
+    settings.register_profile("unhurried", deadline=None)
+    settings.load_profile("unhurried")
     caches.install()
     config.pluginmanager.register(Watch(), "key material")
     config.pluginmanager.register(checkout.watched(), "checkout")
