@@ -283,7 +283,7 @@ def emptied(deletion: Deletion, bucket: str) -> Finding:
     """What was uploaded is gone, and no secret holds it."""
     return attention(
         deletion.key,
-        f"it was deleted at {moment(deletion.at)}, together with other objects, and no secret holds it",
+        f"it was deleted at {moment(deletion.at)}, together with the truststore, and no secret holds it",
         deletion.undo(bucket),
         "The bucket was emptied or edited",
     )

@@ -11,6 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from mtls_rotation.contract import layout
+from mtlsctl.errors import DENIALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,16 +49,18 @@ class Deletion:
 
 def deletions(s3: S3Client, bucket: str) -> tuple[Deletion, ...] | None:
     """Every deletion of an upload and of the truststore that the bucket remembers; None where that may not be asked."""
+    from botocore.exceptions import ClientError  # what asks no AWS starts without it
+
     try:
         return tuple(it for prefix in (*UPLOADS, layout.TRUSTSTORE) for it in _below(s3, bucket, prefix))
-    except s3.exceptions.ClientError as error:
-        if "AccessDenied" not in error.response["Error"]["Code"]:
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DENIALS:
             raise
         return None
 
 
 def emptied(found: Iterable[Deletion], now: datetime) -> list[Deletion]:
-    """The uploads that are gone, and went together with something else, lately. Pure."""
+    """The uploads that are gone, and went together with the truststore, lately: nobody does that on purpose. Pure."""
     everything = list(found)
     return [
         it
@@ -65,7 +68,7 @@ def emptied(found: Iterable[Deletion], now: datetime) -> list[Deletion]:
         if it.latest
         and it.key.startswith(UPLOADS)
         and now - it.at < _TOLD
-        and any(other.key != it.key and abs(other.at - it.at) <= _AT_ONCE for other in everything)
+        and any(other.key == layout.TRUSTSTORE and abs(other.at - it.at) <= _AT_ONCE for other in everything)
     ]
 
 

@@ -19,6 +19,7 @@ from mtls_rotation.contract.tags import KIND_TAG, STACK_TAG
 from mtls_rotation.pki.certificates import serial
 from mtls_rotation.timing import utc_now
 from mtls_rotation.truststore.plan import Why
+from mtlsctl.errors import DENIALS
 from mtlsctl.stack.deletions import deletions, emptied
 from mtlsctl.stack.targets import targets_of
 
@@ -139,10 +140,12 @@ class Surveyor:
         )
 
     def _keeps_versions(self) -> bool | None:
+        from botocore.exceptions import ClientError  # what asks no AWS starts without it
+
         try:
             return self._bucket.keeps_versions
-        except self._secrets.exceptions.ClientError as error:
-            if "AccessDenied" not in error.response["Error"]["Code"]:
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in DENIALS:
                 raise
             return None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from mtls_rotation.truststore.observation import DistrustEntry
 from mtlsctl.commands.truststore.rebuild import RebuildReport, VersionLine
@@ -98,16 +98,12 @@ def test_what_was_deleted_on_purpose_or_is_there_again_is_not_told(markers: tupl
 
 
 def test_deletions_are_read_to_the_last_page_and_unknown_where_nobody_may_ask() -> None:
-    class Refused(Exception):
-        response: ClassVar = {"Error": {"Code": "AccessDenied"}}
-
     class S3:
-        exceptions = SimpleNamespace(ClientError=Refused)
         denied = False
 
         def list_object_versions(self, *, Prefix: str, KeyMarker: str = "", **_: str) -> dict[str, Any]:  # noqa: N803
             if self.denied:
-                raise Refused
+                raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListObjectVersions")
             marker = {"Key": f"{Prefix}x{KeyMarker}", "VersionId": "v", "LastModified": NOW, "IsLatest": True}
             goes_on = {} if KeyMarker else {"IsTruncated": True, "NextKeyMarker": "2", "NextVersionIdMarker": "v"}
             return {"DeleteMarkers": [marker], **goes_on}
