@@ -83,6 +83,25 @@ def test_nothing_is_found_where_nothing_is_wrong(mtlsctl: Mtlsctl) -> None:
 type Ailment = tuple[str, Callable[[DoctorContext], Any], str]
 
 
+# What makes an alarm, as DescribeAlarms shows it.
+ALARM = (
+    "AlarmName",
+    "AlarmDescription",
+    "ActionsEnabled",
+    "OKActions",
+    "AlarmActions",
+    "MetricName",
+    "Namespace",
+    "Statistic",
+    "Dimensions",
+    "Period",
+    "EvaluationPeriods",
+    "Threshold",
+    "ComparisonOperator",
+    "TreatMissingData",
+)
+
+
 @contextmanager
 def _default_endpoint(context: DoctorContext) -> Iterator[None]:
     def disable(value: str) -> None:
@@ -166,13 +185,16 @@ def _held_back(context: DoctorContext) -> Iterator[None]:
 
 @contextmanager
 def _ringing(context: DoctorContext) -> Iterator[None]:
-    def ring(state: str) -> None:
-        name = context.resources["RevocationRefusedAlarm"]
-        context.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test")
+    """By a threshold that what comes in reaches: a state that is set lasts until then only."""
+    alarms, name = context.client("cloudwatch"), context.resources["RevocationRefusedAlarm"]
+    (described,) = alarms.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    as_it_is = {it: described[it] for it in ALARM if it in described}
 
-    ring("ALARM")
+    alarms.put_metric_alarm(**as_it_is | {"Threshold": 0.0})
+    alarms.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
     yield
-    ring("OK")
+    alarms.put_metric_alarm(**as_it_is)
+    alarms.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
 
 
 @contextmanager
