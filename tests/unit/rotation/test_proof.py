@@ -270,6 +270,7 @@ def test_what_the_gateway_has_ceased_to_trust_since_its_test_is_not_promoted(
     for step in Step:
         stack.step(step, new, CA)
     distrust(stack, ca.certificate)
+    stack.pass_time(minutes=40)
     with pytest.raises(TruststoreNotDeployedError):
         stack.step(Step.FINISH, token, seconds=SOON)
 
