@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from rich.text import Text
 
 from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.contract import layout
@@ -292,7 +291,7 @@ def await_running(
         published = bundles.fingerprints(stored.body) if stored else frozenset()
         left = "it is not published yet" if not settled(published) else remaining(targets_of(deployment), settled)
         if left and left != told:
-            context.progress.print(Text(f"… {left}", style="dim"))
+            context.tell(f"… {left}", "dim")
         told = left
         return left
 

@@ -6,11 +6,13 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, override
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import ConsoleOptions, RenderableType
 
@@ -36,18 +38,44 @@ class Terminal(Console):
 
     @override
     def print(self, *objects: Any, **settings: Any) -> None:
-        """As ever; but where nobody has a screen, no line is filled up with blanks to its width."""
+        """As ever, but no word is broken or cut: the terminal goes on in the next line, and what is copied is whole.
+
+        Where nobody has a screen, no line is filled up with blanks to its width.
+        """
+        if not settings.get("soft_wrap"):
+            objects = tuple(between_words(it, self.width) if isinstance(it, Text) else it for it in objects)
+        whole: dict[str, Any] = {"crop": False, "overflow": "ignore", **settings}
         if self.width != _ENDLESS:
-            super().print(*objects, **settings)
+            super().print(*objects, **whole)
             return
         with self.capture() as captured:
-            super().print(*objects, **settings)
+            super().print(*objects, **whole)
         self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
     @override
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for it in super().render(renderable, options):
             yield it if it.control else Segment(tame(it.text), it.style)
+
+
+def between_words(text: Text, width: int) -> Text:
+    """A text in lines no longer than this where words allow it. A longer word stays whole: the terminal breaks it."""
+    lines = Text("\n").join(_lines(text, width))
+    lines.no_wrap, lines.overflow = True, "ignore"
+    return lines
+
+
+def _lines(text: Text, width: int) -> Iterator[Text]:
+    for paragraph in text.split("\n", allow_blank=True):
+        breaks, begin = [], 0
+        for word in re.finditer(r"\S+", paragraph.plain):
+            if word.start() > begin and cell_len(paragraph.plain[begin : word.end()]) > width:
+                begin = word.start()
+                breaks.append(begin)
+        for it in paragraph.divide(breaks):
+            if breaks:
+                it.rstrip()
+            yield it
 
 
 def tame(text: str) -> str:

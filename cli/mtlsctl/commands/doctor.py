@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, override
 
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.errors import MtlsRotationError
@@ -54,10 +53,8 @@ class DoctorReport(Report):
 
     @override
     def render(self) -> Iterable[RenderableType]:
-        table = Table(box=None, show_header=False, padding=(0, 1))
         for answer in self.answers:
-            table.add_row(_MARKS[worst(answer.findings)], answer.question)
-        yield table
+            yield Text.assemble(" ", _MARKS[worst(answer.findings)], "  ", answer.question)
         yield from shown(self.findings, "Nothing that is known to go wrong has gone wrong.")
 
 

@@ -19,6 +19,7 @@ from mtlsctl.files.private_file import check_writable, write
 from mtlsctl.frame.asking import confirm, passphrase
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Report
+from mtlsctl.show import line
 from mtlsctl.stack.material import Label, Material, read, stored_at
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class ExportReport(Report):
         if self.file == _STDOUT:
             return  # what was asked for stands there alone
         what = "certificate and private key" if self.with_key else "certificate"
-        yield Text(f"✓ {self.file}: {what} of {self.subject}, serial number {self.serial_number}.", style="bold green")
+        said = f"✓ {self.file}: {what} of {self.subject}, serial number {self.serial_number}."
+        yield line((said, "bold green"))
         if self.with_key:
             yield Text("  It will not be rotated. Delete it when it has served.")
 

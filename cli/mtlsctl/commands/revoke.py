@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, override
 
 import typer
-from rich.text import Text
 
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.errors import SupersededError
@@ -18,7 +17,7 @@ from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.waiting import await_end
 from mtlsctl.report import Finding, Model, Report, Severity, worst
 from mtlsctl.revocation import Files, listed, notice_key, of_file, of_name, register, shared
-from mtlsctl.show import shown
+from mtlsctl.show import line, shown
 from mtlsctl.stack.material import Label
 
 if TYPE_CHECKING:
@@ -80,11 +79,10 @@ class RevokeReport(Report):
 
     @override
     def render(self) -> Iterable[RenderableType]:
-        yield Text(
-            f"{self.subject or 'Certificate'}, serial number {self.serial_number} of {self.issuer}", style="bold"
-        )
+        yield line((f"{self.subject or 'Certificate'}, serial number {self.serial_number}", "bold"))
+        yield line((f"issued by {self.issuer}", ""))
         for uri in self.notices:
-            yield Text(("by " if self.revoked else "deleted: ") + uri, no_wrap=True, overflow="ignore")
+            yield line((("by " if self.revoked else "deleted: ") + uri, ""))
         yield from shown(self.findings, self._end())
 
     def _end(self) -> str:
@@ -186,8 +184,8 @@ def _revoke(
         found = files.notices_of(target)
     key = notice_key(target, holders)
     if not found:
-        for line in consequences(target, holders, context.deployment.parameters, filed=filed):
-            context.progress.print(Text(f"· {line}"))
+        for told in consequences(target, holders, context.deployment.parameters, filed=filed):
+            context.tell(f"· {told}")
         confirm(context, f"Revoke {target.subject or target.certificate}?", yes=yes)
         _upload(context.deployment, key, target)
     if wait:

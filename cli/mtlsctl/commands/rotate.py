@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, override
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.contract.layout import SIGNED
@@ -18,7 +16,7 @@ from mtlsctl.following.rotation import STYLES, Follower, Outcome, Sight, Started
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.completion import secret_names
 from mtlsctl.report import Model, Report
-from mtlsctl.show import line
+from mtlsctl.show import Column, FittingTable, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,8 +96,8 @@ class RotationReport(Report):
             )
         yield from self._end()
 
-    def _table(self) -> Table:
-        table = Table("step", "result", "seconds", box=SIMPLE_HEAD)
+    def _table(self) -> FittingTable:
+        table = FittingTable(Column("step"), Column("result"), Column("seconds"))
         for it in self.steps:
             seconds = "-" if it.seconds is None else f"{it.seconds:.2f}"
             table.add_row(it.step, Text(it.result, style=STYLES.get(it.result, "dim")), seconds)

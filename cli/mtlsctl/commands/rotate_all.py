@@ -8,8 +8,6 @@ from itertools import batched
 from typing import TYPE_CHECKING, override
 
 from botocore.exceptions import ClientError
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.aws.secret_versions import out_of_reach
@@ -31,7 +29,7 @@ from mtlsctl.errors import InvalidInputError, NotConfirmedError, StillUnderWayEr
 from mtlsctl.following.rotation import LATE, Follower, Outcome, require_rotating, start
 from mtlsctl.frame.asking import confirm
 from mtlsctl.report import Finding, Model, Report, Severity, worst
-from mtlsctl.show import line, shown
+from mtlsctl.show import Column, FittingTable, line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -91,7 +89,7 @@ class ReplacementReport(Report):
 
     @override
     def render(self) -> Iterable[RenderableType]:
-        table = Table("secret", "version", "", box=SIMPLE_HEAD)
+        table = FittingTable(Column("secret"), Column("version"), Column(whole=False))
         for it in (self.ca, *self.rotated):
             style = "green" if it.done else "bold red"
             table.add_row(it.secret, it.version_id[:8], Text("done" if it.done else it.failure, style=style))
@@ -133,7 +131,7 @@ def rotate_all(context: CommandContext, name: str, *, timeout: float, yes: bool)
         require_rotating(deployment, ca)
         hanging = look(deployment, ca)
     for told in beforehand(ca.name, hanging):
-        context.progress.print(Text(f"· {told}"))
+        context.tell(f"· {told}")
     confirm(context, f"Rotate {ca.name}, then all of that, and then distrust what it was?", yes=yes)
 
     rotations = Rotations(context, timeout)
@@ -312,7 +310,7 @@ def _distrust(
     with context.doing("looking"):
         ahead = outlook(context.deployment, [entry_of(it) for it in hanging.former.values()])
     for told in consequences(ahead):
-        context.progress.print(Text(f"· {told}"))
+        context.tell(f"· {told}")
     hit = sorted({it.secret for it in of_clients if not it.done} | {it.secret for it in ahead.refused if it.in_use})
     if ahead.stopped or not may_distrust(context, hit, yes=yes):
         return judge(of_ca, of_clients, hanging.former, ahead.refused, distrusted=False, completed=None)

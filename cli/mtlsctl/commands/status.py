@@ -5,12 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, override
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.table import Column, Table
 from rich.text import Text
 
-from mtls_rotation.contract.labels import UNTESTED
 from mtls_rotation.pki.certificates import serial, short_subject
 from mtls_rotation.pki.distinguished_names import rfc4514
 from mtlsctl.exit_status import ExitStatus
@@ -18,7 +14,7 @@ from mtlsctl.findings.distrust import DistrustLine, distrust_lines, distrusted_t
 from mtlsctl.findings.survey import SOON, Acceptance, about_secret, about_target, about_truststore, acceptances
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst
-from mtlsctl.show import day, days, distinguished_name, moment, shown
+from mtlsctl.show import Column, FittingTable, day, days, distinguished_name, label_in_words, line, moment, shown
 from mtlsctl.stack.survey import Survey, Surveyor
 from mtlsctl.stack.targets import published_version
 
@@ -30,11 +26,6 @@ if TYPE_CHECKING:
 
     from mtlsctl.stack.survey import SecretState
     from mtlsctl.stack.targets import Target
-
-# One blank between columns: a screen of 80 columns has to do.
-_CLOSE = (0, 1, 0, 0)
-# Labels of our own, as a person is told of them.
-_IN_WORDS = {UNTESTED: "not tested"}
 
 
 class SecretStatus(Model):
@@ -122,7 +113,7 @@ class StatusReport(Report):
 
     @override
     def render(self) -> Iterable[RenderableType]:
-        yield Text(f"{self.stack} in {self.region}, {moment(self.at)}", style="bold")
+        yield line((f"{self.stack} in {self.region}, {moment(self.at)}", "bold"))
         yield self._secrets_table()
         if self.domains:
             yield self._domains_table()
@@ -131,34 +122,26 @@ class StatusReport(Report):
         yield from distrusted_text(self.distrusted)
         yield from shown(self.findings, "Everything is fresh.")
 
-    def _secrets_table(self) -> Table:
-        table = Table(
-            _whole("secret"),
-            "days\nleft",
-            Column("rotations", no_wrap=True),
-            Column("labels", no_wrap=True),
-            Column("trusted", no_wrap=True),
-            box=SIMPLE_HEAD,
-            padding=_CLOSE,
+    def _secrets_table(self) -> FittingTable:
+        table = FittingTable(
+            Column("secret"), Column("days\nleft"), Column("rotations"), Column("labels"), Column("trusted")
         )
         for it in self.secrets:
             table.add_row(
-                _who(it), days(it.days_left, warn=_warns(it)), _rotations(it), Text(_labels(it)), _accepted(it.accepted)
+                _who(it), days(it.days_left, warn=_warns(it)), _rotations(it), _labels(it), _accepted(it.accepted)
             )
         return table
 
-    def _domains_table(self) -> Table:
-        table = Table(
-            _whole("domain"),
-            "state",
-            _whole("truststore version"),
-            "anchors",
-            "warnings",
-            box=SIMPLE_HEAD,
-            padding=_CLOSE,
+    def _domains_table(self) -> FittingTable:
+        table = FittingTable(
+            Column("domain"),
+            Column("state"),
+            Column("truststore version"),
+            Column("anchors"),
+            Column("warnings", whole=False),
         )
         for it in self.domains:
-            version = it.truststore_version or "-"
+            version = f"{it.truststore_version[:8]}…" if it.truststore_version else "-"
             style = "green" if it.up_to_date else "bold red"
             table.add_row(
                 it.name,
@@ -169,13 +152,13 @@ class StatusReport(Report):
             )
         return table
 
-    def _anchors_table(self) -> Table:
-        table = Table("anchor", _whole("subject"), _whole("why"), "days\nleft", box=SIMPLE_HEAD, padding=_CLOSE)
+    def _anchors_table(self) -> FittingTable:
+        table = FittingTable(Column("anchor"), Column("subject"), Column("why", whole=False), Column("days\nleft"))
         for it in self.anchors:
             table.add_row(
                 f"{it.fingerprint_sha256[:8]}…",
-                Text(distinguished_name(it.subject)),
-                Text("; ".join(it.reasons)),
+                distinguished_name(it.subject),
+                "; ".join(it.reasons),
                 days(it.days_left, warn=it.days_left < SOON.days),
             )
         return table
@@ -271,7 +254,7 @@ def _who(it: SecretStatus) -> Text:
 
 
 def _labels(it: SecretStatus) -> str:
-    known = {_IN_WORDS.get(label, label): version for version, labels in it.stages.items() for label in labels}
+    known = {label_in_words(label): version for version, labels in it.stages.items() for label in labels}
     return "\n".join(f"{label} {version[:4]}…" for label, version in sorted(known.items()))
 
 
@@ -282,13 +265,8 @@ def _rotations(it: SecretStatus) -> Text:
     return Text(f"{last}next {day(it.next_rotation)}")
 
 
-def _whole(header: str) -> Column:
-    """A column whose words are never cut short: they go on in the next line."""
-    return Column(header, overflow="fold")
-
-
-def _accepted(accepted: list[Acceptance]) -> RenderableType:
+def _accepted(accepted: list[Acceptance]) -> Text:
     if not accepted:
         return Text("-", style="dim")
     words = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("?", "yellow")}
-    return Group(*(Text(*words[it.accepted]) for it in accepted))
+    return Text("\n").join(Text(*words[it.accepted]) for it in accepted)

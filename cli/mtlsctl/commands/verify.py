@@ -9,8 +9,6 @@ from urllib.parse import urlsplit
 
 import typer
 from cryptography import x509
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.contract.endpoint import Endpoint
@@ -23,7 +21,7 @@ from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Report
-from mtlsctl.show import distinguished_name
+from mtlsctl.show import Column, FittingTable, distinguished_name, line
 from mtlsctl.stack.material import Label, read, stored_at
 from mtlsctl.verification.checks import Check, Result, examine
 from mtlsctl.verification.evidence import gather
@@ -73,12 +71,13 @@ class VerifyReport(Report):
 
     @override
     def render(self) -> Iterable[RenderableType]:
-        yield Text(f"{self.secret} at {self.label}, version {self.version_id}", style="bold")
+        yield line((f"{self.secret} at {self.label}, version {self.version_id}", "bold"))
         if self.subject:
-            yield Text(f"{self.subject}, serial number {self.serial_number}, issued by {self.issuer}")
-        table = Table("", "check", "found", box=SIMPLE_HEAD)
+            yield line((f"{self.subject}, serial number {self.serial_number}", ""))
+            yield line((f"issued by {self.issuer}", ""))
+        table = FittingTable(Column(), Column("check"), Column("found", whole=False))
         for it in self.checks:
-            table.add_row(Text(*_MARKS[it.result]), Text(distinguished_name(it.name)), Text(it.reason, overflow="fold"))
+            table.add_row(Text(*_MARKS[it.result]), distinguished_name(it.name), it.reason)
         yield table
         words = {
             ExitStatus.OK: "Every check is ok.",

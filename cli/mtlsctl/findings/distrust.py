@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from mtls_rotation.pki.certificates import short_subject
 from mtls_rotation.truststore.distrust import Distrust
 from mtlsctl.report import Model
+from mtlsctl.show import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.text import Text
 
     from mtls_rotation.truststore.sync import Preview
 
@@ -56,4 +57,4 @@ def distrusted_text(lines: Iterable[DistrustLine]) -> Iterable[Text]:
     """Those as lines."""
     for it in lines:
         style = "bold red" if it.trusted or not it.fingerprint_sha256 else ""
-        yield Text(f"distrusted: {it}", style=style)
+        yield line((f"distrusted: {it}", style))

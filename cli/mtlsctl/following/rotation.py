@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -24,6 +25,7 @@ from mtls_rotation.timing import Deadline, utc_now
 from mtlsctl.errors import InvalidInputError, StillUnderWayError
 from mtlsctl.following import log
 from mtlsctl.following.log import Line, Result
+from mtlsctl.show import line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -363,10 +365,10 @@ class View:
             self._running_since = time.monotonic()
 
     def __rich__(self) -> RenderableType:
-        table = Table("step", "", "seconds", title=f"rotation of {self._name}", title_justify="left", box=SIMPLE_HEAD)
+        table = Table("step", "", "seconds", box=SIMPLE_HEAD)
         for step, result in self._results.items():
             running = result is Result.RUNNING
             seconds = time.monotonic() - self._running_since if running else self._seconds.get(step)
             mark = Spinner("dots", text=result) if running else Text(result, style=STYLES.get(result, "dim"))
             table.add_row(step, mark, "" if seconds is None else f"{seconds:.1f}")
-        return table
+        return Group(line((f"rotation of {self._name}", "italic")), table)

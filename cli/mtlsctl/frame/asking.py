@@ -62,8 +62,7 @@ def passphrase(context: CommandContext, variable: str | None) -> bytes:
             expected="a passphrase for the file",
             remedy="Nothing was written. Name an environment variable that holds it with --passphrase-env.",
         )
-    typed: str = typer.prompt("Passphrase of the file", hide_input=True, confirmation_prompt=True, err=True)
-    return typed.encode()
+    return _typed("Passphrase of the file", again=True).encode()
 
 
 def passphrase_of(context: CommandContext, what: str) -> str:
@@ -79,13 +78,29 @@ def passphrase_of(context: CommandContext, what: str) -> str:
             expected="its passphrase, typed at a terminal",
             remedy="Nothing was made. Or have it decrypted on the way: openssl pkey -in FILE | mtlsctl ...",
         )
-    return str(typer.prompt(f"Passphrase of the {what}", hide_input=True, err=True))
+    return _typed(f"Passphrase of the {what}")
 
 
 def _answer(question: str) -> bool:
     try:
         return typer.confirm(question, err=True)
-    except typer.Abort as abort:  # the end of the input, which is a no, or Ctrl-C
-        if isinstance(abort.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt("Nothing was done.") from None
+    except typer.Abort as abort:  # the end of the input is a no
+        _raise_interrupt(abort)
         return False
+
+
+def _typed(prompt: str, *, again: bool = False) -> str:
+    """What the operator types, unseen; twice, if it is new."""
+    try:
+        return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=again, err=True))
+    except typer.Abort as abort:
+        _raise_interrupt(abort)
+        raise NotConfirmedError(
+            where=prompt, found="the end of the input", expected="a passphrase", remedy="Nothing was done."
+        ) from None
+
+
+def _raise_interrupt(abort: typer.Abort) -> None:
+    """Ctrl-C is no answer: it ends the command."""
+    if isinstance(abort.__context__, KeyboardInterrupt) or isinstance(abort.__cause__, KeyboardInterrupt):
+        raise KeyboardInterrupt("Nothing was done.") from None

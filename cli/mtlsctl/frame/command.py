@@ -18,7 +18,7 @@ from mtls_rotation.errors import MtlsRotationError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.flattening import flattened
 from mtlsctl.stack.account import DEFAULT_STACK, Account
-from mtlsctl.terminal import Terminal, without_keys
+from mtlsctl.terminal import Terminal, in_one_line, without_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -94,8 +94,12 @@ class CommandContext:
         it = self._choices
         deployment = Deployment(Account(it.stack or DEFAULT_STACK, it.profile, it.region, it.endpoint_url))
         if self._changes and not self.as_json:
-            self.progress.print(Text(f"In {deployment.place}:", "dim"), soft_wrap=True)
+            self.tell(f"In {deployment.place}:", "dim")
         return deployment
+
+    def tell(self, what: str, style: str = "") -> None:
+        """Say in a line of its own how it is getting on. It is not broken: the terminal does that."""
+        self.progress.print(Text(in_one_line(what), style), soft_wrap=True)
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
@@ -151,6 +155,12 @@ def command[**P](
 def _keep(context: typer.Context, choices: Choices) -> None:
     """The shared options before a command's name."""
     context.obj = choices.over(context.obj, _by_variable(context))
+
+
+def given_in(context: typer.Context, before: Choices | None) -> Choices:
+    """The shared options as far as this context's command, where nothing was run: for a shell that completes."""
+    values = {it.name: context.params.get(it.name) for it in fields(Choices)}
+    return Choices(**values).over(before, _by_variable(context))
 
 
 def _by_variable(context: typer.Context) -> set[str]:
@@ -211,7 +221,7 @@ def tell_interrupted(what: str, context: CommandContext) -> None:
         }
         print(json.dumps({"status": ExitStatus.UNKNOWN.word, "error": members}, indent=2))
     else:
-        context.progress.print(Text(what), soft_wrap=True)
+        context.tell(what)
 
 
 def refuse(error: MtlsRotationError, as_json: bool = False) -> int:
@@ -221,6 +231,25 @@ def refuse(error: MtlsRotationError, as_json: bool = False) -> int:
         print(json.dumps({"status": ExitStatus.UNKNOWN.word, "error": members}, indent=2))
     else:
         out = Terminal(stderr=True)
-        text = without_keys(str(error).removeprefix(error.code))
-        out.print(Text.assemble((error.code, "bold red"), text), soft_wrap=True)
+        told = f" {members['where']}: found {members['found']}; expected {members['expected']}. {members['remedy']}"
+        out.print(Text.assemble((error.code, "bold red"), told), soft_wrap=True)
     return ExitStatus.UNKNOWN
+
+
+def refuse_usage(error: Any, as_json: bool) -> int:
+    """Say what of a command line cannot be understood. The exit status.
+
+    Args:
+        error: typer's, which has a message and mostly a context. That no command was named has been told by its help.
+        as_json: whether that was asked for somewhere in the line.
+    """
+    from mtlsctl.errors import InvalidInputError
+
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return int(error.exit_code)
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "mtlsctl"
+    usage = " ".join(context.get_usage().split()).removeprefix("Usage: ").rstrip(".") if context else "mtlsctl COMMAND"
+    found = in_one_line(error.format_message()).rstrip(".")
+    refused = InvalidInputError(where=path, found=found, expected=usage, remedy=f"See `{path} --help`.")
+    return refuse(refused, as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -19,13 +18,16 @@ def secret_names(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _account(context: typer.Context) -> Account:
-    given: dict[str, Any] = {}
-    at: Any = context
-    while at is not None:
-        given = {key: value for key, value in at.params.items() if value} | given
-        at = at.parent
-    stack = given.get("stack") or os.environ.get("MTLS_ROTATION_STACK") or DEFAULT_STACK
-    return Account(stack, given.get("profile"), given.get("region"), given.get("endpoint_url"))
+    """Where the command would act, by the same rule: an option counts for more than a variable, the last one most."""
+    from mtlsctl.frame.command import given_in
+
+    contexts: list[Any] = [context]
+    while contexts[0].parent is not None:
+        contexts.insert(0, contexts[0].parent)
+    chosen = given_in(contexts[0], None)
+    for it in contexts[1:]:
+        chosen = given_in(it, chosen)
+    return Account(chosen.stack or DEFAULT_STACK, chosen.profile, chosen.region, chosen.endpoint_url)
 
 
 def _names(account: Account, incomplete: str) -> list[str]:

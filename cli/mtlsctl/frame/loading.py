@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import signature
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, override
 import typer
 from typer.core import TyperGroup
 
-from mtlsctl.frame.command import command
+from mtlsctl.frame.command import command, refuse_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,17 @@ def group(commands: Mapping[str, Entry], **settings: Any) -> typer.Typer:
             name, found, rest = super().resolve_command(ctx, args)
             entry = commands.get(name or "")
             return name, _built(name, entry) if entry else found, rest
+
+        @override
+        def main(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Any:
+            """What cannot be understood is told as every error is: a key may stand where an option belongs."""
+            try:
+                status = super().main(args, *rest, **{**settings, "standalone_mode": False})
+            except Exception as error:
+                if not hasattr(error, "format_message"):
+                    raise
+                status = refuse_usage(error, "--json" in (sys.argv[1:] if args is None else args))
+            sys.exit(status)
 
     names = {"help_option_names": ["-h", "--help"]}
     app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=_MARKUP, context_settings=names, **settings)

@@ -8,7 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from importlib.metadata import version
 from itertools import chain, combinations
 from pathlib import Path
@@ -22,7 +23,8 @@ from mtls_rotation.errors import MtlsRotationError
 from mtls_rotation.pki import certificates as pki
 from mtlsctl.app import ENTRIES, REPORTS, app
 from mtlsctl.commands.schema import schema_of
-from mtlsctl.frame.asking import confirm
+from mtlsctl.errors import NotConfirmedError
+from mtlsctl.frame.asking import confirm, passphrase, passphrase_of
 from mtlsctl.frame.command import Choices, CommandContext
 from mtlsctl.stack import deployment
 from mtlsctl.stack.account import DEFAULT_STACK, Account
@@ -97,13 +99,14 @@ class SeenError(MtlsRotationError):
     code = "MTLS-000"
 
 
-@pytest.mark.parametrize("command", ["status", "rotate client", "truststore sync"])
-@pytest.mark.parametrize("option", ["stack", "region", "profile", "endpoint_url"])
-@pytest.mark.parametrize("variable", [True, False])
-@pytest.mark.parametrize("places", list(powerset(["before", "between", "after"])), ids=" ".join)
-def test_a_command_acts_where_it_was_told_last_and_by_a_variable_only_if_nowhere(
-    monkeypatch: pytest.MonkeyPatch, command: str, option: str, variable: bool, places: tuple[str, ...]
-) -> None:
+PLACES = ("before", "between", "after")
+# The shared options that say where a command acts, and the variables that do.
+SHARED = [it.name for it in fields(Account)]
+VARIABLES = {"stack": "MTLS_ROTATION_STACK", "region": "AWS_REGION"}
+
+
+def placed(monkeypatch: pytest.MonkeyPatch) -> list[Account]:
+    """Where each command is about to act, which it does not get to."""
     seen: list[Account] = []
 
     def look(account: Account) -> None:
@@ -111,21 +114,73 @@ def test_a_command_acts_where_it_was_told_last_and_by_a_variable_only_if_nowhere
         raise SeenError(where="", found="", expected="", remedy="")
 
     monkeypatch.setattr(deployment, "Deployment", look)
-    for name in ("MTLS_ROTATION_STACK", "AWS_REGION"):
+    return seen
+
+
+def line_of(command: str, flags: Mapping[str, Sequence[str]]) -> list[str]:
+    """A command's line with flags before everything, behind its group's name, and behind everything."""
+    given = {it: [word for flag in flags.get(it, ()) for word in (flag, it)] for it in PLACES}
+    group, rest = (CALLS[command][:1], CALLS[command][1:]) if " " in command else ([], CALLS[command])
+    return [*given["before"], *group, *(given["between"] if group else []), *rest, *given["after"]]
+
+
+@pytest.mark.parametrize("command", ["status", "rotate", "truststore sync"])
+@pytest.mark.parametrize("option", SHARED)
+@pytest.mark.parametrize("variable", [True, False])
+@pytest.mark.parametrize("places", list(powerset(PLACES)), ids=" ".join)
+def test_a_command_acts_where_it_was_told_last_and_by_a_variable_only_if_nowhere(
+    monkeypatch: pytest.MonkeyPatch, command: str, option: str, variable: bool, places: tuple[str, ...]
+) -> None:
+    seen = placed(monkeypatch)
+    for name in VARIABLES.values():
         monkeypatch.delenv(name, raising=False)
-    variables = {"stack": "MTLS_ROTATION_STACK", "region": "AWS_REGION"}
-    if variable and option in variables:
-        monkeypatch.setenv(variables[option], "variable")
+    if variable and option in VARIABLES:
+        monkeypatch.setenv(VARIABLES[option], "variable")
     flag = f"--{option.replace('_', '-')}"
-    group, _, rest = command.rpartition(" ") if command.startswith("truststore") else ("", "", command)
-    given = {it: [flag, it] if it in places else [] for it in ("before", "between", "after")}
-    arguments = [*given["before"], *([group, *given["between"]] if group else []), *rest.split(), *given["after"]]
 
-    CliRunner().invoke(app, arguments)
+    CliRunner().invoke(app, line_of(command, {it: [flag] for it in places}))
 
-    told = [it for it in places if group or it != "between"]
-    expected = told[-1] if told else "variable" if variable and option in variables else None
+    told = [it for it in places if " " in command or it != "between"]
+    expected = told[-1] if told else "variable" if variable and option in VARIABLES else None
     assert getattr(seen[0], option) == (expected or (DEFAULT_STACK if option == "stack" else None))
+
+
+@pytest.mark.parametrize("command", [it for it in COMMANDS if it != "explain"])
+def test_every_command_acts_where_it_was_told_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    """All options at once, in each combination of places, with every variable and with none."""
+    seen = placed(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    flags = [f"--{it.replace('_', '-')}" for it in SHARED]
+    held = builders.leaf(builders.root())
+    typed = pki.to_pem(held.certificate) + ("" if command == "import signed" else pki.key_to_pem(held.key))
+    for variable in (True, False):
+        for name in VARIABLES.values():
+            monkeypatch.setenv(name, "variable") if variable else monkeypatch.delenv(name, raising=False)
+        for places in powerset(PLACES):
+            seen.clear()
+
+            CliRunner().invoke(app, line_of(command, dict.fromkeys(places, flags)), input=typed)
+
+            told = [it for it in places if " " in command or it != "between"]
+            by_variable = {it: "variable" for it in VARIABLES if variable}
+            expected = dict.fromkeys(SHARED, told[-1]) if told else {"stack": DEFAULT_STACK} | by_variable
+            assert [{it: getattr(seen[0], it) for it in SHARED}] == [dict.fromkeys(SHARED) | expected], places
+
+
+@pytest.mark.parametrize("places", list(powerset(["before", "after"])), ids=" ".join)
+@pytest.mark.parametrize("command", ["rotate", "truststore distrust", "import signed"])
+def test_json_is_printed_wherever_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, mtlsctl: Mtlsctl, command: str, places: tuple[str, ...]
+) -> None:
+    placed(monkeypatch)
+    before, after = (["--json"] if it in places else [] for it in ("before", "after"))
+
+    ran = mtlsctl(*before, *CALLS[command], *after, typed=pki.to_pem(builders.leaf(builders.root()).certificate))
+
+    assert bool(ran.out) == bool(places)
+    assert not places or ran.document["error"]["code"] == "MTLS-000"
 
 
 def test_a_command_that_changes_something_says_where_first_and_one_that_only_looks_does_not(
@@ -204,12 +259,30 @@ def test_ctrl_c_at_a_prompt_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
         confirm(context, "Go on?", yes=False)
 
 
-def test_ctrl_c_before_anything_has_begun_leaves_no_traceback() -> None:
+@pytest.mark.parametrize("ask", [lambda it: passphrase(it, None), lambda it: passphrase_of(it, "private key")])
+def test_ctrl_c_where_a_passphrase_is_asked_for_ends_with_130_and_the_end_of_the_input_is_told(
+    monkeypatch: pytest.MonkeyPatch, mtlsctl: Mtlsctl, ask: Callable[[CommandContext], object]
+) -> None:
+    context = CommandContext(Choices())
+    context.interactive = True
+    for ended, told in ((KeyboardInterrupt(), KeyboardInterrupt), (EOFError(), NotConfirmedError)):
+
+        def end(prompt: str, ended: BaseException = ended) -> str:
+            raise ended
+
+        monkeypatch.setattr("typer._click.termui.hidden_prompt_func", end)
+        with pytest.raises(told, match=r"Nothing was done\.$"):
+            ask(context)
+
+
+@pytest.mark.parametrize("module", ["mtlsctl.app", "mtlsctl.commands.status", "mtlsctl.stack.deployment", "boto3"])
+def test_ctrl_c_before_anything_has_begun_leaves_no_traceback(module: str) -> None:
     program = (
         "import sys\n"
+        "sys.argv = ['mtlsctl', 'status']\n"
         "class Interrupting:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'mtlsctl.app':\n"
+        f"        if name == '{module}':\n"
         "            raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Interrupting())\n"
         "from mtlsctl.__main__ import main\n"
@@ -217,7 +290,8 @@ def test_ctrl_c_before_anything_has_begun_leaves_no_traceback() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
-    assert (ran.returncode, ran.stderr) == (130, "")
+    assert ran.returncode == 130
+    assert ran.stderr in {"", "Ended by Ctrl-C.\n"}
 
 
 def test_what_is_piped_on_has_whole_lines(tmp_path: Path) -> None:
@@ -371,6 +445,29 @@ def test_the_version_and_the_short_way_to_ask_for_help(mtlsctl: Mtlsctl) -> None
     assert mtlsctl("--version").out == f"mtlsctl {version('mtlsctl')}\n"
     for arguments in ([], ["truststore"], ["status"]):
         assert mtlsctl(*arguments, "-h").out == mtlsctl(*arguments, "--help").out != ""
+
+
+def test_what_cannot_be_understood_is_told_as_every_error_is_and_quotes_no_key(mtlsctl: Mtlsctl) -> None:
+    key = pki.key_to_pem(builders.leaf(builders.root()).key)
+    lines = [
+        ("rotate", "x", key),
+        ("rotate", f"x{key}", "y\x1b[2J"),
+        ("rotate", f"--timeout={key}"),
+        ("verify", "x", "--label", key),
+        (key,),
+        ("truststore", key),
+        ("status", f"--{key}"),
+        ("rotate", "x", "[red]:secret:[/red]"),
+    ]
+    for arguments in lines:
+        for json_ in ([], ["--json"]):
+            ran = mtlsctl(*json_, *arguments)
+            text = (ran.out + ran.err).replace("\\n", "\n").replace("\\x0a", "\n")
+            assert ran.exit_code == 2
+            assert not [it for it in key.splitlines()[1:-1] if it in text]
+            assert "\x1b" not in text
+            assert ran.err.startswith("MTLS-403 ") if not json_ else ran.document["error"]["code"] == "MTLS-403"
+    assert "([red]:secret:[/red])" in ran.out
 
 
 @pytest.mark.parametrize("url", ["foo", "http://", "http://[::1"])

@@ -50,6 +50,9 @@ class Console:
             secret=self.stack.services.versions.describe,
         )
 
+    def tell(self, what: str) -> None:
+        self.told.append(what)
+
     @property
     def progress(self) -> Any:
         return SimpleNamespace(print=lambda text: self.told.append(str(text)))

@@ -132,9 +132,9 @@ class ImportReport(Report):
         yield from plan_lines(self.tags, self.schedule, self.rotation_function, self.encryption_key)
         yield line(("The next certificate is made from:", ""))
         yield JSON.from_data(self.definition).text
-        yield from (Text(f"It will not have: {name}", style="yellow") for name in self.lost)
+        yield from (line((f"It will not have: {name}", "yellow")) for name in self.lost)
         yield from map(Text, self.notes)
-        yield from (Text(f"✓ {domain} trusts it.") for domain in self.trusted_by)
+        yield from (line((f"✓ {domain} trusts it.", "")) for domain in self.trusted_by)
         if self.rotation:
             yield from self.rotation.render()
         elif self.made:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, override
 
 import typer
-from rich.text import Text
 
 from mtls_rotation.contract import layout
 from mtls_rotation.errors import UnfitCertificateError
@@ -55,7 +54,7 @@ class SignedReport(Report):
     @override
     def render(self) -> Iterable[RenderableType]:
         it = self.certificate
-        yield Text(f"✓ {it.subject} is what {self.secret} asked for, and is handed in.", style="bold green")
+        yield line((f"✓ {it.subject} is what {self.secret} asked for, and is handed in.", "bold green"))
         yield from it.lines()
         yield line((self.uri, ""))
         if self.rotation:

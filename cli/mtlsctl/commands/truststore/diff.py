@@ -12,6 +12,7 @@ from mtlsctl.commands.truststore.lines import AnchorLine, anchor_lines, changed_
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Model, Report
+from mtlsctl.show import line
 from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Difference(Model):
     def render(self) -> Iterable[RenderableType]:
         """What a person is shown."""
         other = short(self.against_version) if self.against == "published" else "what a sync would publish"
-        yield Text(f"{self.name}, {short(self.version)} → {self.against}, {other}", style="bold")
+        yield line((f"{self.name}, {short(self.version)} → {self.against}, {other}", "bold"))
         if self.unknown:
             yield Text(f"? {self.unknown}", style="yellow")
         elif self.edited:

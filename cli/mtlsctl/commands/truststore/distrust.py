@@ -30,7 +30,7 @@ from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.asking import confirm
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Report, worst
-from mtlsctl.show import shown
+from mtlsctl.show import line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,12 +74,12 @@ class DistrustReport(Report):
 
     @override
     def render(self) -> Iterable[RenderableType]:
-        yield Text(f"{self.subject or 'A certificate'}, SHA-256 {self.fingerprint_sha256}", style="bold")
+        yield line((f"{self.subject or 'A certificate'}, SHA-256 {self.fingerprint_sha256}", "bold"))
         if self.stop:
             yield from self.stop.render()
             yield Text("Nothing was changed.", style="bold")
             return
-        yield Text(("by " if self.distrusted else "deleted: ") + self.uri, no_wrap=True, overflow="ignore")
+        yield line((("by " if self.distrusted else "deleted: ") + self.uri, ""))
         yield from shown(self.findings, self._end())
         if self.findings:
             yield Text(self._end(), style="bold")
@@ -157,8 +157,8 @@ def _distrust(
         require_of_a_strangers_key(certificate, ahead)
     stop = StopLine.of(ahead.preview.stop) if ahead.stopped else None
     if stop is None and not there:
-        for line in consequences(ahead):
-            context.progress.print(Text(f"· {line}"))
+        for told in consequences(ahead):
+            context.tell(f"· {told}")
         confirm(context, f"Distrust {short_subject(certificate)}?", yes=yes)
     if stop is None:
         put(deployment, [entry])
@@ -218,9 +218,8 @@ def _trust(
     back = frozenset(after.plan.added)
     whom = short_subject(certificate) if certificate else key
     for it in sorted(back):
-        context.progress.print(
-            Text(f"· {short_subject(before[it])} ({it[:16]}…) is trusted again." if it in before else it)
-        )
+        told = f"{short_subject(before[it])} ({it[:16]}…)" if it in before else it
+        context.tell(f"· {told} is trusted again.")
     confirm(context, f"Let what {whom} has signed in again?", yes=yes)
     deployment.services.bucket.delete(name)
     ask_for_sync(deployment)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.pki.certificates import short_subject
 from mtlsctl.report import Model
-from mtlsctl.show import days, distinguished_name
+from mtlsctl.show import Column, FittingTable, days, distinguished_name, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -71,9 +69,9 @@ class StopLine(Model):
     def render(self) -> Iterable[RenderableType]:
         """What a person is shown."""
         yield Text(f"✗ The guard {self.guard} stops it: {self.found}.", style="bold red")
-        yield Text(f"  {self.remedy}")
+        yield line((f"  {self.remedy}", ""))
         if self.may_be_forced:
-            yield Text("  mtlsctl truststore sync --force", style="dim")
+            yield line(("  mtlsctl truststore sync --force", "dim"))
 
 
 def anchor_lines(certificates: Mapping[str, x509.Certificate], plan: Plan, now: datetime) -> list[AnchorLine]:
@@ -94,12 +92,12 @@ def _line(key: str, certificate: x509.Certificate, plan: Plan, now: datetime) ->
     )
 
 
-def anchors_table(anchors: Iterable[AnchorLine]) -> Table:
+def anchors_table(anchors: Iterable[AnchorLine]) -> FittingTable:
     """Those as a table."""
-    table = Table("anchor", "subject", "why", "days\nleft", box=SIMPLE_HEAD)
+    table = FittingTable(Column("anchor"), Column("subject"), Column("why", whole=False), Column("days\nleft"))
     for it in anchors:
         left = days(it.days_left, warn=it.days_left < _SOON)
-        table.add_row(f"{it.fingerprint_sha256[:8]}…", Text(distinguished_name(it.subject)), Text(it.why), left)
+        table.add_row(f"{it.fingerprint_sha256[:8]}…", distinguished_name(it.subject), it.why, left)
     return table
 
 
@@ -107,7 +105,7 @@ def changed_lines(added: Iterable[AnchorLine], removed: Iterable[AnchorLine]) ->
     """What is added and what is removed, as a diff shows it."""
     for sign, style, lines in (("-", "red", removed), ("+", "green", added)):
         for it in lines:
-            yield Text(f"{sign} {it.fingerprint_sha256[:8]}… {it.subject} ({it.why})", style=style)
+            yield line((f"{sign} {it.fingerprint_sha256[:8]}… {it.subject} ({it.why})", style))
 
 
 def edited_line(version: str | None) -> Text:

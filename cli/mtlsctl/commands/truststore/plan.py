@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, override
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from mtls_rotation.timing import utc_now
@@ -22,7 +20,7 @@ from mtlsctl.commands.truststore.lines import (
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Model, Report
-from mtlsctl.show import distinguished_name
+from mtlsctl.show import Column, FittingTable, distinguished_name, line
 from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:
@@ -96,15 +94,13 @@ class PlanReport(Report):
         else:
             yield Text(f"It is what is published, {short(self.published_version)}.", style="bold green")
         for name in self.updates if not self.stop else ():
-            yield Text(f"{name} would be told to run it.", style="bold")
+            yield line((f"{name} would be told to run it.", "bold"))
 
-    def _left_out_table(self) -> Table:
-        table = Table("left out", "", "subject", "reason", box=SIMPLE_HEAD)
+    def _left_out_table(self) -> FittingTable:
+        table = FittingTable(Column("left out"), Column("number"), Column("subject"), Column("reason", whole=False))
         for it in self.left_out:
             style = "bold red" if it.rejected else "dim"
-            table.add_row(
-                Text(it.key), str(it.position), Text(distinguished_name(it.subject)), Text(it.reason, style=style)
-            )
+            table.add_row(it.key, str(it.position), distinguished_name(it.subject), Text(it.reason, style=style))
         return table
 
 

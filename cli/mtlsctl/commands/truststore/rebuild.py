@@ -18,7 +18,7 @@ from mtlsctl.findings.survey import emptied as emptied_finding
 from mtlsctl.frame.asking import confirm
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst
-from mtlsctl.show import shown
+from mtlsctl.show import label_in_words, line, shown
 from mtlsctl.stack.deletions import UPLOADS, deletions, emptied
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ class RebuildReport(Report):
 
     @override
     def render(self) -> Iterable[RenderableType]:
-        for line in self.written:
-            yield Text(f"{line.secret} {line.version_id} {', '.join(line.labels)}: {_counted(len(line.objects))}")
+        for it in self.written:
+            labels = ", ".join(map(label_in_words, it.labels))
+            yield line((f"{it.secret} {it.version_id} {labels}: {_counted(len(it.objects))}", ""))
         done = f"{_counted(_distinct(it.objects for it in self.written))} filed anew, of {self.versions} versions."
         yield from shown(self.findings, done)
         if self.findings:
@@ -99,13 +100,13 @@ def rebuild(
         gone = deletions(context.deployment.session.client("s3"), services.bucket.name)
     lost = [emptied_finding(it, services.bucket.name) for it in emptied(gone or (), utc_now())]
     for finding in lost:
-        context.progress.print(Text(f"· Bring back first: {finding.subject}"))
+        context.tell(f"· Bring back first: {finding.subject}")
     if gone is None:
         context.progress.print(Text(_uploads_text(uploads, known=False)))
     missing = [it for it in found if it.written]
     if missing:
         for it in missing:
-            context.progress.print(Text(f"{it.secret} {it.version_id}: {', '.join(it.written)}"))
+            context.tell(f"{it.secret} {it.version_id}: {', '.join(it.written)}")
         authorities = len(_anchors(missing))
         question = (
             f"{_counted(_distinct(it.written for it in missing))} missing or another's. File them anew, and have"
@@ -144,9 +145,10 @@ def _problems(found: Iterable[FiledVersion]) -> Iterable[Finding]:
     for it in found:
         counts = it.labels & {AWSCURRENT, AWSPREVIOUS} or any(map(end_of_issuing, it.labels))
         if it.problem and counts:
+            labels = ", ".join(map(label_in_words, sorted(it.labels)))
             yield attention(
                 it.secret,
-                f"version {it.version_id} ({', '.join(sorted(it.labels))}) cannot be filed whole: {it.problem}",
+                f"version {it.version_id} ({labels}) cannot be filed whole: {it.problem}",
                 f"mtlsctl rotate {it.secret} --wait",
                 _HEADING,
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, override
 
 import typer
-from rich.text import Text
 
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.truststore.lines import (
@@ -19,7 +18,7 @@ from mtlsctl.exit_status import ExitStatus
 from mtlsctl.findings.distrust import DistrustLine, distrust_lines, distrusted_text
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, Severity, worst
-from mtlsctl.show import shown
+from mtlsctl.show import line, shown
 from mtlsctl.stack.targets import targets_of
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class ShowReport(Report):
     @override
     def render(self) -> Iterable[RenderableType]:
         for it in self.domains:
-            yield Text(f"{it.name} {it.state}: {short(it.truststore_version)}", style="bold")
+            yield line((f"{it.name} {it.state}: {short(it.truststore_version)}", "bold"))
             if it.anchors is not None:
                 yield anchors_table(it.anchors)
         yield from distrusted_text(self.distrusted)

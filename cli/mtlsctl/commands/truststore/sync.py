@@ -113,8 +113,8 @@ def _look(context: CommandContext, *, force: bool) -> PlanReport:
 
 
 def _confirm(context: CommandContext, seen: PlanReport, *, yes: bool) -> None:
-    for line in changed_lines(seen.added, seen.removed):
-        context.progress.print(line)
+    for it in changed_lines(seen.added, seen.removed):
+        context.progress.print(it, soft_wrap=True)
     lost = f"drops {len(seen.removed)} anchors" if seen.removed else "drops no anchor now"
     refused = "Clients whose certificates chain to what is dropped are refused then."
     confirm(context, f"A forced sync {lost}. {refused} Go on?", yes=yes)
@@ -129,7 +129,7 @@ def _await(context: CommandContext, seconds: float, *, force: bool) -> tuple[Sto
         last = deployment.assembly.sync.preview(force=force)
         left = "" if last.stop else what_remains(last, targets_of(deployment))
         if left and left != told:
-            context.progress.print(Text(f"… {left}", style="dim"))
+            context.tell(f"… {left}", "dim")
         told = left
         return left
 
