@@ -11,8 +11,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from mtls_sidecar.address import TcpAddress, bind
+from mtls_sidecar.connections import Guard, GuardedSite
+from mtls_sidecar.problem import Problem
 
 logger = logging.getLogger("mtls_sidecar")
+
+# Those who ask are the kubelet, Prometheus, and an operator.
+_MOST_CONNECTIONS = 64
+_HEAD_TIMEOUT = 10.0
 
 
 def application(registry: CollectorRegistry, why_not_ready: Callable[[], str | None]) -> web.Application:
@@ -57,8 +63,12 @@ async def listening(
     runner = web.AppRunner(application(registry, why_not_ready), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.SockSite(runner, bound).start()
+        await GuardedSite(runner, bound, Guard(_MOST_CONNECTIONS, _HEAD_TIMEOUT, _note)).start()
         logger.info("Health, readiness and metrics on %s.", TcpAddress(*bound.getsockname()[:2]))
         yield
     finally:
         await runner.cleanup()
+
+
+def _note(refusal: Problem) -> None:
+    logger.warning("A connection for health and metrics, %s: %s", refusal.code, refusal.detail)

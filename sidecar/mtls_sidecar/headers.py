@@ -29,21 +29,31 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ANSWERED_HERE = frozenset({"host", "content-length", "expect"})
 
 
+# By which some servers take another path than the request line has: a way out of a base path.
+_OTHER_PATHS = frozenset({"x-original-url", "x-rewrite-url"})
+
+
 class UnfitFieldError(ValueError):
     """A field cannot be passed on as it is. The message names it."""
 
 
-def for_upstream(fields: MultiMapping[str], version: HttpVersion) -> CIMultiDict[str]:
+def folded(name: str) -> str:
+    """What a name is compared by. CGI, WSGI and their like hand "X_User" and "x-user" on as one HTTP_X_USER."""
+    return name.lower().replace("_", "-")
+
+
+def for_upstream(fields: MultiMapping[str], version: HttpVersion, *, below_base: bool = False) -> CIMultiDict[str]:
     """The fields of a request as they go to the upstream.
 
     Args:
         fields: of the request that came in.
         version: of HTTP, with which it came.
+        below_base: whether requests are held to a base path, so that no field may name another path.
 
     Raises:
         UnfitFieldError: a value is not UTF-8, or holds a control character.
     """
-    return _passed_on(fields, _ANSWERED_HERE, version)
+    return _passed_on(fields, _ANSWERED_HERE | _OTHER_PATHS if below_base else _ANSWERED_HERE, version)
 
 
 def for_client(fields: MultiMapping[str], version: HttpVersion) -> CIMultiDict[str]:
@@ -72,7 +82,7 @@ def _passed_on(fields: MultiMapping[str], left_out: frozenset[str], version: Htt
     spelling: dict[str, str] = {}
     for name, value in fields.items():
         lower = name.lower()
-        if lower in dropped:
+        if folded(name) in dropped:
             continue
         if not _is_text(value):
             raise UnfitFieldError(name)
@@ -85,7 +95,7 @@ def _passed_on(fields: MultiMapping[str], left_out: frozenset[str], version: Htt
 def _named_by_connection(fields: MultiMapping[str]) -> Iterator[str]:
     for value in fields.getall("Connection", ()):
         for name in value.split(","):
-            yield name.strip().lower()
+            yield folded(name.strip())
 
 
 def _is_text(value: str) -> bool:

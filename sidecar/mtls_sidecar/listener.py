@@ -11,6 +11,7 @@ from typing import Self
 from aiohttp import web
 
 from mtls_sidecar.address import Address, TcpAddress, UnixAddress, bind
+from mtls_sidecar.connections import Guard, GuardedSite, allow_open_files
 from mtls_sidecar.proxy import Proxy
 from mtls_sidecar.settings import ProxySettings
 
@@ -45,6 +46,8 @@ class Listener:
             max_headers=settings.max_header_count,
             shutdown_timeout=0.0,
         )
+        self._guard = Guard(settings.max_connections, settings.head_timeout, proxy.note_refusal)
+        proxy.metrics.connections.set_function(lambda: len(self._guard.present))
         self.address: Address = settings.listen
 
     async def __aenter__(self) -> Self:
@@ -52,7 +55,8 @@ class Listener:
         if isinstance(self.address, TcpAddress):
             self.address = TcpAddress(*bound.getsockname()[:2])
         await self._runner.setup()
-        await web.SockSite(self._runner, bound, backlog=_BACKLOG).start()
+        allow_open_files(self._settings.max_connections + self._settings.max_requests)
+        await GuardedSite(self._runner, bound, self._guard, backlog=_BACKLOG).start()
         logger.info("Plain HTTP on %s goes to %s over mTLS.", self.address, self._settings.upstream)
         return self
 

@@ -90,7 +90,7 @@ class ProxyMetrics:
         )
         self.failures = Counter(
             "mtls_proxy_failures",
-            "Requests that the proxy itself answered or cut off, by code.",
+            "Requests and connections that the proxy itself answered or cut off, by code.",
             ["code"],
             registry=registry,
         )
@@ -100,6 +100,7 @@ class ProxyMetrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self.connections = Gauge("mtls_proxy_connections", "Connections of clients that are open.", registry=registry)
         self.in_flight = Gauge("mtls_proxy_requests_in_flight", "Requests under way.", registry=registry)
 
     def ended(self, method: str, status: int | None, seconds: float) -> None:

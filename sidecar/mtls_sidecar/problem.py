@@ -14,6 +14,16 @@ from aiohttp import web
 from mtls_client import MtlsClientError
 from mtls_sidecar.headers import PSEUDONYM
 
+_MEDIA_TYPE = "application/problem+json"
+
+
+class _Bare(web.Response):
+    """Without what aiohttp would say of itself."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall("Server", None)
+
 
 @dataclass(eq=False)
 class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
@@ -38,16 +48,7 @@ class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
 
     def response(self) -> web.Response:
         """The answer."""
-        document = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            "code": self.code,
-        }
-        response = web.Response(
-            status=self.status, body=json.dumps(document).encode(), content_type="application/problem+json"
-        )
+        response = _Bare(status=self.status, body=self._document(), content_type=_MEDIA_TYPE)
         if self.ends_connection:
             response.force_close()
         if self.retry_after is not None:
@@ -55,6 +56,28 @@ class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
         if self.upstream:
             response.headers["Proxy-Status"] = f"{PSEUDONYM}; error={self.code}"
         return response
+
+    def message(self) -> bytes:
+        """The answer to the byte, for a connection on which no request has come and none will: RFC 9112, 9.6."""
+        document = self._document()
+        lines = [
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            f"Content-Type: {_MEDIA_TYPE}",
+            f"Content-Length: {len(document)}",
+            "Connection: close",
+            *([] if self.retry_after is None else [f"Retry-After: {self.retry_after}"]),
+        ]
+        return "\r\n".join([*lines, "", ""]).encode() + document
+
+    def _document(self) -> bytes:
+        document = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+        return json.dumps(document).encode()
 
 
 def _upstream(status: HTTPStatus, code: str, detail: str) -> Problem:

@@ -17,8 +17,10 @@ from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
 from mtls_client import MtlsClientError
-from mtls_sidecar import headers, problem
+from mtls_sidecar import headers, hosts, problem
+from mtls_sidecar.connections import unexpected
 from mtls_sidecar.headers import UnfitFieldError
+from mtls_sidecar.hosts import FurtherHosts
 from mtls_sidecar.metrics import ProxyMetrics
 from mtls_sidecar.problem import Problem
 from mtls_sidecar.replay import RequestBody, too_large
@@ -39,12 +41,15 @@ class Proxy:
         sessions: to send them with.
         settings: limits and time-outs.
         metrics: counts.
+
+    Attributes:
+        draining: whether it is to end, so that each connection is told that its answer is the last.
     """
 
     def __init__(self, sessions: Sessions, settings: ProxySettings, metrics: ProxyMetrics) -> None:
         self._sessions = sessions
         self._settings = settings
-        self._metrics = metrics
+        self.metrics = metrics
         self._under_way: dict[asyncio.Task[None] | None, RequestHandler] = {}
         self._none_under_way = asyncio.Event()
         self._none_under_way.set()
@@ -65,6 +70,11 @@ class Proxy:
         """Wait until no request is under way."""
         await self._none_under_way.wait()
 
+    def note_refusal(self, refusal: Problem) -> None:
+        """Count and log what was refused before it was a request."""
+        self.metrics.failures.labels(refusal.code).inc()
+        logger.warning("A connection, %s: %s", refusal.code, refusal.detail)
+
     def give_up(self) -> None:
         """Cut off every request that is under way."""
         for task in list(self._under_way):
@@ -78,7 +88,7 @@ class Proxy:
         crowded = len(self._under_way) >= self._settings.max_requests
         self._under_way[task] = request.protocol
         self._none_under_way.clear()
-        self._metrics.in_flight.inc()
+        self.metrics.in_flight.inc()
         try:
             if crowded:
                 raise _overloaded(self._settings.max_requests)
@@ -98,8 +108,8 @@ class Proxy:
             del self._under_way[task]
             if not self._under_way:
                 self._none_under_way.set()
-            self._metrics.in_flight.dec()
-            self._metrics.ended(request.method, status, time.monotonic() - begun)
+            self.metrics.in_flight.dec()
+            self.metrics.ended(request.method, status, time.monotonic() - begun)
         return response
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
@@ -107,9 +117,10 @@ class Proxy:
             detail = "HTTP/1.0 and HTTP/1.1 are understood here."
             raise Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "http_version", detail, ends_connection=True)
         target = _target(request)
+        self._see_whom_it_is_for(request)
         if self._settings.upstream.is_left_by(target):
             raise _bad_request("request_target", "The request's target might lead out of the upstream's base path.")
-        fields = _fields(request)
+        fields = self._fields(request)
         if (itself := _answered_here(request, fields)) is not None:
             return itself
         body = self._body(request)
@@ -131,6 +142,24 @@ class Proxy:
             if body is not None and body.problem is not None:
                 raise body.problem from None
             raise problem.of_failure(error) from None
+
+    def _see_whom_it_is_for(self, request: web.Request) -> None:
+        # Without one it is of HTTP/1.0, or else aiohttp has refused it: RFC 9112, 3.2.
+        if not hosts.may_be_for(
+            request.headers.get("Host"), self._settings.listen, self._settings.allow_host or FurtherHosts()
+        ):
+            detail = (
+                "The field Host names neither loopback nor what the sidecar listens on: it may be a page in a browser "
+                "that asks. --allow-host allows further hosts."
+            )
+            raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "host", detail)
+
+    def _fields(self, request: web.Request) -> CIMultiDict[str]:
+        try:
+            below_base = bool(self._settings.upstream.base)
+            return headers.for_upstream(request.headers, request.version, below_base=below_base)
+        except UnfitFieldError as error:
+            raise _bad_request("header_not_utf8", f"The field {error} is not UTF-8, and cannot be passed on.") from None
 
     def _body(self, request: web.Request) -> RequestBody | None:
         """The request's body; None if it has none: RFC 9112, 6.3."""
@@ -201,7 +230,7 @@ class Proxy:
             raise Problem(HTTPStatus.BAD_REQUEST, "client_gone", "The client went away.") from None
 
     def _note(self, request: web.Request, found: Problem) -> None:
-        self._metrics.failures.labels(found.code).inc()
+        self.metrics.failures.labels(found.code).inc()
         logger.warning("%s failed, %s: %s", request.method, found.code, found.detail)
 
 
@@ -235,8 +264,7 @@ async def _as_problem(request: web.Request, handler: Handler) -> web.StreamRespo
         raise  # there is nobody to answer
     except Exception:
         logger.exception("%s failed in a way that was not thought of", request.method)
-        detail = "The sidecar failed. Its log tells why."
-        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail).response()
+        return unexpected().response()
     return response
 
 
@@ -258,13 +286,6 @@ def _target(request: web.Request) -> str:
     if "#" in target:
         raise _bad_request("request_target", "The request's target must have no fragment.")
     return target
-
-
-def _fields(request: web.Request) -> CIMultiDict[str]:
-    try:
-        return headers.for_upstream(request.headers, request.version)
-    except UnfitFieldError as error:
-        raise _bad_request("header_not_utf8", f"The field {error} is not UTF-8, and cannot be passed on.") from None
 
 
 def _answered_here(request: web.Request, fields: CIMultiDict[str]) -> web.StreamResponse | None:

@@ -22,8 +22,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from mtls_sidecar import address
+from mtls_sidecar import address, hosts
 from mtls_sidecar.address import Address, TcpAddress, UnixAddress
+from mtls_sidecar.hosts import FurtherHosts
 from mtls_sidecar.upstream import Upstream
 
 # What splits a command takes the square of its length.
@@ -171,13 +172,22 @@ class ProxySettings(Settings):
     allow_remote: bool = Field(
         False, description="Listen on an address that others reach. Whoever reaches it acts with the certificate."
     )
+    allow_host: Annotated[FurtherHosts, _read_with(hosts.parse), _SHOWN] | None = Field(
+        None,
+        description="Hosts that requests may be for beside loopback and what it listens on: HOST[,HOST...], or any. "
+        "Others get 421.",
+    )
     group: Group | None = Field(None, description="Id of a group that may connect to the Unix socket.")
+    max_connections: Count = Field(
+        1024, description="How many connections may be open at once. Idle ones make room; more get 503."
+    )
     max_requests: Count = Field(512, description="How many requests may be under way at once. More get 503.")
     max_body: Size = Field(
         ByteSize(100 << 20), description="How large a request's body may be, such as 100MiB. Larger ones get 413."
     )
     max_header_size: Size = Field(ByteSize(16 << 10), description="How long a line of a message's head may be.")
     max_header_count: Count = Field(128, description="How many header fields a message may have.")
+    head_timeout: Seconds = Field(10.0, description="How long a request's head may take, from its first byte on.")
     connect_timeout: Seconds = Field(5.0, description="How long connecting to the upstream may take, TLS included.")
     idle_timeout: Seconds = Field(60.0, description="How long either side may neither send nor take anything.")
     total_timeout: Limit = Field(300.0, description="How long a request may take in all; 0 for as long as it likes.")

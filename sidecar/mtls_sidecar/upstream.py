@@ -9,7 +9,15 @@ from urllib.parse import unquote
 
 from yarl import URL
 
+# What a path below a base path may be. The Lambda proxy holds its callers to the same rules, and tests/kit/nasty.py has
+# the cases for both. This is a path as RFC 3986, section 3.3, has it.
+_PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
+# Where a reader may end a segment: some take a backslash for a slash, and what follows a semicolon for a parameter.
 _ENDS = re.compile(r"[/\\;]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# UTF-8 of more bytes than it takes, by which some readers take %c0%ae for a dot: RFC 3629, section 3, forbids it.
+_OVERLONG = re.compile(r"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}")
+# How often a path may be decoded until nothing is left to decode. Nothing in use needs more.
 _MOST_DECODINGS = 3
 
 
@@ -59,17 +67,25 @@ class Upstream:
     def is_left_by(self, target: str) -> bool:
         """Whether a server might read this target as one outside of the base path. Without a base there is no outside.
 
-        Some decode a path twice, take a backslash for a slash, and what follows a semicolon for a parameter.
+        Some decode a path twice, end it at a NUL, take a backslash for a slash, or what follows a semicolon for a
+        parameter. So what servers read in more than one way is taken for a way out.
         """
-        path = target.partition("?")[0]
-        for _ in range(_MOST_DECODINGS if self.base else 0):
-            if any(segment.strip() in {".", ".."} for segment in _ENDS.split(path)):
-                return True
-            decoded = unquote(path, encoding="latin-1")
-            if decoded == path:
-                return False
-            path = decoded
-        return bool(self.base)  # nothing in use needs as many
+        return bool(self.base) and not _is_plain(target.partition("?")[0])
 
     def __str__(self) -> str:
         return f"{self.origin}{self.base}"
+
+
+def _is_plain(path: str) -> bool:
+    if not _PATH.fullmatch(path):
+        return False
+    for _ in range(_MOST_DECODINGS):
+        if _CONTROL.search(path) or _OVERLONG.search(path):
+            return False
+        if any(segment.strip() in {".", ".."} for segment in _ENDS.split(path)):
+            return False
+        decoded = unquote(path, encoding="latin-1")
+        if decoded == path:
+            return True
+        path = decoded
+    return False

@@ -1,6 +1,6 @@
-"""Paths that try to lead a proxy elsewhere. The unit tests and the end-to-end tests send the same."""
+"""Paths that try to lead a proxy elsewhere. The Lambda proxy is sent them, and a sidecar whose upstream has a path."""
 
-# The proxy passes none of them on.
+# No proxy passes them on.
 NASTY_PATHS = (
     "/proxy/billing/../admin",
     "/proxy/billing/..",
@@ -29,6 +29,14 @@ NASTY_PATHS = (
     "/proxy/billing/<script>",
     "/proxy/billing/%20../",
     "/proxy/billing/%2e%2e%20/",
+    "/proxy/billing/..%00/admin",
+    "/proxy/billing/..%09/admin",
+    "/proxy/billing/%5c%2e%2e%5cadmin",
+    "/proxy/billing/%c0%ae%c0%ae/admin",
+    "/proxy/billing/..%c0%afadmin",
+    "/proxy/billing/%25c0%25ae./admin",
+    "/proxy/billing/%e0%80%ae%e0%80%ae/admin",
+    "/proxy/billing/%u002e%u002e/admin",
 )
 
 # They are paths like any other, to the listed origin: what is sent, and what the upstream at /v2 is asked for.
@@ -41,4 +49,9 @@ ODD_PATHS = (
     ("/proxy/billing/%40evil.example", "/v2/%40evil.example"),
     ("/proxy/billing/:8443/x", "/v2/:8443/x"),
     ("/proxy/billing/%3Fx=1%23y", "/v2/%3Fx=1%23y"),
+    ("/proxy/billing/...", "/v2/..."),
+    ("/proxy/billing/a..b/..c/d..", "/v2/a..b/..c/d.."),
+    ("/proxy/billing/%41;y=1", "/v2/%41;y=1"),
+    ("/proxy/billing/%25", "/v2/%25"),
+    ("/proxy/billing/%C3%BC", "/v2/%C3%BC"),
 )

@@ -335,7 +335,7 @@ def _ways(sent: dict[str, Any]) -> Bombs:
 def _answer(data: bytes) -> None:
     received = [it.partition(": ")[::2] for it in data.decode("latin-1").split("\r\n")]
     policy = RouteTable.parse(json.dumps(_table()), "t").routes["billing"].response_headers
-    for has_body in (True, False):
-        for name, values in headers.incoming(received, policy, has_body=has_body).items():
+    for keeps_length in (True, False):
+        for name, values in headers.incoming(received, policy, keeps_length=keeps_length).items():
             assert name.lower() not in fields.HOP_BY_HOP
             assert all(map(fields.is_value, values)), values

@@ -326,6 +326,23 @@ def test_an_answer_to_head_has_no_body_and_the_length_that_get_would_have(proxy:
     assert came_back.headers["content-length"] == ["1234"]
 
 
+@pytest.mark.parametrize(
+    ("method", "status", "length"),
+    [
+        ("GET", "304 Not Modified", ["1234"]),
+        ("HEAD", "304 Not Modified", ["1234"]),
+        ("GET", "204 No Content", None),
+        ("HEAD", "204 No Content", None),
+    ],
+)
+def test_the_length_is_kept_where_it_is_that_of_a_get_and_left_out_where_none_may_be(
+    proxy: Proxy, method: str, status: str, length: list[str] | None
+) -> None:
+    proxy.server.answering = answer(status, ("Content-Length", "1234"), length=False)
+
+    assert proxy.send(method=method).headers.get("content-length") == length
+
+
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_an_answer_without_a_body_stays_without(proxy: Proxy, status: str) -> None:
     proxy.server.answering = answer(status, ("ETag", '"x"'), length=False)

@@ -195,7 +195,7 @@ async def proxy(proxying: Proxying, first: CertifiedKey) -> AsyncIterator[Runnin
 def request(method: str = "GET", target: str = "/", *fields: str, body: bytes = b"") -> bytes:
     """A request to the byte; with a body, with its length."""
     length = (f"Content-Length: {len(body)}",) if body or method in ("POST", "PUT") else ()
-    return "\r\n".join((f"{method} {target} HTTP/1.1", "Host: proxy", *length, *fields, "", "")).encode() + body
+    return "\r\n".join((f"{method} {target} HTTP/1.1", "Host: localhost", *length, *fields, "", "")).encode() + body
 
 
 def chunk(data: bytes) -> bytes:

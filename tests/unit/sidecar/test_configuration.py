@@ -109,6 +109,9 @@ class TestMistakes:
             ((*PROXY, "--listen", "unix:relative"), r"expected unix: and an absolute path"),
             ((*PROXY, "--listen", "unix:/no/where/s"), r"found no directory /no/where"),
             ((*PROXY, "--group", "0"), r"a Unix socket for listen beside group"),
+            ((*PROXY, "--allow-host", "http://a"), r"flag --allow-host: .*names or addresses with commas"),
+            ((*PROXY, "--allow-host", "a:80"), r"flag --allow-host: .*without ports"),
+            ((*PROXY, "--allow-host", ""), r"flag --allow-host"),
             ((*PROXY, "--check-every", "soon"), r"--check-every: found 'soon'; expected a valid number"),
             ((*PROXY, "--check-every", "0"), r"expected greater than 0"),
             ((*PROXY, "--max-body", "much"), r"flag --max-body: found 'much'"),
@@ -223,7 +226,9 @@ class TestReadme:
     def test_names_every_code(self) -> None:
         text = README.read_text()
         folder = Path(cli.__file__).parent
-        found = "".join((folder / name).read_text() for name in ("problem.py", "proxy.py", "replay.py"))
+        found = "".join(
+            (folder / name).read_text() for name in ("problem.py", "proxy.py", "replay.py", "connections.py")
+        )
         codes = re.findall(r'(?:Problem|_upstream|_bad_request)\(\s*(?:[\w.]+, )?"(\w+)"', found)
         assert len(set(codes)) > 15
         for code in codes:

@@ -49,7 +49,7 @@ async def test_a_request_that_is_being_sent_is_seen_through_and_told_that_it_is_
     proxy: Running, api: Upstream, not_hurried: asyncio.Event
 ) -> None:
     connection = await proxy.connect()
-    await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first"))
+    await connection.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first"))
     while not api.seen:
         await asyncio.sleep(0.01)
     draining = asyncio.ensure_future(proxy.listener.drain(not_hurried))
@@ -109,7 +109,9 @@ async def test_a_refusal_while_draining_ends_the_connection(
 ) -> None:
     async with proxying(max_body=10) as proxy:
         connection = await proxy.connect()
-        await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first"))
+        await connection.send(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first")
+        )
         while not api.seen:
             await asyncio.sleep(0.01)
         draining = asyncio.ensure_future(proxy.listener.drain(not_hurried))

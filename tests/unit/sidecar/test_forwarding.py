@@ -83,6 +83,11 @@ class TestRequests:
                 "Proxy-Authorization: Basic eA==",
                 "Proxy-Connection: keep-alive",
                 "TE: trailers",
+                "Keep_Alive: timeout=5",
+                "Transfer_Encoding: chunked",
+                "Content_Length: 3",
+                "Proxy_authorization: Basic eA==",
+                "X_Mine: 1",
                 "Via: 1.0 before",
             )
         )
@@ -173,7 +178,27 @@ class TestAnswers:
         api.script = always(answer(body, "Content-Encoding: gzip"))
         assert (await proxy.ask(request())).body == body
 
-    @pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Same")])
+    @pytest.mark.parametrize("length", [0, 5])
+    async def test_of_204_have_no_length_whatever_the_upstream_says(
+        self, proxy: Running, api: Upstream, length: int
+    ) -> None:
+        api.script = always(f"HTTP/1.1 204 No Content\r\nContent-Length: {length}\r\n\r\n".encode())
+        connection = await proxy.connect()
+        for _ in range(2):
+            await connection.send(request())
+            answered = await connection.head()
+            assert (answered.status, answered.values("content-length")) == (204, [])
+
+    @pytest.mark.parametrize(
+        ("method", "status"),
+        [
+            ("HEAD", "200 OK"),
+            ("HEAD", "204 No Content"),
+            ("HEAD", "304 Same"),
+            ("GET", "204 No Content"),
+            ("GET", "304 Same"),
+        ],
+    )
     async def test_without_a_body_have_none(self, proxy: Running, api: Upstream, method: str, status: str) -> None:
         length = "" if status.startswith("204") else "Content-Length: 5\r\n"
 
@@ -215,7 +240,9 @@ class TestStreaming:
 
         api.script = script
         connection = await proxy.connect()
-        await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first"))
+        await connection.send(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first")
+        )
         assert await arrived.get() == b"first"
         await connection.send(chunk(b"second"))
         assert await arrived.get() == b"second"
@@ -246,7 +273,9 @@ class TestStreaming:
 
         api.script = script
         connection = await proxy.connect()
-        await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first"))
+        await connection.send(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first")
+        )
         await connection.head()
         assert await read_chunk(connection.reader) == b"FIRST"
         await connection.send(chunk(b"second"))
@@ -287,7 +316,7 @@ class TestStreaming:
 
         async def upload() -> None:
             nonlocal written
-            await connection.send(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+            await connection.send(f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode())
             while written < size:
                 await connection.send(part)
                 written += len(part)

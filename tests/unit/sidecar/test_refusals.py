@@ -14,21 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from mtls_client.denial import Answered
+from mtls_rotation.gateway.proxy import paths
 from mtls_rotation.pki.certificates import CertifiedKey
+from mtls_sidecar import address, admin, hosts
+from mtls_sidecar.hosts import FurtherHosts, may_be_for
 from mtls_sidecar.replay import KEPT
 from mtls_sidecar.run import certificate_for
 from mtls_sidecar.settings import ProxySettings
+from mtls_sidecar.upstream import Upstream as Origin
 from tests.kit import builders
+from tests.kit.nasty import NASTY_PATHS, ODD_PATHS
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
 from tests.unit.client.server import BY_API_GATEWAY, BY_THE_AUTHORIZER, Denial, partner_api
-from tests.unit.sidecar.conftest import Answer, Clock, Proxying, Running, chunk, request, serial_of, until
+from tests.unit.sidecar.conftest import Answer, Clock, Connection, Proxying, Running, chunk, request, serial_of, until
 from tests.unit.sidecar.upstream import Head, Upstream, always, answer, echo, read_body, upstream
 
 pytestmark = pytest.mark.anyio
 
-CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 SHORT = 0.2
 
 
@@ -82,17 +88,17 @@ class TestWhatCouldBeTwoRequests:
             "X: a\r\n folded",
             "X: a\nTransfer-Encoding: chunked",
             "X: a\rTransfer-Encoding: chunked",
-            "Host: other",
+            "Host: 127.0.0.1",
         ],
         ids=repr,
     )
     async def test_is_refused_and_ends_the_connection(self, proxy: Running, api: Upstream, head: str) -> None:
         connection = await proxy.connect()
-        await connection.send(f"POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
-        await connection.send(b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
-        answered = await connection.reader.read()
-        assert answered.split(b" ", 2)[1] in (b"400", b"501")
-        assert answered.count(b"HTTP/1.") == 1
+        await connection.send(f"POST / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())
+        await connection.send(b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answered = await connection.answer()
+        assert (answered.status, bool(code(answered))) in ((400, True), (501, True))
+        assert await connection.ended()
         assert not [seen for seen in api.seen if "smuggled" in seen.line]
 
     async def test_by_http_1_0_in_chunks_is_refused(self, proxy: Running, api: Upstream) -> None:
@@ -102,36 +108,170 @@ class TestWhatCouldBeTwoRequests:
 
     async def test_in_broken_chunks_ends_the_connection(self, proxy: Running, api: Upstream) -> None:
         connection = await proxy.connect()
-        await connection.send(CHUNKED + b"3 ;x\r\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+        await connection.send(CHUNKED + b"3 ;x\r\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b" 400 " in (await connection.reader.read()).split(b"\r\n", 1)[0]
         assert not [seen for seen in api.seen if "smuggled" in seen.line]
 
 
 class TestABasePath:
-    @pytest.mark.parametrize(
-        "target",
-        ["/../a", "/x/%2e%2e/a", "/..;/a", "/..\\a", "/%2e%2e%3ba", "/%252e%252e/a", "/.", "/%25252525"],
-    )
-    async def test_is_not_left(self, proxying: Proxying, api: Upstream, first: CertifiedKey, target: str) -> None:
+    @pytest.mark.parametrize("path", NASTY_PATHS)
+    def test_is_not_left(self, path: str) -> None:
+        target = path.removeprefix("/proxy/billing")
+        assert Origin.parse("https://api.partner.example/v2").is_left_by(f"{target}?a=b")
+        assert not paths.is_plain(target)
+
+    @pytest.mark.parametrize(("path", "target"), ODD_PATHS)
+    def test_takes_what_stays_below(self, path: str, target: str) -> None:
+        sent = path.removeprefix("/proxy/billing")
+        origin = Origin.parse("https://api.partner.example/v2")
+        assert not origin.is_left_by(f"{sent}?a=/../")
+        assert origin.url(sent).raw_path == target
+        assert paths.is_plain(sent)
+
+    async def test_is_kept_to_over_the_wire(self, proxying: Proxying, api: Upstream, first: CertifiedKey) -> None:
         async with proxying(upstream=f"{api.url}/v2") as proxy:
-            answered = await proxy.ask(request(target=target))
-
-        assert (answered.status, code(answered)) == (400, "request_target")
-        assert not api.seen
-
-    @pytest.mark.parametrize("target", ["/...", "/a..b?c=/../", "/%41", "/x;y=1", "//", "/%25", "/?a=../"])
-    async def test_takes_what_stays_below(
-        self, proxying: Proxying, api: Upstream, first: CertifiedKey, target: str
-    ) -> None:
-        async with proxying(upstream=f"{api.url}/v2") as proxy:
-            await proxy.ask(request(target=target))
-
-        assert [seen.line.split(" ")[1] for seen in api.seen] == [f"/v2{target}"]
+            for target in ("/../a", "/x/%2e%2e/a", "/..;/a", "/..\\a", "/%252e%252e/a", "/%c0%ae%c0%ae/a"):
+                answered = await proxy.ask(request(target=target))
+                assert (answered.status, code(answered)) == (400, "request_target")
+            assert not api.seen
+            await proxy.ask(request("GET", "/a;b/...?c=/../", "X-Original-URL: /a", "X_Rewrite_Url: /b", "X-A: c"))
+        assert [seen.line.split(" ")[1] for seen in api.seen] == ["/v2/a;b/...?c=/../"]
+        assert {name.lower() for name, _ in api.seen[0].fields} == {"host", "via", "x-a"}
 
     async def test_where_there_is_none_every_path_goes_on(self, proxy: Running, api: Upstream) -> None:
-        await proxy.ask(request(target="/a/../b"))
+        await proxy.ask(request("GET", "/a/../b", "X-Original-URL: /a"))
 
         assert [seen.line.split(" ")[1] for seen in api.seen] == ["/a/../b"]
+        assert api.seen[0].values("x-original-url") == ["/a"]
+
+
+class TestHost:
+    LOOPBACK = ("localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1", "127.9.9.9:80", "[::1]:8080", "[::1]:")
+
+    @pytest.mark.parametrize("host", LOOPBACK)
+    def test_of_loopback_is_served_by_every_listener(self, host: str) -> None:
+        for listen in ("127.0.0.1:80", "[::1]:80", "0.0.0.0:80", "10.0.0.1:80"):
+            assert may_be_for(host, address.parse(listen), FurtherHosts())
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "a.localhost",
+            "", "0.0.0.0:8080", "[::]", "::1", "127.1", "2130706433", "0x7f000001", "localhost:8080:1", "a@localhost",
+            "localhost/", "localhost, evil.example", "localhost evil.example", "[127.0.0.1", "10.0.0.2",
+        ],
+    )  # fmt: skip
+    def test_of_anybody_else_is_served_by_none(self, host: str) -> None:
+        for listen in ("127.0.0.1:80", "[::1]:80", "10.0.0.1:80"):
+            assert not may_be_for(host, address.parse(listen), FurtherHosts())
+
+    def test_is_served_by_the_listener_that_is_bound_to_it(self) -> None:
+        for listen, host in (
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("[fd00::1]:80", "[fd00:0::1]"),
+            ("0.0.0.0:80", "10.9.9.9"),
+        ):
+            assert may_be_for(host, address.parse(listen), FurtherHosts())
+        assert not may_be_for("sidecar", address.parse("0.0.0.0:80"), FurtherHosts())
+        assert not may_be_for("[::]", address.parse("0.0.0.0:80"), FurtherHosts())
+
+    def test_of_a_unix_socket_may_be_any(self) -> None:
+        assert may_be_for("docker", address.parse("unix:/run/a.sock"), FurtherHosts())
+
+    def test_that_is_allowed_is_served(self) -> None:
+        listen = address.parse("127.0.0.1:80")
+        for host in ("Sidecar:80", "sidecar.", "10.0.0.1", "[fd00::1]:80"):
+            assert may_be_for(host, listen, hosts.parse("sidecar, 10.0.0.1,[FD00::1]"))
+        assert not may_be_for("other", listen, hosts.parse("sidecar"))
+        assert may_be_for("other", listen, hosts.parse("any"))
+
+    async def test_of_a_page_in_a_browser_gets_nothing(
+        self, proxying: Proxying, proxy: Running, api: Upstream, first: CertifiedKey
+    ) -> None:
+        rebound = b"GET / HTTP/1.1\r\nHost: evil.example:8080\r\n\r\n"
+        answered = await proxy.ask(rebound)
+        assert (answered.status, code(answered)) == (421, "host")
+        answered = await proxy.ask(b"GET / HTTP/1.1\r\n\r\n")
+        assert (answered.status, code(answered)) == (400, "malformed_request")
+        assert not api.seen
+        assert proxy.metric("mtls_proxy_failures_total", code="host") == 1
+        async with proxying(allow_host="evil.example") as other:
+            assert (await other.ask(rebound)).status == 200
+
+
+class TestConnections:
+    """What a client does before it has sent a request."""
+
+    @pytest.mark.parametrize("part", [b"GET /", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n"])
+    async def test_a_head_that_never_ends_is_told_and_counted_and_closed(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream, part: bytes
+    ) -> None:
+        async with proxying(head_timeout=SHORT) as proxy:
+            connection = await proxy.connect()
+            if len(part) > 9:
+                assert (await connection.ask(request())).status == 200  # the next on a connection, as well
+            dribbling = asyncio.ensure_future(_dribble(connection, part))
+            answered = await connection.answer()
+            assert (answered.status, code(answered)) == (408, "request_head_timeout")
+            assert answered.values("connection") == ["close"]
+            assert await connection.ended()
+            dribbling.cancel()
+            assert proxy.metric("mtls_proxy_failures_total", code="request_head_timeout") == 1
+            await until(lambda: not proxy.metric("mtls_proxy_connections"))
+
+    async def test_a_connection_that_is_idle_is_no_head(self, proxying: Proxying, first: CertifiedKey) -> None:
+        async with proxying(head_timeout=0.05) as proxy:
+            connection = await proxy.connect()
+            await connection.send(b"\r\n")
+            await asyncio.sleep(0.15)
+            assert (await connection.ask(request())).status == 200
+            await asyncio.sleep(0.15)
+            assert (await connection.ask(request())).status == 200
+
+    async def test_more_than_allowed_are_told_so(self, proxying: Proxying, first: CertifiedKey, api: Upstream) -> None:
+        api.script = never
+        async with proxying(max_connections=2) as proxy:
+            for _ in range(2):
+                await (await proxy.connect()).send(request())
+            await until(lambda: len(api.seen) == 2)
+            connection = await proxy.connect()
+            answered = await connection.ask(request("POST", body=bytes(1000)))
+            assert (answered.status, code(answered)) == (503, "too_many_connections")
+            assert answered.values("retry-after") == ["1"]
+            assert await connection.ended()
+            assert proxy.metric("mtls_proxy_failures_total", code="too_many_connections") == 1
+            for opened in proxy.opened:
+                opened.close()
+            await until(lambda: not proxy.metric("mtls_proxy_connections"))
+            api.script = always(answer())
+            assert (await proxy.ask(request())).status == 200
+
+    async def test_those_that_are_idle_make_room(self, proxying: Proxying, first: CertifiedKey) -> None:
+        async with proxying(max_connections=2) as proxy:
+            oldest, newer = await proxy.connect(), await proxy.connect()
+            assert (await oldest.ask(request())).status == 200
+            assert (await newer.ask(request())).status == 200
+            assert (await proxy.ask(request())).status == 200
+            assert await oldest.ended()
+            assert (await newer.ask(request())).status == 200
+
+    async def test_the_listener_for_health_holds_none_for_ever_either(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(admin, "_HEAD_TIMEOUT", SHORT)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        async with admin.listening(address.TcpAddress("127.0.0.1", port), CollectorRegistry(), lambda: None):
+            connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+            await connection.send(b"GET /healthz")
+            assert (await connection.answer()).status == 408
+            assert await connection.ended()
+            connection.close()
+
+
+async def _dribble(connection: Connection, part: bytes) -> None:
+    while True:
+        await connection.send(part)
+        part = b"X"
+        await asyncio.sleep(0.02)
 
 
 class TestWhatIsNotForwarded:
@@ -139,12 +279,12 @@ class TestWhatIsNotForwarded:
         ("sent", "status"),
         [
             (b"GET http://elsewhere/ HTTP/1.1\r\nHost: elsewhere\r\n\r\n", 400),
-            (b"GET /#fragment HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-            (b"GET / HTTP/1.1\r\nHost: x\r\nX-Text: caf\xe9\r\n\r\n", 400),
-            (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
-            (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+            (b"GET /#fragment HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Text: caf\xe9\r\n\r\n", 400),
+            (b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+            (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
             (b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere\r\n\r\n", 404),
-            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: a-miracle\r\n\r\n", 417),
+            (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nExpect: a-miracle\r\n\r\n", 417),
         ],
         ids=repr,
     )
@@ -157,9 +297,9 @@ class TestWhatIsNotForwarded:
     async def test_a_head_that_is_too_large(self, proxying: Proxying, first: CertifiedKey, api: Upstream) -> None:
         async with proxying(max_header_size=1000, max_header_count=10) as proxy:
             for fields in (["X: " + "x" * 2000], ["X: 1"] * 20):
-                connection = await proxy.connect()
-                await connection.send(request("GET", "/", *fields))
-                assert b" 400 " in (await connection.reader.read()).split(b"\r\n", 1)[0]
+                answered = await proxy.ask(request("GET", "/", *fields))
+                assert (answered.status, code(answered)) == (400, "malformed_request")
+            assert proxy.metric("mtls_proxy_failures_total", code="malformed_request") == 2
         assert not api.seen
 
 
@@ -177,7 +317,7 @@ class TestLimits:
         self, proxying: Proxying, first: CertifiedKey, api: Upstream
     ) -> None:
         async with proxying(max_body="1KiB") as proxy:
-            head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1025\r\nExpect: 100-continue\r\n\r\n"
+            head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1025\r\nExpect: 100-continue\r\n\r\n"
             assert (await proxy.ask(head)).status == 413
 
     async def test_a_body_in_chunks_that_turns_out_too_long(

@@ -33,7 +33,8 @@ LARGEST_ANSWER = (6 * 1024 * 1024 - 128 * 1024) * 3 // 4
 _LONGEST_IDLE = 20.0
 # One invocation at a time; the others are exchanges that were given up and have not noticed yet.
 _MOST_EXCHANGES = 16
-_NO_BODY = frozenset({204, 304})
+_NO_CONTENT = 204
+_NO_BODY = frozenset({_NO_CONTENT, 304})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,9 @@ class Forwarding:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]
         return Answer(
             response.status_code,
-            incoming(headers, route.response_headers, has_body=has_body),
+            incoming(
+                headers, route.response_headers, keeps_length=not has_body and response.status_code != _NO_CONTENT
+            ),
             body if has_body else b"",
         )
 

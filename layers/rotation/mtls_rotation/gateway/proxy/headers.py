@@ -70,18 +70,18 @@ def outgoing(
     return passed
 
 
-def incoming(received: Iterable[tuple[str, str]], policy: HeaderPolicy, *, has_body: bool) -> dict[str, list[str]]:
+def incoming(received: Iterable[tuple[str, str]], policy: HeaderPolicy, *, keeps_length: bool) -> dict[str, list[str]]:
     """The headers for the caller, as `multiValueHeaders`.
 
     Args:
         received: the upstream's.
         policy: the route's.
-        has_body: whether the answer has a body, of which API Gateway counts the length. Where it has none, the
-            upstream's length stands, as it does in an answer to HEAD.
+        keeps_length: whether the length is the one that a GET's answer would have, as in an answer to HEAD and in a
+            304. Of a body that is there API Gateway counts it, and a 204 must have none (RFC 9110, section 8.6).
     """
     headers = list(received)
     via = ", ".join(filter(None, [_well_formed(headers, "via"), f"1.1 {PSEUDONYM}"]))
-    own = {"via", "content-length"} if has_body else {"via"}
+    own = {"via"} if keeps_length else {"via", "content-length"}
     passed = [(name, value) for name, value in _end_to_end(headers) if name.lower() not in own and is_value(value)]
     answer: dict[str, list[str]] = {}
     for name, value in [*_by_policy(passed, policy), ("via", via)]:

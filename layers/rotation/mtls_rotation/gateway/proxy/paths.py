@@ -23,6 +23,8 @@ _SIGNATURE = re.compile(r"x-amz-", re.IGNORECASE)
 # How often a path may be decoded until nothing is left to decode. Nothing in use needs more.
 _MOST_DECODINGS = 3
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# UTF-8 of more bytes than it takes, by which some readers take %c0%ae for a dot: RFC 3629, section 3, forbids it.
+_OVERLONG = re.compile(r"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}")
 
 
 class UnusablePathError(ValueError):
@@ -82,6 +84,8 @@ def _problem(path: str) -> str:
     for _ in range(_MOST_DECODINGS):
         if _CONTROL.search(path):
             return "the path holds control characters"
+        if _OVERLONG.search(path):
+            return "the path holds characters in more bytes than UTF-8 has for them (RFC 3629, section 3)"
         if any(segment.strip() in {".", ".."} for segment in _ENDS.split(path)):
             return "the path holds dot segments (RFC 3986, section 3.3)"
         decoded = unquote(path, encoding="latin-1")

@@ -1,0 +1,193 @@
+"""The connections of a listener: how many there may be, how long a request's head may take, and how what is no HTTP is
+answered. What becomes of a request is not for this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from mtls_sidecar.problem import Problem
+
+logger = logging.getLogger("mtls_sidecar")
+
+# Seconds that a connection over the limit has to read why.
+_TO_READ = 1.0
+# What else a process opens: connections to AWS, files, the admin listener.
+_FILES_BESIDE = 128
+
+
+@dataclass(eq=False)
+class Guard:
+    """What the connections of one listener are held to.
+
+    Attributes:
+        most: how many there may be. Over that, the one that has been idle longest makes room.
+        head: how many seconds a request's head may take from its first byte on.
+        note: is told of each refusal.
+        present: those that there are.
+    """
+
+    most: int
+    head: float
+    note: Callable[[Problem], object]
+    present: set[GuardedConnection] = field(default_factory=set)
+
+
+class GuardedConnection(web.RequestHandler):
+    """A client's connection. One that is idle stays: clients keep some, and room is made when it is needed."""
+
+    __slots__ = ("_due", "_guard", "_heard_at", "_is_turned_away")
+
+    def __init__(self, guard: Guard, server: web.Server, **arguments: Any) -> None:
+        super().__init__(server, **arguments)
+        self._guard = guard
+        self._due: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
+        self._is_turned_away = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of a request is here."""
+        return self._is_waiting and self._due is None
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        super().connection_made(transport)
+        self._heard_at = self._loop.time()
+        guard = self._guard
+        if len(guard.present) >= guard.most and not _make_room(guard):
+            self._turn_away()
+        guard.present.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See asyncio."""
+        self._guard.present.discard(self)
+        self._stop_counting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        if self._is_turned_away:
+            return
+        super().data_received(data)
+        self._heard_at = self._loop.time()
+        if not self._is_waiting:
+            self._stop_counting()
+        # Empty lines before a head are none of it: RFC 9112, 2.2.
+        elif self._due is None and data.strip(b"\r\n"):
+            self._due = self._loop.call_later(self._guard.head, self._take_too_long)
+
+    def make_room(self) -> None:
+        """Close it for another's sake."""
+        self._guard.present.discard(self)
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """See aiohttp, which has it logged: what is no HTTP is refused as everything else is."""
+        super().handle_error(request, status, exc, message)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            found = unexpected()
+        else:
+            found = Problem(status, "malformed_request", "What came is not valid HTTP/1.1, or its head is too large.")
+        found.ends_connection = True
+        self._guard.note(found)
+        return found.response()
+
+    def _turn_away(self) -> None:
+        self._is_turned_away = True
+        most = self._guard.most
+        detail = f"{most} connections are open, which is as many as are allowed, and a request is under way on each."
+        problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections", detail, retry_after=1)
+        self._guard.note(problem)
+        if len(self._guard.present) >= 2 * most or not isinstance(self.transport, asyncio.Transport):
+            self.force_close()
+            return
+        self.transport.write(problem.message())
+        # What the client has sent stays to be read, or else the answer might be lost: RFC 9112, 9.6.
+        self.transport.write_eof()
+        self._due = self._loop.call_later(_TO_READ, self.force_close)
+
+    def _take_too_long(self) -> None:
+        self._due = None
+        if self._is_waiting and isinstance(self.transport, asyncio.Transport):
+            detail = f"The request's head was not complete within {self._guard.head:g} s."
+            problem = Problem(HTTPStatus.REQUEST_TIMEOUT, "request_head_timeout", detail)
+            self._guard.note(problem)
+            self.transport.write(problem.message())
+            self.force_close()
+
+    def _stop_counting(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+
+class GuardedSite(web.SockSite):
+    """A socket that is listened on, whose connections are held to a guard."""
+
+    __slots__ = ("_guard",)
+
+    def __init__(self, runner: web.AppRunner, bound: Any, guard: Guard, *, backlog: int = 128) -> None:
+        super().__init__(runner, bound, backlog=backlog)
+        self._guard = guard
+
+    async def start(self) -> None:
+        """See aiohttp."""
+        await web.BaseSite.start(self)
+        server, loop = self._runner.server, asyncio.get_running_loop()
+        assert server is not None  # noqa: S101 - the runner has been set up
+
+        def connection() -> GuardedConnection:
+            return GuardedConnection(self._guard, server, loop=loop, **server._kwargs)
+
+        self._server = await loop.create_server(connection, sock=self._sock, backlog=self._backlog)
+
+
+def unexpected() -> Problem:
+    """Something that nobody thought of."""
+    detail = "The sidecar failed. Its log tells why."
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
+
+
+def allow_open_files(connections: int) -> None:
+    """Have the kernel let this process open as many connections, as far as its hard limit goes: getrlimit(2)."""
+    needed = connections + _FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        logger.warning(
+            "This process may open %d files, and the settings allow for %d: raise its limit (LimitNOFILE, ulimits), or "
+            "lower --max-connections and --max-requests.",
+            allowed,
+            needed,
+        )
+
+
+def _make_room(guard: Guard) -> bool:
+    """Close the connection that has been idle longest; False if none is idle."""
+    idle = [it for it in guard.present if it.is_idle]
+    if not idle:
+        return False
+    min(idle, key=lambda it: it._heard_at).make_room()
+    return True
