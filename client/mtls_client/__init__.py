@@ -12,6 +12,7 @@ from mtls_client.errors import (
     MissingExtraError,
     MtlsClientError,
     NotYetValidCertificateError,
+    RefusedRedirectError,
     SecretUnavailableError,
     UnsupportedPlatformError,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "MissingExtraError",
     "MtlsClientError",
     "NotYetValidCertificateError",
+    "RefusedRedirectError",
     "SecretUnavailableError",
     "SecretVersion",
     "SecretsManagerSource",

@@ -7,16 +7,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.payload import BytesPayload
+from aiohttp.tracing import Trace
 
 from mtls_client.denial import LONGEST, LOWEST, Answered
 from mtls_client.patient_socket import PatientSocket
 from mtls_client.pools import Pool, Pools
+from mtls_client.redirects import Hop, Redirects, origin_of
 from mtls_client.refusal import refusal_in
 
 if TYPE_CHECKING:
@@ -34,16 +37,32 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
 
     allowed_protocol_schema_set = aiohttp.TCPConnector.allowed_protocol_schema_set
 
-    def __init__(self, keeper: Keeper, retrying: Retrying, server_ca: str | None, **options: Any) -> None:
+    def __init__(
+        self, keeper: Keeper, retrying: Retrying, redirects: Redirects, server_ca: str | None, **options: Any
+    ) -> None:
         super().__init__()
         self._retrying = retrying
+        self._redirects = redirects
         self._presented: WeakKeyDictionary[ClientRequest, str] = WeakKeyDictionary()
         self._closing: set[asyncio.Future[Any]] = set()
         options.setdefault("socket_factory", PatientSocket.for_address)
         self._pools = Pools(keeper, server_ca, lambda context: aiohttp.TCPConnector(ssl=context, **options))
 
     async def connect(self, req: ClientRequest, traces: Any, timeout: Any) -> Any:
-        """A connection of the newest identity, one that was used before if there is one."""
+        """A connection of the newest identity, one that was used before if there is one.
+
+        Raises:
+            RefusedRedirectError: a redirect would take the body to another origin.
+            TypeError: the request says by itself whom to trust, or by which name.
+        """
+        if req.ssl is not True or req.server_hostname is not None:
+            raise TypeError(
+                "a request takes no ssl and no server_hostname: the certificate decides that, and server_ca"
+            )
+        hop = self._followed(req, traces)
+        if not hop.presents:
+            with hop.noted():
+                return await self._pools.without_certificate().connect(req, traces, timeout)
         entered = self._pools.enter_at_once()
         if entered is None:
             prepared = await asyncio.to_thread(self._pools.prepare)
@@ -105,6 +124,18 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
         # Meanwhile more of a body may have been sent than is kept: then the answer is better than an error.
         return await asyncio.to_thread(judge, answered) and _can_be_sent_again(request)
 
+    def _followed(self, req: ClientRequest, traces: list[Trace]) -> Hop:
+        """What holds for the request, noted in its traces: the requests that redirects lead to have the same list."""
+        trail = next((it for it in traces if isinstance(it, _Trail)), None)
+        url = req.url
+        target = origin_of(url.scheme, url.raw_host or "", url.port)
+        hop = self._redirects.follow(trail.hop if trail else None, target, has_body=_has_body(req))
+        if trail is None:
+            trail = _Trail(req.session)
+            traces.append(trail)
+        trail.hop = hop
+        return hop
+
     async def _create_connection(self, req: ClientRequest, traces: Any, timeout: Any) -> ResponseHandler:
         raise NotImplementedError  # pragma: no cover - `connect` leaves it to the connector of an identity
 
@@ -116,6 +147,23 @@ class ClientCertificateConnector(aiohttp.BaseConnector):
         closing = asyncio.ensure_future(connector.close(abort_ssl=abort_ssl))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+
+class _Trail(Trace):
+    """Where the requests that follow each other by redirects have come. It traces nothing."""
+
+    _nothing = aiohttp.TraceConfig()
+    _nothing.freeze()
+
+    hop: Hop
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        super().__init__(session, self._nothing, SimpleNamespace())
+
+
+def _has_body(request: ClientRequest) -> bool:
+    body = request.body
+    return body != b"" and getattr(body, "size", None) != 0
 
 
 def _can_be_sent_again(request: ClientRequest) -> bool:

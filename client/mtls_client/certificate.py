@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from mtls_client.denial import LOWEST
 from mtls_client.errors import MissingExtraError
 from mtls_client.keeper import Keeper, utc_now
+from mtls_client.redirects import Redirects
 from mtls_client.retrying import Retrying
 from mtls_client.schedule import Schedule
 from mtls_client.secrets_manager import SecretsManagerSource
@@ -31,10 +32,7 @@ if TYPE_CHECKING:
 
 # What a library does not hand on to a transport that it is given, or what would undo it: to take it in silence would be
 # to ignore it.
-_HTTPX_OPTIONS = frozenset({"transport", "verify", "cert", "http1", "http2", "proxy"})
-_URLLIB3_OPTIONS = frozenset(
-    {"ssl_context", "cert_file", "key_file", "key_password", "cert_reqs", "ca_certs", "ca_cert_dir", "ca_cert_data"}
-)
+_HTTPX_OPTIONS = frozenset({"transport", "mounts", "verify", "cert", "http1", "http2", "proxy"})
 _AIOHTTP_OPTIONS = frozenset({"ssl", "ssl_context", "verify_ssl", "fingerprint"})
 
 
@@ -57,12 +55,16 @@ class ClientCertificate:
             for a second at most. By default a thread, except in Lambda, where nothing runs between two invocations.
         refusal_statuses: HTTP statuses by which a server may refuse a client certificate, such as 403, whatever else
             its answer says. None by default: how Amazon API Gateway refuses one is known without.
+        redirect_origins: the origins, such as `https://files.partner.example`, to which a redirect takes the
+            certificate and the request's body along. Any other redirect away from a request's own origin is followed
+            without the certificate, and one that would take a body there is refused.
         allow_temporary_file: where the platform has no files in memory (it is not Linux), whether the key may touch the
             disk for the moment in which OpenSSL reads it, in a file that this user alone can read.
         clock: says what time it is, aware and in UTC; for tests.
 
     Raises:
-        ValueError: `check_every` is not positive, or a refusal's status is not one of the client's errors (4xx).
+        ValueError: `check_every` is not positive, or a refusal's status is not one of the client's errors (4xx), or one
+            of `redirect_origins` is no origin of https.
 
     Example:
         >>> certificate = ClientCertificate("mtls/billing")
@@ -78,6 +80,7 @@ class ClientCertificate:
         check_every: timedelta = timedelta(minutes=5),
         background: bool | None = None,
         refusal_statuses: Collection[int] = (),
+        redirect_origins: Collection[str] = (),
         allow_temporary_file: bool = False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -85,6 +88,7 @@ class ClientCertificate:
             raise ValueError(f"check_every is {check_every}; it must be positive")
         if unfit := [it for it in refusal_statuses if not LOWEST <= it < 500]:
             raise ValueError(f"refusal_statuses has {unfit}; each must be from 400 to 499")
+        self._redirects = Redirects(redirect_origins)
         self._keeper = Keeper(
             secret,
             source or SecretsManagerSource(),
@@ -95,7 +99,7 @@ class ClientCertificate:
         )
         self._retrying = Retrying(self._keeper, refusal_statuses)
 
-    def ssl_context(self, server_ca: str | None = None) -> ssl.SSLContext:
+    def ssl_context(self, server_ca: str | None = None, *, only_for: Collection[str] | None = None) -> ssl.SSLContext:
         """A context for whatever takes one: TLS 1.2 or later, the server and its host name verified.
 
         It lives: each connection that is made with it presents the certificate that is the newest at that moment.
@@ -105,17 +109,21 @@ class ClientCertificate:
 
         Args:
             server_ca: PEM of the CAs that the server's certificate may chain to; None for the system's.
+            only_for: the hosts that the certificate is presented to, whatever the port; None for each that a connection
+                is made to. To any other a connection presents nothing. Name them where the library follows redirects by
+                itself, as urllib.request does: a context is not told of them.
 
         Raises:
             MtlsClientError: there is no valid certificate; the subclass and the message say why. Later connections may
                 raise it, too.
+            ValueError: `only_for` is a single text.
         """
         from mtls_client.context_template import ContextTemplate
         from mtls_client.living_context import LivingContext
 
         template = ContextTemplate(server_ca)
         self._keeper.current().context(template)
-        return LivingContext.made(self._keeper, template, server_ca)
+        return LivingContext.made(self._keeper, template, server_ca, only_for)
 
     def httpx_transport(
         self, server_ca: str | None = None, *, limits: httpx.Limits | None = None
@@ -129,6 +137,9 @@ class ClientCertificate:
         If a server may have refused it by its answer (as API Gateway does, with status 403; or by one of
         `refusal_statuses`), Secrets Manager is asked, too, if less and less often while that brings nothing. If there
         is another version, the request is made once more if its method is idempotent or it has an Idempotency-Key.
+
+        A redirect to another origin is followed without the certificate, and refused if it would take the body there;
+        see `redirect_origins`. What else of a request goes along, such as its Authorization, is up to httpx.
 
         The same holds for every library below. This makes no call to AWS.
 
@@ -146,7 +157,7 @@ class ClientCertificate:
             from mtls_client.httpx_transport import ClientCertificateTransport
         except ImportError:
             raise _missing("httpx") from None
-        return ClientCertificateTransport(self._keeper, self._retrying, server_ca, limits)
+        return ClientCertificateTransport(self._keeper, self._retrying, self._redirects, server_ca, limits)
 
     def httpx_client(self, *, base_url: str = "", server_ca: str | None = None, **options: Any) -> httpx.Client:
         """An `httpx.Client` on `httpx_transport`.
@@ -176,7 +187,7 @@ class ClientCertificate:
             from mtls_client.httpx_async_transport import AsyncClientCertificateTransport
         except ImportError:
             raise _missing("httpx") from None
-        return AsyncClientCertificateTransport(self._keeper, self._retrying, server_ca, limits)
+        return AsyncClientCertificateTransport(self._keeper, self._retrying, self._redirects, server_ca, limits)
 
     def httpx_async_client(
         self, *, base_url: str = "", server_ca: str | None = None, **options: Any
@@ -191,6 +202,9 @@ class ClientCertificate:
     def requests_adapter(self, server_ca: str | None = None, **options: Any) -> ClientCertificateAdapter:
         """An adapter for `requests.Session.mount`. See `httpx_transport` for what it does.
 
+        Mount it for `http://` as well, where it presents nothing: if another adapter sends what is redirected to
+        https, this one takes it for a request of your own.
+
         Args:
             server_ca: see `ssl_context`; it holds whatever `verify` says.
             options: of `requests.adapters.HTTPAdapter`, such as `pool_maxsize` and `max_retries`.
@@ -203,15 +217,16 @@ class ClientCertificate:
             from mtls_client.requests_adapter import ClientCertificateAdapter
         except ImportError:
             raise _missing("requests") from None
-        return ClientCertificateAdapter(self._keeper, self._retrying, server_ca, **options)
+        return ClientCertificateAdapter(self._keeper, self._retrying, self._redirects, server_ca, **options)
 
     def requests_session(self, server_ca: str | None = None, **options: Any) -> requests.Session:
-        """A `requests.Session` with `requests_adapter` for https."""
+        """A `requests.Session` with `requests_adapter`."""
         adapter = self.requests_adapter(server_ca, **options)
         import requests
 
         session = requests.Session()
         session.mount("https://", adapter)
+        session.mount("http://", adapter)  # which presents nothing there, and hears where a redirect comes from
         return session
 
     def urllib3_pool_manager(self, server_ca: str | None = None, **options: Any) -> urllib3.PoolManager:
@@ -226,12 +241,12 @@ class ClientCertificate:
             InvalidServerCaError: the server's CA is no PEM.
             MissingExtraError: urllib3 is not installed.
         """
-        _refuse(_URLLIB3_OPTIONS, options, "urllib3_pool_manager")
         try:
-            from mtls_client.urllib3_pools import ClientCertificatePoolManager
+            from mtls_client.urllib3_pools import UNFIT, ClientCertificatePoolManager
         except ImportError:
             raise _missing("urllib3") from None
-        return ClientCertificatePoolManager(self._keeper, self._retrying, server_ca, **options)
+        _refuse(UNFIT, options, "urllib3_pool_manager")
+        return ClientCertificatePoolManager(self._keeper, self._retrying, self._redirects, server_ca, **options)
 
     def aiohttp_connector(self, server_ca: str | None = None, **options: Any) -> ClientCertificateConnector:
         """A connector for `aiohttp.ClientSession`, which makes new requests on connections of the newest certificate.
@@ -253,7 +268,7 @@ class ClientCertificate:
             from mtls_client.aiohttp_connector import ClientCertificateConnector
         except ImportError:
             raise _missing("aiohttp") from None
-        return ClientCertificateConnector(self._keeper, self._retrying, server_ca, **options)
+        return ClientCertificateConnector(self._keeper, self._retrying, self._redirects, server_ca, **options)
 
     def aiohttp_session(
         self, *, base_url: str | None = None, server_ca: str | None = None, **options: Any

@@ -49,18 +49,16 @@ class ContextTemplate:
         made.version_id, made.on_refusal = credential.version_id, on_refusal
         load(credential, made, temporary_file=temporary_file)
         with self._lock:
-            # Whether host names are checked comes last: `verify_mode` may be set freely only while they are not.
-            checks = self._changes.get("check_hostname")
-            made.check_hostname = False
-            for what, change in self._changes.items():
-                if what != "check_hostname":
-                    change(made)
-            if checks is None:
-                made.check_hostname = True
-            else:
-                checks(made)
+            for change in self._changes.values():
+                change(made)
             self._made.add(made)
         return made
+
+    def without_certificate(self) -> ssl.SSLContext:
+        """A context that presents none, and verifies the server as every other."""
+        import ssl
+
+        return trusting(ssl.SSLContext, self._server_ca)
 
     def change(self, what: Any, how: Callable[[ssl.SSLContext], object]) -> None:
         """Set something on every context, those to come included.

@@ -92,3 +92,9 @@ class MissingExtraError(MtlsClientError, ImportError):
     """A library that is an extra of this package is not installed."""
 
     code = "MTLS-507"
+
+
+class RefusedRedirectError(MtlsClientError):
+    """A redirect would have taken a request's body to another origin."""
+
+    code = "MTLS-508"

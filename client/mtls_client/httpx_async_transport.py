@@ -18,7 +18,7 @@ import httpx
 from httpcore._backends.anyio import AnyIOStream  # which its AnyIOBackend returns
 
 from mtls_client.denial import LOWEST
-from mtls_client.httpx_transport import answer, once, origin
+from mtls_client.httpx_transport import answer, followed, once, origin
 from mtls_client.patient_socket import PatientSocket
 from mtls_client.pools import Pool, Pools
 from mtls_client.refusal import refusal_in
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
     from mtls_client.keeper import Keeper
-    from mtls_client.refusal import PresentingContext
+    from mtls_client.redirects import Redirects
     from mtls_client.retrying import Retrying
 
 logger = logging.getLogger("mtls_client")
@@ -41,16 +41,33 @@ _NEXT_ADDRESS = 0.25
 class AsyncClientCertificateTransport(httpx.AsyncBaseTransport):
     """See `ClientCertificate.httpx_async_transport`. What has to wait, waits in a thread of its own."""
 
-    def __init__(self, keeper: Keeper, retrying: Retrying, server_ca: str | None, limits: httpx.Limits | None) -> None:
-        def make(context: PresentingContext) -> httpx.AsyncHTTPTransport:
+    def __init__(
+        self,
+        keeper: Keeper,
+        retrying: Retrying,
+        redirects: Redirects,
+        server_ca: str | None,
+        limits: httpx.Limits | None,
+    ) -> None:
+        def make(context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
             return _transport(context, limits or _LIMITS)
 
         self._pools = Pools(keeper, server_ca, make)
         self._retrying = retrying
+        self._redirects = redirects
         self._closing: set[asyncio.Future[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it, and if the certificate was refused and there is another by now, once more."""
+        """Send it, and if the certificate was refused and there is another by now, once more.
+
+        Raises:
+            RefusedRedirectError: a redirect would take the body to another origin.
+            TypeError: `sni_hostname` would have another name verified than the URL's.
+        """
+        hop = followed(self._redirects, request)
+        if not hop.presents:
+            with hop.noted():
+                return await self._bare(request)
         before, body = sys.exception(), once(request)
         try:
             response, version_id = await self._send(request)
@@ -82,6 +99,13 @@ class AsyncClientCertificateTransport(httpx.AsyncBaseTransport):
         for connections in self._pools.clear():
             await connections.aclose()
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _bare(self, request: httpx.Request) -> httpx.Response:
+        """The answer to a request that presents nothing."""
+        try:
+            return await self._pools.without_certificate().handle_async_request(request)
+        except ssl.SSLError as error:  # what httpcore passes on as it is, such as a refusal by TLS 1.3
+            raise httpx.ReadError(str(error), request=request) from error
 
     async def _send(self, request: httpx.Request) -> tuple[httpx.Response, str]:
         """The answer, and the version that was presented."""
@@ -165,7 +189,7 @@ def _on_asyncio() -> bool:
     return True
 
 
-def _transport(context: PresentingContext, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
+def _transport(context: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
     """Httpx's own, but for the sockets."""
     transport = httpx.AsyncHTTPTransport(context, limits=limits)
     # httpx has no way to say so; `verify` and `limits` are all that it gives to its pool beside it.

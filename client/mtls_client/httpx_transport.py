@@ -9,28 +9,46 @@ import httpx
 
 from mtls_client.denial import LOWEST, Answered
 from mtls_client.pools import Pool, Pools
+from mtls_client.redirects import Hop, Redirects, origin_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from mtls_client.keeper import Keeper
-    from mtls_client.refusal import PresentingContext
     from mtls_client.retrying import Retrying
 
 
 class ClientCertificateTransport(httpx.BaseTransport):
     """Sends every new request with the newest identity. See `ClientCertificate.httpx_transport`."""
 
-    def __init__(self, keeper: Keeper, retrying: Retrying, server_ca: str | None, limits: httpx.Limits | None) -> None:
-        def make(context: PresentingContext) -> httpx.HTTPTransport:
+    def __init__(
+        self,
+        keeper: Keeper,
+        retrying: Retrying,
+        redirects: Redirects,
+        server_ca: str | None,
+        limits: httpx.Limits | None,
+    ) -> None:
+        def make(context: ssl.SSLContext) -> httpx.HTTPTransport:
             options: dict[str, Any] = {} if limits is None else {"limits": limits}
             return httpx.HTTPTransport(context, **options)
 
         self._pools = Pools(keeper, server_ca, make)
         self._retrying = retrying
+        self._redirects = redirects
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it, and if the certificate was refused and there is another by now, once more."""
+        """Send it, and if the certificate was refused and there is another by now, once more.
+
+        Raises:
+            RefusedRedirectError: a redirect would take the body to another origin.
+            TypeError: `sni_hostname` would have another name verified than the URL's.
+        """
+        hop = followed(self._redirects, request)
+        if not hop.presents:
+            with hop.noted():
+                return self._pools.without_certificate().handle_request(request)
         before, body = sys.exception(), once(request)
         try:
             response, version_id = self._send(request)
@@ -72,6 +90,26 @@ class ClientCertificateTransport(httpx.BaseTransport):
     def _leave(self, pool: Pool[httpx.HTTPTransport]) -> None:
         if self._pools.leave(pool):
             pool.connections.close()
+
+
+_HOP = "mtls_client.hop"
+
+
+def followed(redirects: Redirects, request: httpx.Request) -> Hop:
+    """What holds for the request, noted in its extensions, which httpx hands on to the one that follows a redirect.
+
+    Raises:
+        RefusedRedirectError: a redirect would take the body to another origin.
+        TypeError: an extension would have another name verified than the URL's.
+    """
+    if "sni_hostname" in request.extensions:
+        raise TypeError("the server is verified by the name in the URL: the extension sni_hostname is not taken")
+    url, stream = request.url, request.stream
+    has_body = not (isinstance(stream, httpx.ByteStream) and not any(stream))
+    target = origin_of(url.scheme, url.raw_host.decode("ascii"), url.port)
+    hop = redirects.follow(request.extensions.get(_HOP), target, has_body=has_body)
+    request.extensions[_HOP] = hop
+    return hop
 
 
 class ReadableOnce(httpx.SyncByteStream, httpx.AsyncByteStream):

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mtls_client.context import trusting
+from mtls_client.trusted_certificates import certificates_in
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mtls_client.context_template import ContextTemplate
     from mtls_client.keeper import Keeper
 
 _SETTINGS = frozenset(
     name for name in dir(ssl.SSLContext) if isinstance(getattr(ssl.SSLContext, name), property)
 ) | frozenset(name for name, it in vars(ssl.SSLContext.__base__).items() if type(it).__name__ == "getset_descriptor")
+
+_VERSIONS = frozenset({ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED})
 
 
 class LivingContext(ssl.SSLContext):
@@ -28,12 +33,22 @@ class LivingContext(ssl.SSLContext):
 
     _keeper: Keeper
     _template: ContextTemplate
+    _only_for: frozenset[str] | None
 
     @classmethod
-    def made(cls, keeper: Keeper, template: ContextTemplate, server_ca: str | None) -> LivingContext:
-        """One that serves from now on."""
+    def made(
+        cls, keeper: Keeper, template: ContextTemplate, server_ca: str | None, only_for: Collection[str] | None
+    ) -> LivingContext:
+        """One that serves from now on.
+
+        Raises:
+            ValueError: `only_for` is a single text.
+        """
+        if isinstance(only_for, str):
+            raise ValueError(f"only_for is the text {only_for!r}; it must be a list of hosts")  # noqa: TRY004
+        hosts = None if only_for is None else frozenset(_host(it) for it in only_for)
         living = trusting(cls, server_ca)
-        living.__dict__.update(_keeper=keeper, _template=template)
+        living.__dict__.update(_keeper=keeper, _template=template, _only_for=hosts)
         return living
 
     def wrap_socket(self, sock: Any, *args: Any, **options: Any) -> ssl.SSLSocket:
@@ -45,11 +60,15 @@ class LivingContext(ssl.SSLContext):
             MtlsClientError: there is no valid certificate.
         """
         options.pop("session", None)
+        if self._bare_for(options.get("server_hostname", args[3] if len(args) > 3 else None)):
+            return super().wrap_socket(sock, *args, **options)
         return self._newest().wrap_socket(sock, *args, **options)
 
     def wrap_bio(self, incoming: Any, outgoing: Any, *args: Any, **options: Any) -> ssl.SSLObject:
         """As `ssl.SSLContext.wrap_bio`, with what is said of `wrap_socket`."""
         options.pop("session", None)
+        if self._bare_for(options.get("server_hostname", args[1] if len(args) > 1 else None)):
+            return super().wrap_bio(incoming, outgoing, *args, **options)
         return self._newest().wrap_bio(incoming, outgoing, *args, **options)
 
     def load_cert_chain(self, *_: Any, **__: Any) -> NoReturn:
@@ -58,10 +77,11 @@ class LivingContext(ssl.SSLContext):
 
     def load_verify_locations(self, cafile: Any = None, capath: Any = None, cadata: Any = None) -> None:
         """As `ssl.SSLContext.load_verify_locations`."""
+        cadata = _certificates(cadata) if isinstance(cadata, str) else cadata
         super().load_verify_locations(cafile, capath, cadata)
         if cafile is not None:
             # As it is now: the file may be gone when the next version comes.
-            self._trust(cadata=Path(os.fsdecode(cafile)).read_text(encoding="ascii", errors="ignore"))
+            self._trust(cadata=_certificates(Path(os.fsdecode(cafile)).read_text(encoding="ascii", errors="ignore")))
         if capath is not None or cadata is not None:
             self._trust(capath=capath, cadata=cadata)
 
@@ -89,6 +109,15 @@ class LivingContext(ssl.SSLContext):
         self._change("set_ciphers", lambda context: context.set_ciphers(cipherlist))
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """As that of `ssl.SSLContext`.
+
+        Raises:
+            ValueError: it would leave the server, its host name or TLS 1.2 out.
+        """
+        if (name == "check_hostname" and not value) or (name == "verify_mode" and value != ssl.CERT_REQUIRED):
+            raise ValueError(f"this context verifies servers and their host names: {name} cannot be {value!r}")
+        if name == "minimum_version" and value not in _VERSIONS:
+            raise ValueError(f"this context speaks TLS 1.2 or later: minimum_version cannot be {value!r}")
         super().__setattr__(name, value)
         if name in _SETTINGS:
             self._change(name, lambda context: setattr(context, name, value))
@@ -97,5 +126,22 @@ class LivingContext(ssl.SSLContext):
         if "_template" in self.__dict__:  # nothing is to be handed on while it is made
             self._template.change(what, how)
 
+    def _bare_for(self, host: str | bytes | None) -> bool:
+        """Whether the certificate is not for this host: this context itself presents none, and verifies as others."""
+        return self._only_for is not None and (host is None or _host(host) not in self._only_for)
+
     def _newest(self) -> ssl.SSLContext:
         return self._keeper.current().context(self._template)
+
+
+def _certificates(text: str) -> str:
+    """What `ssl` takes of a bundle; the text as it is where it holds none, for `ssl` to say so."""
+    try:
+        return certificates_in(text)
+    except ValueError:
+        return text
+
+
+def _host(host: str | bytes) -> str:
+    text = host if isinstance(host, str) else host.decode("ascii", "replace")
+    return text.lower().strip("[]").rstrip(".")

@@ -11,11 +11,11 @@ from mtls_client.context_template import ContextTemplate
 from mtls_client.forking import renew_after_fork
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from mtls_client.identity import Identity
     from mtls_client.keeper import Keeper
-    from mtls_client.refusal import PresentingContext
 
 
 class Pool[P]:
@@ -47,13 +47,14 @@ class Pools[P]:
         InvalidServerCaError: the server's CA is no PEM.
     """
 
-    def __init__(self, keeper: Keeper, server_ca: str | None, make: Callable[[PresentingContext], P]) -> None:
+    def __init__(self, keeper: Keeper, server_ca: str | None, make: Callable[[ssl.SSLContext], P]) -> None:
         self._keeper = keeper
         self._template = ContextTemplate(server_ca)
         self._make = make
         self._lock = threading.Lock()
         self._newest: Pool[P] | None = None
         self._draining: set[Pool[P]] = set()
+        self._bare: P | None = None
         self._parents: list[object] = []
         renew_after_fork(self)
 
@@ -88,6 +89,13 @@ class Pools[P]:
         identity.context(self._template)
         return identity
 
+    def without_certificate(self) -> P:
+        """The connections for what presents none, such as a redirect to another origin. They verify all the same."""
+        with self._lock:
+            if self._bare is None:
+                self._bare = self._make(self._template.without_certificate())
+            return self._bare
+
     def leave(self, pool: Pool[P]) -> bool:
         """Something is over. Returns whether the pool is to be closed: this was the last on one that was replaced."""
         with self._lock:
@@ -101,15 +109,16 @@ class Pools[P]:
         """Forget every pool; they are to be closed, whatever is under way on them."""
         with self._lock:
             pools = [*self._draining, *([self._newest] if self._newest else [])]
-            self._newest = None
+            bare = [] if self._bare is None else [self._bare]
+            self._newest = self._bare = None
             self._draining.clear()
-        return [pool.connections for pool in pools]
+        return [*(pool.connections for pool in pools), *bare]
 
     def after_fork(self) -> None:
         """See `forking`. The parent's connections are kept, as libraries may close what is forgotten."""
         self._lock = threading.Lock()
-        self._parents.append((self._newest, self._draining))
-        self._newest, self._draining = None, set()
+        self._parents.append((self._newest, self._draining, self._bare))
+        self._newest, self._draining, self._bare = None, set(), None
 
     def _enter(self, identity: Identity) -> tuple[Pool[P], P | None]:
         with self._lock:

@@ -16,20 +16,26 @@ from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 from mtls_client import urllib3_pools
 from mtls_client.denial import LOWEST, Answered
 from mtls_client.pools import Pools
+from mtls_client.redirects import origin_of
 
 if TYPE_CHECKING:
+    import ssl
+
     from mtls_client.keeper import Keeper
-    from mtls_client.refusal import PresentingContext
+    from mtls_client.redirects import Hop, Redirects
     from mtls_client.retrying import Retrying
 
 
 class ClientCertificateAdapter(HTTPAdapter):
     """Sends every new request with the newest identity. See `ClientCertificate.requests_adapter`."""
 
-    def __init__(self, keeper: Keeper, retrying: Retrying, server_ca: str | None, **options: Any) -> None:
+    def __init__(
+        self, keeper: Keeper, retrying: Retrying, redirects: Redirects, server_ca: str | None, **options: Any
+    ) -> None:
         super().__init__(pool_connections=1, pool_maxsize=1)
         self._pools = Pools(keeper, server_ca, lambda context: _OneIdentity(context, **options))
         self._retrying = retrying
+        self._redirects = redirects
 
     def send(
         self,
@@ -44,13 +50,19 @@ class ClientCertificateAdapter(HTTPAdapter):
 
         Raises:
             TypeError: `cert` or `verify=False` would have no effect.
+            RefusedRedirectError: a redirect would take the body to another origin.
         """
         if cert is not None or verify is False:
             raise TypeError("the secret says which certificate is presented, and server_ca who is trusted")
+        hop = self._hop(request)
+        request.hooks = _Hooks(request.hooks, hop)
         before = sys.exception()
         options = {"stream": stream, "timeout": timeout, "proxies": proxies}
         origin, method = urlsplit(str(request.url)).netloc, str(request.method)
         again = isinstance(request.body, bytes | str | None)
+        if not hop.presents:
+            with hop.noted():
+                return self._answered(self._pools.without_certificate().send(request, **options))
         try:
             response, version_id = self._send(request, options)
         except requests.RequestException as error:
@@ -79,6 +91,20 @@ class ClientCertificateAdapter(HTTPAdapter):
             adapter.close()
         super().close()
 
+    def _hop(self, request: requests.PreparedRequest) -> Hop:
+        url, body = str(request.url), request.body
+        try:
+            parts = urlsplit(url)
+            origin = origin_of(parts.scheme, parts.hostname or "", parts.port)
+        except ValueError as error:
+            raise requests.exceptions.InvalidURL(error, request=request) from error
+        former = request.hooks.hop if isinstance(request.hooks, _Hooks) else None
+        return self._redirects.follow(former, origin, has_body=body is not None and body not in (b"", ""))
+
+    def _answered(self, response: requests.Response) -> requests.Response:
+        response.connection = self  # what sends again for digest authentication
+        return response
+
     def _send(self, request: requests.PreparedRequest, options: dict[str, Any]) -> tuple[requests.Response, str]:
         """The answer, and the version that was presented."""
         pool, retired = self._pools.enter()
@@ -89,14 +115,21 @@ class ClientCertificateAdapter(HTTPAdapter):
         finally:
             if self._pools.leave(pool):
                 pool.connections.close()
-        response.connection = self  # what sends again for digest authentication
-        return response, pool.identity.credential.version_id
+        return self._answered(response), pool.identity.credential.version_id
+
+
+class _Hooks(dict[str, Any]):
+    """A request's hooks, which requests hands on to the request that follows a redirect; and where it came from."""
+
+    def __init__(self, hooks: dict[str, Any], hop: Hop) -> None:
+        super().__init__(hooks)
+        self.hop = hop
 
 
 class _OneIdentity(HTTPAdapter):
     """Presents one version's certificate, to proxies' upstreams as well."""
 
-    def __init__(self, context: PresentingContext, **options: Any) -> None:
+    def __init__(self, context: ssl.SSLContext, **options: Any) -> None:
         self._context = context
         super().__init__(**options)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from demo.waiting import await_condition
 from mtls_client import ClientCertificate, ExpiredCertificateError, InvalidServerCaError
@@ -238,6 +239,15 @@ def test_a_server_may_ask_for_the_certificate_when_it_has_read_the_request(
         assert server.received == [serial_of(first)]
 
 
+def test_a_server_may_ask_a_context_for_the_certificate_when_it_has_read_the_request(
+    certificate: ClientCertificate, first: CertifiedKey, ca: CertifiedKey
+) -> None:
+    identity = builders.server_certificate(ca)
+    with post_handshake_server(identity, ca.certificate) as server:
+        HttpClient(certificate, server.url, to_pem(identity.anchor)).request("GET", "/")
+        assert server.received == [serial_of(first)]
+
+
 class TestAnSslContext:
     """`ssl_context()`, for whatever takes one."""
 
@@ -334,17 +344,59 @@ class TestAnSslContext:
         other_ca: CertifiedKey,
     ) -> None:
         context = certificate.ssl_context(to_pem(other_ca.certificate))
-        context.check_hostname = False
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.load_verify_locations(cadata=api.ca)
         context.set_alpn_protocols(["http/1.1"])
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         for _ in range(2):
             secure = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="another.example")
-            assert not secure.context.check_hostname
+            assert not secure.context.verify_flags & ssl.VERIFY_X509_STRICT
+            assert secure.context.check_hostname
             assert secure.context.maximum_version is context.maximum_version is ssl.TLSVersion.TLSv1_2
             assert len(secure.context.get_ca_certs()) == 2
             secrets.rotate(value_of(builders.leaf(ca)))
             certificate.refresh()
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("check_hostname", False),
+            ("verify_mode", ssl.CERT_NONE),
+            ("verify_mode", ssl.CERT_OPTIONAL),
+            ("minimum_version", ssl.TLSVersion.TLSv1_1),
+            ("minimum_version", ssl.TLSVersion.MINIMUM_SUPPORTED),
+        ],
+    )
+    def test_verifies_whatever_anybody_wants(
+        self, name: str, value: Any, certificate: ClientCertificate, first: CertifiedKey
+    ) -> None:
+        context = certificate.ssl_context()
+        before = getattr(context, name)
+        with pytest.raises(ValueError, match=f"{name} cannot be"):
+            setattr(context, name, value)
+        made = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="any.example").context
+        assert getattr(context, name) == getattr(made, name) == before
+
+    @pytest.mark.parametrize("options", [{"assert_hostname": False}, {"cert_reqs": "CERT_NONE"}], ids=str)
+    def test_lets_no_library_leave_host_names_out(
+        self, options: dict[str, Any], certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey
+    ) -> None:
+        pools = urllib3.PoolManager(ssl_context=certificate.ssl_context(api.ca), retries=False, **options)
+        with pytest.raises(ValueError, match="cannot be"):
+            pools.request("GET", api.url)
+        pools.clear()
+        assert api.received == []
+
+    @pytest.mark.parametrize("by", ["file", "text"])
+    def test_is_given_bundles_with_comments_in_any_language(
+        self, by: str, certificate: ClientCertificate, api: PartnerApi, first: CertifiedKey, tmp_path: Path
+    ) -> None:
+        bundle = f"# F\u0151tan\xfas\xedtv\xe1ny\n{api.ca}\n# \u7d42\n"
+        (tmp_path / "ca.pem").write_text(bundle)
+        context = certificate.ssl_context(to_pem(builders.root("Another").certificate))
+        context.load_verify_locations(**({"cafile": tmp_path / "ca.pem"} if by == "file" else {"cadata": bundle}))
+        for it in (context, context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="a.example").context):
+            assert len(it.get_ca_certs()) == 2
 
     def test_takes_no_other_certificate(self, certificate: ClientCertificate, first: CertifiedKey) -> None:
         with pytest.raises(TypeError, match="takes no other"):
@@ -387,6 +439,11 @@ def test_requests_keep_to_the_server_ca_whatever_verify_says(
         ("httpx_async_client", "verify"),
         ("urllib3_pool_manager", "ssl_context"),
         ("urllib3_pool_manager", "cert_reqs"),
+        ("urllib3_pool_manager", "assert_hostname"),
+        ("urllib3_pool_manager", "assert_fingerprint"),
+        ("urllib3_pool_manager", "server_hostname"),
+        ("urllib3_pool_manager", "ssl_minimum_version"),
+        ("httpx_client", "mounts"),
         ("aiohttp_connector", "ssl"),
         ("aiohttp_session", "connector"),
     ],
@@ -395,3 +452,18 @@ def test_an_option_that_would_be_ignored_is_refused(make: str, option: str, cert
     options: dict[str, Any] = {option: None}
     with pytest.raises(TypeError, match=option):
         getattr(certificate, make)(**options)
+
+
+@pytest.mark.parametrize(
+    ("make", "given"),
+    [
+        ("connection_from_host", ("a.example", 443, "https", {"assert_hostname": False})),
+        ("connection_from_url", ("https://a.example", {"cert_reqs": "CERT_NONE"})),
+        ("connection_from_context", ({"host": "a.example", "scheme": "https", "server_hostname": "b"},)),
+    ],
+)
+def test_an_option_of_one_host_of_urllib3_is_refused_alike(
+    make: str, given: tuple[Any, ...], certificate: ClientCertificate
+) -> None:
+    with pytest.raises(TypeError, match="pool_kwargs takes no"):
+        getattr(certificate.urllib3_pool_manager(), make)(*given)

@@ -25,7 +25,7 @@ from demo.waiting import await_condition
 from mtls_client import ClientCertificate, Credential, SecretsManagerSource
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from tests.kit import builders
-from tests.unit.client.conftest import serial_of
+from tests.unit.client.conftest import Clock, serial_of
 from tests.unit.client.libraries import FAILURES, POOLING, Library, opened
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
 from tests.unit.client.server import PartnerApi, _Handler, partner_api
@@ -121,7 +121,7 @@ def test_a_fork_leaves_the_parents_connections_alone(
 
 
 def test_urllib3_makes_each_hop_of_a_redirect_a_request_of_its_own(
-    certificate: ClientCertificate,
+    clock: Clock,
     api: PartnerApi,
     another: PartnerApi,
     secrets: SecretsManager,
@@ -129,6 +129,14 @@ def test_urllib3_makes_each_hop_of_a_redirect_a_request_of_its_own(
     other_ca: CertifiedKey,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    client: Any = secrets
+    certificate = ClientCertificate(
+        SECRET,
+        source=SecretsManagerSource(client),
+        background=False,
+        clock=clock,
+        redirect_origins=[another.url],
+    )
     certificate.refresh()
     another.trust(other_ca.certificate)
     second = builders.leaf(other_ca)
@@ -166,18 +174,17 @@ class TestAUsersOwnSettings:
         return context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="any.example").context
 
     @pytest.mark.usefixtures("first")
-    @pytest.mark.parametrize("checks", [False, True])
-    def test_hold_for_the_next_version_in_whatever_order_they_were_made(
-        self, checks: bool, certificate: ClientCertificate, secrets: SecretsManager, ca: CertifiedKey
+    def test_hold_for_the_next_version(
+        self, certificate: ClientCertificate, secrets: SecretsManager, ca: CertifiedKey
     ) -> None:
         context = certificate.ssl_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.verify_mode = ssl.CERT_REQUIRED if checks else ssl.CERT_NONE
-        context.check_hostname = checks
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.check_hostname = True
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         assert self.changed(certificate, secrets, ca)
         made = self.made(context)
-        assert (made.check_hostname, made.verify_mode) == (checks, context.verify_mode)
+        assert (made.check_hostname, made.verify_mode) == (True, ssl.CERT_REQUIRED)
+        assert made.minimum_version is ssl.TLSVersion.TLSv1_3
 
     @pytest.mark.usefixtures("first")
     def test_hold_though_a_file_that_they_named_is_gone(
