@@ -11,7 +11,17 @@ from rich.text import Text
 from mtls_rotation.errors import MtlsRotationError
 from mtlsctl.errors import DENIALS
 from mtlsctl.exit_status import ExitStatus
-from mtlsctl.findings import DoctorCheck, DoctorContext, gateway, operation, secrets, truststore, unknown
+from mtlsctl.findings import (
+    DoctorCheck,
+    DoctorContext,
+    edges,
+    gateway,
+    gateway_edges,
+    operation,
+    secrets,
+    truststore,
+    unknown,
+)
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst
 from mtlsctl.show import shown
@@ -19,7 +29,14 @@ from mtlsctl.show import shown
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-CHECKS: tuple[DoctorCheck, ...] = (*operation.CHECKS, *secrets.CHECKS, *truststore.CHECKS, *gateway.CHECKS)
+CHECKS: tuple[DoctorCheck, ...] = (
+    *operation.CHECKS,
+    *secrets.CHECKS,
+    *truststore.CHECKS,
+    *edges.CHECKS,
+    *gateway_edges.CHECKS,
+    *gateway.CHECKS,
+)
 
 _MARKS = {
     ExitStatus.OK: Text("✓", style="green"),

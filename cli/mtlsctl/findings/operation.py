@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
@@ -15,7 +14,7 @@ from mtls_rotation.timing import utc_now
 from mtlsctl.findings import LATELY, DoctorCheck, DoctorContext, attention, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from mtlsctl.report import Finding
 
@@ -55,24 +54,6 @@ def _functions_are_ready(context: DoctorContext) -> Iterator[Finding]:
                 "it is held back: its reserved concurrency is 0",
                 f"aws lambda delete-function-concurrency --function-name {name}",
             )
-
-
-def _secrets_manager_may_rotate(context: DoctorContext) -> Iterator[Finding]:
-    functions = context.client("lambda")
-    try:
-        policy = json.loads(functions.get_policy(FunctionName=context.functions["RotateFunction"])["Policy"])
-    except functions.exceptions.ResourceNotFoundException:
-        policy = {"Statement": []}
-    invokers = {
-        service
-        for statement in policy["Statement"]
-        if statement["Effect"] == "Allow" and isinstance(statement["Principal"], dict)
-        for service in _listed(statement["Principal"].get("Service", []))
-    }
-    if "secretsmanager.amazonaws.com" not in invokers:
-        yield attention(
-            "RotateFunction", "Secrets Manager may not invoke it, so nothing is rotated", "Deploy the stack again."
-        )
 
 
 def _roles_allow_the_work(context: DoctorContext) -> Iterator[Finding]:
@@ -238,10 +219,6 @@ def _key_can_be_used(context: DoctorContext) -> Iterator[Finding]:
         yield attention(f"KMS key {key}", f"it is {state}; no secret can be read", f"aws kms {verb} --key-id {key}")
 
 
-def _listed(value: str | list[str]) -> Iterable[str]:
-    return [value] if isinstance(value, str) else value
-
-
 def _partition(arn: str) -> str:
     return arn.split(":", 2)[1]
 
@@ -253,7 +230,6 @@ CHECKS = (
         ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency"),
         _functions_are_ready,
     ),
-    DoctorCheck("Secrets Manager may invoke the rotation", ("lambda:GetPolicy",), _secrets_manager_may_rotate),
     DoctorCheck("the roles allow the work", ("iam:GetRole", "iam:SimulatePrincipalPolicy"), _roles_allow_the_work),
     DoctorCheck("no call was denied in the last day", ("logs:FilterLogEvents",), _nothing_was_denied),
     DoctorCheck(

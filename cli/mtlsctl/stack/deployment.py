@@ -78,8 +78,13 @@ class Deployment:
     @property
     def place(self) -> str:
         """The account, the region and the stack, in words: where a command is about to change something."""
-        _, _, _, region, account, _ = str(self._described["StackId"]).split(":", 5)
+        _, _, _, region, account, _ = self.stack_id.split(":", 5)
         return f"account {account}, region {region}, stack {self.name}"
+
+    @property
+    def stack_id(self) -> str:
+        """The stack's ARN."""
+        return str(self._described["StackId"])
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
