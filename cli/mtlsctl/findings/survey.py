@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from mtls_rotation.contract.labels import AWSCURRENT, AWSPENDING
 from mtls_rotation.contract.layout import MANAGED_ANCHORS
+from mtls_rotation.contract.places import unread
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.truststore.distrust import Distrust
 from mtls_rotation.truststore.expiry import lasts
 from mtls_rotation.truststore.guards import Guard
 from mtlsctl.findings import attention, unknown
+from mtlsctl.findings.strays import about_strays
 from mtlsctl.report import Finding, Model
 from mtlsctl.show import moment
 from mtlsctl.stack.survey import SecretState, Survey
@@ -25,6 +27,8 @@ from mtlsctl.stack.survey import SecretState, Survey
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from mtls_rotation.contract.places import Unread
+    from mtls_rotation.truststore.plan import Plan
     from mtlsctl.stack.deletions import Deletion
     from mtlsctl.stack.targets import Target
 
@@ -314,8 +318,9 @@ def about_truststore(survey: Survey) -> Iterator[Finding]:
                 "The truststore does not follow",
             )
     yield from _about_distrust(survey)
+    yield from about_strays(misplaced(plan), survey.bucket)
     for out in plan.left_out:
-        if out.rejected:
+        if out.rejected and unread(out.key, 1, takes_signed=True) is None:
             yield attention(
                 f"{out.key}, certificate {out.position}",
                 f"it is not trusted: {out.reason}",
@@ -323,6 +328,13 @@ def about_truststore(survey: Survey) -> Iterator[Finding]:
                 if out.key.startswith(MANAGED_ANCHORS)
                 else "Upload it again as it should be, or take it away.",
             )
+
+
+def misplaced(plan: Plan) -> Iterator[Unread]:
+    """What lies under `anchors/` where nobody reads it, as the plan tells of it."""
+    for key in dict.fromkeys(it.key for it in plan.left_out if it.rejected):
+        if stray := unread(key, 1, takes_signed=True):
+            yield stray
 
 
 def _about_distrust(survey: Survey) -> Iterator[Finding]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtlsctl.findings import DoctorCheck, DoctorContext, attention
+from mtls_rotation.contract.layout import ANCHORS
+from mtlsctl.findings import DoctorCheck, DoctorContext, attention, unknown
 from mtlsctl.findings.secrets import SURVEY
+from mtlsctl.findings.strays import about_strays
 from mtlsctl.findings.survey import about_secret, about_target, about_truststore, acceptance
+from mtlsctl.stack.strays import strays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +29,19 @@ def _clients_are_accepted(context: DoctorContext) -> Iterator[Finding]:
 
 def _anchors_are_well(context: DoctorContext) -> Iterator[Finding]:
     yield from about_truststore(context.survey)
+
+
+def _everything_is_read(context: DoctorContext) -> Iterator[Finding]:
+    """But for what lies under `anchors/`: of that the truststore tells."""
+    bucket = context.deployment.outputs["BucketName"]
+    found, whole = strays(context.deployment)
+    yield from about_strays((it for it in found if not it.key.startswith(ANCHORS)), bucket)
+    if not whole:
+        yield unknown(
+            f"bucket {bucket}",
+            "there is more in it than is looked at here, so it is not known whether somebody reads it all",
+            f"aws s3 ls s3://{bucket}/  # shows the folders",
+        )
 
 
 def _default_endpoint_is_off(context: DoctorContext) -> Iterator[Finding]:
@@ -57,6 +73,7 @@ CHECKS = (
     DoctorCheck("every domain runs the published truststore, without warnings", SURVEY, _targets_follow),
     DoctorCheck("every domain accepts every current certificate", SURVEY, _clients_are_accepted),
     DoctorCheck("every anchor lasts, and everything uploaded is trusted", SURVEY, _anchors_are_well),
+    DoctorCheck("everything in the bucket is read by somebody", ("s3:ListBucket",), _everything_is_read),
     DoctorCheck("the gateway can be reached by its domain name only", ("apigateway:GET",), _default_endpoint_is_off),
     DoctorCheck(
         "the bucket keeps versions, and is private",

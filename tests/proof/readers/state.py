@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 
 from mtls_rotation import timing
-from mtls_rotation.contract import layout
+from mtls_rotation.contract import layout, places
 from mtls_rotation.pki import bundles
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.targets.api import Receipt
@@ -15,6 +16,7 @@ from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import announcements, plan, state
 from mtls_rotation.truststore.observation import Observation, StaticEntry
 from mtls_rotation.truststore.state import AnchorObject, AnnouncedEdition, SyncState
+from mtlsctl.findings.strays import about_strays
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, repeated, within
@@ -52,8 +54,12 @@ def readers() -> Iterator[Reader]:
     yield Reader(
         "keys of objects",
         _key,
-        [*(str(it).encode() for it in (issued, authority, outside)), layout.distrusted_anchor_key("ab" * 32).encode()],
-        (layout, timing),
+        [
+            *(str(it).encode() for it in (issued, authority, outside)),
+            layout.distrusted_anchor_key("ab" * 32).encode(),
+            *(b"anchor/partner.pem", b"anchors/managed/partner.pem", b"/revoked/stolen.json", b"signed/answer.pem"),
+        ],
+        (layout, places, timing),
         (),
         {
             name: repeated(part, b"issued/", b"/s/v.1.pem")
@@ -117,3 +123,18 @@ def _key(data: bytes) -> None:
     assert not named or layout.distrusted_anchor_key(named) == text
     moment = timing.from_compact(text.rpartition(".")[2])
     assert moment is None or moment.tzinfo is not None
+    _told(text)
+
+
+def _told(key: str) -> None:
+    """Either somebody reads what has this key, or an operator is told, with a command that acts on it and no other."""
+    for takes_signed in (False, True):
+        stray = places.unread(key, 1, takes_signed=takes_signed)
+        if stray is None:
+            assert any(key.startswith(it.prefix) for it in places.PLACES), f"nobody reads {key!r}, and nobody says so"
+            continue
+        assert not stray.better_key or places.unread(stray.better_key, 1, takes_signed=True) is None
+        (finding,) = about_strays([stray], "bucket")
+        words = shlex.split(finding.remedy, comments=True)
+        assert words[:2] == ["aws", "s3"]
+        assert words[3:] == [f"s3://bucket/{it}" for it in (key, stray.better_key) if it] or not key

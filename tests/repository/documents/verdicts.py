@@ -277,6 +277,11 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
             values=(("KEY", "lost.pem"), ("VERSION_OF_THE_DELETE_MARKER", "$MARKER")),
         ),
     ),
+    (
+        r"docs/operations\.md",
+        r"aws s3 mv s3://\$BUCKET/anchor/partner\.pem .*",
+        Run(before="aws s3 cp old-ca.pem s3://BUCKET/anchor/partner.pem"),
+    ),
     (r"docs/operations\.md", r"log \w+( \w+)?( \| grep .*)?", Run(ends=(0, 1))),
     (r"docs/operations\.md", r"aws s3 ls .*", Run(ends=(0, 1))),  # 1: there is nothing
     (r"docs/operations\.md", r".* \| grep .*", Run(ends=(0, 1))),

@@ -22,6 +22,7 @@ from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.completion import secret_names
 from mtlsctl.report import Report
 from mtlsctl.show import line
+from mtlsctl.stack.strays import takes_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,6 +91,13 @@ def signed(
     """
     with context.doing("checking"):
         found = _signed_certificates(file)
+        if not takes_signed(context.deployment):
+            raise InvalidInputError(
+                where=f"stack {context.deployment.name}",
+                found="ExternalIssuer=disabled",
+                expected="a stack that takes in certificates that somebody else signs",
+                remedy="Deploy it with ExternalIssuer=enabled; nothing was uploaded, as nobody would read it.",
+            )
         request = _request(context.deployment, found, file, secret)
         fitting = request.fit(found, utc_now())
         description = context.deployment.services.versions.describe(request.arn)

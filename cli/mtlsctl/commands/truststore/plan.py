@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, override
 import typer
 from rich.text import Text
 
+from mtls_rotation.contract import layout
 from mtls_rotation.timing import utc_now
 from mtlsctl.commands.truststore.lines import (
     AnchorLine,
@@ -21,6 +22,7 @@ from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Model, Report
 from mtlsctl.show import Column, FittingTable, distinguished_name, line
+from mtlsctl.stack.strays import strays
 from mtlsctl.stack.targets import published_version, targets_of
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from mtls_rotation.contract.places import Unread
     from mtls_rotation.truststore.sync import Preview
     from mtlsctl.stack.targets import Target
 
@@ -114,11 +117,19 @@ def plan(
     """
     with context.doing("looking"):
         preview = context.deployment.assembly.sync.preview(force=force)
-        return judge(targets_of(context.deployment), preview, utc_now())
+        found, _ = strays(context.deployment)
+        return judge(targets_of(context.deployment), preview, utc_now(), found)
 
 
-def judge(targets: Iterable[Target], preview: Preview, now: datetime) -> PlanReport:
-    """Make the report of what was seen. Pure."""
+def judge(targets: Iterable[Target], preview: Preview, now: datetime, strays: Iterable[Unread] = ()) -> PlanReport:
+    """Make the report of what was seen. Pure.
+
+    Args:
+        targets: what runs the truststore.
+        preview: what a sync would do.
+        now: the moment.
+        strays: what nobody reads. Under `anchors/` the sync tells of it by itself.
+    """
     decided = preview.plan
     certificates = {key: it.certificate for key, it in decided.anchors.items()}
     changes = bool(decided.added or decided.removed) or not preview.seen.ours
@@ -137,6 +148,18 @@ def judge(targets: Iterable[Target], preview: Preview, now: datetime) -> PlanRep
                 rejected=it.rejected,
             )
             for it in decided.left_out
+        ]
+        + [
+            LeftOutLine(
+                key=it.key,
+                position=1,
+                subject="unread",
+                fingerprint_sha256="",
+                reason=f"nobody reads it, as {it.why}; it would be trusted as {it.better_key}",
+                rejected=True,
+            )
+            for it in strays
+            if it.better_key.startswith(layout.STATIC_ANCHORS) and not it.key.startswith(layout.ANCHORS)
         ],
         updates=[it.name for it in targets if it.exists and (changes or not it.runs(preview))],
         stop=StopLine.of(preview.stop),

@@ -189,7 +189,7 @@ class _Sources:
             source = self._before.sources.get(entry.key)
             if source and source.etag == entry.etag:
                 found[entry.key] = source
-            elif not entry.key.endswith("/"):
+            elif entry.size or not entry.key.endswith("/"):  # the console makes empty ones for folders
                 unread.append(_Unread(entry, source))
         room = Room(
             it for source in (*found.values(), *(it.source for it in unread)) if source for it in source.notices

@@ -16,6 +16,7 @@ from cryptography import x509
 from mtls_rotation.aws.bucket import why_withheld
 from mtls_rotation.aws.retries import refused
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.places import Unread, unread
 from mtls_rotation.pki import bundles
 from mtls_rotation.truststore.state import AnchorObject
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 _NOT_READ = ""
 # A certificate in PEM is a few KiB. So many of them one run reads, and so many are remembered.
 _LARGEST_WORD, _WORDS_READ, _MOST_WORDS = 64 * 1024, 100, 1_000
+# So many objects under a wrong name are told.
+_MISPLACED_TOLD = 20
 # What operators upload is listed last.
 _PREFIXES = (layout.DISTRUSTED_ANCHORS, layout.MANAGED_ANCHORS, layout.STATIC_ANCHORS)
 
@@ -72,12 +75,14 @@ class Listing:
     Attributes:
         uploaded: what operators upload, as far as it is looked at.
         goes_on: whether they have uploaded more.
+        misplaced: what lies where nobody reads it, as far as it is told.
     """
 
     managed: tuple[Listed, ...]
     distrusted: tuple[Listed, ...]
     uploaded: tuple[Listed, ...]
     goes_on: bool = False
+    misplaced: tuple[Unread, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +115,12 @@ class AnchorReader:
         """
         found: dict[str, list[Listed]] = {it: [] for it in _PREFIXES}
         uploaded, goes_on = found[layout.STATIC_ANCHORS], False
+        misplaced: list[Unread] = []
         for entry in self._bucket.list(layout.ANCHORS):
+            if (stray := unread(entry.key, entry.size, takes_signed=False)) and len(misplaced) < _MISPLACED_TOLD:
+                misplaced.append(stray)
             prefix = next((it for it in _PREFIXES if entry.key.startswith(it)), None)
-            if prefix is None or entry.key.endswith("/"):  # the console makes empty ones for folders
+            if prefix is None or (entry.key.endswith("/") and not entry.size):  # the console makes those for folders
                 continue
             if prefix == layout.STATIC_ANCHORS and len(uploaded) == self._bounds.listed:
                 goes_on = True
@@ -123,7 +131,11 @@ class AnchorReader:
             beyond = sorted(it for it in known if it.startswith(layout.STATIC_ANCHORS) and it > last)
             uploaded += filter(None, map(self._bucket.look_up, beyond))
         return Listing(
-            tuple(found[layout.MANAGED_ANCHORS]), tuple(found[layout.DISTRUSTED_ANCHORS]), tuple(uploaded), goes_on
+            tuple(found[layout.MANAGED_ANCHORS]),
+            tuple(found[layout.DISTRUSTED_ANCHORS]),
+            tuple(uploaded),
+            goes_on,
+            tuple(misplaced),
         )
 
     def read(
@@ -151,6 +163,9 @@ class AnchorReader:
         words, put_off = self._distrusted(listing.distrusted, known)
         uploads = _Uploads(self._bucket, self._bounds)
         uploads.take_in(listing.uploaded, known, now)
+        for stray in listing.misplaced:
+            where = f"it would be trusted as {stray.better_key}" if stray.better_key else "it is trusted nowhere"
+            uploads.passed_over[stray.key] = bundles.Unreadable(f"nobody reads it, as {stray.why}; {where}")
         if listing.goes_on:
             uploads.passed_over[layout.STATIC_ANCHORS] = bundles.Unreadable(
                 f"there are more than {self._bounds.listed} objects under it, of which the last are not read"
