@@ -18,9 +18,9 @@ class PatientSocket(socket.socket):
         """For one of what `socket.getaddrinfo` returns."""
         return cls(*address[:3])
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, data: Any, *args: Any, **options: Any) -> int:
         """As `socket.socket.send`."""
         try:
-            return super().send(data, flags)
+            return super().send(data, *args, **options)
         except (BrokenPipeError, ConnectionResetError):
             return len(data)

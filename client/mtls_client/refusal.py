@@ -97,19 +97,19 @@ class _AwaitingVerdict:
     _passed = False
     _refusal: RefusedCertificateError | None = None
 
-    def do_handshake(self, *args: Any) -> None:
+    def do_handshake(self, *args: Any, **options: Any) -> None:
         """As the class of `ssl` has it."""
         with self._awaited():
-            self._own.do_handshake(self, *args)
+            self._own.do_handshake(self, *args, **options)
         # With TLS 1.2 the server's last message comes after it has verified the client.
         self._passed = self.version() != "TLSv1.3"  # type: ignore[attr-defined]
 
-    def read(self, *args: Any) -> Any:
+    def read(self, *args: Any, **options: Any) -> Any:
         """As the class of `ssl` has it."""
         if self._passed:
-            return self._own.read(self, *args)
+            return self._own.read(self, *args, **options)
         with self._awaited():
-            received = self._own.read(self, *args)
+            received = self._own.read(self, *args, **options)
         self._passed = bool(received)
         return received
 
@@ -157,14 +157,15 @@ class PresentingSocket(_AwaitingVerdict, ssl.SSLSocket):
                 self._look_ahead()
             raise
 
-    def read(self, *args: Any) -> Any:
+    def read(self, *args: Any, **options: Any) -> Any:
         """As `ssl.SSLSocket.read`."""
         if not self._read_ahead:
-            return super().read(*args)
+            return super().read(*args, **options)
+        buffer = options.get("buffer", args[1] if len(args) > 1 else None)
         held, self._read_ahead = self._read_ahead, b""
-        if len(args) < 2 or args[1] is None:
+        if buffer is None:
             return held
-        args[1][: len(held)] = held
+        buffer[: len(held)] = held
         return len(held)
 
     def _look_ahead(self) -> None:

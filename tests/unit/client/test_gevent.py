@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from mtls_client.living_context import LivingContext
+from mtls_client.patient_socket import PatientSocket
+from mtls_client.refusal import PresentingObject, PresentingSocket
 from mtls_rotation.pki.certificates import CertifiedKey
 from tests.kit import builders
 from tests.kit.checkout import ROOT
@@ -79,3 +85,33 @@ def test_requests_urllib3_and_a_context_go_through_a_rotation_and_a_refusal(
         assert (out, process.returncode) == ("done\n", 0), errors
 
     assert [it.serial_number for it in api.received] == [serial_of(first)] * 9 + [serial_of(second)] * 9
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (PresentingSocket, ssl.SSLSocket),
+        (PresentingObject, ssl.SSLObject),
+        (LivingContext, ssl.SSLContext),
+        (PatientSocket, socket.socket),
+    ],
+)
+def test_no_method_takes_less_than_the_one_that_it_overrides(ours: type, theirs: type) -> None:
+    checked = 0
+    for name, method in inspect.getmembers(ours, inspect.isfunction):
+        overridden = getattr(theirs, name, method)
+        if name.startswith("_") or overridden is method:
+            continue
+        takes = inspect.signature(method).parameters.values()
+        by_any_name = any(it.kind is inspect.Parameter.VAR_KEYWORD for it in takes)
+        try:
+            asked = inspect.signature(overridden).parameters.values()
+        except ValueError:
+            continue  # written in C, and without names
+        for it in asked:
+            taken = (
+                by_any_name or it.kind is inspect.Parameter.POSITIONAL_ONLY or it.name in {one.name for one in takes}
+            )
+            assert taken, f"{name}({it.name}=...)"
+        checked += 1
+    assert checked or ours is PatientSocket  # whose method overrides one that is written in C

@@ -6,10 +6,12 @@ import gc
 import os
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from demo.waiting import await_condition
 from mtls_client import ClientCertificate, ExpiredCertificateError, InvalidServerCaError
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from tests.kit import builders
+from tests.kit.identity import in_memory
 from tests.kit.post_handshake import post_handshake_server
 from tests.unit.client.conftest import Clock, leaks, serial_of
 from tests.unit.client.libraries import FAILURES, POOLING, HttpClient, Library, opened
@@ -246,6 +249,46 @@ def test_a_server_may_ask_a_context_for_the_certificate_when_it_has_read_the_req
     with post_handshake_server(identity, ca.certificate) as server:
         HttpClient(certificate, server.url, to_pem(identity.anchor)).request("GET", "/")
         assert server.received == [serial_of(first)]
+
+
+def test_openssls_own_server_may_ask_for_the_certificate_after_the_handshake(
+    certificate: ClientCertificate, first: CertifiedKey, ca: CertifiedKey
+) -> None:
+    identity = builders.server_certificate(ca)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with in_memory(identity) as file:
+        server = subprocess.Popen(
+            ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", f"/proc/self/fd/{file}", "-msg"],
+            pass_fds=[file],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert server.stdin is not None
+        lines = iter(server.stdout or ())
+        try:
+            assert any(line.startswith(b"ACCEPT") for line in lines)
+            context = certificate.ssl_context(to_pem(identity.anchor))
+            with (
+                socket.create_connection(("127.0.0.1", port)) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+            ):
+                secure.sendall(b"GET /\n")
+                assert any(b"GET /" in line for line in lines)
+                server.stdin.write(b"c\n")  # which asks for it, as its manual has it
+                server.stdin.flush()
+                secure.settimeout(0.05)
+                with suppress(TimeoutError):
+                    for _ in range(100):
+                        secure.recv(1)
+                came = list(takewhile(lambda line: b", CertificateVerify" not in line, lines))
+                number = first.certificate.serial_number.to_bytes(20).lstrip(b"\0").hex(" ").encode()
+                assert number in b" ".join(b"".join(came).split())
+                assert any(b", Finished" in line for line in lines)
+        finally:
+            server.kill()
+            server.communicate()
 
 
 class TestAnSslContext:

@@ -28,6 +28,7 @@ from mtls_rotation.pki import certificates as pki
 from tests.kit import builders
 from tests.kit.lambda_functions import Context, load, sample
 from tests.kit.nasty import NASTY_PATHS, ODD_PATHS
+from tests.kit.post_handshake import post_handshake_server
 from tests.kit.stack import CLIENT, Stack
 from tests.kit.upstream import Received, Upstream, answer, upstream
 from tests.unit.client.secrets_manager import SECRET, SecretsManager, value_of
@@ -308,6 +309,15 @@ def test_a_redirect_is_for_the_caller_to_follow(proxy: Proxy, status: str) -> No
     assert came_back.status == int(status[:3])
     assert came_back.headers["location"] == ["https://elsewhere.example/x"]
     assert len(proxy.server.received) == 1
+
+
+def test_an_upstream_may_ask_for_the_certificate_when_it_has_read_the_request(
+    proxy: Proxy, ca: pki.CertifiedKey
+) -> None:
+    with post_handshake_server(builders.server_certificate(ca), ca.certificate) as server:
+        proxy.use(upstream=server.url, server_ca=pki.to_pem(ca.certificate))
+        assert proxy.send().status == 200
+        assert server.received == [proxy.certificate.credential().serial_number]
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "500 Internal Server Error", "503 Busy"])

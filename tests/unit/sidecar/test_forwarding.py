@@ -14,6 +14,7 @@ from mtls_client import ClientCertificate
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from mtls_sidecar.upstream import Upstream as Origin
 from tests.kit import builders
+from tests.kit.post_handshake import post_handshake_server
 from tests.unit.client.secrets_manager import SecretsManager, value_of
 from tests.unit.sidecar.conftest import Proxying, Running, chunk, request, serial_of
 from tests.unit.sidecar.upstream import Head, Upstream, always, answer, read_body, read_chunk
@@ -29,6 +30,14 @@ class TestRequests:
         answered = await proxy.ask(request("POST", "/orders", body=b"one"))
         assert (answered.status, answered.body) == (200, b"one")
         assert api.serials == [serial_of(first)]
+
+    async def test_have_the_certificate_where_the_upstream_asks_for_it_when_it_has_read_them(
+        self, proxying: Proxying, ca: CertifiedKey, first: CertifiedKey
+    ) -> None:
+        with post_handshake_server(builders.server_certificate(ca), ca.certificate) as server:
+            async with proxying(upstream=server.url) as proxy:
+                assert (await proxy.ask(request("GET", "/"))).status == 200
+            assert server.received == [serial_of(first)]
 
     @pytest.mark.parametrize(
         "target",
