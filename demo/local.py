@@ -1,56 +1,56 @@
 """`make local`: the local AWS in the foreground, the stack deployed on it, ready for commands from another shell."""
 
-import shlex
 import sys
 from pathlib import Path
 
 from demo import gateway, sam
 from localaws import LocalAws
-from localaws.__main__ import heed_signals, run
-from localaws.environment import export_lines
+from localaws.__main__ import Prepared, run
 
 STACK = "mtls-rotation"
 DOMAIN = "api.mtls-rotation.example"
-# Where another shell finds aws, sam and mtlsctl.
-PROGRAMS = (sam.ROOT / ".venv" / "bin", sam.SAM_ENVIRONMENT)
+# Where another shell finds mtlsctl, and a Python that has the client library.
+PROGRAMS = (sam.ROOT / ".venv" / "bin",)
 
 
-class Local:
-    """The stack on a local AWS, and the file that another shell sources to work with it."""
-
-    def __init__(self, environment_file: Path) -> None:
-        self._file = environment_file
-
-    def deploy(self, aws: LocalAws) -> str:
-        """Deploy the stack, and return what to try on it."""
-        stack = gateway.deploy(aws, STACK, DOMAIN).stack
-        lines = [*export_lines(aws.environment()), f"export MTLS_ROTATION_STACK={STACK}", _path()]
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        return "\n".join(
-            [
-                f"The stack {STACK} is deployed in gateway mode. In another shell:",
-                "",
-                f"  source {shlex.quote(str(self._file))}",
-                "",
-                "  mtlsctl status",
-                "  mtlsctl rotate client --wait",
-                "  mtlsctl verify client",
-                f"  aws secretsmanager rotate-secret --secret-id {STACK}/client",
-                f"  aws apigateway get-domain-name --domain-name {DOMAIN}",
-                f"  aws s3api list-object-versions --bucket {stack.outputs['BucketName']} --prefix truststore.pem",
-                "",
-            ]
-        )
-
-    def forget(self) -> None:
-        """Take the file away: what it names is gone."""
-        self._file.unlink(missing_ok=True)
+def deploy(aws: LocalAws) -> Prepared:
+    """Build and deploy the stack, and return what to try on it."""
+    sam.build(gateway.architecture())
+    stack = gateway.deploy(aws, STACK, DOMAIN).stack
+    text = "\n".join(
+        [
+            f"The stack {STACK} is deployed in gateway mode. In the other shell:",
+            "",
+            "  mtlsctl status",
+            "  mtlsctl rotate client --wait",
+            "  mtlsctl verify client",
+            f"  aws secretsmanager rotate-secret --secret-id {STACK}/client",
+            f"  aws apigateway get-domain-name --domain-name {DOMAIN}",
+            "  aws s3api list-object-versions --bucket $BUCKET --prefix truststore.pem",
+            f"  {client()}",
+            "",
+        ]
+    )
+    return Prepared(text, variables(stack), PROGRAMS)
 
 
-def _path() -> str:
-    programs = ":".join(map(str, PROGRAMS))
-    return f'export PATH={shlex.quote(programs)}:"$PATH"'
+def variables(stack: sam.Stack) -> dict[str, str]:
+    """The stack's own for the shell: what its commands and its clients need."""
+    return {
+        "MTLS_ROTATION_STACK": stack.name,
+        "STACK": stack.name,
+        "BUCKET": stack.outputs["BucketName"],
+        "ROTATE_FUNCTION": stack.outputs["RotateFunction"],
+        "CLIENT_SECRET": f"{stack.name}/client",
+    }
+
+
+def client() -> str:
+    """A client of one line: it presents the certificate of the moment to the gateway, and prints the answer."""
+    return (
+        """python -c "from mtls_client import ClientCertificate as C; print(C('$CLIENT_SECRET')"""
+        """.httpx_client(server_ca=open('$LOCAL_SERVER_CA').read()).get('$LOCAL_GATEWAY').json())\""""
+    )
 
 
 def main(environment_file: Path) -> int:
@@ -59,16 +59,8 @@ def main(environment_file: Path) -> int:
     Args:
         environment_file: what another shell sources; it is there while the local AWS is.
     """
-    heed_signals()
     print("Building, starting and deploying: about 20 seconds.", flush=True)
-    local = Local(environment_file)
-    try:
-        sam.build(gateway.architecture())
-        return run(local.deploy, enforce_iam=True)
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        local.forget()
+    return run(deploy, environment_file, enforce_iam=True)
 
 
 if __name__ == "__main__":

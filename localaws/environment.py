@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import shlex
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
-CONFIG_FILE_TEXT = "[default]\n"
+# The SDK for JavaScript looks nowhere else for credentials while AWS_PROFILE is set.
+CONFIG_FILE_TEXT = f"""\
+[default]
+region = {REGION}
+aws_access_key_id = {ACCOUNT_ID}
+aws_secret_access_key = local-only
+"""
 
-# Names outside AWS_* that SDKs or the emulator read, and that must not leak in from the caller.
-_FOREIGN_PREFIXES = ("AWS_", "AMAZON_", "LOCALSTACK_", "MINISTACK_", "LAMBDA_", "SAM_CLI_", "EDGE_PORT", "GATEWAY_PORT")
+# Names, AWS_* and others, that SDKs or the emulator read, and that must not leak in from the caller.
+FOREIGN_PREFIXES = ("AWS_", "AMAZON_", "LOCALSTACK_", "MINISTACK_", "LAMBDA_", "SAM_CLI_", "EDGE_PORT", "GATEWAY_PORT")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 
 
@@ -52,7 +57,7 @@ def without_foreign_settings(base: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in base.items()
-        if not name.upper().startswith(_FOREIGN_PREFIXES) and name.lower() not in _PROXIES
+        if not name.upper().startswith(FOREIGN_PREFIXES) and name.lower() not in _PROXIES
     }
 
 
@@ -60,7 +65,7 @@ def client_environment(endpoint_url: str, config_file: str) -> dict[str, str]:
     """Return the variables that make any AWS SDK or tool use the local AWS with its made-up credentials.
 
     Laid over an environment that holds real credentials or a profile, they win: both shared files are
-    replaced by ``config_file`` (see :data:`CONFIG_FILE_TEXT`), whose one profile is empty.
+    replaced by ``config_file`` (see :data:`CONFIG_FILE_TEXT`), whose one profile has the same made-up credentials.
     """
     return {
         "AWS_ENDPOINT_URL": require_loopback(endpoint_url),
@@ -81,11 +86,6 @@ def client_environment(endpoint_url: str, config_file: str) -> dict[str, str]:
 def sealed(base: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
     """Return ``base`` as a whole environment for a subprocess that can only reach the local AWS of ``ours``."""
     return without_foreign_settings(base) | dict(ours)
-
-
-def export_lines(ours: Mapping[str, str]) -> list[str]:
-    """Return the shell lines with which ``aws`` and ``sam`` in another shell work against the local AWS."""
-    return [f"export {name}={shlex.quote(value)}" for name, value in ours.items()]
 
 
 def server_environment(

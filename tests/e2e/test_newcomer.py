@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from demo import sam
+from demo import local, sam
 from demo.waiting import await_condition
+from tests.kit.hostile import hostile, wanted_elsewhere
 from tests.repository.documents.commands import commands
 
 
@@ -28,7 +29,7 @@ def environment_file(built: None, tmp_path_factory: pytest.TempPathFactory) -> I
     # A script's shell has what it starts in the background ignore SIGINT.
     ignore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     with log.open("w") as output:
-        local = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "demo.local", str(file)],
             cwd=directory,
             env={**os.environ, "PYTHONPATH": str(sam.ROOT)},
@@ -37,21 +38,26 @@ def environment_file(built: None, tmp_path_factory: pytest.TempPathFactory) -> I
             preexec_fn=ignore,
         )
     try:
-        await_condition(lambda: "mtlsctl status" in log.read_text() or local.poll() is not None, "it is up", 120.0)
-        assert local.poll() is None, log.read_text()
+        await_condition(lambda: "mtlsctl status" in log.read_text() or process.poll() is not None, "it is up", 120.0)
+        assert process.poll() is None, log.read_text()
         yield file
     finally:
-        local.send_signal(signal.SIGINT)
-        status = local.wait(30)
+        process.send_signal(signal.SIGINT)
+        status = process.wait(30)
     assert status == 0, log.read_text()
     assert not file.exists()
+    # To build, SAM goes to the package index by the proxy that the user had.
+    allowed = re.compile(r"proxy\.example:3128 by \[.*/sam', 'build'")
+    assert [it for it in wanted_elsewhere(directory).splitlines() if not allowed.match(it)] == []
 
 
 def shell(file: Path, commands: str) -> subprocess.CompletedProcess[str]:
+    """Run it in the shell of somebody who works with a real account, and has sourced the file."""
     script = f"set -e; source {shlex.quote(str(file))}\n{commands}"
     return subprocess.run(
         ["bash", "-c", script],
-        env=os.environ | {"COLUMNS": "200"},
+        cwd=sam.ROOT,
+        env=hostile(file.parent) | {"COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
@@ -88,3 +94,51 @@ def test_the_readmes_further_certificates_are_issued_by_a_stack_that_is_as_it_is
 
     for done in (by_hand, waited, made):
         assert done.returncode == 0, done
+
+
+def test_the_readmes_client_of_one_line_is_answered(environment_file: Path) -> None:
+    (client,) = (it.text for it in commands() if it.document == "README.md" and it.text.startswith("python -c "))
+    answered = shell(environment_file, client)
+
+    assert (answered.returncode, answered.stdout) == (0, "{'message': 'Hello, mTLS!'}\n"), answered
+    assert client == local.client()
+
+
+def test_what_the_readmes_commands_need_is_set(environment_file: Path) -> None:
+    told = shell(environment_file, "aws s3 ls $BUCKET; aws secretsmanager describe-secret --secret-id $CLIENT_SECRET")
+
+    assert told.returncode == 0, told
+    assert "truststore.pem" in told.stdout
+
+
+# A function and a layer as the stack has them, with nothing to fetch.
+BUILT_BY_SAM = {
+    "template.yaml": """\
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Function:
+    Type: AWS::Serverless::Function
+    Properties: {CodeUri: function, Handler: app.handler, Runtime: python3.13}
+  Layer:
+    Type: AWS::Serverless::LayerVersion
+    Properties: {ContentUri: layer, CompatibleRuntimes: [python3.13]}
+    Metadata: {BuildMethod: makefile}
+""",
+    "function/app.py": "def handler(event, context): ...\n",
+    "function/requirements.txt": "",
+    "layer/Makefile": 'build-Layer:\n\tpython3.13 -m pip --version >"$(ARTIFACTS_DIR)/pip"\n',
+}
+
+
+def test_sam_builds_with_the_pip_that_it_needs_and_finds_the_stack(environment_file: Path, tmp_path: Path) -> None:
+    for name, text in BUILT_BY_SAM.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    built = shell(environment_file, f"cd {tmp_path}; sam build")
+    listed = shell(environment_file, "sam list stack-outputs --stack-name $STACK")
+
+    assert built.returncode == 0, built
+    assert ".venv-sam" in (tmp_path / ".aws-sam" / "build" / "Layer" / "pip").read_text()
+    assert (tmp_path / ".aws-sam" / "build" / "Function" / "app.py").exists()
+    assert "BucketName" in listed.stdout, listed

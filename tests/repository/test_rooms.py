@@ -61,7 +61,7 @@ HOUSES = [
         "asgi clock environment history settings",
         "iam cloudwatch kms sqs workers",
         "apigateway secretsmanager cloudformation",
-        "doors",
+        "doors shell",
         "process __init__",  # the child process, and what starts it: they share no module but those on the ground
         "__main__",
     ),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -245,7 +246,9 @@ def test_it_prints_what_another_shell_needs_and_ends_on_a_signal_but_for_one_tha
             assert line, said
             said.append(line)
         text = "".join(said)
-        url = next(line for line in said if "AWS_ENDPOINT_URL" in line).partition("=")[2].strip()
+        file = Path(text.partition("  source ")[2].split()[0])
+        (url,) = re.findall(r"^export AWS_ENDPOINT_URL=(.+)$", file.read_text(), re.MULTILINE)
+        assert f"running at {url}" in text
         ca_file = Path(text.partition("--cacert ")[2].split()[0])
         assert "BEGIN CERTIFICATE" in ca_file.read_text()
         assert "PRIVATE" not in ca_file.read_text()
@@ -256,3 +259,4 @@ def test_it_prints_what_another_shell_needs_and_ends_on_a_signal_but_for_one_tha
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0
     assert not ca_file.exists()
+    assert not file.exists()

@@ -72,6 +72,11 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     (_ALL, r"make acceptance.*", NeedsAccount()),
     (_ALL, r"make picture", Held("tests/e2e/browser/test_page.py", "it makes the README's pictures anew")),
     (_ALL, r"make browser", Held("tests/unit/demo/test_browser.py", "it installs a browser")),
+    (
+        r"README\.md",
+        r"python -c .*",
+        Held("tests/e2e/test_newcomer.py::test_the_readmes_client_of_one_line_is_answered", "it is for that shell"),
+    ),
     (_ALL, r"make local.*", Held("tests/e2e/test_newcomer.py", "it stays in the foreground")),
     (
         _ALL,
