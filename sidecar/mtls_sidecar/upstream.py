@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 from yarl import URL
 
+# A name as DNS has them, or an address. Without a zone, which is for this machine alone: RFC 9844.
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,254}|\[[0-9A-Fa-f:.]{2,45}\]")
 # What a path below a base path may be. The Lambda proxy holds its callers to the same rules, and tests/kit/nasty.py has
 # the cases for both. This is a path as RFC 3986, section 3.3, has it.
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
@@ -42,7 +44,11 @@ class Upstream:
         """
         try:
             url = URL(text)
-            bare = url.scheme == "https" and url.host and not (url.user or url.password)
+            bare = (
+                url.scheme == "https"
+                and _HOST.fullmatch(url.host_subcomponent or "")
+                and not (url.user or url.password)
+            )
         except ValueError:
             bare = False
         if not bare or "?" in text or "#" in text:

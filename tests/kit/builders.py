@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 from cryptography import x509
@@ -101,7 +101,7 @@ class Foreign:
         if self.usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(self.usages), critical=False)
         if self.addresses:
-            names = [x509.IPAddress(IPv4Address(address)) for address in self.addresses]
+            names = [x509.IPAddress(ip_address(address)) for address in self.addresses]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if self.issuer:
             identifier = self.issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -198,7 +198,7 @@ def authorities_with_keys(length: int) -> tuple[list[x509.Certificate], list[Any
 
 
 def server_certificate(ca: pki.CertifiedKey) -> pki.CertifiedKey:
-    """What a server on 127.0.0.1 presents."""
+    """What a server on loopback presents."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = foreign(
         common_name="server",
@@ -207,7 +207,7 @@ def server_certificate(ca: pki.CertifiedKey) -> pki.CertifiedKey:
         key=key,
         signer=ca.key,
         issuer=ca.certificate,
-        addresses=("127.0.0.1",),
+        addresses=("127.0.0.1", "::1"),
     )
     return pki.CertifiedKey(key=key, certificate=certificate, chain=(), anchor=ca.certificate)
 

@@ -99,6 +99,8 @@ class TestMistakes:
             (("proxy", *UPSTREAM), r"SECRET, MTLS_SIDECAR_SECRET, or secret in a file: found nothing"),
             (("proxy", SECRET, "--upstream", "http://a"), r"flag --upstream: found 'http://a'; expected https://HOST"),
             (("proxy", SECRET, "--upstream", "https://u:p@a"), r"without user, query or fragment"),
+            (("proxy", SECRET, "--upstream", "https://a b"), r"flag --upstream: .*expected https://HOST"),
+            (("proxy", SECRET, "--upstream", "https://[fe80::1%25eth0]"), r"flag --upstream: .*expected https://HOST"),
             (("proxy", SECRET, "--upstream", "https://a/?b"), r"without user, query or fragment"),
             ((*PROXY, "--listen", "0.0.0.0:80"), r"not 0\.0\.0\.0:80\. .*--allow-remote"),
             ((*PROXY, "--listen", "[::]:80"), r"not \[::\]:80\. .*--allow-remote"),

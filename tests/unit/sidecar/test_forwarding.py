@@ -9,15 +9,18 @@ from collections.abc import Callable
 
 import aiohttp
 import pytest
+from prometheus_client import CollectorRegistry
 
 from mtls_client import ClientCertificate
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
+from mtls_sidecar import admin
+from mtls_sidecar.address import TcpAddress
 from mtls_sidecar.upstream import Upstream as Origin
 from tests.kit import builders
 from tests.kit.post_handshake import post_handshake_server
 from tests.unit.client.secrets_manager import SecretsManager, value_of
 from tests.unit.sidecar.conftest import Proxying, Running, chunk, request, serial_of
-from tests.unit.sidecar.upstream import Head, Upstream, always, answer, read_body, read_chunk
+from tests.unit.sidecar.upstream import Head, Upstream, always, answer, read_body, read_chunk, upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -61,6 +64,23 @@ class TestRequests:
     @pytest.mark.parametrize("origin", ["https://[::1]:8443", "https://[2001:db8::1]", "https://192.0.2.1:8443"])
     async def test_go_to_an_address_as_it_is_written(self, origin: str) -> None:
         assert str(Origin.parse(f"{origin}/v2/").url("/a?b")) == f"{origin}/v2/a?b"
+
+    async def test_come_by_ipv6_and_go_by_ipv6(self, proxying: Proxying, first: CertifiedKey, ca: CertifiedKey) -> None:
+        async with (
+            upstream(builders.server_certificate(ca), ca.certificate, host="::1") as server,
+            proxying(upstream=server.url, listen="[::1]:0") as proxy,
+        ):
+            address = str(proxy.listener.address)
+            sent = request("POST", "/orders", body=b"one").replace(b"Host: localhost", f"Host: {address}".encode())
+            assert (await proxy.ask(sent)).body == b"one"
+        assert [head.values("host") for head in server.seen] == [[server.url.removeprefix("https://")]]
+
+    async def test_for_health_come_by_ipv6_too(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", logger="mtls_sidecar")
+        async with admin.listening(TcpAddress("::1", 0), CollectorRegistry(), lambda: None):
+            (address,) = (it.split(" on ")[1].rstrip(".") for it in caplog.messages if " on [::1]:" in it)
+            async with aiohttp.ClientSession() as session, session.get(f"http://{address}/readyz") as answered:
+                assert answered.status == 200
 
     async def test_go_below_the_upstreams_own_path(
         self, proxying: Proxying, api: Upstream, first: CertifiedKey

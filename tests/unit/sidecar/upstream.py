@@ -1,4 +1,4 @@
-"""An upstream on 127.0.0.1 that asks for client certificates, notes what it reads to the byte, and answers as told."""
+"""An upstream on loopback that asks for client certificates, notes what it reads to the byte, and answers as told."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from mtls_rotation.pki.certificates import CertifiedKey, serial, to_pem
+from mtls_sidecar.address import TcpAddress
 from tests.kit.identity import server_context
 
 type Fields = list[tuple[str, str]]
@@ -125,7 +126,10 @@ class Upstream:
 
 @asynccontextmanager
 async def upstream(
-    identity: CertifiedKey, *anchors: x509.Certificate, tls: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    identity: CertifiedKey,
+    *anchors: x509.Certificate,
+    tls: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Upstream]:
     """One that answers as long as the block runs, and lets in who chains to an anchor."""
     context = server_context(identity)
@@ -134,8 +138,8 @@ async def upstream(
     serving = Upstream("", to_pem(identity.anchor), context)
     if anchors:
         serving.trust(*anchors)
-    server = await asyncio.start_server(serving.serve, "127.0.0.1", 0, ssl=context)
-    serving.url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(serving.serve, host, 0, ssl=context)
+    serving.url = f"https://{TcpAddress(host, server.sockets[0].getsockname()[1])}"
     async with server:
         yield serving
         server.close_clients()
