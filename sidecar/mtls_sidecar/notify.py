@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from mtls_sidecar import pid_file
 from mtls_sidecar.errors import NotificationError
+from mtls_sidecar.pid_file import UnfitPidFileError
 
 _STANDARD_ERROR = 2
 
@@ -78,7 +82,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Sends a signal to the process whose id is in a file.
+    """Sends a signal to the process whose id is in a file, if that is the process that the file was written for.
 
     Attributes:
         signal: which one.
@@ -92,20 +96,40 @@ class Signal:
     async def notify(self) -> None:
         """See `Notifier`. That the process does as it is told cannot be seen."""
         try:
-            text = self.pid_file.read_text("utf-8", "replace").strip()
-            # Neither 0 nor a negative number, which would be a whole group of processes: kill(2).
-            if not (text.isascii() and text.isdigit() and int(text) > 0):
-                raise self._failed("no process id in it")
-            os.kill(int(text), self.signal)
+            noted = pid_file.read(self.pid_file)
+            with _reference(noted.pid) as process:
+                # Its id stays its own as long as it is referred to, so what is looked at is what gets the signal.
+                pid_file.see_that_it_fits(noted, pid_file.running(noted.pid))
+                if process is None:
+                    os.kill(noted.pid, self.signal)
+                else:
+                    signal.pidfd_send_signal(process, self.signal)
+        except UnfitPidFileError as error:
+            raise self._failed(str(error)) from None
         except OSError as error:
             raise self._failed(f"'{error.strerror}'") from None
-        except OverflowError:
-            raise self._failed("a number that is no process id") from None
 
     def _failed(self, found: str) -> NotificationError:
         return NotificationError(
             where=f"{self.signal.name} to the process of {self.pid_file}",
             found=found,
-            expected="the id of a process in the same process namespace that this one may signal",
+            expected="the id of a process in the same process namespace, in a file that root or that process's user "
+            "wrote after the process had started",
             remedy="It is sent again at the next check. In a pod: shareProcessNamespace, and the same user.",
         )
+
+
+@contextlib.contextmanager
+def _reference(pid: int) -> Iterator[int | None]:
+    """A reference to a process (pidfd_open(2)); None where there is none: before Linux 5.3, and in some sandboxes."""
+    try:
+        process = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+        yield None
+        return
+    try:
+        yield process
+    finally:
+        os.close(process)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,9 +20,9 @@ from prometheus_client import CollectorRegistry
 
 from mtls_client import ClientCertificate, SecretsManagerSource, SecretUnavailableError
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
-from mtls_sidecar import trust_bundle
+from mtls_sidecar import pid_file, trust_bundle
 from mtls_sidecar.atomic_directory import AtomicDirectory
-from mtls_sidecar.errors import ServerCaError
+from mtls_sidecar.errors import NotificationError, ServerCaError
 from mtls_sidecar.files import Files
 from mtls_sidecar.lifecycle import Shutdown
 from mtls_sidecar.metrics import FilesMetrics
@@ -292,18 +295,84 @@ class TestSignal:
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         await process.stdout.readline()
-        pid_file = tmp_path / "pid"
-        pid_file.write_text(f"{process.pid}\n")
-        await Signal(signal.SIGHUP, pid_file).notify()
+        path = tmp_path / "pid"
+        path.write_text(f"{process.pid}\n")
+        path.chmod(0o644)
+        await Signal(signal.SIGHUP, path).notify()
         assert await process.wait() == 7
 
-    @pytest.mark.parametrize("text", [None, "", "nginx", "0", "-1", "1.5", "9" * 30, "4194304"])
+    @pytest.mark.parametrize(
+        "text", [None, "", "nginx", "0", "1", "-1", "1.5", "9" * 30, "9" * 5000, "4194304", "12\n34", "\u0663", "self"]
+    )
     async def test_is_sent_to_nobody_else(self, text: str | None, tmp_path: Path) -> None:
-        pid_file = tmp_path / "pid"
+        path = tmp_path / "pid"
         if text is not None:
-            pid_file.write_text(text)
-        with pytest.raises(Exception, match="SIGHUP to the process of"):
-            await Signal(signal.SIGHUP, pid_file).notify()
+            path.write_text(str(os.getpid()) if text == "self" else text)
+        with pytest.raises(NotificationError, match="SIGHUP to the process of"):
+            await Signal(signal.SIGHUP, path).notify()
+
+    @pytest.mark.parametrize("damage", ["a link", "a pipe", "others may write", "written before the process"])
+    async def test_is_sent_to_nobody_by_a_file_that_others_could_have_made(self, damage: str, tmp_path: Path) -> None:
+        process = await asyncio.create_subprocess_exec("sleep", "60")
+        path = tmp_path / "pid"
+        path.write_text(f"{process.pid}\n")
+        path.chmod(0o644)
+        match damage:
+            case "a link":
+                path = path.rename(tmp_path / "other")
+                (tmp_path / "link").symlink_to(path)
+                path = tmp_path / "link"
+            case "a pipe":
+                path.unlink()
+                os.mkfifo(path)
+            case "others may write":
+                path.chmod(0o664)
+            case _:
+                os.utime(path, (time.time() - 3600,) * 2)
+        with pytest.raises(NotificationError, match="SIGTERM to the process of"):
+            await Signal(signal.SIGTERM, path).notify()
+        assert process.returncode is None
+        process.kill()
+        await process.wait()
+
+    async def test_is_sent_where_the_kernel_has_no_references_to_processes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def missing(_: int) -> int:
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+        process = await asyncio.create_subprocess_exec("sleep", "60")
+        monkeypatch.setattr(os, "pidfd_open", missing)
+        path = tmp_path / "pid"
+        path.write_text(f"{process.pid}\n")
+        await Signal(signal.SIGTERM, path).notify()
+        assert await process.wait() == -signal.SIGTERM
+
+    @pytest.mark.parametrize(
+        ("owner", "users", "started", "state", "found"),
+        [
+            (101, {101}, 0.0, "S", None),
+            (0, {101}, 0.0, "S", None),
+            (0, {0}, 0.0, "R", None),
+            (101, {0, 101}, 30.0, "S", None),
+            (102, {101}, 0.0, "S", "of user 101, in a file of user 102"),
+            (102, {0}, 0.0, "S", "of user 0, in a file of user 102"),
+            (102, {0, 101}, 0.0, "S", "of user 0 and 101"),
+            (101, {101}, 3600.0, "S", "started 3600 s after"),
+            (0, {101}, 3600.0, "S", "started 3600 s after"),
+            (101, {101}, 0.0, "Z", "has ended"),
+        ],
+    )
+    def test_is_sent_to_a_process_that_fits_its_file(
+        self, owner: int, users: set[int], started: float, state: str, found: str | None
+    ) -> None:
+        noted = pid_file.PidFile(4711, owner, 1_800_000_000.0)
+        process = pid_file.Process(4711, frozenset(users), noted.written + started, state)
+        if found is None:
+            pid_file.see_that_it_fits(noted, process)
+        else:
+            with pytest.raises(pid_file.UnfitPidFileError, match=found):
+                pid_file.see_that_it_fits(noted, process)
 
 
 def _has_ended(pid: int) -> bool:
