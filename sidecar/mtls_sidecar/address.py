@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from mtls_sidecar.errors import ListenError
+from mtls_sidecar.trusted_path import Trust, UntrustedPathError, open_directory
 
 UNIX = "unix:"
 # sockaddr_un.sun_path of Linux, with the byte that ends it.
@@ -79,7 +79,7 @@ def parse_tcp(text: str) -> TcpAddress:
     return TcpAddress(str(address), int(port))
 
 
-def bind(address: Address, group: int | None = None) -> socket.socket:
+def bind(address: Address, group: int | None = None, trust: Trust | None = None) -> socket.socket:
     """A socket that is bound to the address, and does not listen yet.
 
     A Unix socket that nobody listens on any more is replaced. Who runs this may connect to the new one, and the group
@@ -88,20 +88,24 @@ def bind(address: Address, group: int | None = None) -> socket.socket:
     Args:
         address: where.
         group: the id of a group that may connect to a Unix socket.
+        trust: whom the path of a Unix socket may depend on, or else clients could come to talk to somebody else's; if
+            not given, root and the user that this process runs as.
 
     Raises:
         ListenError: the address is taken, or not to be had.
     """
     try:
-        return _bind_unix(address.path, group) if isinstance(address, UnixAddress) else _bind_tcp(address)
+        if isinstance(address, UnixAddress):
+            return _bind_unix(address.path, group, trust or Trust.of_this_process())
+        return _bind_tcp(address)
+    except UntrustedPathError as error:
+        found, remedy = error.found, error.remedy
+        expected = "directories, from / on, that nobody but root and this process's user can exchange or write to"
     except OSError as error:
-        found = error.strerror or type(error).__name__
-    raise ListenError(
-        where=f"listening on {address}",
-        found=f"'{found}'",
-        expected="an address of this machine that is free, and that this process may use",
-        remedy="Choose another address, or end the program that listens there.",
-    )
+        found = f"'{error.strerror or type(error).__name__}'"
+        expected = "an address of this machine that is free, and that this process may use"
+        remedy = "Choose another address, or end the program that listens there."
+    raise ListenError(where=f"listening on {address}", found=found, expected=expected, remedy=remedy)
 
 
 def _bind_tcp(address: TcpAddress) -> socket.socket:
@@ -116,21 +120,27 @@ def _bind_tcp(address: TcpAddress) -> socket.socket:
     return bound
 
 
-def _bind_unix(path: Path, group: int | None) -> socket.socket:
-    if path.exists() and stat.S_ISSOCK(path.stat().st_mode) and not _answers(path):
-        path.unlink()
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
+def _bind_unix(path: Path, group: int | None, trust: Trust) -> socket.socket:
+    folder = open_directory(path.parent, trust)
     try:
-        bound.bind(str(path))
-        if group is not None:
-            os.chown(path, -1, group)
-            path.chmod(0o660)
-    except OSError:
-        bound.close()
-        raise
+        # By the descriptor of the directory that was looked at, and short enough whatever its path.
+        place = Path("/proc/self/fd", str(folder), path.name)
+        if place.is_socket() and not _answers(place):
+            place.unlink()
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            bound.bind(str(place))
+            if group is not None:
+                os.chown(place, -1, group, follow_symlinks=False)
+                place.chmod(0o660)
+        except OSError:
+            bound.close()
+            raise
+        finally:
+            os.umask(before)
     finally:
-        os.umask(before)
+        os.close(folder)
     return bound
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from mtls_sidecar import memory_backed, trust_bundle
 from mtls_sidecar.address import Address, UnixAddress
 from mtls_sidecar.errors import ConfigurationError, SidecarError
 from mtls_sidecar.settings import FilesSettings, ProxySettings, Settings
+from mtls_sidecar.trusted_path import Trust, UntrustedPathError, open_directory
 
 PREFIX = "MTLS_SIDECAR_"
 # Its parser takes the square of the time for deep names, and no file in use has a tenth of this.
@@ -102,7 +104,7 @@ def check(settings: Settings) -> None:
             _check_directory(settings)
             _check_command(settings)
         if isinstance(settings, ProxySettings):
-            _check_listen(settings.listen)
+            _check_listen(settings.listen, settings)
     except OSError as error:
         raise ConfigurationError(
             where="the settings' paths",
@@ -130,6 +132,8 @@ def _check_directory(settings: FilesSettings) -> None:
             remedy="Choose another.",
         )
     _check_parent("directory", settings.directory)
+    there = settings.directory if settings.directory.exists() else settings.directory.parent
+    _check_trust(f"directory {settings.directory}", there, settings, is_last=there == settings.directory)
 
 
 def _check_command(settings: FilesSettings) -> None:
@@ -142,7 +146,7 @@ def _check_command(settings: FilesSettings) -> None:
         )
 
 
-def _check_listen(listen: Address) -> None:
+def _check_listen(listen: Address, settings: ProxySettings) -> None:
     if isinstance(listen, UnixAddress):
         _check_parent(f"listening on {listen}", listen.path)
         if listen.path.exists() and not listen.path.is_socket():
@@ -152,6 +156,7 @@ def _check_listen(listen: Address) -> None:
                 expected="a socket, or nothing",
                 remedy="Choose another name, or remove the file.",
             )
+        _check_trust(f"listening on {listen}", listen.path.parent, settings, is_last=True)
 
 
 def _check_parent(what: str, path: Path) -> None:
@@ -162,6 +167,19 @@ def _check_parent(what: str, path: Path) -> None:
             expected="a directory to make it in",
             remedy="Mount or make it first.",
         )
+
+
+def _check_trust(where: str, directory: Path, settings: Settings, *, is_last: bool) -> None:
+    trust = Trust.of_this_process(shared_volume=settings.shared_volume)
+    try:
+        os.close(open_directory(directory, trust, is_last=is_last))
+    except UntrustedPathError as error:
+        raise ConfigurationError(
+            where=where,
+            found=error.found,
+            expected="directories, from / on, that nobody but root and this user can exchange or write to",
+            remedy=error.remedy,
+        ) from None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mtls_sidecar.address import Address, TcpAddress, UnixAddress, bind
 from mtls_sidecar.connections import Guard, GuardedSite, allow_open_files
 from mtls_sidecar.proxy import Proxy
 from mtls_sidecar.settings import ProxySettings
+from mtls_sidecar.trusted_path import Trust
 
 logger = logging.getLogger("mtls_sidecar")
 
@@ -51,7 +52,8 @@ class Listener:
         self.address: Address = settings.listen
 
     async def __aenter__(self) -> Self:
-        bound = bind(self._settings.listen, self._settings.group)
+        trust = Trust.of_this_process(shared_volume=self._settings.shared_volume)
+        bound = bind(self._settings.listen, self._settings.group, trust)
         if isinstance(self.address, TcpAddress):
             self.address = TcpAddress(*bound.getsockname()[:2])
         await self._runner.setup()

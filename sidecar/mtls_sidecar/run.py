@@ -21,6 +21,7 @@ from mtls_sidecar.notify import Command, Notifier, Signal
 from mtls_sidecar.proxy import Proxy
 from mtls_sidecar.sessions import Sessions
 from mtls_sidecar.settings import FilesSettings, ProxySettings, Settings
+from mtls_sidecar.trusted_path import Trust
 from mtls_sidecar.watch import watch, why_not_valid
 
 logger = logging.getLogger("mtls_sidecar")
@@ -56,7 +57,9 @@ async def run_files(settings: FilesSettings, certificate: ClientCertificate, shu
     registry = CollectorRegistry()
     CertificateMetrics(certificate, registry)
     files = Files(
-        AtomicDirectory(settings.directory, settings.group),
+        AtomicDirectory(
+            settings.directory, settings.group, Trust.of_this_process(shared_volume=settings.shared_volume)
+        ),
         settings.server_ca,
         _notifiers(settings),
         FilesMetrics(registry),

@@ -131,6 +131,11 @@ class Settings(BaseModel):
         description="Where /healthz, /readyz and /metrics are: HOST:PORT, or none. They tell nothing secret, so it may "
         "be an address that the kubelet and Prometheus reach.",
     )
+    shared_volume: bool = Field(
+        False,
+        description="The directory, or that of the Unix socket, is a volume that all may write, such as an emptyDir, "
+        "and no other container mounts it writable.",
+    )
     log_format: Literal["json", "plain"] = Field("json", description="How log lines are written, to standard error.")
 
 

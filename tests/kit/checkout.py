@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -60,6 +61,8 @@ class Checkout:
             OthersFilesError: it is not the test's own.
         """
         if not self._during or (event != "open" and event not in _CHANGES):
+            return
+        if event == "open" and _is_below_a_folder(arguments[0], sys._getframe(1)):
             return
         for path in _changed(event, arguments):
             is_above_own = event == "os.mkdir" and (self._root / OWN).is_relative_to(path)
@@ -122,6 +125,13 @@ def made(root: Path) -> dict[str, tuple[int, int]]:
                 it = path.lstat()
                 found[str(path.relative_to(root))] = it.st_mtime_ns, it.st_size
     return found
+
+
+def _is_below_a_folder(path: Any, opener: FrameType | None) -> bool:
+    """Whether what is opened is relative to an open folder, which the event does not tell: the call itself does."""
+    if opener is None or not isinstance(path, (str, bytes)) or os.fsdecode(path).startswith("/"):
+        return False
+    return any(isinstance(it, tuple) and "dir_fd" in it for it in opener.f_code.co_consts)
 
 
 def _changed(event: str, arguments: tuple[Any, ...]) -> Iterator[Path]:

@@ -36,7 +36,8 @@ def check(schema: str, instance: Any) -> None:
 
 
 def options(container: dict[str, Any]) -> dict[str, str]:
-    return dict(argument[2:].split("=", 1) for argument in container["args"] if argument.startswith("--"))
+    found = (argument[2:].partition("=") for argument in container["args"] if argument.startswith("--"))
+    return {name: value for name, _, value in found}
 
 
 @pytest.mark.parametrize("resource", OWN, ids=str)
@@ -153,6 +154,11 @@ def test_the_files_lie_in_memory_and_nginx_reads_them_there() -> None:
     assert mounts["mtls-sidecar"]["certificate"]["mountPath"] == options(sidecar)["directory"]
     assert mounts["nginx"]["certificate"] == {"name": "certificate", "mountPath": "/run/mtls", "readOnly": True}
     assert "certificate" not in mounts["billing"]
+    # What --shared-volume says.
+    assert "--shared-volume" in sidecar["args"]
+    assert [name for name, it in mounts.items() if "certificate" in it and not it["certificate"].get("readOnly")] == [
+        "mtls-sidecar"
+    ]
     for file in ("proxy_ssl_certificate /run/mtls/tls.crt;", "proxy_ssl_certificate_key /run/mtls/tls.key;"):
         assert file in configuration
     # To signal a process takes one view of the processes, and the same user; to read a file of mode 0400, too.

@@ -45,6 +45,7 @@ ALLOWED = {
     "write": "(tmp_path / 'a').write_text('new')",
     "link": "(tmp_path / 'a').symlink_to(CHECKOUT / 'README.md')",
     "remove": "(tmp_path / 'a' / 'b').mkdir(parents=True), shutil.rmtree(tmp_path / 'a')",
+    "write_by_an_open_folder": "it = os.open(tmp_path, 0); os.close(os.open('a', os.O_CREAT | os.O_WRONLY, dir_fd=it))",
     "write_below_build_tests": "os.makedirs('build/tests/mine'), open('build/tests/mine/a', 'w').close()",
     "have_a_program_write_there": "subprocess.run(['mkdir', '-p', 'build/tests/theirs'])",
     "build": "os.makedirs('.aws-sam/build')",

@@ -112,12 +112,12 @@ def test_what_was_there_stays_if_the_new_set_cannot_be_written(shm: Path, monkey
     directory = AtomicDirectory(shm)
     directory.replace(files(1))
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "the key")
 
-    for step in ("symlink_to", "replace"):
+    for step in ("symlink", "rename"):
         with monkeypatch.context() as patch:
-            patch.setattr(Path, step, full)
+            patch.setattr(os, step, full)
             with pytest.raises(DirectoryError, match="No space left on device"):
                 directory.replace(files(2))
         assert read(shm) == files(1)

@@ -24,7 +24,7 @@ __all__ = ["shm"]
 UPSTREAM = ("--upstream", "https://api.partner.example/v2")
 PROXY = ("proxy", SECRET, *UPSTREAM)
 MEMORY = "/dev/shm"  # noqa: S108 - nothing is written there
-FILES = ("files", SECRET, "--directory", MEMORY)
+FILES = ("files", SECRET, "--directory", f"{MEMORY}/mtls-sidecar-that-is-yet-to-be-made")
 README = Path(cli.__file__).parents[1] / "README.md"
 
 
@@ -75,7 +75,7 @@ class TestPrecedence:
             "log-format": "plain", "directory": str(shm), "group": "0", "run": "sh -c 'exit 0'", "run-timeout": "5",
             "signal": "USR1", "pid-file": "/run/nginx.pid",
         }  # fmt: skip
-        switches = {"fail-fast", "allow-disk", "run-at-start", "once"}
+        switches = {"fail-fast", "shared-volume", "allow-disk", "run-at-start", "once"}
         assert {key(name) for name in FilesSettings.model_fields} == set(made) | switches
         flags = [part for name, value in made.items() if name != "secret" for part in (f"--{name}", value)]
         by_flag = Outcome("files", SECRET, *flags, *(f"--{name}" for name in switches), "--check").settings
