@@ -53,6 +53,24 @@ class Finding(Model):
     runbook: str = ""
 
 
+class PastFinding(Model):
+    """Something that was wrong, and has gone well since. It asks for nothing, and counts for nothing.
+
+    Attributes:
+        subject: what it is about, as in `Finding`.
+        what: what was wrong.
+        at: when that was so last.
+        mended: what has gone well since.
+        mended_at: when that was.
+    """
+
+    subject: str
+    what: str
+    at: datetime
+    mended: str
+    mended_at: datetime
+
+
 class Report(Model, ABC):
     """What a command found or did."""
 

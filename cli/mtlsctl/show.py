@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from mtlsctl.report import Finding
+    from mtlsctl.report import Finding, PastFinding
 
 
 # A name with a CA's generation in it, as RFC 4514 writes one.
@@ -158,6 +158,15 @@ def shown(findings: Iterable[Finding], all_well: str) -> Iterator[RenderableType
         style = "bold red" if attention else "yellow"
         yield line(("✗ " if attention else "? ", style), (it.subject, "bold"), (f": {it.what}", ""))
         yield line(("  → ", "dim"), (it.remedy, ""), (f"  # {it.runbook}" if it.runbook else "", "dim"))
+
+
+def past(findings: Iterable[PastFinding]) -> Iterator[RenderableType]:
+    """What was wrong and is so no more: nothing to do about."""
+    for it in findings:
+        what = (
+            f"past: {it.subject}: {it.what}, last at {moment(it.at)}; since then, {it.mended} ({moment(it.mended_at)})"
+        )
+        yield line((f"· {what}", "dim"))
 
 
 def line(*parts: tuple[str, str]) -> Text:

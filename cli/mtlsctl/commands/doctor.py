@@ -23,8 +23,8 @@ from mtlsctl.findings import (
     unknown,
 )
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.report import Finding, Model, Report, worst
-from mtlsctl.show import shown
+from mtlsctl.report import Finding, Model, PastFinding, Report, worst
+from mtlsctl.show import past, shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,10 +46,15 @@ _MARKS = {
 
 
 class Answer(Model):
-    """What one question came to. `question` says what is so where there are no findings."""
+    """What one question came to. `question` says what is so where there are no findings.
+
+    Attributes:
+        past: what was wrong in the last day, and has gone well since. It is no finding.
+    """
 
     question: str
     findings: list[Finding]
+    past: list[PastFinding]
 
 
 class DoctorReport(Report):
@@ -73,6 +78,7 @@ class DoctorReport(Report):
         for answer in self.answers:
             yield Text.assemble(" ", _MARKS[worst(answer.findings)], "  ", answer.question)
         yield from shown(self.findings, "Nothing that is known to go wrong has gone wrong.")
+        yield from past(it for answer in self.answers for it in answer.past)
 
 
 def doctor(context: CommandContext) -> DoctorReport:
@@ -85,22 +91,35 @@ def doctor(context: CommandContext) -> DoctorReport:
     answers = []
     for check in CHECKS:
         with context.doing(check.name):
-            answers.append(Answer(question=check.name, findings=run(check, shared)))
+            answers.append(asked(check, shared))
     return DoctorReport(stack=context.deployment.name, answers=answers)
 
 
-def run(check: DoctorCheck, context: DoctorContext) -> list[Finding]:
-    """A check's findings. What the credentials may not see could not be told."""
+def asked(check: DoctorCheck, context: DoctorContext) -> Answer:
+    """What a check finds. What the credentials may not see could not be told; what was found before that stands."""
+    findings: list[Finding] = []
+    over: list[PastFinding] = []
     try:
-        return list(check.find(context))
+        for it in check.find(context):
+            if isinstance(it, Finding):
+                findings.append(it)
+            else:
+                over.append(it)
     except ClientError as error:
         code = error.response["Error"].get("Code", "")
         if code in DENIALS:
             needs = f"It takes {', '.join(check.needs)}."
-            return [unknown(check.name, f"these credentials may not call {error.operation_name}", needs)]
-        what = f"{error.operation_name} was answered with {code}: {error.response['Error'].get('Message', '')}"
-        return [unknown(check.name, what, "Try again.")]
+            findings.append(unknown(check.name, f"these credentials may not call {error.operation_name}", needs))
+        else:
+            what = f"{error.operation_name} was answered with {code}: {error.response['Error'].get('Message', '')}"
+            findings.append(unknown(check.name, what, "Try again."))
     except BotoCoreError as error:  # one service may be out of reach where the others are not
-        return [unknown(check.name, str(error), "Can this machine reach that service?")]
+        findings.append(unknown(check.name, str(error), "Can this machine reach that service?"))
     except MtlsRotationError as error:
-        return [unknown(check.name, f"{error.where}: found {error.found}", error.remedy)]
+        findings.append(unknown(check.name, f"{error.where}: found {error.found}", error.remedy))
+    return Answer(question=check.name, findings=findings, past=over)
+
+
+def run(check: DoctorCheck, context: DoctorContext) -> list[Finding]:
+    """A check's findings."""
+    return asked(check, context).findings

@@ -6,16 +6,16 @@ actions it needs, so that an operator who lacks one is told which.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mtls_rotation.timing import utc_now
-from mtlsctl.report import Finding, Severity
+from mtlsctl.findings.history import Failure, Record, failures_in, line_of
+from mtlsctl.report import Finding, PastFinding, Severity
 from mtlsctl.stack.survey import Survey, Surveyor
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # How far back logs and metrics are looked at.
 LATELY = timedelta(days=1)
+# Where a log has more of it, the end of it is read as well, and the end of that.
+_NEWEST = (timedelta(hours=1), timedelta(minutes=5))
 # As much of a log as is read, and as many pages, which may be empty: what is wrong repeats itself.
 _LINES, _PAGES = 1000, 50
 
@@ -38,14 +40,14 @@ class DoctorCheck:
 
     name: str
     needs: tuple[str, ...]
-    find: Callable[[DoctorContext], Iterable[Finding]]
+    find: Callable[[DoctorContext], Iterable[Finding | PastFinding]]
 
 
 class DoctorContext:
     """A deployment, with what several checks look at kept."""
 
     def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
+        self.deployment: Deployment = deployment
 
     @cached_property
     def survey(self) -> Survey:
@@ -77,18 +79,39 @@ class DoctorContext:
     @cached_property
     def complaints(self) -> dict[str, list[dict[str, Any]]]:
         """By function, the errors that it logged lately, the oldest first."""
-        logs = self.client("logs")
-        since = int((utc_now() - LATELY).timestamp() * 1000)
         found = {}
         for function in self.functions:
             group = self.physical(f"{function.removesuffix('Function')}Logs")
             if group:
-                pages = logs.get_paginator("filter_log_events").paginate(
-                    logGroupName=group, startTime=since, filterPattern="ERROR"
-                )
-                events = islice((event for page in islice(pages, _PAGES) for event in page["events"]), _LINES)
-                found[function] = [line for event in events if (line := _error(event))]
+                found[function] = self._errors(group)
         return found
+
+    @cached_property
+    def failures(self) -> dict[str, list[Failure]]:
+        """By function, what failed lately."""
+        return {function: failures_in(function, lines) for function, lines in self.complaints.items()}
+
+    @cached_property
+    def record(self) -> Record:
+        """What has succeeded since."""
+        return Record(self)
+
+    def _errors(self, group: str) -> list[dict[str, Any]]:
+        """Those of a log, in which the oldest come first: where there are too many, the newest are read as well."""
+        found: dict[str, dict[str, Any]] = {}
+        for span in (LATELY, *_NEWEST):
+            since = int((utc_now() - span).timestamp() * 1000)
+            pages = self.client("logs").get_paginator("filter_log_events")
+            events = (
+                event
+                for page in islice(pages.paginate(logGroupName=group, startTime=since, filterPattern="ERROR"), _PAGES)
+                for event in page["events"]
+            )
+            read = list(islice(events, _LINES))
+            found |= {f"{it['timestamp']} {it['message']}": line for it in read if (line := _error(it))}
+            if len(read) < _LINES:
+                break
+        return sorted(found.values(), key=lambda line: line["at"])
 
 
 def attention(subject: str, what: str, remedy: str, runbook: str = "") -> Finding:
@@ -103,10 +126,5 @@ def unknown(subject: str, what: str, remedy: str) -> Finding:
 
 def _error(event: dict[str, Any]) -> dict[str, Any] | None:
     """A line of a function's structured log, if it is an error, with the moment at which it was written as `at`."""
-    try:
-        line = json.loads(event["message"])
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(line, dict) or line.get("level") not in {"ERROR", "CRITICAL"}:
-        return None
-    return line | {"at": datetime.fromtimestamp(event["timestamp"] / 1000, UTC)}
+    line = line_of(event)
+    return line if line and line.get("level") in {"ERROR", "CRITICAL"} else None

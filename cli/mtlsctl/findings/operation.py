@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from mtls_rotation.contract.layout import SIGNED
 from mtls_rotation.contract.tags import STACK_TAG
 from mtls_rotation.timing import utc_now
 from mtlsctl.findings import LATELY, DoctorCheck, DoctorContext, attention, unknown
+from mtlsctl.findings.history import Failure, judged
+from mtlsctl.report import PastFinding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from mtlsctl.findings.history import Episode
     from mtlsctl.report import Finding
 
 # AWS refuses what is signed with a clock that is five minutes off; a certificate's dates suffer before that.
@@ -24,6 +30,9 @@ CLOCK = timedelta(seconds=60)
 _DENIED = re.compile(
     r"AccessDenied\w*(?=(?:.{0,999}?not authorized to perform:? (?P<action>[a-z0-9-]+:\w+))?)", re.DOTALL
 )
+# So many rotations are named.
+_NAMED = 3
+_THROTTLES = "Functions are throttled"
 _THROTTLED = re.compile(r"Throttling\w*|TooManyRequests\w*|Rate exceeded|SlowDown")
 
 
@@ -109,44 +118,104 @@ def _duties(context: DoctorContext) -> Iterator[tuple[str, tuple[str, ...], str]
         yield "TruststoreSyncRole", guards, domains
 
 
-def _nothing_was_denied(context: DoctorContext) -> Iterator[Finding]:
-    yield from _mentioned(
-        context, _DENIED, "was denied", "Compare the function's role with the template's, or deploy the stack again."
+def _nothing_is_denied(context: DoctorContext) -> Iterator[Finding | PastFinding]:
+    yield from _mentioned(context, _DENIED, "was denied", _undenied)
+
+
+def _undenied(context: DoctorContext, failure: Failure) -> str:
+    """First what shows which policy it is, then what shows that it is mended."""
+    action, resource = failure.call
+    role = context.physical(f"{failure.function.removesuffix('Function')}Role")
+    again = _again(context, failure)
+    if not role or not action:
+        return f"{again}  # once the function's role allows it: compare that with the template's"
+    _, partition, _, _, account, *_ = context.deployment.outputs["RotateFunction"].split(":")
+    which = f"--policy-source-arn arn:{partition}:iam::{account}:role/{role} --action-names {action}"
+    on = f" --resource-arns {quote(resource)}" if resource else ""
+    shown = "--query 'EvaluationResults[].[EvalDecision,MatchedStatements[].SourcePolicyId]'"
+    return (
+        f"aws iam simulate-principal-policy {which}{on} {shown}"
+        f"  # names the policy that denies it; take that away, or put the role's own back, then: {again}"
     )
 
 
-def _nothing_was_throttled(context: DoctorContext) -> Iterator[Finding]:
+def _again(context: DoctorContext, failure: Failure) -> str:
+    """What has a function do again what failed."""
+    bucket = context.deployment.outputs.get("BucketName", "BUCKET")
+    match failure.function:
+        case "RotateFunction" if failure.secret:
+            return f"mtlsctl rotate {context.record.name(failure.secret)} --wait"
+        case "RotateFunction":
+            return "mtlsctl rotate client --wait"
+        case "TruststoreSyncFunction":
+            return "mtlsctl truststore sync --wait"
+        case "RevocationFunction":
+            return f"aws lambda invoke --function-name {context.physical(failure.function)} /dev/null"
+        case "SignedCertificateFunction":
+            return f"upload it again under s3://{bucket}/{SIGNED}"
+        case "BootstrapFunction":
+            return "deploy the stack again"
+        case _:
+            return "mtlsctl verify client"
+
+
+def _nothing_is_throttled(context: DoctorContext) -> Iterator[Finding | PastFinding]:
     yield from _mentioned(
-        context, _THROTTLED, "was throttled", "By itself, if it is seldom; otherwise ask AWS for a higher quota."
+        context,
+        _THROTTLED,
+        "was throttled",
+        lambda context, failure: f"{_again(context, failure)}  # if it is seldom; else ask AWS for a higher quota",
     )
-    metrics, now = context.client("cloudwatch"), utc_now()
     for logical_id, name in context.functions.items():
-        points = metrics.get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="Throttles",
-            Dimensions=[{"Name": "FunctionName", "Value": name}],
-            StartTime=now - LATELY,
-            EndTime=now,
-            Period=int(LATELY.total_seconds()),
-            Statistics=["Sum"],
-        )["Datapoints"]
-        if count := sum(point["Sum"] for point in points):
-            yield attention(
-                logical_id,
-                f"it was throttled {count:.0f} times in the last day",
-                "Raise the account's Lambda concurrency, or find what uses it up.",
-            )
+        yield from _turned_away(context, logical_id, name)
 
 
-def _mentioned(context: DoctorContext, pattern: re.Pattern[str], verb: str, remedy: str) -> Iterator[Finding]:
-    for function, lines in context.complaints.items():
-        found: dict[str, int] = {}
-        for line in lines:
-            if match := pattern.search(f"{line.get('exception', '')} {line.get('message', '')}"):
-                what = match.groupdict().get("action") or match[0]
-                found[what] = found.get(what, 0) + 1
-        for what, count in found.items():
-            yield attention(function, f"{what} {verb}, {count} times in the last day", remedy)
+def _turned_away(context: DoctorContext, logical_id: str, name: str) -> Iterator[Finding | PastFinding]:
+    """Whether Lambda has started the function again since it last turned it away."""
+    throttles = {at: it for at, it in context.record.points(name, "Throttles", utc_now() - LATELY).items() if it}
+    if not throttles:
+        return
+    last = max(throttles)
+    ran = context.record.points(name, "Invocations", last)
+    later = min((at for at, count in ran.items() if at > last and count), default=None)
+    what = f"it was throttled {sum(throttles.values()):.0f} times in the last day"
+    if later:
+        yield PastFinding(subject=logical_id, what=what, at=last, mended=f"a run of {logical_id}", mended_at=later)
+    else:
+        again = _again(context, Failure(logical_id, last, ""))
+        yield attention(
+            logical_id, what, f"{again}  # if that is refused, raise the account's Lambda concurrency", _THROTTLES
+        )
+
+
+def _mentioned(
+    context: DoctorContext, pattern: re.Pattern[str], verb: str, remedy: Callable[[DoctorContext, Failure], str]
+) -> Iterator[Finding | PastFinding]:
+    for function, failures in context.failures.items():
+        matches = ((pattern.search(it.text), it) for it in failures)
+        found = [(match.groupdict().get("action") or match[0], it) for match, it in matches if match]
+        kinds: dict[tuple[str, bool], list[Episode]] = defaultdict(list)
+        for episode in judged(found, context.record.since):
+            kinds[episode.kind, episode.success is None].append(episode)
+        for (what, goes_on), episodes in kinds.items():
+            newest = max(episodes, key=lambda it: it.last.at)
+            count = sum(len(it.failures) for it in episodes)
+            said = f"{what} {verb}, {count} times in the last day{_in(context, episodes)}"
+            if goes_on:
+                yield attention(function, said, remedy(context, newest.last))
+            elif success := newest.success:
+                yield PastFinding(
+                    subject=function, what=said, at=newest.last.at, mended=success.what, mended_at=success.at
+                )
+
+
+def _in(context: DoctorContext, episodes: list[Episode]) -> str:
+    """In which rotations, where it was in some."""
+    works = dict.fromkeys(
+        f"{it.last.step or 'a step'} of {context.record.name(it.last.secret)}" for it in episodes if it.last.secret
+    )
+    more = f" and {len(works) - _NAMED} more" if len(works) > _NAMED else ""
+    return f", in {', '.join(list(works)[:_NAMED])}{more}" if works else ""
 
 
 def _somebody_is_told(context: DoctorContext) -> Iterator[Finding]:
@@ -189,8 +258,8 @@ def _no_letter_is_dead(context: DoctorContext) -> Iterator[Finding]:
             yield attention(
                 logical_id,
                 f"{count} requests to sync were given up",
-                f"Mend what the log of truststore_sync says, then: aws sqs purge-queue --queue-url {url}",
-                "The truststore does not follow",
+                f"mtlsctl truststore sync --wait && aws sqs purge-queue --queue-url {quote(url)}",
+                "Requests to sync were given up",
             )
 
 
@@ -231,11 +300,13 @@ CHECKS = (
         _functions_are_ready,
     ),
     DoctorCheck("the roles allow the work", ("iam:GetRole", "iam:SimulatePrincipalPolicy"), _roles_allow_the_work),
-    DoctorCheck("no call was denied in the last day", ("logs:FilterLogEvents",), _nothing_was_denied),
     DoctorCheck(
-        "nothing was throttled in the last day",
-        ("logs:FilterLogEvents", "cloudwatch:GetMetricStatistics"),
-        _nothing_was_throttled,
+        "no call is denied",
+        ("logs:FilterLogEvents", "cloudwatch:GetMetricStatistics", "iam:GetRole", "iam:SimulatePrincipalPolicy"),
+        _nothing_is_denied,
+    ),
+    DoctorCheck(
+        "nothing is throttled", ("logs:FilterLogEvents", "cloudwatch:GetMetricStatistics"), _nothing_is_throttled
     ),
     DoctorCheck("somebody is told when an alarm rings", ("sns:ListSubscriptionsByTopic",), _somebody_is_told),
     DoctorCheck("no alarm rings", ("cloudwatch:DescribeAlarms",), _no_alarm_rings),

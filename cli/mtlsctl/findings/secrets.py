@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from mtlsctl.findings import DoctorCheck, DoctorContext, attention
+from mtlsctl.findings.history import judged
 from mtlsctl.findings.survey import (
     about_secret,
     attention_before_end,
@@ -16,12 +18,16 @@ from mtlsctl.findings.survey import (
     overdue,
     unsigned,
 )
+from mtlsctl.report import PastFinding
 from mtlsctl.show import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mtlsctl.report import Finding
+
+# Of an error of ours, as its text begins.
+_CODE = re.compile(r"MTLS-\d{3}")
 
 SURVEY = (
     "secretsmanager:ListSecrets",
@@ -96,28 +102,30 @@ def _cas_are_tagged(context: DoctorContext) -> Iterator[Finding]:
             )
 
 
-def _no_step_failed(context: DoctorContext) -> Iterator[Finding]:
-    last = {line.get("secret", "?"): line for line in context.complaints.get("RotateFunction", [])}
-    names = {secret.arn: secret for secret in context.survey.secrets}
-    for arn, line in last.items():
-        if (secret := names.get(arn)) and line.get("version") in secret.stages:
-            labels = secret.stages[line["version"]]
-            if "AWSCURRENT" in labels or "AWSPREVIOUS" in labels:
-                continue  # it came through in the end
-        if secret and secret.last_rotated and "at" in line and line["at"] < secret.last_rotated:
-            continue  # another has come through since
-        what = str(line.get("exception") or line.get("message")).strip().splitlines()[-1]
+def _no_step_fails(context: DoctorContext) -> Iterator[Finding | PastFinding]:
+    """Of each step by itself: one that fails now is not hidden by another that failed before."""
+    failures = context.failures.get("RotateFunction", [])
+    for episode in judged((("", it) for it in failures), context.record.since):
+        last = episode.last
+        said = f"{last.step or 'a step'} failed: {(last.text.strip().splitlines() or ['?'])[-1]}"
+        name = context.record.name(last.secret) if last.secret else "RotateFunction"
+        if success := episode.success:
+            yield PastFinding(subject=name, what=said, at=last.at, mended=success.what, mended_at=success.at)
+            continue
+        code = _CODE.search(said)
+        explained = f"; mtlsctl explain {code[0]}" if code else ""
         yield attention(
-            secret.name if secret else arn,
-            f"{line.get('step', 'a step')} failed: {what}",
-            "See its code in the runbook.",
+            name,
+            said,
+            f"mtlsctl rotate {name if last.secret else 'client'} --wait  # shows what it fails at{explained}",
+            "A rotation failed",
         )
 
 
 CHECKS = (
     DoctorCheck("rotation is switched on, by the stack's function", SURVEY, _rotation_is_on),
     DoctorCheck("no rotation is stuck", SURVEY, _none_is_stuck),
-    DoctorCheck("no rotation failed in the last day", (*SURVEY, "logs:FilterLogEvents"), _no_step_failed),
+    DoctorCheck("no rotation fails", (*SURVEY, "logs:FilterLogEvents"), _no_step_fails),
     DoctorCheck("every certificate is there and lasts", SURVEY, _certificates_last),
     DoctorCheck("every certificate outlives its next rotation", SURVEY, _schedules_fit),
     DoctorCheck("every CA is tagged as one", SURVEY, _cas_are_tagged),

@@ -14,6 +14,7 @@ from mtlsctl.errors import DENIALS, InvalidInputError, StackNotFoundError, Unkno
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from mtls_rotation.aws.secret_versions import SecretDescription
     from mtls_rotation.aws.services import Services
@@ -103,6 +104,11 @@ class Deployment:
     def tags(self) -> Mapping[str, str]:
         """The stack's own tags, which CloudFormation gives to all that it makes for it."""
         return {it["Key"]: it["Value"] for it in self._described.get("Tags", [])}
+
+    @property
+    def updated(self) -> datetime | None:
+        """When the last deployment began."""
+        return self._described.get("LastUpdatedTime") or self._described.get("CreationTime")
 
     @property
     def state(self) -> str:

@@ -16,6 +16,7 @@ from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import announcements, plan, state
 from mtls_rotation.truststore.observation import Observation, StaticEntry
 from mtls_rotation.truststore.state import AnchorObject, AnnouncedEdition, SyncState
+from mtlsctl.findings import history
 from mtlsctl.findings.strays import about_strays
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
@@ -46,6 +47,15 @@ def readers() -> Iterator[Reader]:
             **members(document, "left_at"),
             **members(document, "distrusted"),
         },
+        largest=1 << 20,
+    )
+    yield Reader(
+        "lines of a function's log",
+        _log,
+        [json.dumps(it).encode() for it in _LINES],
+        (history,),
+        (),
+        JSON,
         largest=1 << 20,
     )
     issued = layout.IssuedKey("ab" * 32, "mtls/billing", "v-1", "5e01", not_after=builders.NOW)
@@ -112,6 +122,34 @@ def _state(data: bytes) -> None:
     SyncState(decided.unused_since, announced, read.receipts, read.anchor_objects).render()
     assert all(it.version_id + it.at.strftime("%z") for it in read.receipts.values())
     json.dumps([event.detail for event in (*(it.event for it in new), *map(announcements.withdrawn, read.distrusted))])
+
+
+# As the functions and Lambda itself write them.
+_LINES: tuple[dict[str, object], ...] = (
+    {
+        "level": "ERROR",
+        "location": "handler:51",
+        "message": "step failed",
+        "function_request_id": "1",
+        "secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s/client-abcdef",
+        "step": "testSecret",
+        "version": "v",
+        "exception": 'AccessDenied: is not authorized to perform: s3:GetObject on resource: "arn:aws:s3:::b/k"',
+    },
+    {"level": "ERROR", "requestId": "1", "errorType": "ClientError", "errorMessage": "Rate exceeded", "stackTrace": []},
+    {"level": "ERROR", "location": "handler:60", "message": "not all could be done", "problems": ["AccessDenied"]},
+)
+
+
+def _log(data: bytes) -> None:
+    """Whatever a line says, it is red until something has succeeded since, and past from then on."""
+    event = {"message": data.decode("utf-8", "replace"), "timestamp": 0}
+    line = history.line_of(event)
+    failures = history.failures_in("RotateFunction", [line] if line else [])
+    for success in (None, history.Success(builders.NOW, "a run")):
+        for episode in history.judged((("", it) for it in failures), lambda _, success=success: success):  # type: ignore[misc]
+            assert (episode.success, len(episode.failures)) == (success, 1)
+            assert all(isinstance(it, str) for it in (*episode.last.work, *episode.last.call, episode.last.text))
 
 
 def _key(data: bytes) -> None:
