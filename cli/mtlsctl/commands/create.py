@@ -123,8 +123,10 @@ def client(
 ) -> CreationReport:
     """Make a client secret: its first certificate is made at once, and renewed by a schedule.
 
-    All is checked before anything is made. Exit status: 0 it is made (with --wait: and has its certificate), 1 its
-    first rotation failed or waits for a signature, 2 it could not be made, or the rotation had not ended in time.
+    All is checked before anything is made.
+
+    Exit status: 0 it is made (with --wait: and has its certificate), 1 its first rotation failed or waits for a
+    signature, 2 it could not be made, or the rotation had not ended in time.
     """
     with context.doing("checking"):
         planner = Planner(context.deployment)
@@ -155,14 +157,20 @@ def ca(
     ] = None,
     notice_days: Annotated[
         int | None,
-        typer.Option(help="Days that a new CA is trusted before anything is issued from it.", show_default=False),
+        typer.Option(
+            metavar="DAYS",
+            help="Days that a new CA is trusted before anything is issued from it.",
+            show_default=False,
+        ),
     ] = None,
     wait: Wait = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> CreationReport:
     """Make a CA secret, to issue client certificates from: the CA is made at once, and renewed by a schedule.
 
-    All is checked before anything is made. Exit status: as for a client.
+    All is checked before anything is made.
+
+    Exit status: as for a client.
     """
     with context.doing("checking"):
         planner = Planner(context.deployment)

@@ -18,6 +18,7 @@ from mtlsctl.exit_status import ExitStatus
 from mtlsctl.files.private_file import check_writable, write
 from mtlsctl.frame.asking import confirm, passphrase
 from mtlsctl.frame.command import CommandContext
+from mtlsctl.frame.completion import SecretArgument
 from mtlsctl.report import Report
 from mtlsctl.show import line
 from mtlsctl.stack.material import Label, Material, read, stored_at
@@ -85,7 +86,7 @@ class ExportReport(Report):
 
 def export(
     context: CommandContext,
-    secret: Annotated[str, typer.Argument(help="Name or ARN; the stack's name in front may be left out.")],
+    secret: SecretArgument,
     form: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.PEM,
     out: Annotated[str, typer.Option(metavar="FILE", help="Where to; - is standard output.")] = _STDOUT,
     label: Annotated[Label, typer.Option(help="Which version.")] = Label.CURRENT,

@@ -14,6 +14,7 @@ from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.asking import confirm
 from mtlsctl.frame.command import CommandContext
+from mtlsctl.frame.completion import OptionalSecretArgument
 from mtlsctl.frame.waiting import await_end
 from mtlsctl.report import Finding, Model, Report, Severity, worst
 from mtlsctl.revocation import Files, listed, notice_key, of_file, of_name, register, shared
@@ -97,18 +98,22 @@ class RevokeReport(Report):
 
 def revoke(
     context: CommandContext,
-    secret: Annotated[str | None, typer.Argument(help="Name or ARN of the secret that holds it.")] = None,
+    secret: OptionalSecretArgument = None,
     label: Annotated[Label, typer.Option(help="Which version of the secret.")] = Label.CURRENT,
-    certificate: Annotated[Path | None, typer.Option(help="A file with it, PEM or DER.")] = None,
-    issuer: Annotated[str | None, typer.Option(help="Its issuer, such as 'CN=Example CA,O=Example'.")] = None,
-    serial: Annotated[str | None, typer.Option(help="Its serial number in hex; with --issuer.")] = None,
+    certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="A file with it, PEM or DER.")] = None,
+    issuer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Its issuer, such as 'CN=Example CA,O=Example'.")
+    ] = None,
+    serial: Annotated[str | None, typer.Option(metavar="HEX", help="Its serial number in hex; with --issuer.")] = None,
     reason: Annotated[Reason, typer.Option(help="Why, for the CRL.")] = "unspecified",
     undo: Annotated[bool, typer.Option("--undo", help="Take the revocation back.", show_default=False)] = False,
     wait: Annotated[
         bool,
         typer.Option("--wait", help="Wait until the list has it and what held it has rotated.", show_default=False),
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for that.")] = _TIMEOUT,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How long --wait waits at most.")
+    ] = _TIMEOUT,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.", show_default=False)] = False,
 ) -> RevokeReport:
     """Revoke one certificate: name the secret that holds it, a file, or its issuer and serial number.

@@ -14,7 +14,7 @@ from mtlsctl.exit_status import ExitStatus
 from mtlsctl.following.log import Line, Result
 from mtlsctl.following.rotation import STYLES, Follower, Outcome, Sight, Started, results, start
 from mtlsctl.frame.command import CommandContext
-from mtlsctl.frame.completion import secret_names
+from mtlsctl.frame.completion import OptionalSecretArgument, secret_names
 from mtlsctl.report import Model, Report
 from mtlsctl.show import Column, FittingTable, line
 
@@ -127,14 +127,7 @@ class RotationReport(Report):
 
 def rotate(
     context: CommandContext,
-    secret: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="SECRET",
-            help="Name or ARN of a secret of the stack; the stack's own name in front may be left out.",
-            autocompletion=secret_names,
-        ),
-    ] = None,
+    secret: OptionalSecretArgument = None,
     wait: Wait = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     everything: Annotated[
@@ -142,7 +135,7 @@ def rotate(
     ] = False,
     ca: Annotated[
         str | None,
-        typer.Option("--ca", metavar="NAME", help="The CA secret whose key was stolen.", autocompletion=secret_names),
+        typer.Option("--ca", metavar="SECRET", help="The CA secret whose key was stolen.", autocompletion=secret_names),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="With --all: ask nothing, unless a secret is shut out.", show_default=False)

@@ -20,6 +20,7 @@ from mtls_rotation.provers import registry as provers
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.frame.command import CommandContext
+from mtlsctl.frame.completion import SecretArgument
 from mtlsctl.report import Report
 from mtlsctl.show import Column, FittingTable, distinguished_name, line
 from mtlsctl.stack.material import Label, read, stored_at
@@ -89,12 +90,15 @@ class VerifyReport(Report):
 
 def verify(
     context: CommandContext,
-    secret: Annotated[str, typer.Argument(help="Name or ARN; the stack's name in front may be left out.")],
+    secret: SecretArgument,
     endpoint: Annotated[
-        str | None, typer.Option(help="URL to present the certificate to. Default: the secret's own, or the gateway.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="URL to present the certificate to. Default: the secret's own, or the gateway."
+        ),
     ] = None,
     server_ca: Annotated[
-        Path | None, typer.Option(help="PEM of the CAs that may have issued the server's certificate.")
+        Path | None, typer.Option(metavar="FILE", help="PEM of the CAs that may have issued the server's certificate.")
     ] = None,
     label: Annotated[Label, typer.Option(help="Which version.")] = Label.CURRENT,
 ) -> VerifyReport:

@@ -38,17 +38,22 @@ class Choices:
     stack: Annotated[
         str | None,
         typer.Option(
-            envvar="MTLS_ROTATION_STACK", help=f"Name of the stack. Default: {DEFAULT_STACK}.", rich_help_panel=_AWS
+            envvar="MTLS_ROTATION_STACK",
+            metavar="NAME",
+            help=f"Name of the stack. Default: {DEFAULT_STACK}.",
+            rich_help_panel=_AWS,
         ),
     ] = None
     profile: Annotated[
-        str | None, typer.Option(help="Profile of the AWS configuration files.", rich_help_panel=_AWS)
+        str | None, typer.Option(metavar="NAME", help="Profile of the AWS configuration files.", rich_help_panel=_AWS)
     ] = None
     region: Annotated[
-        str | None, typer.Option(envvar="AWS_REGION", help="Region, such as eu-west-1.", rich_help_panel=_AWS)
+        str | None,
+        typer.Option(envvar="AWS_REGION", metavar="NAME", help="Region, such as eu-west-1.", rich_help_panel=_AWS),
     ] = None
     endpoint_url: Annotated[
-        str | None, typer.Option(help="URL to send every call to, for a local AWS.", rich_help_panel=_AWS)
+        str | None,
+        typer.Option(metavar="URL", help="URL to send every call to, for a local AWS.", rich_help_panel=_AWS),
     ] = None
     as_json: Annotated[
         bool | None, typer.Option("--json", help="Print JSON; `mtlsctl schema` has its schema.", show_default=False)

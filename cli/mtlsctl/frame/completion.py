@@ -44,11 +44,11 @@ def _names(account: Account, incomplete: str) -> list[str]:
     return sorted(names if incomplete.startswith(prefix) else [it.removeprefix(prefix) for it in names])
 
 
-SecretArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="SECRET",
-        help="Name or ARN of a secret of the stack; the stack's own name in front may be left out.",
-        autocompletion=secret_names,
-    ),
-]
+_SECRET: Any = typer.Argument(
+    metavar="SECRET",
+    help="Name or ARN of a secret of the stack; the stack's own name in front may be left out.",
+    autocompletion=secret_names,
+    show_default=False,
+)
+SecretArgument = Annotated[str, _SECRET]
+OptionalSecretArgument = Annotated[str | None, _SECRET]

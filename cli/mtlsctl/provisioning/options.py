@@ -40,7 +40,7 @@ _Text = str | None
 _Texts = list[str] | None
 
 
-def _option(*flags: str, text: str, panel: str, metavar: str | None = None) -> Any:
+def _option(*flags: str, text: str, panel: str, metavar: str | None = "TEXT") -> Any:
     return typer.Option(*flags, help=text, rich_help_panel=panel, metavar=metavar, show_default=False)
 
 
@@ -54,10 +54,12 @@ class Subject:
     country: Annotated[_Text, _option(text="Country, two capital letters.", panel=_CERTIFICATE)] = None
     state: Annotated[_Text, _option(text="State or province.", panel=_CERTIFICATE)] = None
     locality: Annotated[_Text, _option(text="Locality.", panel=_CERTIFICATE)] = None
-    key_algorithm: Annotated[KeyAlgorithm | None, _option(text="Kind of key.", panel=_CERTIFICATE)] = None
-    validity_days: Annotated[int | None, _option(text="Days that it is valid.", panel=_CERTIFICATE)] = None
+    key_algorithm: Annotated[KeyAlgorithm | None, _option(text="Kind of key.", panel=_CERTIFICATE, metavar=None)] = None
+    validity_days: Annotated[int | None, _option(text="Days that it is valid.", panel=_CERTIFICATE, metavar="DAYS")] = (
+        None
+    )
     validity_hours: Annotated[
-        int | None, _option(text="Hours that it is valid, in place of days.", panel=_CERTIFICATE)
+        int | None, _option(text="Hours that it is valid, in place of days.", panel=_CERTIFICATE, metavar="HOURS")
     ] = None
 
 
@@ -82,13 +84,17 @@ class Signing:
     """What signs a client's certificate, and who is to trust it."""
 
     issuer: Annotated[
-        IssuerType | None, _option(text="What signs it. Default: what signs the stack's own.", panel=_SIGNING)
+        IssuerType | None,
+        _option(text="What signs it. Default: what signs the stack's own.", panel=_SIGNING, metavar=None),
     ] = None
-    ca_secret: Annotated[_Text, _option(text="CA secret to issue from. Default: the stack's own.", panel=_SIGNING)] = (
-        None
-    )
+    ca_secret: Annotated[
+        _Text, _option(text="CA secret to issue from. Default: the stack's own.", panel=_SIGNING, metavar="SECRET")
+    ] = None
     private_ca_arn: Annotated[
-        _Text, _option(text="CA of AWS Private CA. Default: the stack's parameter PrivateCaArn.", panel=_SIGNING)
+        _Text,
+        _option(
+            text="CA of AWS Private CA. Default: the stack's parameter PrivateCaArn.", panel=_SIGNING, metavar="ARN"
+        ),
     ] = None
     ca_certificates: Annotated[
         _Text,
@@ -105,6 +111,7 @@ class Signing:
             "--trusted-by-gateway/--untrusted-by-gateway",
             text=f"Whether the stack's truststore is to hold its anchor. Default: yes, but not for {_UNTRUSTED}.",
             panel=_SIGNING,
+            metavar=None,
         ),
     ] = None
 
@@ -117,7 +124,8 @@ class Proof:
         _Text, _option(text="https URL that each new certificate is proved at.", panel=_PROOF, metavar="URL")
     ] = None
     expected_status: Annotated[
-        list[int] | None, _option(text="HTTP status that proves acceptance. Repeatable. Default: 200.", panel=_PROOF)
+        list[int] | None,
+        _option(text="HTTP status that proves acceptance. Repeatable. Default: 200.", panel=_PROOF, metavar="NUMBER"),
     ] = None
     server_ca: Annotated[
         _Text,
@@ -133,7 +141,9 @@ class Upkeep:
         _Text, _option(text="Such as 'rate(10 days)'. Default: that of the stack's own.", panel=_UPKEEP)
     ] = None
     description: Annotated[_Text, _option(text="The secret's description.", panel=_UPKEEP)] = None
-    dry_run: Annotated[bool, typer.Option(help="Check everything, print what would be made, make nothing.")] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print what would be made, make nothing.")
+    ] = False
 
 
 def given(bundle: Any) -> Document:

@@ -164,8 +164,10 @@ def client(
     """Take in a client certificate that you have, with its key, and have it renewed from now on.
 
     It stays in use, and trusted, until its first rotation; that makes the like of it. Options say what is to be
-    different. All is checked before anything is made. Exit status: 0 it is taken in (with --rotate-now --wait: and
-    rotated), 1 that rotation failed or waits for a signature, 2 it could not be taken in, or not in time.
+    different. All is checked before anything is made.
+
+    Exit status: 0 it is taken in (with --rotate-now --wait: and rotated), 1 that rotation failed or waits for a
+    signature, 2 it could not be taken in, or not in time.
     """
     held, where = _identity(context, source)
     key = identity.private_key(held.key, lambda: passphrase_of(context, "private key"), where)

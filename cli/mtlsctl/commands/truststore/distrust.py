@@ -106,7 +106,9 @@ def distrust(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every domain runs a truststore that follows.", show_default=False)
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for that.")] = _TIMEOUT,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How long --wait waits at most.")
+    ] = _TIMEOUT,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.", show_default=False)] = False,
     key_of_ours: Annotated[
         bool,

@@ -78,7 +78,9 @@ class ShowReport(Report):
 
 def show(
     context: CommandContext,
-    domain: Annotated[str | None, typer.Option(help="One of the stack's domain names. Default: all.")] = None,
+    domain: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of the stack's domain names. Default: all.")
+    ] = None,
 ) -> ShowReport:
     """Show the certificates that each domain trusts now, and why each is there.
 

@@ -76,7 +76,9 @@ def sync(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every domain runs what is published.", show_default=False)
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for that.")] = _TIMEOUT,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How long --wait waits at most.")
+    ] = _TIMEOUT,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.", show_default=False)] = False,
 ) -> SyncReport:
     """Have the truststore brought in line with what is live now, as any event would.
