@@ -1,7 +1,6 @@
 """`python -m mtlsctl`, and what the installed command calls."""
 
 import sys
-from io import TextIOWrapper
 
 
 def main() -> None:
@@ -17,9 +16,6 @@ def _run() -> None:
     from mtlsctl.app import app
     from mtlsctl.frame.command import refuse
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no check mark gets a question mark
     try:
         app(prog_name="mtlsctl")
     except MtlsRotationError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, override
 
 from rich.cells import cell_len
@@ -42,9 +44,10 @@ class Terminal(Console):
 
         Where nobody has a screen, no line is filled up with blanks to its width.
         """
-        if not settings.get("soft_wrap"):
-            objects = tuple(between_words(it, self.width) if isinstance(it, Text) else it for it in objects)
-        whole: dict[str, Any] = {"crop": False, "overflow": "ignore", **settings}
+        whole: dict[str, Any] = {"crop": False, **settings}
+        if not settings.get("soft_wrap") and all(isinstance(it, Text) for it in objects):
+            objects = tuple(between_words(it, self.width) for it in objects)
+            whole["soft_wrap"] = True  # it is wrapped already
         if self.width != _ENDLESS:
             super().print(*objects, **whole)
             return
@@ -56,6 +59,20 @@ class Terminal(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for it in super().render(renderable, options):
             yield it if it.control else Segment(tame(it.text), it.style)
+
+
+def make_do() -> None:
+    """Make do with the terminal as it is.
+
+    One that lacks a sign gets a question mark for it. Some shells export COLUMNS=0: rich then prints nothing.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "1")
+        if not (size.isascii() and size.isdigit() and int(size[:9]) > 0):
+            del os.environ[name]
 
 
 def between_words(text: Text, width: int) -> Text:

@@ -89,7 +89,7 @@ class CommandContext:
         self._changes = changes
         self.as_json = bool(choices.as_json)
         self.progress = Terminal(stderr=True, quiet=self.as_json)
-        self.interactive = sys.stdin.isatty() and not self.as_json
+        self.interactive = somebody_types() and not self.as_json
 
     @cached_property
     def deployment(self) -> Deployment:
@@ -104,7 +104,7 @@ class CommandContext:
 
     def tell(self, what: str, style: str = "") -> None:
         """Say in a line of its own how it is getting on. It is not broken: the terminal does that."""
-        self.progress.print(Text(in_one_line(what), style), soft_wrap=True)
+        self.progress.print(Text(in_one_line(without_keys(what)), style), soft_wrap=True)
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
@@ -123,6 +123,11 @@ class CommandContext:
             yield
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(goes_on) from interrupt
+
+
+def somebody_types() -> bool:
+    """Whether standard input is a terminal."""
+    return sys.stdin.isatty()
 
 
 def _tell_version(wanted: bool) -> None:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from mtlsctl.frame.command import command, refuse_usage
+from mtlsctl.terminal import make_do
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,7 @@ def group(commands: Mapping[str, Entry], **settings: Any) -> typer.Typer:
         @override
         def main(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Any:
             """What cannot be understood is told as every error is: a key may stand where an option belongs."""
+            make_do()
             try:
                 status = super().main(args, *rest, **{**settings, "standalone_mode": False})
             except Exception as error:

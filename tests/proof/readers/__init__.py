@@ -28,6 +28,7 @@ _MODULES = (
     "gateway",
     "events",
     "command_line",
+    "command_lines",
     "sidecar",
     "sidecar_http",
 )

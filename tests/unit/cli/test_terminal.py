@@ -104,6 +104,16 @@ def test_a_terminal_that_lacks_a_sign_shows_the_rest(tmp_path: Path) -> None:
     assert " ? A handshake that is refused" in told.stdout, "a list, whose dots ASCII lacks"
 
 
+@pytest.mark.parametrize("columns", ["0", "²", "-5", "x", ""])
+@pytest.mark.parametrize("arguments", [("explain", "MTLS-203"), ("explain", "MTLS-999"), ("status", "--help")])
+def test_what_is_no_width_takes_no_word_away(columns: str, arguments: tuple[str, ...]) -> None:
+    """Some shells export COLUMNS=0."""
+    found = Mtlsctl(ENVIRONMENT | {"COLUMNS": columns, "LINES": columns}, "s")(*arguments)
+    expected = Mtlsctl(ENVIRONMENT | {"COLUMNS": "80"}, "s")(*arguments)
+
+    assert (found.out + found.err).split() == (expected.out + expected.err).split() != []
+
+
 def test_what_is_piped_on_has_no_blanks_at_the_ends_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     table = Table("subject", "why")
