@@ -15,7 +15,9 @@ PROGRAMS = Path(__file__).parent / "bin"
 # Nothing listens at the port of the discard service, or what does answers nothing: whatever asks a proxy for another
 # host than this one is refused at once.
 NOWHERE = "http://127.0.0.1:9"
-HERE = "localhost,127.0.0.1,::1"
+# Beside this machine, the names that are nobody's (RFC 2606): a custom domain of the local AWS has one, and
+# `curl --connect-to` finds it.
+HERE = "localhost,127.0.0.1,::1,example,example.com"
 _PROXIES = {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE, "ALL_PROXY": NOWHERE, "NO_PROXY": HERE}
 # The way out, beside the credentials: they are made up, and whatever got out would be refused for them.
 BOUNDS = _PROXIES | {name.lower(): value for name, value in _PROXIES.items()}

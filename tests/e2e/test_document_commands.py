@@ -1,4 +1,4 @@
-"""The commands of README.md and docs/, as they stand there: each document's in one shell, on a deployed stack.
+"""The commands of README.md and docs/, as they stand there: each document's in one shell of the local AWS.
 
 What stands for something of the reader's (BUCKET, NAME, ...) is replaced by what is here.
 `tests/repository/documents/verdicts.py` says which commands are run, and what holds the others. Whatever they change is
@@ -23,14 +23,17 @@ from typing import Any, Self
 
 import pytest
 
-from demo import sam
+from demo import local, sam
 from demo.certificates import Held
 from demo.waiting import await_condition
+from localaws.__main__ import Prepared, shell_file
+from localaws.shell import PROGRAMS
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers.tls_context import client_context
 from tests.kit import builders
 from tests.kit.deployment import DOMAIN, Deployment
+from tests.kit.hostile import hostile, trap, wanted_elsewhere
 from tests.kit.upstream import Upstream
 from tests.repository.documents import warm
 from tests.repository.documents.commands import Command, commands, documents
@@ -142,28 +145,24 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def programs(gateway: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with `aws` and `mtlsctl` that start at once."""
+    """A folder with the `aws` and the `mtlsctl` of that shell, which start at once."""
     folder = tmp_path_factory.mktemp("bin")
-    # The AWS CLI of version 1, which is the one on PyPI, has no `logs tail`, and asks queue.amazonaws.com for SQS,
-    # whatever AWS_ENDPOINT_URL says.
-    scripts = {
-        ("aws", sam.SAM_ENVIRONMENT / "python", "awscli.clidriver"): """case "$1 $2" in
-  "logs tail") set -- logs filter-log-events --log-group-name "$3" --query "events[].message" --output text ;;
-  sqs*) set -- --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
-esac""",
-        ("mtlsctl", Path(sys.executable), "mtlsctl.__main__"): "",
+    found = {
+        ("aws", sam.SAM_ENVIRONMENT / "python", str(PROGRAMS.parent / "aws_cli.py")),
+        ("mtlsctl", Path(sys.executable), "mtlsctl.__main__"),
     }
+    environment = gateway.environment | trap(folder)
     with ExitStack() as servers:
-        for (name, python, module), rewritten in scripts.items():
+        for name, python, module in found:
             at = folder / f"{name}.socket"
-            command = [str(python), warm.__file__, "serve", str(at), module]
-            server = subprocess.Popen(command, env=gateway.environment, stdin=subprocess.DEVNULL)
+            command = [str(python), "-P", warm.__file__, "serve", str(at), module]
+            server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
             servers.callback(server.wait, 30)
             servers.callback(server.terminate)
             await_condition(at.exists, f"{name} is imported", 60.0)
             script = folder / name
             call = shlex.join([sys.executable, "-S", "-E", warm.__file__, "call", str(at)])
-            script.write_text(f'#!/bin/bash\n{rewritten}\nexec {call} "$@"\n')
+            script.write_text(f'#!/bin/bash\nexec {call} "$@"\n')
             script.chmod(0o755)
         yield folder
 
@@ -241,16 +240,13 @@ def scene(
         "NAME": own,
         "COMMAND": "status",
     }
-    environment = gateway.environment | {
-        "PATH": f"{programs}:{sam.ROOT / '.venv' / 'bin'}:{gateway.environment['PATH']}",
-        "MTLS_ROTATION_STACK": stack,
-        "CURL_HOME": str(tmp_path),
-        "COLUMNS": "200",
-        "NO_COLOR": "1",
-    }
+    environment = hostile(tmp_path) | {"CURL_HOME": str(tmp_path), "COLUMNS": "200", "NO_COLOR": "1"}
+    prepared = Prepared(variables=local.variables(gateway.stack), programs=local.PROGRAMS)
+    sourced = tmp_path / "local.env"
+    sourced.write_text(shell_file(sourced, gateway.aws, tmp_path / "server-ca.pem", prepared))
     with Shell(environment, tmp_path) as shell:
         found = Scene(gateway, shell, suffix, values)
-        status, out = shell.run(found.filled(f"{PRELUDE}\nBUCKET={gateway.bucket}\nspare {own}"))
+        status, out = shell.run(found.filled(f"source {sourced}\nPATH={programs}:$PATH\n{PRELUDE}\nspare {own}"))
         assert status == 0, out
         shell.run(
             f"ISSUED=$(aws s3 ls --recursive s3://$BUCKET/{layout.ISSUED} | awk '{{print $4}}' | grep {own}/ | "
@@ -260,6 +256,7 @@ def scene(
         found.forget_domain()
         found.rest()
     partner.trust(*gateway.published())
+    assert wanted_elsewhere(tmp_path) == ""
 
 
 def to_run(path: Path) -> list[tuple[Command, Run]]:

@@ -47,7 +47,7 @@ def environment_file(built: None, tmp_path_factory: pytest.TempPathFactory) -> I
     assert status == 0, log.read_text()
     assert not file.exists()
     # To build, SAM goes to the package index by the proxy that the user had.
-    allowed = re.compile(r"proxy\.example:3128 by \[.*/sam', 'build'")
+    allowed = re.compile(r"proxy\.internal:3128 by \[.*/sam', 'build'")
     assert [it for it in wanted_elsewhere(directory).splitlines() if not allowed.match(it)] == []
 
 

@@ -25,7 +25,7 @@ SETTINGS = {
     "AWS_ROLE_ARN": "arn:aws:iam::999999999999:role/production",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.2/",
     "NO_PROXY": "amazonaws.com",
-    "https_proxy": "http://proxy.example:3128",
+    "https_proxy": "http://proxy.internal:3128",
     "MTLS_ROTATION_STACK": "production",
 }
 _CONFIG = """\
@@ -47,8 +47,12 @@ def hostile(folder: Path) -> dict[str, str]:
     home = folder / "home"
     (home / ".aws").mkdir(parents=True, exist_ok=True)
     (home / ".aws" / "config").write_text(_CONFIG)
-    trapped = {"PYTHONPATH": str(TRAP), "NETWORK_TRAP": str(folder / "elsewhere")}
-    return os.environ | SETTINGS | trapped | {"HOME": str(home), "TMPDIR": str(folder)}
+    return os.environ | SETTINGS | trap(folder) | {"HOME": str(home), "TMPDIR": str(folder)}
+
+
+def trap(folder: Path) -> dict[str, str]:
+    """The variables that have a Python process write down what it wants elsewhere."""
+    return {"PYTHONPATH": str(TRAP), "NETWORK_TRAP": str(folder / "elsewhere")}
 
 
 def wanted_elsewhere(folder: Path) -> str:

@@ -20,7 +20,7 @@ from tests.kit.hostile import hostile, wanted_elsewhere
 
 ROOT = Path(__file__).parents[3]
 SHELLS = [it for it in ("bash", "dash", "zsh", "ksh") if shutil.which(it)]
-# For the first, version 1 of the AWS CLI has an old name of AWS's, which it takes before AWS_ENDPOINT_URL.
+# For the first two, version 1 of the AWS CLI has an old name of AWS's, which it takes before AWS_ENDPOINT_URL.
 COMMANDS = (
     "sqs list-queues",
     "rds describe-db-instances",

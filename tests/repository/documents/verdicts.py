@@ -229,10 +229,11 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
     (r"docs/operations\.md", r"mtlsctl verify .* --label AWSPENDING", Run(ends=(0, 1, 2))),
     (
         r"docs/operations\.md",
-        r"aws logs (start-query|get-query-results) .*",
-        Held(
-            "tests/repository/test_documents.py::test_every_command_of_the_aws_cli_is_one_that_it_has",
-            "the local AWS has no Logs Insights",
+        r"aws logs get-query-results .*",
+        Run(
+            before='QUERY=$(aws logs start-query --log-group-names "$(resource RotateLogs)" --start-time 0 --end-time 1 '
+            "--query-string 'fields @message' --query queryId --output text)",
+            values=(("query-id ID", "query-id $QUERY"),),
         ),
     ),
     (

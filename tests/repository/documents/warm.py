@@ -3,7 +3,7 @@
 The AWS CLI takes a second of processor time to start, and the documents call it some two hundred times. Any Python that
 has the program runs the server; the callers need no more than a socket.
 
-    python warm.py serve SOCKET MODULE     # until it is told to end; MODULE has main(), as a console script
+    python warm.py serve SOCKET MODULE     # until it is told to end; MODULE (or FILE.py) has main(), as a console script
     python warm.py call SOCKET ARGUMENT...
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -24,8 +25,8 @@ _LARGEST = 1 << 20
 
 def serve(path: str, name: str) -> None:
     """Import the module, and run its main() in a fork for each caller, with its files, folder and variables."""
-    module: Any = importlib.import_module(name)
-    if name == "awscli.clidriver":  # whose main() makes the driver anew each time, which is a third of the cost
+    module: Any = _imported(name)
+    if hasattr(module, "create_clidriver"):  # main() makes the driver anew each time, which is a third of the cost
         module.create_clidriver = functools.cache(module.create_clidriver)
         module.create_clidriver()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks: they tell their callers themselves
@@ -38,6 +39,17 @@ def serve(path: str, name: str) -> None:
                 listener.close()
                 _answer(caller, module)
             caller.close()
+
+
+def _imported(name: str) -> Any:
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location("warm_program", name)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _answer(caller: socket.socket, module: Any) -> None:
