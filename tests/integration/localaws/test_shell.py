@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from localaws import LocalAws, LocalAwsError
 from localaws.__main__ import Prepared, held, shell_file
 from tests.integration.localaws.conftest import Client
-from tests.kit.hostile import hostile, wanted_elsewhere
+from tests.kit.hostile import SETTINGS, hostile, wanted_elsewhere
 
 ROOT = Path(__file__).parents[3]
 SHELLS = [it for it in ("bash", "dash", "zsh", "ksh") if shutil.which(it)]
@@ -104,6 +106,32 @@ def test_leaving_gives_back_all_that_the_shell_had(user: User, shell: str) -> No
     assert after.returncode == 0, after
     assert after.stdout == before.stdout
     assert "AWS_PROFILE=production" in after.stdout
+
+
+NAMES = st.sampled_from([*SETTINGS, "BUCKET", "STACK", "AWS_SOMETHING_NEW", "SAM_CLI_X", "HTTP_PROXY"])
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0")).map(lambda it: it.replace("\r", "\n"))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(NAMES, VALUES | st.sampled_from(["'", '"', "$(exit 3)", "`id`", "a\nAWS_X=b", "* ?", " a ", "-n"]))
+)
+def test_whatever_its_variables_hold_they_come_back(user: User, shell: str, theirs: dict[str, str]) -> None:
+    had = {name: value for name, value in user.environment.items() if name not in SETTINGS} | theirs
+    names = " ".join(sorted({*theirs, *SETTINGS, "BUCKET", "AWS_X"}))
+    show = f'for it in {names}; do eval "printf \'%s=%s\\\\0\' $it \\"\\${{$it-unset}}\\""; done'
+    source = f". {shlex.quote(str(user.file))}"
+    inside = 'printf "%s %s %s\\0" $AWS_ACCESS_KEY_ID ${AWS_ENDPOINT_URL_SQS-unset} ${AWS_SOMETHING_NEW-unset}'
+
+    def ran(script: str) -> str:
+        run = subprocess.run(
+            [shell, "-euc", script], env=had, capture_output=True, check=False, timeout=60, encoding="utf-8"
+        )
+        assert (run.returncode, run.stderr) == (0, ""), run
+        return run.stdout
+
+    assert ran(f"{source}; {inside}; leave_local; {show}") == "123456789012 unset unset\0" + ran(show)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -231,8 +231,8 @@ RULES: tuple[tuple[str, str, Verdict], ...] = (
         r"docs/operations\.md",
         r"aws logs get-query-results .*",
         Run(
-            before='QUERY=$(aws logs start-query --log-group-names "$(resource RotateLogs)" --start-time 0 --end-time 1 '
-            "--query-string 'fields @message' --query queryId --output text)",
+            before='QUERY=$(aws logs start-query --log-group-names "$(resource RotateLogs)" --start-time 0 '
+            "--end-time 1 --query-string 'fields @message' --query queryId --output text)",
             values=(("query-id ID", "query-id $QUERY"),),
         ),
     ),

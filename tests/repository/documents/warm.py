@@ -3,7 +3,7 @@
 The AWS CLI takes a second of processor time to start, and the documents call it some two hundred times. Any Python that
 has the program runs the server; the callers need no more than a socket.
 
-    python warm.py serve SOCKET MODULE     # until it is told to end; MODULE (or FILE.py) has main(), as a console script
+    python warm.py serve SOCKET MODULE     # until it is told to end; MODULE (or FILE.py) has main()
     python warm.py call SOCKET ARGUMENT...
 """
 
