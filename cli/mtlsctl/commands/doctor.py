@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, override
 
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
-from mtls_rotation.errors import MtlsRotationError
-from mtlsctl.errors import DENIALS
 from mtlsctl.exit_status import ExitStatus
 from mtlsctl.findings import (
     DoctorCheck,
@@ -19,9 +16,10 @@ from mtlsctl.findings import (
     gateway_edges,
     operation,
     secrets,
+    standstill,
     truststore,
-    unknown,
 )
+from mtlsctl.findings.looking import looked
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, PastFinding, Report, worst
 from mtlsctl.show import past, shown
@@ -36,6 +34,7 @@ CHECKS: tuple[DoctorCheck, ...] = (
     *edges.CHECKS,
     *gateway_edges.CHECKS,
     *gateway.CHECKS,
+    standstill.LETS_IN,
 )
 
 _MARKS = {
@@ -96,27 +95,8 @@ def doctor(context: CommandContext) -> DoctorReport:
 
 
 def asked(check: DoctorCheck, context: DoctorContext) -> Answer:
-    """What a check finds. What the credentials may not see could not be told; what was found before that stands."""
-    findings: list[Finding] = []
-    over: list[PastFinding] = []
-    try:
-        for it in check.find(context):
-            if isinstance(it, Finding):
-                findings.append(it)
-            else:
-                over.append(it)
-    except ClientError as error:
-        code = error.response["Error"].get("Code", "")
-        if code in DENIALS:
-            needs = f"It takes {', '.join(check.needs)}."
-            findings.append(unknown(check.name, f"these credentials may not call {error.operation_name}", needs))
-        else:
-            what = f"{error.operation_name} was answered with {code}: {error.response['Error'].get('Message', '')}"
-            findings.append(unknown(check.name, what, "Try again."))
-    except BotoCoreError as error:  # one service may be out of reach where the others are not
-        findings.append(unknown(check.name, str(error), "Can this machine reach that service?"))
-    except MtlsRotationError as error:
-        findings.append(unknown(check.name, f"{error.where}: found {error.found}", error.remedy))
+    """What a check finds."""
+    findings, over = looked(check, context)
     return Answer(question=check.name, findings=findings, past=over)
 
 

@@ -10,7 +10,9 @@ from rich.text import Text
 from mtls_rotation.pki.certificates import serial, short_subject
 from mtls_rotation.pki.distinguished_names import rfc4514
 from mtlsctl.exit_status import ExitStatus
+from mtlsctl.findings import DoctorContext, standstill
 from mtlsctl.findings.distrust import DistrustLine, distrust_lines, distrusted_text
+from mtlsctl.findings.looking import looked
 from mtlsctl.findings.survey import SOON, Acceptance, about_secret, about_target, about_truststore, acceptances
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst
@@ -170,11 +172,21 @@ def status(context: CommandContext) -> StatusReport:
     Exit status: 0 all well, 1 something needs attention, 2 it could not be told.
     """
     with context.doing("looking"):
-        return judge(Surveyor(context.deployment).survey(), context.deployment.name, context.deployment.region)
+        survey = Surveyor(context.deployment).survey()
+        besides = DoctorContext(context.deployment)
+        still = [finding for check in standstill.CHECKS for finding in looked(check, besides)[0]]
+        return judge(survey, context.deployment.name, context.deployment.region, still)
 
 
-def judge(survey: Survey, stack: str, region: str) -> StatusReport:
-    """Make the report of what was seen. Pure."""
+def judge(survey: Survey, stack: str, region: str, still: Iterable[Finding] = ()) -> StatusReport:
+    """Make the report of what was seen. Pure.
+
+    Args:
+        survey: the secrets, the truststore and what runs it.
+        stack: its name.
+        region: likewise.
+        still: what has rotations stand still, or lets nobody in.
+    """
     plan = survey.preview.plan
     return StatusReport(
         stack=stack,
@@ -200,6 +212,7 @@ def judge(survey: Survey, stack: str, region: str) -> StatusReport:
             *(finding for it in survey.secrets for finding in about_secret(it, survey)),
             *(finding for it in survey.targets for finding in about_target(it, survey)),
             *about_truststore(survey),
+            *still,
         ],
     )
 

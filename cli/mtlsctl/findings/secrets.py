@@ -17,6 +17,7 @@ from mtlsctl.findings.survey import (
     is_stuck,
     overdue,
     unsigned,
+    unsynced,
 )
 from mtlsctl.report import PastFinding
 from mtlsctl.show import moment
@@ -72,6 +73,11 @@ def _none_is_stuck(context: DoctorContext) -> Iterator[Finding]:
             )
 
 
+def _none_waits_in_vain(context: DoctorContext) -> Iterator[Finding]:
+    for secret in context.survey.secrets:
+        yield from about_secret(secret, context.survey, (unsynced,))
+
+
 def _certificates_last(context: DoctorContext) -> Iterator[Finding]:
     for secret in context.survey.secrets:
         yield from about_secret(secret, context.survey, (deletion, certificate, unsigned, overdue, distrusted))
@@ -125,6 +131,7 @@ def _no_step_fails(context: DoctorContext) -> Iterator[Finding | PastFinding]:
 CHECKS = (
     DoctorCheck("rotation is switched on, by the stack's function", SURVEY, _rotation_is_on),
     DoctorCheck("no rotation is stuck", SURVEY, _none_is_stuck),
+    DoctorCheck("no rotation waits for a sync that does not come", SURVEY, _none_waits_in_vain),
     DoctorCheck("no rotation fails", (*SURVEY, "logs:FilterLogEvents"), _no_step_fails),
     DoctorCheck("every certificate is there and lasts", SURVEY, _certificates_last),
     DoctorCheck("every certificate outlives its next rotation", SURVEY, _schedules_fit),

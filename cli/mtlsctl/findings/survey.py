@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 
 # A certificate needs attention this long before its end, or in the last quarter of its life if that is shorter.
 SOON = timedelta(days=7)
-# A rotation that has been under way for longer is stuck: Secrets Manager has tried it several times by then.
+# A rotation that has been under way for longer is stuck: each of its four steps has a quarter of an hour at most.
 STUCK = timedelta(hours=1)
 # A sync takes seconds, and its queue tries again for minutes: what has not been published for longer will not be.
 UNPUBLISHED = timedelta(minutes=15)
+# What a rotation waits for comes sooner: a request to sync that is lost is made again after a quarter of an hour only.
+AWAITED = timedelta(minutes=3)
 # How late a scheduled rotation may be: Secrets Manager rotates within a window that may be a day long.
 LATE = timedelta(days=1)
 
@@ -132,6 +134,29 @@ def stuck(secret: SecretState, survey: Survey) -> Iterator[Finding]:
         )
 
 
+def unsynced(secret: SecretState, survey: Survey) -> Iterator[Finding]:
+    """The sync that a rotation waits for comes."""
+    if is_stuck(secret, survey) or not survey.targets or secret.pending_since is None:
+        return
+    pending = {it for it, labels in secret.stages.items() if AWSPENDING in labels and AWSCURRENT not in labels}
+    awaited = {
+        it.anchor
+        for it in survey.preview.seen.issued
+        if it.secret == secret.name and it.version_id in pending and it.anchor in survey.preview.plan.added
+    }
+    since = max(
+        secret.pending_since,
+        min((survey.unpublished_since.get(it, secret.pending_since) for it in awaited), default=survey.now),
+    )
+    if survey.now - since > AWAITED:
+        yield attention(
+            secret.name,
+            f"its rotation has waited since {moment(since)} for a sync that does not come",
+            "mtlsctl truststore sync --wait",
+            "The truststore does not follow",
+        )
+
+
 def overdue(secret: SecretState, survey: Survey) -> Iterator[Finding]:
     """A rotation begins when it is due."""
     due = secret.next_rotation if secret.rotation_enabled and not is_stuck(secret, survey) else None
@@ -215,6 +240,7 @@ SECRET_RULES: tuple[SecretRule, ...] = (
     switched_off,
     unsigned,
     stuck,
+    unsynced,
     overdue,
     distrusted,
     acceptance,
