@@ -88,7 +88,8 @@ PACKAGE := build/package
 # is asked of an index at installation. Then the template, fit for the Serverless Application Repository too.
 package: setup  ## Wheels into build/package/, and the template with its code in a bucket: BUCKET=..., or one of SAM's
 	rm -rf "$(PACKAGE)"
-	@$(UV) build --quiet --all-packages --wheel --out-dir "$(PACKAGE)/wheels"
+	@$(UV) build --quiet --all-packages --wheel --build-constraints sidecar/build-requirements.txt --require-hashes \
+	  --out-dir "$(PACKAGE)/wheels"
 	@$(UV) export --quiet --frozen --all-packages --all-extras --no-default-groups --no-emit-workspace --no-annotate \
 	  --no-header --output-file "$(PACKAGE)/requirements.txt"
 	@.venv-sam/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
@@ -115,6 +116,8 @@ lock: .tools/bin/uv  ## Renew the lock, the requirements that are made from it, 
 	  --no-annotate --no-header --output-file client/requirements.txt
 	$(UV) export --quiet --frozen --package mtls-sidecar --no-dev --no-emit-project --no-emit-workspace \
 	  --no-annotate --no-header --output-file sidecar/requirements.txt
+	$(UV) export --quiet --frozen --only-group build --no-annotate --no-header \
+	  --output-file sidecar/build-requirements.txt
 
 clean:  ## Remove what was built; the environments stay
 	rm -rf .aws-sam dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -498,19 +498,20 @@ def test_the_queue_waits_six_times_as_long_as_the_sync_may_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "package"),
+    ("file", "what"),
     [
-        ("layers/rotation", ["mtls-rotation"]),
-        ("client", ["mtls-client", "--extra", "httpx"]),
-        ("sidecar", ["mtls-sidecar"]),
+        ("layers/rotation/requirements.txt", ["--package", "mtls-rotation"]),
+        ("client/requirements.txt", ["--package", "mtls-client", "--extra", "httpx"]),
+        ("sidecar/requirements.txt", ["--package", "mtls-sidecar"]),
+        ("sidecar/build-requirements.txt", ["--only-group", "build"]),
     ],
 )
-def test_the_layers_and_the_image_are_built_from_the_lock(folder: str, package: list[str]) -> None:
+def test_the_layers_and_the_image_are_built_from_the_lock(file: str, what: list[str]) -> None:
     uv = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
     options = ["--no-dev", "--no-emit-project", "--no-emit-workspace", "--no-annotate", "--no-header"]
-    command = [uv, "export", "-q", "--frozen", "--package", *package, *options]
+    command = [uv, "export", "-q", "--frozen", *what, *options]
     exported = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    committed = (ROOT / folder / "requirements.txt").read_text()
+    committed = (ROOT / file).read_text()
 
     assert _lines(committed) == _lines(exported)
     assert "==" in exported

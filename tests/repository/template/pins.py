@@ -13,13 +13,17 @@ REQUIREMENTS = (
     "layers/rotation/requirements.txt",
     "client/requirements.txt",
     "sidecar/requirements.txt",
+    "sidecar/build-requirements.txt",
     "tools/uv.txt",
     "tools/checkov.txt",
 )
 MAKEFILES = ("Makefile", "layers/rotation/Makefile", "client/Makefile")
 WORKFLOW = ".github/workflows/ci.yml"
 PINNED = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+( ; [^#]+?)?( --hash=sha256:[0-9a-f]{64})+")
+DOCKERFILE = "examples/sidecar-image/Dockerfile"
 INSTALLS = re.compile(r"\bpip (install|download|sync)\b")
+# What of pip's ends in code being run, which an isolated build would fetch.
+RUNS_A_BUILD = re.compile(r"\bpip (install|wheel|download)\b")
 ACTION = re.compile(r"uses:\s*(\S+)(.*)")
 PINNED_ACTION = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
 
@@ -32,6 +36,7 @@ def failures() -> list[str]:
     found += [f"uv.lock: {line}" for line in unlocked(tomllib.loads(_read("uv.lock")))]
     for path in MAKEFILES:
         found += [f"{path}: {line}" for line in unchecked(_read(path))]
+    found += [f"{DOCKERFILE}: {line}" for line in unseen(_read(DOCKERFILE))]
     return found + [f"{WORKFLOW}: {line}" for line in unpinned_actions(_read(WORKFLOW))]
 
 
@@ -71,6 +76,18 @@ def unchecked(makefile: str) -> list[str]:
     commands = [line.strip() for line in joined.splitlines() if not line.lstrip().startswith(("#", "@echo"))]
     found = [it for it in commands if INSTALLS.search(it) and "--require-hashes" not in it]
     return found + [it for it in commands if re.search(r"\bsync\b", it) and "$(UV) sync" in it and "--frozen" not in it]
+
+
+def unseen(dockerfile: str) -> list[str]:
+    """The commands of a Dockerfile that install what no hash was given for, or build with what an index has by then."""
+    joined = re.sub(r"^#.*\n", "", dockerfile, flags=re.MULTILINE).replace("\\\n", " ")
+    commands = [it.strip() for line in joined.splitlines() for it in line.split("&&") if RUNS_A_BUILD.search(it)]
+    return [
+        f"{it} fetches what is not checked"
+        for it in commands
+        if not ("--require-hashes" in it and "--only-binary :all:" in it)
+        and not ("--no-index" in it and ("--no-build-isolation" in it or it.endswith(".whl")))
+    ]
 
 
 def unpinned_actions(workflow: str) -> list[str]:
