@@ -110,7 +110,7 @@ def open_directory(path: Path, trust: Trust, *, make: bool = False, is_last: boo
         trust.see(place, os.fstat(here), is_last=is_last and not steps, is_volume=True)
         while steps:
             step = steps.popleft()
-            name = os.path.join(place, step)  # noqa: PTH118 - to the byte
+            name = os.path.normpath(os.path.join(place, step))  # noqa: PTH118 - to the byte
             following = _step(here, step, name, make=make and not steps)
             try:
                 found = os.fstat(following)
@@ -126,9 +126,9 @@ def open_directory(path: Path, trust: Trust, *, make: bool = False, is_last: boo
                     continue
                 if not stat.S_ISDIR(found.st_mode):
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
-                is_volume = found.st_dev != os.fstat(here).st_dev
+                is_volume = found.st_dev != _device_above(following)
                 trust.see(name, found, is_last=is_last and not steps, is_volume=is_volume)
-                here, place, following = _exchange(here, following), os.path.normpath(name), -1
+                here, place, following = _exchange(here, following), name, -1
             finally:
                 if following >= 0:
                     os.close(following)
@@ -148,6 +148,14 @@ def _step(here: int, step: str, name: str, *, make: bool) -> int:
         return os.open(step, _ON_THE_WAY, dir_fd=here)
     except OSError as error:
         raise OSError(error.errno, error.strerror, name) from None
+
+
+def _device_above(here: int) -> int:
+    above = os.open("..", _ON_THE_WAY, dir_fd=here)
+    try:
+        return os.fstat(above).st_dev
+    finally:
+        os.close(above)
 
 
 def _exchange(former: int, following: int) -> int:

@@ -31,6 +31,7 @@ _MODULES = (
     "command_lines",
     "sidecar",
     "sidecar_http",
+    "sidecar_paths",
 )
 # The longest text of an error. A line of a log may have 256 KiB, an event too.
 LONGEST = 16_384

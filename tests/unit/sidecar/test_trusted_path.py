@@ -156,6 +156,15 @@ class TestAPath:
         (shm / "run").symlink_to("open/tls")
         assert f"directory {shm}/open of mode 0777" in refusal(shm / "run")
 
+    def test_may_lead_through_a_volume_and_back(self, shm: Path, pretended: Pretended) -> None:
+        volume = made(shm / "volume", 0o777)
+        tls = made(volume / "tls")
+        for it in (volume, tls):
+            pretended.be(it, user=ROOT, volume=True)
+        (shm / "run").symlink_to("volume/tls/../tls")
+        os.close(open_directory(shm / "run", Trust.of_this_process(shared_volume=True)))
+        assert f"directory {volume} of mode 0777" in refusal(shm / "run")
+
     @pytest.mark.parametrize(
         ("name", "number"), [("loop", errno.ELOOP), ("file", errno.ENOTDIR), ("none", errno.ENOENT)]
     )
