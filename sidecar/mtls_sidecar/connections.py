@@ -19,7 +19,7 @@ from mtls_sidecar.problem import Problem
 
 logger = logging.getLogger("mtls_sidecar")
 
-# Seconds that a connection over the limit has to read why.
+# Seconds that a client has to read why its connection is closed.
 _TO_READ = 1.0
 # What else a process opens: connections to AWS, files, the admin listener.
 _FILES_BESIDE = 128
@@ -45,14 +45,14 @@ class Guard:
 class GuardedConnection(web.RequestHandler):
     """A client's connection. One that is idle stays: clients keep some, and room is made when it is needed."""
 
-    __slots__ = ("_due", "_guard", "_heard_at", "_is_turned_away")
+    __slots__ = ("_due", "_guard", "_heard_at", "_is_dismissed")
 
     def __init__(self, guard: Guard, server: web.Server, **arguments: Any) -> None:
         super().__init__(server, **arguments)
         self._guard = guard
         self._due: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
-        self._is_turned_away = False
+        self._is_dismissed = False
 
     @property
     def is_idle(self) -> bool:
@@ -80,7 +80,7 @@ class GuardedConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
-        if self._is_turned_away:
+        if self._is_dismissed:
             return
         super().data_received(data)
         self._heard_at = self._loop.time()
@@ -113,27 +113,28 @@ class GuardedConnection(web.RequestHandler):
         return found.response()
 
     def _turn_away(self) -> None:
-        self._is_turned_away = True
         most = self._guard.most
         detail = f"{most} connections are open, which is as many as are allowed, and a request is under way on each."
         problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections", detail, retry_after=1)
-        self._guard.note(problem)
-        if len(self._guard.present) >= 2 * most or not isinstance(self.transport, asyncio.Transport):
-            self.force_close()
-            return
-        self.transport.write(problem.message())
-        # What the client has sent stays to be read, or else the answer might be lost: RFC 9112, 9.6.
-        self.transport.write_eof()
-        self._due = self._loop.call_later(_TO_READ, self.force_close)
+        self._dismiss(problem, at_once=len(self._guard.present) >= 2 * most)
 
     def _take_too_long(self) -> None:
         self._due = None
-        if self._is_waiting and isinstance(self.transport, asyncio.Transport):
+        if self._is_waiting:
             detail = f"The request's head was not complete within {self._guard.head:g} s."
-            problem = Problem(HTTPStatus.REQUEST_TIMEOUT, "request_head_timeout", detail)
-            self._guard.note(problem)
-            self.transport.write(problem.message())
+            self._dismiss(Problem(HTTPStatus.REQUEST_TIMEOUT, "request_head_timeout", detail))
+
+    def _dismiss(self, problem: Problem, *, at_once: bool = False) -> None:
+        """Say why, and hear nothing more."""
+        self._guard.note(problem)
+        self._is_dismissed = True
+        if at_once or not isinstance(self.transport, asyncio.Transport):
             self.force_close()
+            return
+        self.transport.write(problem.message())
+        # Closed at once, what the client is still sending would have the kernel throw the answer away: RFC 9112, 9.6.
+        self.transport.write_eof()
+        self._due = self._loop.call_later(_TO_READ, self.force_close)
 
     def _stop_counting(self) -> None:
         if self._due is not None:

@@ -57,8 +57,19 @@ class Proxy:
 
     def application(self) -> web.Application:
         """What aiohttp is to serve."""
-        app = web.Application(middlewares=[_as_problem])
-        app.router.add_route("*", "/{anything:.*}", self._handle, expect_handler=_leave_it_to_the_body)
+
+        @web.middleware
+        async def as_problem(request: web.Request, handler: Handler) -> web.StreamResponse:
+            """What aiohttp refuses by itself, in the form of all other refusals."""
+            try:
+                return await handler(request)
+            except web.HTTPException as error:
+                refusal = Problem(error.status, "request_target", error.reason)
+                self._note(request, refusal)
+                return refusal.response()
+
+        app = web.Application(middlewares=[as_problem])
+        app.router.add_route("*", "/{anything:.*}", self._handle, expect_handler=self._leave_it_to_the_body)
         app.on_response_prepare.append(_undo_what_aiohttp_did)
         return app
 
@@ -95,15 +106,14 @@ class Proxy:
             response = await self._forward(request)
             status = response.status
         except Problem as refusal:
-            self._note(request, refusal)
             status = refusal.status
-            response = refusal.response()
-            if self.draining:
-                response.force_close()
-            with suppress(ConnectionError):
-                # Here, so that it is under way until it has gone.
-                await response.prepare(request)
-                await response.write_eof()
+            response = await self._refuse(request, refusal)
+        except ConnectionError:
+            raise  # there is nobody to answer
+        except Exception:
+            logger.exception("%s failed in a way that was not thought of", request.method)
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            response = await self._refuse(request, unexpected())
         finally:
             del self._under_way[task]
             if not self._under_way:
@@ -111,6 +121,30 @@ class Proxy:
             self.metrics.in_flight.dec()
             self.metrics.ended(request.method, status, time.monotonic() - begun)
         return response
+
+    async def _refuse(self, request: web.Request, refusal: Problem) -> web.StreamResponse:
+        self._note(request, refusal)
+        response = refusal.response()
+        if request.writer.output_size:
+            # An answer has begun, and another in the midst of it would be taken for a part of it.
+            _cut(request, reset=True)
+            return response
+        if self.draining:
+            response.force_close()
+        with suppress(ConnectionError):
+            # Here, so that it is under way until it has gone.
+            await response.prepare(request)
+            await response.write_eof()
+        return response
+
+    async def _leave_it_to_the_body(self, request: web.Request) -> web.StreamResponse | None:
+        """100 (Continue) is sent when the upstream is there to take the body. Other expectations: RFC 9110, 10.1.1."""
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            return None
+        detail = "Only 100-continue can be expected."
+        refusal = Problem(HTTPStatus.EXPECTATION_FAILED, "expectation_failed", detail)
+        self._note(request, refusal)
+        return refusal.response()
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         if request.version < HttpVersion10:
@@ -251,28 +285,6 @@ async def _undo_what_aiohttp_did(_: web.Request, response: web.StreamResponse) -
     # What a GET would be answered with: RFC 9110, 8.6.
     if isinstance(response, _Relayed) and response.status == HTTPStatus.NOT_MODIFIED and response.length is not None:
         response.headers["Content-Length"] = response.length
-
-
-@web.middleware
-async def _as_problem(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What aiohttp refuses by itself, and what nobody expected, in the form of all other refusals."""
-    try:
-        response: web.StreamResponse = await handler(request)
-    except web.HTTPException as error:
-        return Problem(error.status, "request_target", error.reason).response()
-    except ConnectionError:
-        raise  # there is nobody to answer
-    except Exception:
-        logger.exception("%s failed in a way that was not thought of", request.method)
-        return unexpected().response()
-    return response
-
-
-async def _leave_it_to_the_body(request: web.Request) -> web.StreamResponse | None:
-    """100 (Continue) is sent when the upstream is there to take the body. Other expectations: RFC 9110, 10.1.1."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        return None
-    return Problem(HTTPStatus.EXPECTATION_FAILED, "expectation_failed", "Only 100-continue can be expected.").response()
 
 
 def _target(request: web.Request) -> str:

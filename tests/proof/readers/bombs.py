@@ -26,6 +26,11 @@ def repeated(part: bytes, before: bytes = b"", after: bytes = b"") -> Bomb:
     return lambda size: before + part * (size // len(part)) + after
 
 
+# Of readers that draw what they read, from what they are given.
+SEEDS = tuple(b"%d" % it for it in range(20))
+SEED_BOMBS: Bombs = {"a long seed": repeated(b"7"), "zeros": repeated(b"\0")}
+
+
 @cache
 def _sample() -> Any:
     made = builders.leaf(builders.root("Bomb CA"), dns_names=["a.example"])

@@ -26,7 +26,7 @@ from mtls_sidecar.settings import ProxySettings
 from mtls_sidecar.upstream import Upstream
 from tests.kit import nasty
 from tests.proof.readers import Reader
-from tests.proof.readers.bombs import Bombs
+from tests.proof.readers.bombs import SEED_BOMBS, SEEDS, Bombs
 
 _REQUEST = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ /v2/[^ \r\n]* HTTP/1\.1")
 # Of what no field may say to the upstream, however a server spells it.
@@ -45,7 +45,7 @@ def readers() -> Iterator[Reader]:
     modules = (proxy, headers, replay, problem, connections, hosts, upstream)
     yield Reader("requests to the sidecar", _request, _REQUESTS, modules, (), _REQUEST_BOMBS, 1 << 20)
     # Each input is the seed of a request that is drawn.
-    yield Reader("drawn requests to the sidecar", _draw, [b"%d" % it for it in range(20)], modules, ())
+    yield Reader("drawn requests to the sidecar", _draw, SEEDS, modules, (), SEED_BOMBS)
     yield Reader("upstreams' answers to the sidecar", _answer, _ANSWERS, modules, (), _ANSWER_BOMBS, 1 << 20)
 
 

@@ -20,6 +20,7 @@ from mtls_sidecar.errors import DirectoryError
 from mtls_sidecar.pid_file import PidFile, Process, UnfitPidFileError
 from mtls_sidecar.trusted_path import Trust
 from tests.proof.readers import Reader
+from tests.proof.readers.bombs import SEED_BOMBS, SEEDS
 
 _ME, _ROOT, _OTHERS = 1000, 0, (101, 65534)
 _MODES = (0o700, 0o750, 0o755, 0o711, 0o770, 0o777, 0o1777, 0o2777, 0o2770, 0o2775, 0o1770, 0o702)
@@ -34,8 +35,8 @@ _LIST = struct.pack("<I", 2) + b"".join(
 def readers() -> Iterator[Reader]:
     """See `Reader`."""
     # Each input is the seed of what is drawn.
-    seeds = [b"%d" % it for it in range(20)]
-    yield Reader("directories for the key", _directory, seeds, (trusted_path, atomic_directory), (DirectoryError,))
+    modules = (trusted_path, atomic_directory)
+    yield Reader("directories for the key", _directory, SEEDS, modules, (DirectoryError,), SEED_BOMBS)
     yield Reader(
         "pid files",
         _pid_file,
@@ -48,7 +49,7 @@ def readers() -> Iterator[Reader]:
             "zeros": lambda size: b"0" * size,
         },
     )
-    yield Reader("processes that pid files name", _process, seeds, (pid_file,), (UnfitPidFileError,))
+    yield Reader("processes that pid files name", _process, SEEDS, (pid_file,), (UnfitPidFileError,), SEED_BOMBS)
 
 
 # directories ----------------------------------------------------------------------------------------------------------

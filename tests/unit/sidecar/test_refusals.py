@@ -66,6 +66,23 @@ async def test_what_nobody_thought_of_is_a_problem_too(
     assert (answered.status, code(answered)) == (500, "internal_error")
     assert b"never seen before" not in answered.body
     assert "never seen before" in caplog.text
+    assert proxy.metric("mtls_proxy_failures_total", code="internal_error") == 1
+    assert proxy.metric("mtls_proxy_requests_total", method="GET", status_class="5xx") == 1
+
+
+async def test_what_nobody_thought_of_amid_an_answer_cuts_it_off(
+    proxy: Running, api: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("never seen before")
+
+    api.script = always(answer(b"first"))
+    monkeypatch.setattr(proxy.proxy, "_write", fail)
+    connection = await proxy.connect()
+    await connection.send(request())
+    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        await connection.answer()
+    await until(lambda: bool(proxy.metric("mtls_proxy_failures_total", code="internal_error")))
 
 
 class TestWhatCouldBeTwoRequests:
@@ -291,7 +308,7 @@ class TestWhatIsNotForwarded:
     async def test_is_refused(self, proxy: Running, api: Upstream, sent: bytes, status: int) -> None:
         answered = await proxy.ask(sent)
         assert answered.status == status
-        assert code(answered)
+        assert proxy.metric("mtls_proxy_failures_total", code=code(answered)) == 1
         assert not api.seen
 
     async def test_a_head_that_is_too_large(self, proxying: Proxying, first: CertifiedKey, api: Upstream) -> None:
