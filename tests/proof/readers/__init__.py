@@ -32,6 +32,7 @@ _MODULES = (
     "sidecar",
     "sidecar_http",
     "sidecar_paths",
+    "shell",
 )
 # The longest text of an error. A line of a log may have 256 KiB, an event too.
 LONGEST = 16_384
