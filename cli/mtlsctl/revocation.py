@@ -26,6 +26,7 @@ from mtls_rotation.revocation.known import Known
 from mtls_rotation.revocation.notices import Named, Shown
 from mtls_rotation.revocation.register import Register
 from mtlsctl.errors import InvalidInputError, NoCertificateError
+from mtlsctl.files import documents
 from mtlsctl.stack.material import nothing_at
 
 if TYPE_CHECKING:
@@ -283,10 +284,7 @@ def of_file(file: Path, reason: Reason) -> Request:
         UnusableNoticeError: it is a CA's.
     """
     where = f"--certificate {file}"
-    try:
-        body = file.read_bytes()
-    except OSError as error:
-        raise _unfit(where, error.strerror or "a file that cannot be read") from None
+    body = documents.read(str(file), "--certificate")
     if b"PRIVATE KEY" in body:
         raise InvalidInputError(
             where=where,

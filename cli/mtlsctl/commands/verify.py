@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, override
 from urllib.parse import urlsplit
 
 import typer
-from cryptography import x509
 from rich.text import Text
 
 from mtls_rotation.contract.endpoint import Endpoint
 from mtls_rotation.errors import InvalidSecretError
-from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, serial, short_subject
 from mtls_rotation.pki.distinguished_names import rfc4514
 from mtls_rotation.provers import registry as provers
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
+from mtlsctl.files import documents
 from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.completion import SecretArgument
 from mtlsctl.report import Report
@@ -186,29 +185,10 @@ def _server(url: str) -> str:
 
 def _asked_for(url: str | None, server_ca: Path | None) -> tuple[str | None, str | None]:
     """The options, refused before anything is looked at if they cannot be used."""
-    pem = certificates_in(server_ca) if server_ca else None
+    pem = documents.certificates(str(server_ca), "--server-ca") if server_ca else None
     if url is not None:
         _valid_endpoint(url, pem)
     return url, pem
-
-
-def certificates_in(file: Path) -> str:
-    """The CAs in a file, in PEM, without what stands between them.
-
-    Raises:
-        InvalidInputError: it cannot be read, or holds none.
-    """
-    try:
-        text = bundles.blocks_in(file.read_text("utf-8", "replace"))
-        x509.load_pem_x509_certificates(text.encode())
-    except (OSError, ValueError, x509.InvalidVersion) as error:
-        raise InvalidInputError(
-            where=f"--server-ca {file}",
-            found=error.strerror or "a file that cannot be read" if isinstance(error, OSError) else "no certificate",
-            expected="the PEM of the CAs that may have issued the server's certificate",
-            remedy="Name another file, or leave it out: the system's CAs are taken then.",
-        ) from None
-    return text
 
 
 def _unreadable(stored: SecretVersion, label: Label, error: Exception) -> VerifyReport:

@@ -10,9 +10,13 @@ from typing import Any
 
 import yaml
 
+from mtls_rotation.pki import bundles
+from mtls_rotation.pki.certificates import to_pem
 from mtlsctl.errors import InvalidInputError
 
 STANDARD_INPUT = "-"
+# As much as is read of a file: a device has no end, and a truststore of a thousand CAs has two MiB.
+_MOST = 16 << 20
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,21 +53,59 @@ def read(path: str, option: str) -> bytes:
         InvalidInputError: it cannot be read.
     """
     try:
-        return sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
-    except OSError as error:
+        if path == STANDARD_INPUT:
+            body = sys.stdin.buffer.read(_MOST + 1)
+        else:
+            with Path(path).open("rb") as file:
+                body = file.read(_MOST + 1)
+    except (OSError, ValueError) as error:  # a path with a NUL in it is a ValueError
+        found = error.strerror if isinstance(error, OSError) else "no path"
         raise InvalidInputError(
             where=option,
-            found=f"{path}: {error.strerror}",
+            found=f"{path}: {found}",
             expected="a file that can be read",
             remedy="Check the path; nothing was made.",
         ) from None
+    if len(body) > _MOST:
+        raise InvalidInputError(
+            where=option,
+            found=f"{path}: more than {_MOST >> 20} MiB",
+            expected="a file of certificates or a definition",
+            remedy="Check the path; nothing was made.",
+        )
+    return body
+
+
+def certificates(path: str, option: str) -> str:
+    """The certificates of a bundle in PEM, and nothing of what is written between them, in whatever encoding.
+
+    Raises:
+        InvalidInputError: it cannot be read, or holds none.
+    """
+    found = bundles.certificates(read(path, option))
+    if not found:
+        raise InvalidInputError(
+            where=f"{option} {path}",
+            found="no certificate",
+            expected="the PEM of CAs",
+            remedy="Name another file, DER converted with `openssl x509 -inform der`, or leave the option out.",
+        )
+    return to_pem(*found.values())
 
 
 def text(path: str, option: str) -> str:
-    """A file's content as text."""
+    """A file's content as text: UTF-8. What is written between the blocks of PEM may be in any encoding.
+
+    Raises:
+        InvalidInputError: it cannot be read.
+    """
+    body = read(path, option)
     try:
-        return read(path, option).decode("utf-8-sig")
+        return body.decode("utf-8-sig")
     except UnicodeDecodeError:
+        pem = body.decode("ascii", "replace")
+        if "-----BEGIN " in pem and mapping(pem) is None:
+            return pem
         raise InvalidInputError(
             where=option,
             found=f"{path}, which is not UTF-8",

@@ -229,7 +229,7 @@ def distrusted(secret: SecretState, survey: Survey) -> Iterator[Finding]:
             secret.name,
             "its rotation waits, for ever, for a CA that is distrusted to be trusted",
             f"Begin afresh: aws secretsmanager update-secret-version-stage --secret-id {secret.name} --version-stage"
-            f" AWSPENDING --remove-from-version-id {min(pending)}; then mtlsctl rotate {secret.name} --wait",
+            f" AWSPENDING --remove-from-version-id {min(pending)} && mtlsctl rotate {secret.name} --wait",
             runbook,
         )
 

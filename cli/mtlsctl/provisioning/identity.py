@@ -151,6 +151,10 @@ def certified(
     if not leaves:
         raise _unusable(where, "a private key that is the key of none of the certificates", "its own private key")
     leaf = longest_lasting(leaves, now)
+    others = [it for it in identity.certificates if not _is_a_ca(it)]
+    if _is_a_ca(leaf) and others:
+        found = f"the private key of {subject(leaf)}, which is a CA, beside the certificate of {subject(others[0])}"
+        raise _unusable(where, found, "the client certificate's own private key: the CA's has no business here")
     if signed_by(leaf, leaf):
         return CertifiedKey(key, leaf, (), leaf)
     path = find_path(leaf, (*identity.certificates, *further), now)
@@ -183,6 +187,13 @@ def _refused_authorities(issued: CertifiedKey, now: datetime) -> list[str]:
         for it in (*issued.chain, issued.anchor)
         if (reason := API_GATEWAY.refusal(it, now))
     ]
+
+
+def _is_a_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return False  # what is wrong with it is told elsewhere
 
 
 def _strong_key(certificate: x509.Certificate) -> str | None:

@@ -163,7 +163,7 @@ def endpoint_of(proof: Proof, before: Mapping[str, Any] | None = None) -> Docume
     if proof.expected_status:
         made["expected_status"] = proof.expected_status
     if proof.server_ca:
-        made["server_ca"] = documents.text(proof.server_ca, "--server-ca")
+        made["server_ca"] = documents.certificates(proof.server_ca, "--server-ca")
     if made and "url" not in made:
         raise InvalidInputError(
             where="--expected-status or --server-ca",

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from mtls_rotation.contract.issuance import Issuance, Secret, parse_rules
 from mtls_rotation.contract.tags import KIND_TAG, PROXY_TAG, STACK_TAG
-from mtls_rotation.errors import UnusableIssuerError
+from mtls_rotation.errors import InvalidSecretError, UnusableIssuerError
 from mtls_rotation.gateway.live_document import plain
 from mtls_rotation.issuers import registry
 from mtls_rotation.issuers.api import Order
@@ -85,7 +85,7 @@ class Planner:
             made[member] = options.get(option) or made.get(member) or self._own(parameter)
         _require_fitting(kind, parameters, options)
         if path := options.get("ca_certificates"):
-            made["ca_certificates"] = documents.text(str(path), "--ca-certificates")
+            made["ca_certificates"] = documents.certificates(str(path), "--ca-certificates")
         return made
 
     def ca_issuer(self, option: str | None, before: Document | None) -> Document:
@@ -102,7 +102,7 @@ class Planner:
         """
         name = full_name(name, self._deployment.name)
         rotates = options.get("schedule") or self.parameters[f"{kind.capitalize()}RotationSchedule"]
-        secret = parse_value(json.dumps(definition), f"secret {name}")
+        secret = _parsed(definition, name)
         schedule.require_usable(rotates, secret.request.validity)
         require_enabled(secret, self.parameters)
         require_permitted(secret, name, self._deployment.name, self.parameters, self._deployment.outputs)
@@ -112,7 +112,7 @@ class Planner:
         return Plan(
             name=name,
             definition=definition,
-            secret=parse_value(json.dumps(definition), f"secret {name}"),
+            secret=_parsed(definition, name),
             tags=self._tags(kind, proxy=proxy),
             schedule=rotates,
             description=options.get("description") or _DESCRIPTIONS[kind],
@@ -159,6 +159,13 @@ class Planner:
         if description.arn == self._deployment.outputs.get("CaSecret"):
             _require_own_kind(secret, self.parameters["ClientIssuer"])
         ca = authorities.issuing(self._deployment.services.bucket, description, utc_now())
+        if ca is None and description.tags.get(KIND_TAG) != "ca":
+            raise InvalidInputError(
+                where="--ca-secret",
+                found=f"{description.name}, which is no CA's secret",
+                expected="a secret of the stack that holds a CA",
+                remedy="`mtlsctl status` marks those with (CA); `mtlsctl create ca` makes one. Nothing was made.",
+            )
         if ca is None:
             raise UnusableIssuerError(
                 where=f"CA secret {description.name}",
@@ -168,6 +175,42 @@ class Planner:
             )
         notes = _see_that_it_lasts(secret, ca, description.arn, name)
         return definition | {"issuer": definition["issuer"] | {"ca_secret": description.arn}}, notes
+
+
+# The options that are not called as what they set.
+_FLAGS = {
+    "dns_names": "--dns-name",
+    "uris": "--uri",
+    "emails": "--email",
+    "ip_addresses": "--ip-address",
+    "extended_key_usages": "--extended-key-usage",
+    "url": "--prove-at",
+    "type": "--issuer",
+}
+
+
+def _parsed(definition: Document, name: str) -> ManagedSecret:
+    """The secret that is to be made.
+
+    Raises:
+        InvalidSecretError: none can be made of this. It names the option: there is no secret yet to correct.
+    """
+    try:
+        return parse_value(json.dumps(definition), f"secret {name}")
+    except InvalidSecretError as error:
+        raise InvalidSecretError(
+            where=error.where, found=error.found, expected=error.expected, remedy=_correction(error.remedy)
+        ) from None
+
+
+def _correction(remedy: str) -> str:
+    path = found[1] if (found := re.match(r"Correct (\S+) in the secret's value", remedy)) else ""
+    _, _, member = path.partition(".")
+    member = member.partition(".")[0] or path
+    if not re.fullmatch("[a-z_]+", member):
+        return "Correct what was given; nothing was made."
+    flag = _FLAGS.get(member, f"--{member.replace('_', '-')}")
+    return f"Correct {flag}, or {path} in the file of --from; nothing was made."
 
 
 _DESCRIPTIONS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from mtls_rotation.errors import SelfSignedClientError
+from mtls_rotation.errors import InvalidSecretError, SelfSignedClientError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.rotation.value import parse_value
 from mtlsctl.errors import InvalidInputError
@@ -19,6 +20,7 @@ from mtlsctl.provisioning import schedule
 from mtlsctl.provisioning.options import Proof, endpoint_of, request_of, require_kind, require_no_certificate
 from mtlsctl.provisioning.planning import Planner, alarming, full_name, require_enabled
 from tests.kit import builders
+from tests.kit.stack import CLIENT, Stack
 
 
 @pytest.mark.parametrize(
@@ -92,17 +94,64 @@ def test_an_option_counts_for_more_than_a_file_and_a_file_for_more_than_the_stac
 
 
 def test_the_endpoint_is_the_files_with_the_options_over_it(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("PEM")
+    pem = pki.to_pem(builders.root().certificate)
+    (tmp_path / "ca.pem").write_text(f"# A CA\n{pem}")
     before = {"url": "https://a.example/", "expected_status": [200]}
 
     assert endpoint_of(Proof()) == {}
     assert endpoint_of(Proof(expected_status=[204], server_ca=str(tmp_path / "ca.pem")), before) == {
         "url": "https://a.example/",
         "expected_status": [204],
-        "server_ca": "PEM",
+        "server_ca": pem,
     }
     with pytest.raises(InvalidInputError, match="--prove-at"):
         endpoint_of(Proof(expected_status=[204]))
+
+
+PARAMETERS = {
+    "ClientIssuer": "secretsmanager",
+    "ClientRotationSchedule": "rate(10 days)",
+    "ClientAlarmDays": "7",
+    "TrustedSecrets": "*",
+}
+
+
+@pytest.mark.parametrize(
+    ("request_", "option"),
+    [
+        ({"country": "Norway"}, "--country, or request.country in the file of --from"),
+        ({"dns_names": ["a b"]}, "--dns-name, or request.dns_names"),
+        ({"validity_days": 0}, "--validity-days, or request.validity_days"),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_not_looked_for_in_a_secret_that_is_not_there(
+    request_: dict[str, Any], option: str
+) -> None:
+    planner = Planner(cast("Any", SimpleNamespace(name="stack", parameters=PARAMETERS, outputs={})))
+    definition = builders.client_definition() | {"request": {"common_name": "a", "validity_days": 30} | request_}
+
+    with pytest.raises(InvalidSecretError, match=re.escape(f"Correct {option}")) as told:
+        planner.plan("client", "further", definition, {}, proxy=False)
+
+    assert "secret's value" not in str(told.value)
+
+
+def test_a_secret_that_holds_no_ca_cannot_issue_and_its_rotation_does_not_help(stack: Stack) -> None:
+    stack.rotate(CLIENT)
+    deployment = SimpleNamespace(
+        name="stack",
+        parameters=PARAMETERS,
+        outputs={},
+        services=stack.services,
+        session=stack,
+        secret=stack.services.versions.describe,
+    )
+    definition = builders.client_definition(CLIENT)
+
+    with pytest.raises(InvalidInputError, match=r"stack/client, which is no CA's secret") as told:
+        Planner(cast("Any", deployment)).plan("client", "further", definition, {}, proxy=False)
+
+    assert "mtlsctl rotate" not in told.value.remedy
 
 
 def test_a_country_is_no_truth_value_in_yaml(tmp_path: Path) -> None:

@@ -114,6 +114,13 @@ def test_a_key_of_another_certificate_is_refused() -> None:
         identity.certified(read, key, (), NOW, "--certificate")
 
 
+def test_the_key_of_the_ca_in_place_of_the_clients_is_told_as_that() -> None:
+    with pytest.raises(
+        UnusableCertificateError, match=r"found the private key of CN=Example Corp CA\S*, which is a CA, be"
+    ):
+        identity.certified(identity.read(pki.key_to_pem(CA.key) + CERTIFICATE + CHAIN, "x"), CA.key, (), NOW, "x")
+
+
 def test_a_ca_that_did_not_come_with_it_is_taken_from_those_that_are_known() -> None:
     read = identity.together(CERTIFICATE, KEY, "", "--certificate")
 

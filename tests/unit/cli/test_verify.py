@@ -23,9 +23,10 @@ from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.notices import Notice
 from mtls_rotation.revocation.register import Register, Source
 from mtls_rotation.rotation.value import parse_value
-from mtlsctl.commands.verify import VerifyReport, certificates_in, choose_endpoint, judge
+from mtlsctl.commands.verify import VerifyReport, choose_endpoint, judge
 from mtlsctl.errors import InvalidInputError, NoCertificateError
 from mtlsctl.exit_status import ExitStatus
+from mtlsctl.files import documents
 from mtlsctl.stack.material import Label, read
 from mtlsctl.stack.targets import Target
 from mtlsctl.verification.checks import OUTSIDE, Evidence, Result
@@ -245,7 +246,7 @@ def test_a_file_of_cas_may_have_comments_in_any_language(encoding: str, tmp_path
     file, pem = tmp_path / "ca.pem", pki.to_pem(builders.root().certificate)
     file.write_bytes(f"# F\u0151tan\xfas\xedtv\xe1ny\n{pem}".encode(encoding))
 
-    assert certificates_in(file).strip() == pem.strip()
+    assert documents.certificates(str(file), "--server-ca").strip() == pem.strip()
 
 
 OWN = {"url": "https://partner.example/health", "server_ca": "-----BEGIN CERTIFICATE-----x-----END CERTIFICATE-----"}

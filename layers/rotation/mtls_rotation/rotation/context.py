@@ -106,5 +106,6 @@ def not_staged(name: str, version_id: str, labels: frozenset[str]) -> VersionNot
         where=f"secret {name}, version {version_id}",
         found=f"the labels {', '.join(sorted(labels))}" if labels else "no such version with a label",
         expected="the version at AWSPENDING",
-        remedy="Start a rotation with `aws secretsmanager rotate-secret`; this token is of none that is under way.",
+        remedy="This token is of no rotation that is under way. Start one with"
+        f" `aws secretsmanager rotate-secret --secret-id {name}`.",
     )

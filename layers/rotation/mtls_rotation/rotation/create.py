@@ -115,7 +115,7 @@ class CreateStep:
             found="a pending value that brings no new certificate: a trial of the rotation left it",
             expected="no value, or a fresh certificate",
             remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
-            " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
+            f" `aws secretsmanager rotate-secret --secret-id {stored.name}`, or leave it to the schedule.",
         )
 
     def _give_up_if_anothers(self, stored: SecretVersion) -> None:
@@ -132,7 +132,7 @@ class CreateStep:
             found="a pending value that createSecret has not put for this version, so that no test of it can be told",
             expected="no value, or one of its own",
             remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
-            " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
+            f" `aws secretsmanager rotate-secret --secret-id {stored.name}`, or leave it to the schedule.",
         )
 
     def _give_up_if_revoked(self, stored: SecretVersion) -> None:
@@ -203,7 +203,7 @@ class CreateStep:
             found=f"a pending certificate that expired on {end:%Y-%m-%d %H:%M} UTC, before its rotation could end",
             expected="one that is in date",
             remedy="AWSPENDING was taken off it, so the next rotation issues a fresh one. Start it with"
-            " `aws secretsmanager rotate-secret`, or leave it to the schedule.",
+            f" `aws secretsmanager rotate-secret --secret-id {stored.name}`, or leave it to the schedule.",
         )
 
     def _staged(self, request: RotationRequest, deadline: Deadline) -> SecretDescription:
@@ -221,7 +221,7 @@ class CreateStep:
                 where=f"secret {description.name}",
                 found="rotation switched off",
                 expected="a secret with a rotation schedule",
-                remedy="Switch it on with `aws secretsmanager rotate-secret --rotation-lambda-arn ...`.",
+                remedy="Switch it on: `mtlsctl doctor` shows the command.",
             )
         raise not_staged(description.name, request.version_id, labels)
 

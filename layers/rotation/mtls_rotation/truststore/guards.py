@@ -92,8 +92,8 @@ def _is_not_empty(candidate: Candidate) -> Stop | None:
             Guard.EMPTY,
             "an empty truststore, as everything that is trusted now is distrusted: API Gateway takes none that is"
             " empty, so what is deployed stays, and what is distrusted in it is still let in",
-            "Have another CA trusted first: mtlsctl rotate --all --ca NAME, or an upload under anchors/static/. Until"
-            " then an allow-list that denies everything keeps everybody out.",
+            "Have another CA trusted first, by `mtlsctl rotate --all --ca NAME` or an upload under anchors/static/."
+            " Until then an allow-list that denies everything keeps everybody out.",
         )
     return Stop(
         Guard.EMPTY,
