@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_request import BaseRequest
 
 from mtls_sidecar.problem import Problem
@@ -56,12 +57,16 @@ class GuardedConnection(web.RequestHandler):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing of a request is here."""
+        """Whether nothing of a request is here, as far as can be told."""
         return self._is_waiting and self._due is None
 
     @property
     def _is_waiting(self) -> bool:
         return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    def _has_begun_another(self, data: bytes) -> bool:
+        """Whether behind a request without a body there is the beginning of one more: RFC 9112, 9.3.2."""
+        return bool(self._messages) and self._messages[-1][1] is EMPTY_PAYLOAD and not data.endswith(b"\n")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
@@ -87,7 +92,7 @@ class GuardedConnection(web.RequestHandler):
         if not self._is_waiting:
             self._stop_counting()
         # Empty lines before a head are none of it: RFC 9112, 2.2.
-        elif self._due is None and data.strip(b"\r\n"):
+        if self._due is None and (data.strip(b"\r\n") if self._is_waiting else self._has_begun_another(data)):
             self._due = self._loop.call_later(self._guard.head, self._take_too_long)
 
     def make_room(self) -> None:
@@ -123,6 +128,9 @@ class GuardedConnection(web.RequestHandler):
         if self._is_waiting:
             detail = f"The request's head was not complete within {self._guard.head:g} s."
             self._dismiss(Problem(HTTPStatus.REQUEST_TIMEOUT, "request_head_timeout", detail))
+        else:
+            # One before it is still being answered.
+            self._due = self._loop.call_later(self._guard.head, self._take_too_long)
 
     def _dismiss(self, problem: Problem, *, at_once: bool = False) -> None:
         """Say why, and hear nothing more."""

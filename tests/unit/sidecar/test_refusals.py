@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 import ssl
 import threading
@@ -19,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from mtls_client.denial import Answered
 from mtls_rotation.gateway.proxy import paths
 from mtls_rotation.pki.certificates import CertifiedKey
-from mtls_sidecar import address, admin, hosts
+from mtls_sidecar import address, admin, connections, hosts
 from mtls_sidecar.hosts import FurtherHosts, may_be_for
 from mtls_sidecar.replay import KEPT
 from mtls_sidecar.run import certificate_for
@@ -235,6 +236,28 @@ class TestConnections:
             dribbling.cancel()
             assert proxy.metric("mtls_proxy_failures_total", code="request_head_timeout") == 1
             await until(lambda: not proxy.metric("mtls_proxy_connections"))
+
+    async def test_a_head_that_never_ends_behind_a_request_is_one_too(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream
+    ) -> None:
+        async with proxying(head_timeout=SHORT) as proxy:
+            connection = await proxy.connect()
+            await connection.send(request() + request()[:-4])
+            assert (await connection.answer()).status == 200
+            answered = await connection.answer()
+            assert (answered.status, code(answered)) == (408, "request_head_timeout")
+            assert await connection.ended()
+
+    async def test_a_process_may_open_as_many_as_the_settings_let_in(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        was = [(1024, 4096)]
+        monkeypatch.setattr(resource, "getrlimit", lambda _: was[-1])
+        monkeypatch.setattr(resource, "setrlimit", lambda _, limits: was.append(limits))
+        for wanted, limits in ((100, (1024, 4096)), (1536, (1664, 4096)), (100_000, (4096, 4096))):
+            connections.allow_open_files(wanted)
+            assert was[-1] == limits
+        assert "may open 4096 files" in caplog.text
 
     async def test_a_connection_that_is_idle_is_no_head(self, proxying: Proxying, first: CertifiedKey) -> None:
         async with proxying(head_timeout=0.05) as proxy:
