@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from localaws import LocalAws, LocalAwsError
 from localaws.__main__ import Prepared, held, shell_file
+from localaws.shell import PROGRAMS
 from tests.integration.localaws.conftest import Client
 from tests.kit.hostile import SETTINGS, hostile, wanted_elsewhere
 
@@ -34,7 +35,7 @@ COMMANDS = (
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who works with real AWS, and sources the file in a folder whose name has a blank."""
+    """Somebody who works with real AWS, and sources the file in a checkout whose name has a blank."""
 
     file: Path
     environment: dict[str, str]
@@ -47,10 +48,14 @@ class User:
 
 
 @pytest.fixture
-def user(aws: LocalAws, tmp_path: Path) -> Iterator[User]:
+def user(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
+    checkout = tmp_path / "my checkout"
+    programs = shutil.copytree(PROGRAMS.parent, checkout / "localaws" / "shell") / "bin"
+    (checkout / ".venv-sam").symlink_to(ROOT / ".venv-sam")
+    monkeypatch.setattr("localaws.shell.PROGRAMS", programs)
     ca_file = tmp_path / "server-ca.pem"
     ca_file.write_text(aws.front_door.server_ca_pem)
-    file = tmp_path / "my local" / "local.env"
+    file = checkout / "build" / "local.env"
     file.parent.mkdir()
     file.write_text(shell_file(file, aws, ca_file, Prepared(variables={"BUCKET": "b"}, programs=(ROOT / ".venv/bin",))))
     yield User(file, hostile(tmp_path))
