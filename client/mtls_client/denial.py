@@ -23,6 +23,8 @@ LONGEST = 16 * 1024
 _PROBLEM = "application/problem+json"
 _ERROR_TYPES = frozenset({"AccessDeniedException", "ForbiddenException"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+# By which some servers take another method than the request line has, in the spelling that names are compared in.
+_OVERRIDES = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,11 @@ class Answered:
         """Whether the request may be made again though the server may have acted on it.
 
         By its method (RFC 9110, 9.2.2), or as its sender says so by an Idempotency-Key
-        (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
+        (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/). A field may name another method.
         """
-        return self.method.upper() in _IDEMPOTENT or any(name.lower() == "idempotency-key" for name in self.sent)
+        # Servers that hand fields on as variables (CGI, WSGI) take "_" for "-".
+        names = {name.lower().replace("_", "-") for name in self.sent}
+        return "idempotency-key" in names or (self.method.upper() in _IDEMPOTENT and not _OVERRIDES & names)
 
     @property
     def is_api_gateways_own(self) -> bool:

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from mtls_sidecar import address, configuration, memory_backed, settings, upstream
+from mtls_sidecar import address, configuration, hosts, memory_backed, settings, trusted_path, upstream
 from mtls_sidecar.configuration import Given, Origin, check, gather
 from mtls_sidecar.errors import SidecarError
 from mtls_sidecar.settings import FilesSettings, ProxySettings, Settings
 from tests.proof.readers import Reader
 from tests.proof.readers.bombs import TOML, members
 
-_MODULES = (configuration, settings, address, upstream, memory_backed)
+_MODULES = (configuration, settings, address, hosts, upstream, memory_backed, trusted_path)
 
 
 def readers() -> Iterator[Reader]:
@@ -31,7 +31,18 @@ def readers() -> Iterator[Reader]:
         lines=True,
     )
     flags = json.loads(_FLAGS)
-    names = ("listen", "upstream", "max_body", "run", "signal", "check_every", "max_requests", "directory", "admin")
+    names = (
+        "listen",
+        "upstream",
+        "max_body",
+        "run",
+        "signal",
+        "check_every",
+        "max_requests",
+        "directory",
+        "admin",
+        "allow_host",
+    )
     bombs = {
         key: bomb for name in names for key, bomb in members(flags, name).items() if "text" in key or "name" in key
     }
@@ -58,6 +69,10 @@ upstream = "https://api.partner.example:8443/v2"
 listen = "127.0.0.1:0"
 admin = "[::1]:9901"
 max-body = "100MiB"
+allow-host = "sidecar,10.0.0.1"
+head-timeout = 2
+max-connections = 100
+shared-volume = true
 max-header-size = 16384
 connect-timeout = 5.0
 total-timeout = 0
@@ -77,6 +92,9 @@ _FLAGS = json.dumps(
         "pid_file": "/run/x.pid",
         "check_every": "1e2",
         "group": "1000",
+        "allow_host": "sidecar,[fd00::1]",
+        "max_connections": "9",
+        "head_timeout": "2.5",
     }
 ).encode()
 

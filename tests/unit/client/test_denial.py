@@ -106,6 +106,17 @@ def test_one_whose_sender_says_that_it_may_be_repeated_is(
 
 
 @EVERY
+@pytest.mark.parametrize("field", ["X-HTTP-Method-Override", "x_http_method", "X-METHOD_OVERRIDE"])
+def test_one_whose_method_is_another_by_a_field_is_not_repeated(
+    library: Library, api: PartnerApi, secrets: SecretsManager, second: CertifiedKey, field: str
+) -> None:
+    secrets.rotate(value_of(second))
+    api.deny(BY_API_GATEWAY, second)
+    assert is_the(BY_API_GATEWAY, library.ask("PUT", b"order", fields={field: "PATCH"}))
+    assert len(api.received) == 1
+
+
+@EVERY
 def test_a_body_that_can_be_read_once_is_not_sent_again(
     library: Library, api: PartnerApi, secrets: SecretsManager, first: CertifiedKey, second: CertifiedKey
 ) -> None:
