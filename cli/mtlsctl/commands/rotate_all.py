@@ -134,18 +134,20 @@ def rotate_all(context: CommandContext, name: str, *, timeout: float, yes: bool)
         context.tell(f"· {told}")
     confirm(context, f"Rotate {ca.name}, then all of that, and then distrust what it was?", yes=yes)
 
-    rotations = Rotations(context, timeout)
-    of_ca = rotations.afresh(ca)
-    if not of_ca.done:
-        return judge(of_ca, [], hanging.former, (), distrusted=False, completed=None)
-    end_notice(deployment, ca)
-    hanging = look(deployment, ca, of_ca.version_id)  # what the former CA signed meanwhile hangs on it, too
-    of_clients = rotations.of_clients(hanging)
-    for _ in range(_TRIES - 1):
-        with context.doing("looking"):
-            hanging = look(deployment, ca, of_ca.version_id)
-        again = rotations.of_clients(hanging, only={it.secret for it in of_clients if it.done})
-        of_clients = list(({it.secret: it for it in of_clients} | {it.secret: it for it in again}).values())
+    unfinished = "What has begun goes on by itself; the former CA is trusted still. To have it out, begin again:"
+    with context.waiting(f"{unfinished} mtlsctl rotate --all --ca {ca.name}"):
+        rotations = Rotations(context, timeout)
+        of_ca = rotations.afresh(ca)
+        if not of_ca.done:
+            return judge(of_ca, [], hanging.former, (), distrusted=False, completed=None)
+        end_notice(deployment, ca)
+        hanging = look(deployment, ca, of_ca.version_id)  # what the former CA signed meanwhile hangs on it, too
+        of_clients = rotations.of_clients(hanging)
+        for _ in range(_TRIES - 1):
+            with context.doing("looking"):
+                hanging = look(deployment, ca, of_ca.version_id)
+            again = rotations.of_clients(hanging, only={it.secret for it in of_clients if it.done})
+            of_clients = list(({it.secret: it for it in of_clients} | {it.secret: it for it in again}).values())
     return _distrust(context, of_ca, of_clients, hanging, timeout=timeout, yes=yes)
 
 

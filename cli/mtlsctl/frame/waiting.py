@@ -23,6 +23,7 @@ def await_end(
     where: str,
     expected: str,
     remedy: str,
+    afterwards: str = "It goes on by itself.",
 ) -> None:
     """Wait until nothing is left.
 
@@ -33,12 +34,13 @@ def await_end(
         where: of the error.
         expected: of the error.
         remedy: of the error.
+        afterwards: what becomes of it when nobody waits any more.
 
     Raises:
         StillUnderWayError: something was left when the time was over.
     """
     left = ""
-    goes_on = f"It goes on by itself. {remedy}"
+    goes_on = f"{afterwards} {remedy}"
     with context.waiting(goes_on):
         for _ in Deadline.within(seconds).attempts(longest=_LONGEST_PAUSE):
             if not (left := what_is_left()):

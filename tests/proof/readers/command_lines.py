@@ -58,7 +58,7 @@ def readers() -> Iterator[Reader]:
     """See `Reader`. One for the commands that stand alone, and one for each group of commands."""
     kinds = {"alone": list(COMMANDS)} | {name: [f"{name} {it}" for it in of] for name, (_, of) in GROUPS.items()}
     assert sorted(name for names in kinds.values() for name in names) == sorted(ENTRIES)
-    _world()  # made once, before readers have processes of their own
+    world()  # made once, before readers have processes of their own
     for kind, names in kinds.items():
         yield Reader(
             f"command lines, {kind}",
@@ -290,11 +290,16 @@ class _Answering:
         self._client = client
 
     def __getattr__(self, name: str) -> Any:
+        if name == "exceptions":
+            return _Refusing().exceptions
         operation = getattr(self._client, name, None) or getattr(_Refusing(), name)
         if not callable(operation) or name.startswith("get_paginator"):
             return operation
 
         def call(*arguments: Any, **request: Any) -> Any:
+            if name == "rotate_secret" and request.pop("RotationLambdaARN", None):
+                self._client.enable_rotation(request["SecretId"])
+                request.pop("RotationRules", None)
             return {"ResponseMetadata": _metadata()} | operation(*arguments, **request)
 
         return call
@@ -311,8 +316,7 @@ class World:
 
     def begin(self) -> None:
         """A stack with a CA, a client, and a domain."""
-        if self.mocked:
-            self.mocked.close()
+        self.end()
         self.mocked = ExitStack()
         self.mocked.enter_context(mock_aws())
         self.stack = Stack(self.clients)
@@ -323,6 +327,12 @@ class World:
         self.stack.reconcile()
         self.stack.with_gateway()
         self.clients.secretsmanager.create_secret(Name="other/secret", SecretString='{"oops": 1}')
+
+    def end(self) -> None:
+        """Leave AWS to others."""
+        if self.mocked:
+            self.mocked.close()
+            self.mocked = None
 
     def client(self, service: str, **_: Any) -> Any:
         """A client of a service; of most, one that is refused everything."""
@@ -338,16 +348,18 @@ class Placed(deployment.Deployment):
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
-        _world().placed.append(account)
+        world().placed.append(account)
 
     @cached_property
     def session(self) -> Any:
-        return _world()
+        return world()
 
     @cached_property
     def _described(self) -> Mapping[str, Any]:
         defaults = {name: str(it.get("Default", "")) for name, it in templates.template()["Parameters"].items()}
-        outputs = {"BucketName": "certificates", "RotateFunction": "arn:aws:lambda:us-east-1:1:function:rotate"}
+        defaults |= {"TrustedSecrets": "*"}
+        outputs = {name: f"output-{name}" for name in templates.template()["Outputs"] if name != "GatewayUrl"}
+        outputs |= {"BucketName": "certificates", "RotateFunction": "arn:aws:lambda:us-east-1:1:function:rotate"}
         outputs |= {"CaSecret": CA, "ClientSecret": CLIENT}
         return {
             "StackId": f"arn:aws:cloudformation:{self.account.region or 'us-east-1'}:123456789012:stack/x/y",
@@ -366,7 +378,7 @@ class Placed(deployment.Deployment):
 
     @cached_property
     def assembly(self) -> Any:
-        stack = _world().stack
+        stack = world().stack
         return SimpleNamespace(sync=stack.sync, targets=stack.targets, services=stack.services)
 
     @cached_property
@@ -380,17 +392,19 @@ def _authority() -> pki.CertifiedKey:
 
 
 @cache
-def _world() -> World:
+def world() -> World:
+    """The one of this process."""
     import boto3
 
     caches.install_for_moto()
     session: Any = boto3.Session("unit", "test", region_name="us-east-1")
     services = ("secretsmanager", "s3", "events", "sqs", "kms", "acm-pca")
-    world = World(Mocked(*(session.client(name) for name in services)))
-    world.begin()
+    made = World(Mocked(*(session.client(name) for name in services)))
+    made.begin()
+    made.end()
     for entry in ENTRIES.values():
         entry.load()
-    return world
+    return made
 
 
 # a case --------------------------------------------------------------------------------------------------------------
@@ -407,8 +421,10 @@ class _Case:
 
     def run(self) -> None:
         """Run it, and look."""
-        world = _world()
-        world.placed.clear()
+        aws = world()
+        if aws.mocked is None:
+            aws.begin()
+        aws.placed.clear()
         line, account = self._line()
         environment = self._environment()
         typed = self._typed()
@@ -435,8 +451,8 @@ class _Case:
                 result = CliRunner().invoke(app, line, input=typed, prog_name="mtlsctl")
         finally:
             os.chdir(before)
-            if ENTRIES[self.name].changes and world.placed:
-                world.begin()
+            if ENTRIES[self.name].changes and aws.placed:
+                aws.begin()
         self._look(line, result, account)
 
     def _look(self, line: Sequence[str], result: Any, account: Account) -> None:
@@ -455,11 +471,11 @@ class _Case:
             assert not any(packed[at : at + 40] in keys() for at in range(0, len(packed) - 40, 20)), (
                 f"{shown} shows a key"
             )
-        for it in _world().placed:
+        for it in world().placed:
             assert it == account, f"{shown} acts in {it}, and was told {account}"
         as_json = "--json" in line
         asked_for_help = {"--help", "-h", "--version"} & set(line)
-        if _world().placed and ENTRIES[self.name].changes and not as_json:
+        if world().placed and ENTRIES[self.name].changes and not as_json:
             assert said.startswith("In account "), f"{shown} does not say where it acts: {said!r}"
         if as_json and result.exit_code in _WORDS and not asked_for_help and "--" not in line:
             document = json.loads(out)

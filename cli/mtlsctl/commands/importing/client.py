@@ -379,6 +379,7 @@ def _trust(context: CommandContext, issued: CertifiedKey, name: str, timeout: fl
                 timeout,
                 where=f"secret {name}",
                 expected="the gateway to run a truststore with the CAs above its certificate",
-                remedy="No secret was made. See `mtlsctl truststore plan`, and import it again.",
+                remedy="See `mtlsctl truststore plan`, and import it again.",
+                afterwards="No secret was made, and what was filed is taken away again.",
             )
     return trusting
