@@ -66,7 +66,7 @@ class GuardedConnection(web.RequestHandler):
 
     def _has_begun_another(self, data: bytes) -> bool:
         """Whether behind a request without a body there is the beginning of one more: RFC 9112, 9.3.2."""
-        return bool(self._messages) and self._messages[-1][1] is EMPTY_PAYLOAD and not data.endswith(b"\n")
+        return bool(self._messages) and self._messages[-1][1] is EMPTY_PAYLOAD and data[-1:] not in (b"", b"\n")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""

@@ -248,6 +248,14 @@ class TestConnections:
             assert (answered.status, code(answered)) == (408, "request_head_timeout")
             assert await connection.ended()
 
+    async def test_requests_that_are_pipelined_are_whole_heads(self, proxying: Proxying, first: CertifiedKey) -> None:
+        async with proxying(head_timeout=SHORT) as proxy:
+            connection = await proxy.connect()
+            await connection.send(request() * 100)
+            assert {(await connection.answer()).status for _ in range(100)} == {200}
+            await asyncio.sleep(2 * SHORT)
+            assert (await connection.ask(request())).status == 200
+
     async def test_a_process_may_open_as_many_as_the_settings_let_in(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
