@@ -3,7 +3,7 @@
 # checkov pins boto3 to an old version. Whatever is installed is checked against a hash that is in this repository.
 
 SHELL := /bin/bash
-INSTALL_UV := pip install --quiet --disable-pip-version-check --require-hashes --requirement tools/uv.txt
+INSTALL_UV := pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement tools/uv.txt
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 PYTHON := .venv/bin/python
 FETCHED_MB := 250
@@ -143,5 +143,5 @@ first-time:
 
 .venv-checkov/.synced: tools/checkov.txt .python-version | $(filter .tools/bin/uv,$(UV))
 	$(UV) venv --quiet --allow-existing .venv-checkov
-	$(UV) pip sync --quiet --python .venv-checkov/bin/python --require-hashes tools/checkov.txt
+	$(UV) pip sync --quiet --python .venv-checkov/bin/python --require-hashes --only-binary :all: tools/checkov.txt
 	@touch $@

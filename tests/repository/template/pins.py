@@ -71,10 +71,14 @@ def unlocked(lock: Mapping[str, Any]) -> list[str]:
 
 
 def unchecked(makefile: str) -> list[str]:
-    """The commands of a Makefile that install something unseen. Variables are looked at where they are set."""
+    """The commands of a Makefile that install something unseen. Variables are looked at where they are set.
+
+    What has no wheel would be built, by a build backend that no hash was given for.
+    """
     joined = makefile.replace("\\\n", " ")
     commands = [line.strip() for line in joined.splitlines() if not line.lstrip().startswith(("#", "@echo"))]
-    found = [it for it in commands if INSTALLS.search(it) and "--require-hashes" not in it]
+    seen = ("--require-hashes", "--only-binary :all:")
+    found = [it for it in commands if INSTALLS.search(it) and not all(option in it for option in seen)]
     return found + [it for it in commands if re.search(r"\bsync\b", it) and "$(UV) sync" in it and "--frozen" not in it]
 
 

@@ -164,6 +164,7 @@ def test_a_locked_package_that_could_come_as_something_else_is_seen(package: dic
         "python3 -m pip install uv",
         "python3 -m pip install \\\n  --requirement r.txt",
         "$(UV) pip sync r.txt",
+        "$(UV) pip sync --require-hashes r.txt",
         "$(UV) sync --quiet",
     ],
 )
