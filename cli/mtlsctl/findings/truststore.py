@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtls_rotation.contract.layout import ANCHORS
+from mtls_rotation.contract.layout import ANCHORS, REVOKED
 from mtlsctl.findings import DoctorCheck, DoctorContext, attention, unknown
 from mtlsctl.findings.secrets import SURVEY
 from mtlsctl.findings.strays import about_strays
@@ -44,6 +44,22 @@ def _everything_is_read(context: DoctorContext) -> Iterator[Finding]:
         )
 
 
+def _revocations_count(context: DoctorContext) -> Iterator[Finding]:
+    """Every stack makes a list of what is uploaded to revoke; its own gateway asks that by its authorizer."""
+    if not context.physical("GatewayApi") or context.physical("AuthorizerFunction"):
+        return
+    bucket = context.deployment.services.bucket
+    uploads = [it for it in bucket.list(REVOKED) if it.size or not it.key.endswith("/")]
+    if uploads:
+        yield attention(
+            uploads[0].key,
+            f"the gateway asks for none of the {len(uploads)} uploads under {REVOKED}, as the stack has no authorizer: "
+            "whoever is revoked comes in",
+            "Deploy the stack with Authorizer=enabled.",
+            "A certificate was stolen or lost",
+        )
+
+
 def _default_endpoint_is_off(context: DoctorContext) -> Iterator[Finding]:
     api = context.physical("GatewayApi")
     if api and not context.client("apigateway").get_rest_api(restApiId=api).get("disableExecuteApiEndpoint"):
@@ -74,6 +90,7 @@ CHECKS = (
     DoctorCheck("every domain accepts every current certificate", SURVEY, _clients_are_accepted),
     DoctorCheck("every anchor lasts, and everything uploaded is trusted", SURVEY, _anchors_are_well),
     DoctorCheck("everything in the bucket is read by somebody", ("s3:ListBucket",), _everything_is_read),
+    DoctorCheck("the gateway asks who is revoked", ("s3:ListBucket",), _revocations_count),
     DoctorCheck("the gateway can be reached by its domain name only", ("apigateway:GET",), _default_endpoint_is_off),
     DoctorCheck(
         "the bucket keeps versions, and is private",

@@ -18,7 +18,7 @@ from mtls_rotation.truststore.observation import Observation, StaticEntry
 from mtls_rotation.truststore.state import AnchorObject, AnnouncedEdition, SyncState
 from mtlsctl.findings import history
 from mtlsctl.findings.strays import about_strays
-from tests.kit import builders
+from tests.kit import builders, logged
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, repeated, within
 
@@ -57,6 +57,15 @@ def readers() -> Iterator[Reader]:
         (),
         JSON,
         largest=1 << 20,
+    )
+    yield Reader(
+        "what has failed and succeeded since",
+        _day,
+        [bytes(range(0, 200, 7)), b"\x04\x00\x04", b"\x05\x00\x0a\x03"],
+        (history,),
+        (),
+        {"runs": lambda size: b"\x04\x00" * (size // 2)},
+        largest=1 << 9,
     )
     issued = layout.IssuedKey("ab" * 32, "mtls/billing", "v-1", "5e01", not_after=builders.NOW)
     authority = layout.IssuedKey("ab" * 32, "mtls/ca", "v-1", "ca", authority=True)
@@ -124,6 +133,8 @@ def _state(data: bytes) -> None:
     json.dumps([event.detail for event in (*(it.event for it in new), *map(announcements.withdrawn, read.distrusted))])
 
 
+# As many runs as one day has.
+_RUNS = 60
 # As the functions and Lambda itself write them.
 _LINES: tuple[dict[str, object], ...] = (
     {
@@ -150,6 +161,16 @@ def _log(data: bytes) -> None:
         for episode in history.judged((("", it) for it in failures), lambda _, success=success: success):  # type: ignore[misc]
             assert (episode.success, len(episode.failures)) == (success, 1)
             assert all(isinstance(it, str) for it in (*episode.last.work, *episode.last.call, episode.last.text))
+
+
+def _day(data: bytes) -> None:
+    """Runs of functions, one for each byte: what has not succeeded since is red, and nothing else."""
+    runs = []
+    for it in data[:_RUNS]:
+        rest, work = divmod(it, len(logged.WORKS))
+        twice, denied = divmod(rest, len(logged.ACTIONS) + 1)
+        runs.append(logged.Ran(logged.WORKS[work], ("", *logged.ACTIONS)[denied], bool(twice % 2)))
+    assert logged.misjudged(runs) == ""
 
 
 def _key(data: bytes) -> None:

@@ -18,7 +18,7 @@ from mtlsctl.errors import InvalidInputError
 from mtlsctl.findings import truststore
 from mtlsctl.findings.strays import about_strays
 from mtlsctl.findings.survey import about_truststore
-from mtlsctl.report import Severity
+from mtlsctl.report import Finding, Severity
 from mtlsctl.stack.strays import strays
 from mtlsctl.stack.survey import Survey
 from tests.kit import builders
@@ -153,6 +153,22 @@ def test_an_answer_is_not_handed_in_where_nobody_takes_it(stack: Stack, tmp_path
 
     assert "ExternalIssuer=disabled" in str(refused.value)
     assert not list(stack.bucket.list("signed/"))
+
+
+@pytest.mark.parametrize(
+    ("resources", "red"),
+    [({"GatewayApi": "a"}, True), ({"GatewayApi": "a", "AuthorizerFunction": "f"}, False), ({}, False)],
+)
+def test_a_revocation_that_the_gateway_does_not_ask_for_is_told(
+    stack: Stack, resources: dict[str, str], *, red: bool
+) -> None:
+    check = next(it for it in truststore.CHECKS if it.name == "the gateway asks who is revoked")
+    context: Any = SimpleNamespace(deployment=deployed(stack), physical=resources.get)
+    assert not list(check.find(context))
+
+    stack.clients.s3.put_object(Bucket=BUCKET, Key="revoked/stolen.json", Body=b"{}")
+
+    assert [it.subject for it in check.find(context) if isinstance(it, Finding)] == ["revoked/stolen.json"] * red
 
 
 class _Doing:
