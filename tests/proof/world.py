@@ -59,6 +59,7 @@ from mtls_rotation.contract import layout
 from mtls_rotation.contract.endpoint import EndpointSettings
 from mtls_rotation.contract.issuance import Issuance
 from mtls_rotation.contract.labels import UNTESTED, end_of_issuing
+from mtls_rotation.contract.places import unread
 from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import (
     MtlsRotationError,
@@ -180,6 +181,8 @@ class World(Stack):
         self.runs: list[Run] = []
         self.queue: list[dict[str, Any]] = []
         self.uploads: list[str] = []
+        # What the last sync told that nobody trusts.
+        self.told: set[str] = set()
         self.settling: dict[str, datetime] = {}
         self.running: dict[str, list[str]] = {}
         self.update_takes = timedelta(seconds=8)
@@ -322,6 +325,8 @@ class World(Stack):
         def ended(process: Process) -> None:
             if process.overlapped:
                 self.unsure()
+            if isinstance(process.result, SyncResult):
+                self.told = {it.key for it in process.result.plan.left_out if it.rejected}
             if process.failure is not None and not repeat:
                 self.queue += batch or [{"detail-type": "Scheduled Event", "detail": {}}]
             elif isinstance(process.result, SyncResult) and process.result.retry_after is not None:
@@ -1049,6 +1054,7 @@ class World(Stack):
         self._require_filed()
         self._require_no_orphans()
         self._require_replaced()
+        self._require_told()
         needed, may = self._expected()
         if not needed:
             return  # everything has expired, or is distrusted, and a truststore is never published empty
@@ -1073,6 +1079,13 @@ class World(Stack):
             for label in (CURRENT, PREVIOUS)
             if (version_id := record.at(label)) and record.deleted_date
         )
+
+    def _require_told(self) -> None:
+        """Of what lies under `anchors/` and nobody reads, the last sync has told."""
+        lying = {key: it.body for key in self.s3.objects if (it := self.s3.newest(key)) and it.body is not None}
+        strays = {key for key, body in lying.items() if unread(key, len(body), takes_signed=True)}
+        untold = {it for it in strays if it.startswith(layout.ANCHORS)} - self.told
+        _require(not untold, f"nobody reads {sorted(untold)}, and nobody is told")
 
     def _require_replaced(self) -> None:
         """I10: whoever has a revoked certificate has had another, for another key."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from mtls_rotation.contract import layout
+from mtls_rotation.contract.places import unread
 from mtls_rotation.pki import certificates as pki
 from tests.kit import builders
 from tests.kit.stack import CA
@@ -19,6 +20,7 @@ from tests.proof.quick_aws import CURRENT
 from tests.proof.world import BOUNDS, INTRUDERS
 
 BEGIN = b"-----BEGIN CERTIFICATE-----\n"
+BESIDE = (layout.ANCHORS, "anchor/", layout.MANAGED_ANCHORS, "anchors/statics/", "")
 WITHHELD = ("InvalidObjectState", "AccessDenied", "KMS.DisabledException")
 
 
@@ -47,6 +49,22 @@ class Uploads(Player):
         text = pem[: len(pem) // 2] if what == "malformed" else pem
         self.world.s3.withheld.pop(_key(number), None)
         self.world.upload(_key(number), text.encode())
+
+    @rule(number=st.integers(0, 2), place=st.sampled_from(BESIDE), back=st.booleans())
+    def mistake_the_place(self, number: int, place: str, back: bool) -> None:
+        """A bundle lies where nobody reads it; or it is moved from there, as its remedy says."""
+        self._play("mistake the place")
+        key = f"{place}{number}.pem"
+        stray = unread(key, 1, takes_signed=True)
+        assert stray
+        lying = self.world.s3.newest(key)
+        if back and lying and lying.body and stray.better_key:
+            self.world.upload(stray.better_key, lying.body)
+            self.world.remove(key)
+        else:
+            end = self.world.moment + timedelta(days=300)
+            made = builders.foreign(common_name=f"Partner {number}", not_before=self.world.moment, not_after=end)
+            self.world.upload(key, pki.to_pem(made).encode())
 
     @rule(number=st.integers(0, 2))
     def take_a_bundle_away(self, number: int) -> None:
