@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from mtls_rotation.contract.layout import SIGNED
+from mtls_rotation.errors import InvalidSecretError
 from mtlsctl.commands.rotate_all import ReplacementReport, rotate_all
 from mtlsctl.errors import InvalidInputError
 from mtlsctl.exit_status import ExitStatus
@@ -17,6 +18,7 @@ from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.completion import OptionalSecretArgument, secret_names
 from mtlsctl.report import Model, Report
 from mtlsctl.show import Column, FittingTable, line
+from mtlsctl.stack.versions import bring_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -122,7 +124,8 @@ class RotationReport(Report):
                 if self.failure.remedy not in self.failure.message:
                     yield line(("  → ", "dim"), (self.failure.remedy, ""))
                 yield line(("  → ", "dim"), (f"mtlsctl explain {self.failure.code}", ""))
-                yield line(("What was in use before still is.", ""))
+                if self.failure.code != InvalidSecretError.code:
+                    yield line(("What was in use before still is.", ""))
 
 
 def rotate(
@@ -209,12 +212,17 @@ def _report(started: Started, sight: Sight, end: Outcome, context: CommandContex
         taken_up=started.taken_up,
         outcome=end,
         steps=steps,
-        failure=_failure(sight.ended) if sight.ended and end is Outcome.FAILED else None,
+        failure=_failure(sight.ended, started, context) if sight.ended and end is Outcome.FAILED else None,
         request_uri=f"{bucket}/{key}" if unsigned and key else None,
         answer_uri=f"{bucket}/{SIGNED}" if unsigned else None,
         log_unreadable=sight.log_unreadable,
     )
 
 
-def _failure(line: Line) -> Failure:
-    return Failure(step=line.step, code=line.code, message=line.reason, remedy=line.remedy, retryable=line.retryable)
+def _failure(line: Line, started: Started, context: CommandContext) -> Failure:
+    remedy = line.remedy
+    if line.code == InvalidSecretError.code:
+        # The value at AWSCURRENT is what clients are given: if it was written over, no rotation helps.
+        described = context.deployment.services.versions.describe(started.arn)
+        remedy = bring_back(started.name, described.stages) or remedy
+    return Failure(step=line.step, code=line.code, message=line.reason, remedy=remedy, retryable=line.retryable)

@@ -23,6 +23,7 @@ from mtlsctl.findings.strays import about_strays
 from mtlsctl.report import Finding, Model
 from mtlsctl.show import moment
 from mtlsctl.stack.survey import SecretState, Survey
+from mtlsctl.stack.versions import bring_back
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -301,12 +302,19 @@ def about_bucket(survey: Survey) -> Iterator[Finding]:
         )
     for name, version in sorted(seen.unfiled):
         what = f"nothing is filed for its version {version}, which is in use, so nothing leaves the truststore"
-        yield attention(name, what, rebuild, heading)
+        yield attention(name, what, rebuild + _or_bring_back(name, version, survey), heading)
     for it in survey.emptied:
         yield emptied(it, survey.bucket)
     for secret in survey.secrets:
         for key in secret.edited:
             yield attention(secret.name, f"the object {key} was written over", rebuild, heading)
+
+
+def _or_bring_back(name: str, version: str, survey: Survey) -> str:
+    """What helps where the value itself was written over. No value is read here: rebuild says whether it was."""
+    stages = next((it.stages for it in survey.secrets if it.name == name and it.previous), {})
+    back = bring_back(name, stages) if AWSCURRENT in stages.get(version, ()) else ""
+    return f"  # if it says that this value cannot be used: {back}" if back else ""
 
 
 def emptied(deletion: Deletion, bucket: str) -> Finding:

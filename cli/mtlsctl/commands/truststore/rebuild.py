@@ -20,6 +20,7 @@ from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst
 from mtlsctl.show import label_in_words, line, shown
 from mtlsctl.stack.deletions import UPLOADS, deletions, emptied
+from mtlsctl.stack.versions import bring_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -140,17 +141,19 @@ def _uploads_text(uploads: Mapping[str, int], *, known: bool) -> str:
     return f"{first}: no secret holds it. Of these there are {numbers} objects now."
 
 
-def _problems(found: Iterable[FiledVersion]) -> Iterable[Finding]:
+def _problems(found: Sequence[FiledVersion]) -> Iterable[Finding]:
     """What could not be filed. A version at AWSPENDING without a value is no problem: its rotation files it."""
     for it in found:
+        stages = {other.version_id: other.labels for other in found if other.secret == it.secret}
+        back = bring_back(it.secret, stages) if it.unusable and AWSCURRENT in it.labels else ""
         counts = it.labels & {AWSCURRENT, AWSPREVIOUS} or any(map(end_of_issuing, it.labels))
         if it.problem and counts:
             labels = ", ".join(map(label_in_words, sorted(it.labels)))
             yield attention(
                 it.secret,
                 f"version {it.version_id} ({labels}) cannot be filed whole: {it.problem}",
-                f"mtlsctl rotate {it.secret} --wait",
-                _HEADING,
+                back or f"mtlsctl rotate {it.secret} --wait",
+                "MTLS-101" if it.unusable else _HEADING,
             )
 
 

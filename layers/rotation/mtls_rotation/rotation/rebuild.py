@@ -19,7 +19,7 @@ from mtls_rotation.contract.issuance import Secret
 from mtls_rotation.contract.labels import HELD_LABELS, end_of_issuing
 from mtls_rotation.contract.layout import MANAGED_ANCHORS
 from mtls_rotation.contract.material import certificates_of
-from mtls_rotation.errors import MtlsRotationError, UnusableIssuerError
+from mtls_rotation.errors import InvalidSecretError, MtlsRotationError, UnusableIssuerError
 from mtls_rotation.issuers.api import Order, Vouching
 from mtls_rotation.issuers.registry import Issuers
 from mtls_rotation.rotation import filing
@@ -46,6 +46,7 @@ class FiledVersion:
         labels: on it.
         written: the keys of the objects that were missing or another's; empty where everything was there.
         problem: why it could not be filed; empty if it could.
+        unusable: whether that is for its value, which no rotation put, and none can be made from.
     """
 
     secret: str
@@ -53,6 +54,7 @@ class FiledVersion:
     labels: frozenset[str]
     written: tuple[str, ...] = ()
     problem: str = ""
+    unusable: bool = False
 
 
 class Rebuild:
@@ -94,9 +96,12 @@ class Rebuild:
                 key for key, body in objects.items() if key not in authorities and self._put(key, body, write=write)
             )
         except MtlsRotationError as error:
-            return FiledVersion(secret.name, version_id, labels, problem=str(error))
+            unusable = isinstance(error, InvalidSecretError)
+            return FiledVersion(secret.name, version_id, labels, problem=str(error), unusable=unusable)
         except ValueError:
-            return FiledVersion(secret.name, version_id, labels, problem="its certificate cannot be read")
+            return FiledVersion(
+                secret.name, version_id, labels, problem="its certificate cannot be read", unusable=True
+            )
         except ClientError as error:
             if secret.deleted and error.response["Error"]["Code"] == "InvalidRequestException":
                 return FiledVersion(secret.name, version_id, labels, problem="it is marked for deletion")

@@ -1,0 +1,83 @@
+"""A secret whose value somebody has written over: what each command hands out brings it back, followed to the end."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mtlsctl.app import app
+from mtlsctl.stack import deployment
+from mtlsctl.stack.versions import bring_back
+from tests.kit.stack import CLIENT, Stack
+from tests.proof.readers.command_lines import Placed, world
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """One whose client secret somebody has written over."""
+    aws = world()
+    aws.begin()
+    monkeypatch.setattr(deployment, "Deployment", Placed)
+    aws.clients.secretsmanager.put_secret_value(SecretId=CLIENT, SecretString='{"oops": 1}')
+    yield aws.stack
+    aws.end()
+
+
+def report(*line: str) -> tuple[int, Any]:
+    ran = CliRunner().invoke(app, [*line, "--json"])
+    return ran.exit_code, json.loads(ran.stdout)
+
+
+def about_client(document: Any) -> list[dict[str, str]]:
+    return [it for it in document["findings"] if it["subject"] == CLIENT]
+
+
+def follow(stack: Stack, remedy: str) -> None:
+    """What an operator does who pastes it. Secrets Manager would invoke the function that the stack plays here."""
+    aws, _, mtlsctl = remedy.partition(" && ")
+    words = shlex.split(aws)
+    assert words[:3] == ["aws", "secretsmanager", "update-secret-version-stage"]
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    stack.secrets.update_secret_version_stage(
+        SecretId=options["--secret-id"],
+        VersionStage=options["--version-stage"],
+        MoveToVersionId=options["--move-to-version-id"],
+        RemoveFromVersionId=options["--remove-from-version-id"],
+    )
+    assert shlex.split(mtlsctl) == ["mtlsctl", "rotate", CLIENT, "--wait"]
+    stack.rotate(CLIENT)
+    stack.pass_time(minutes=1)
+    stack.reconcile()
+
+
+def test_a_value_that_was_written_over_is_brought_back_by_what_status_and_rebuild_hand_out(stack: Stack) -> None:
+    back = bring_back(CLIENT, {it: frozenset(labels) for it, labels in stack.labels().items()})
+    good, wrong = stack.at("AWSPREVIOUS"), stack.at("AWSCURRENT")
+    assert good
+    assert wrong
+    assert back
+
+    (told,) = about_client(report("status")[1])
+    exit_status, rebuilt = report("truststore", "rebuild", "--yes")
+
+    assert told["remedy"] == f"mtlsctl truststore rebuild  # if it says that this value cannot be used: {back}"
+    (found,) = about_client(rebuilt)
+    assert (exit_status, found["remedy"], found["runbook"]) == (1, back, "MTLS-101")
+
+    follow(stack, found["remedy"])
+
+    assert about_client(report("status")[1]) == []
+    assert about_client(report("truststore", "rebuild", "--yes")[1]) == []
+    assert stack.at("AWSPREVIOUS") == good
+    assert wrong not in stack.labels() or not stack.labels()[wrong]
+    assert stack.value(stack.at("AWSCURRENT"))["certificate"]
+
+
+def test_where_no_version_was_before_nothing_is_handed_out() -> None:
+    assert bring_back("s/client", {"v": ["AWSCURRENT"]}) == ""
+    assert bring_back("s/client", {"v": ["AWSPREVIOUS"], "w": ["AWSPENDING"]}) == ""
