@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mtls_rotation.contract.labels import SIGNING_REQUEST, UNTESTED, end_of_issuing
 from mtlsctl.report import Severity
-from mtlsctl.terminal import between_words, in_one_line, tame
+from mtlsctl.terminal import between_words, in_one_line, tame, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -101,7 +101,7 @@ class FittingTable:
         cells = [[column.header, *(row[at].plain for row in self._rows)] for at, column in enumerate(self._columns)]
         widths = [_longest(line for it in texts for line in it.split("\n")) for texts in cells]
         least = [
-            most if column.whole else min(most, max(_NARROW, _longest(word for it in texts for word in it.split())))
+            most if column.whole else min(most, max(_NARROW, _longest(word for it in texts for word in words_of(it))))
             for column, most, texts in zip(self._columns, widths, cells, strict=True)
         ]
         if sum(least) > room:
@@ -116,7 +116,7 @@ class FittingTable:
         for column, width in zip(self._columns, widths, strict=True):
             table.add_column(column.header, width=width, overflow="fold")
         for row in self._rows:
-            table.add_row(*row)
+            table.add_row(*(between_words(cell, width) for cell, width in zip(row, widths, strict=True)))
         return table
 
     def _list(self, width: int) -> Iterator[Text]:

@@ -23,6 +23,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 _KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*?-----END [A-Z0-9 ]*PRIVATE KEY-----|.*)", re.DOTALL)
 
 
+_WORD = re.compile("[^ \t\n]+")
 # As wide as no line is: what is piped on is neither wrapped nor cut.
 _ENDLESS = 10_000
 
@@ -75,9 +76,20 @@ def make_do() -> None:
             del os.environ[name]
 
 
+def in_one_piece(name: str) -> str:
+    """A name whose blanks are no places to break it at: see `between_words`."""
+    return name.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def words_of(text: str) -> list[str]:
+    """What is never broken of a text."""
+    return re.findall(_WORD, text)
+
+
 def between_words(text: Text, width: int) -> Text:
     """A text in lines no longer than this where words allow it. A longer word stays whole: the terminal breaks it."""
     lines = Text("\n").join(_lines(text, width))
+    lines.plain = lines.plain.replace("\N{NO-BREAK SPACE}", " ")
     lines.no_wrap, lines.overflow = True, "ignore"
     return lines
 
@@ -85,7 +97,7 @@ def between_words(text: Text, width: int) -> Text:
 def _lines(text: Text, width: int) -> Iterator[Text]:
     for paragraph in text.split("\n", allow_blank=True):
         breaks, begin = [], 0
-        for word in re.finditer(r"\S+", paragraph.plain):
+        for word in re.finditer(_WORD, paragraph.plain):
             if word.start() > begin and cell_len(paragraph.plain[begin : word.end()]) > width:
                 begin = word.start()
                 breaks.append(begin)

@@ -289,3 +289,28 @@ def test_a_rotation_whose_queue_was_purged_in_the_midst_is_told_and_goes_on(
     await_condition(lambda: gateway.labels(gateway.ca).get("AWSCURRENT") == version, "the CA is in use", 90.0)
     assert told() == []
     assert scene.accepts_the_client()
+
+
+def test_a_secret_that_was_written_over_is_brought_back_by_what_is_printed(scene: Scene) -> None:
+    gateway = scene.gateway
+    gateway.await_rest(gateway.client)
+    gateway.secrets.put_secret_value(SecretId=gateway.client, SecretString='{"oops": 1}')
+    words = "  # if it says that this value cannot be used: "
+
+    def told() -> list[str]:
+        return [it["remedy"] for it in scene.findings("status") if it["subject"] == f"{gateway.stack.name}/client"]
+
+    await_condition(lambda: any(words in it for it in told()), "status is red", 30.0)
+    handed_out = next(it.partition(words)[2] for it in told() if words in it)
+    _, rebuilt = scene.mtlsctl.json("truststore", "rebuild", "--yes")
+    _, verified = scene.mtlsctl.json("verify", gateway.client)
+    rotated = scene.mtlsctl.json("rotate", gateway.client, "--wait")[1]
+
+    assert handed_out in [it["remedy"] for it in rebuilt["findings"]]
+    assert [it["remedy"] for it in verified["checks"]] == [handed_out]
+    assert rotated["failure"]["remedy"] == handed_out
+
+    scene.paste(handed_out)
+
+    await_condition(lambda: not told(), "status is green", 30.0)
+    await_condition(scene.accepts_the_client, "the client is accepted", 30.0)

@@ -23,6 +23,7 @@ from mtlsctl.frame.completion import SecretArgument
 from mtlsctl.report import Report
 from mtlsctl.show import Column, FittingTable, distinguished_name, line
 from mtlsctl.stack.material import Label, read, stored_at
+from mtlsctl.stack.versions import bring_back
 from mtlsctl.verification.checks import Check, Result, examine
 from mtlsctl.verification.evidence import gather
 from mtlsctl.verification.probe import ProbeResult
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mtls_rotation.aws.secret_versions import SecretVersion
     from mtls_rotation.contract.endpoint import EndpointSettings
     from mtls_rotation.contract.secret import ManagedSecret
+    from mtlsctl.stack.deployment import Deployment
     from mtlsctl.verification.checks import Evidence
 
 _MARKS = {Result.OK: ("✓", "green"), Result.FAILED: ("✗", "bold red"), Result.UNKNOWN: ("?", "yellow")}
@@ -79,6 +81,9 @@ class VerifyReport(Report):
         for it in self.checks:
             table.add_row(Text(*_MARKS[it.result]), distinguished_name(it.name), it.reason)
         yield table
+        for it in self.checks:
+            if it.remedy:
+                yield line((f"{it.name}: ", "bold"), (it.remedy, ""))
         words = {
             ExitStatus.OK: "Every check is ok.",
             ExitStatus.ATTENTION: "Something is wrong.",
@@ -113,7 +118,7 @@ def verify(
         try:
             material = read(stored)
         except (InvalidSecretError, ValueError) as error:
-            return _unreadable(stored, label, error)
+            return _unreadable(context.deployment, stored, label, error)
         where = choose_endpoint(material.secret, asked_for, context.deployment.outputs)
         return judge(gather(context.deployment, material, label, where))
 
@@ -191,7 +196,10 @@ def _asked_for(url: str | None, server_ca: Path | None) -> tuple[str | None, str
     return url, pem
 
 
-def _unreadable(stored: SecretVersion, label: Label, error: Exception) -> VerifyReport:
+def _unreadable(deployment: Deployment, stored: SecretVersion, label: Label, error: Exception) -> VerifyReport:
     reason = error.found if isinstance(error, InvalidSecretError) else str(error)
-    failed = Check(name="value", result=Result.FAILED, reason=reason)
+    stages = deployment.services.versions.describe(stored.arn).stages
+    back = bring_back(stored.name, stages) if label is Label.CURRENT else ""
+    remedy = back or f"mtlsctl rotate {stored.name} --wait"
+    failed = Check(name="value", result=Result.FAILED, reason=reason, remedy=remedy)
     return VerifyReport(secret=stored.name, label=label, version_id=stored.version_id, checks=[failed])

@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from pydantic import field_serializer
+
 from mtls_rotation.pki.certificates import fingerprint, public_key_fingerprint, serial, short_subject
 from mtls_rotation.pki.verification import refusals
 from mtls_rotation.provers.api import Outcome
@@ -15,6 +17,7 @@ from mtls_rotation.timing import to_rfc3339
 from mtlsctl.report import Model
 from mtlsctl.show import moment
 from mtlsctl.stack.material import Label
+from mtlsctl.terminal import in_one_piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,11 +50,17 @@ class Check(Model):
     Attributes:
         name: what was looked at.
         reason: what was found, whichever the result.
+        remedy: what to do about it; empty where all is well, or nothing of the stack's would help.
     """
 
     name: str
     result: Result
     reason: str
+    remedy: str = ""
+
+    @field_serializer("reason")
+    def _with_blanks(self, reason: str) -> str:
+        return reason.replace(in_one_piece(" "), " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,8 @@ class Evidence:
 
     Attributes:
         public_key: of the private key that the secret holds or names; in words, why it cannot be had.
-        filed: what the bucket holds for this version, by the anchor that it is filed under, or `OUTSIDE`.
+        filed: what the bucket holds for this version, by the anchor that it is filed under, or `OUTSIDE`; None for what
+            cannot be read.
         targets: the stack's; none where its truststore is not to hold the anchor.
         register: the revocation list; None if there is none.
         by_own_ca: whether a CA secret of the stack holds, or held, the CA that has signed the certificate.
@@ -73,7 +83,7 @@ class Evidence:
     label: Label
     material: Material
     public_key: CertificatePublicKeyTypes | str
-    filed: Mapping[str, x509.Certificate]
+    filed: Mapping[str, x509.Certificate | None]
     targets: tuple[Target, ...]
     register: Register | None
     by_own_ca: bool
@@ -95,7 +105,13 @@ class Evidence:
 
 def examine(seen: Evidence) -> list[Check]:
     """Every check that applies, in order."""
-    return [check for rule in RULES for check in rule(seen)]
+    return [_with_remedy(check, rule, seen) for rule in RULES for check in rule(seen)]
+
+
+def _with_remedy(check: Check, rule: Callable[[Evidence], Iterator[Check]], seen: Evidence) -> Check:
+    if check.result is Result.OK or rule not in REMEDIES or check.remedy:
+        return check
+    return check.model_copy(update={"remedy": REMEDIES[rule].format(secret=seen.material.name)})
 
 
 def _value(_: Evidence) -> Iterator[Check]:
@@ -136,7 +152,7 @@ def _chain(seen: Evidence) -> Iterator[Check]:
         yield _judged("certificate of the CA", [unfit] if unfit else [], "a CA that API Gateway takes as an anchor")
         return
     reasons = refusals(held.certificate, None, held.chain, [held.anchor], _in_date(seen))
-    yield _judged("chain", reasons, f"for clientAuth, up to {short_subject(held.anchor)}")
+    yield _judged("chain", reasons, f"for clientAuth, up to {in_one_piece(short_subject(held.anchor))}")
 
 
 def _in_date(seen: Evidence) -> datetime:
@@ -167,6 +183,8 @@ def _misfiled(place: str, seen: Evidence) -> str:
     held = seen.material
     if place not in seen.filed:
         return f"nothing for version {held.version_id[:8]} under {_prefix(place)}"
+    if seen.filed[place] is None:
+        return f"what cannot be read, under {_prefix(place)}"
     return "" if seen.filed[place] == held.certificate else f"another certificate under {_prefix(place)}"
 
 
@@ -187,7 +205,10 @@ def _acceptance(target: Target, seen: Evidence) -> Check:
         return Check(name=name, result=Result.UNKNOWN, reason=target.problem)
     held, version = seen.material, (target.version_id or "")[:8]
     lacking = [it for it in held.authorities if fingerprint(it) not in target.anchors]
-    reasons = [f"its truststore (version {version}) lacks {short_subject(it)} {fingerprint(it)[:8]}…" for it in lacking]
+    reasons = [
+        f"its truststore (version {version}) lacks {in_one_piece(short_subject(it))} {fingerprint(it)[:8]}…"
+        for it in lacking
+    ]
     if not reasons and not seen.is_authority:
         reasons = refusals(held.certificate, None, (), target.anchors.values(), seen.now)
     return _judged(name, reasons, f"by the truststore that it runs, version {version}")
@@ -196,11 +217,13 @@ def _acceptance(target: Target, seen: Evidence) -> Check:
 def _state(target: Target) -> Check:
     name = f"state of {target.name}"
     if not target.exists:
-        return Check(name=name, result=Result.FAILED, reason=target.problem)
+        return Check(name=name, result=Result.FAILED, reason=target.problem, remedy="mtlsctl explain MTLS-303")
     if target.stuck:
-        return Check(name=name, result=Result.UNKNOWN, reason=f"{target.condition}: it may run the truststore before")
+        reason = f"{target.condition}: it may run the truststore before"
+        return Check(name=name, result=Result.UNKNOWN, reason=reason, remedy="mtlsctl explain MTLS-304")
     if not target.settled:
-        return Check(name=name, result=Result.UNKNOWN, reason=f"{target.state}: an update is under way")
+        reason = f"{target.state}: an update is under way"
+        return Check(name=name, result=Result.UNKNOWN, reason=reason, remedy="mtlsctl truststore diff")
     return Check(name=name, result=Result.OK, reason=target.state)
 
 
@@ -212,7 +235,11 @@ def _revocation(seen: Evidence) -> Iterator[Check]:
         missing = "there is no revocation/list.json, and the gateway lets nobody in without it"
         yield Check(name=name, result=Result.UNKNOWN, reason=missing)
     elif entry := seen.listed:
-        yield Check(name=name, result=Result.FAILED, reason=f"revoked since {moment(entry.at)}: {entry.reason}")
+        reason, remedy = (
+            f"revoked since {moment(entry.at)}: {entry.reason}",
+            f"mtlsctl rotate {seen.material.name} --wait",
+        )
+        yield Check(name=name, result=Result.FAILED, reason=reason, remedy=remedy)
     else:
         yield Check(name=name, result=Result.OK, reason="it is not on it")
 
@@ -297,3 +324,15 @@ RULES: tuple[Callable[[Evidence], Iterator[Check]], ...] = (
     _crl,
     _endpoint,
 )
+_ROTATE = "mtlsctl rotate {secret} --wait"
+# By rule: what mends what it finds. Of a server that is not the stack's, nothing does.
+REMEDIES: Mapping[Callable[[Evidence], Iterator[Check]], str] = {
+    _key: _ROTATE,
+    _dates: _ROTATE,
+    _chain: _ROTATE,
+    _stored_facts: _ROTATE,
+    _filed: "mtlsctl truststore rebuild",
+    _targets: "mtlsctl truststore sync --wait",
+    _revocation: "mtlsctl doctor  # the revocation function makes the list anew within the hour, if it can",
+    _crl: "mtlsctl doctor  # the revocation function makes it anew within the hour, if the CA has its tags",
+}

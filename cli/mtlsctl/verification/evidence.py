@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from mtls_rotation.contract import layout
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificates import fingerprint, key_from_pem, to_pem
 from mtls_rotation.provers import registry as provers
 from mtls_rotation.provers.api import Identity
@@ -67,13 +68,13 @@ def _public_key(deployment: Deployment, material: Material) -> CertificatePublic
     return load_der_public_key(answer["PublicKey"])  # type: ignore[return-value] # KMS signs with none but these
 
 
-def _filed(deployment: Deployment, material: Material) -> Iterator[tuple[str, x509.Certificate]]:
+def _filed(deployment: Deployment, material: Material) -> Iterator[tuple[str, x509.Certificate | None]]:
     bucket, suffix = deployment.services.bucket, f"{material.name}/{material.version_id}."
     prefixes = {fingerprint(it): f"{layout.ISSUED}{fingerprint(it)}/{suffix}" for it in material.authorities}
     for anchor, prefix in (prefixes | {OUTSIDE: f"{layout.OUTSIDE}{suffix}"}).items():
         for entry in bucket.list(prefix):
             if stored := bucket.read(entry.key):
-                yield anchor, x509.load_pem_x509_certificate(stored.body)
+                yield anchor, next(iter(bundles.certificates(stored.body).values()), None)
 
 
 def _register(deployment: Deployment) -> Register | None:

@@ -72,6 +72,26 @@ def failed(report: VerifyReport) -> dict[str, str]:
     return {_GENERATION.sub("", it.name): it.reason for it in report.checks if it.result is not Result.OK}
 
 
+def test_whatever_fails_and_can_be_mended_here_names_what_mends_it(seen: Evidence, client: CertifiedKey) -> None:
+    (key,) = seen.filed
+    other = replace(seen.targets[0], anchors={})
+    spoiled = [
+        replace(seen, crl=None),
+        replace(seen, register=None),
+        replace(seen, filed={key: None}),
+        replace(seen, filed={}),
+        replace(seen, public_key=builders.root().key.public_key()),
+        replace(seen, now=NOW + timedelta(days=4000)),
+        replace(seen, targets=(other,)),
+    ]
+
+    for it in spoiled:
+        checks = [check for check in judge(it).checks if check.result is not Result.OK and "request" not in check.name]
+        assert checks
+        assert all(check.remedy.startswith(("mtlsctl ", "aws ")) for check in checks), checks
+    assert not any(check.remedy for check in judge(seen).checks)
+
+
 def test_what_does_its_work_passes_every_check(seen: Evidence) -> None:
     report = judge(seen)
 

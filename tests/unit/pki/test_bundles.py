@@ -22,7 +22,7 @@ from mtls_rotation.targets.api import Edition
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import rendering
 from mtls_rotation.truststore.plan import Anchor, Reason, Why
-from tests.kit import builders
+from tests.kit import builders, odd
 from tests.kit.builders import NOW
 
 ONE, TWO, THREE = (builders.foreign(common_name=name) for name in ("One", "Two", "Three"))
@@ -80,6 +80,25 @@ def test_a_garbage_block_is_named_in_its_place_and_hides_no_other() -> None:
     assert (first, last) == (ONE, TWO)
     assert isinstance(broken, bundles.Unreadable)
     assert "cannot be read as a certificate" in broken.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("AAAA", "no DER of a certificate"),
+        ("", "no DER of a certificate"),
+        ("!!!!", "no base64"),
+        ("MIIBszCCAVmgAwIBAgIU", "no DER of a certificate, or cut short"),
+        (odd.of_version_4().split("-----")[2], "no version that X.509 has"),
+        (odd.twice_extended().split("-----")[2], "an extension twice"),
+    ],
+)
+def test_what_is_wrong_with_a_block_is_said_in_words_that_are_no_librarys(body: str, why: str) -> None:
+    (broken,) = bundles.parse(f"-----BEGIN CERTIFICATE-----\n{body.strip()}\n-----END CERTIFICATE-----\n".encode())
+
+    assert isinstance(broken, bundles.Unreadable)
+    assert why in broken.reason
+    assert not re.search(r"ParseError|asn1|cryptography|InvalidData|kind:", broken.reason)
 
 
 @pytest.mark.parametrize("text", [b"", b"\x00\x01\x02", b"-----BEGIN CERTIFICATE-----\nMII"])

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from mtls_rotation.pki.certificates import fingerprint, to_pem
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END CERTIFICATE-----"
-# So much of a reason is told.
-_LONGEST = 300
 _DER_SEQUENCE = b"\x30\x82"
 
 
@@ -106,10 +105,23 @@ def whole(load: Callable[[], x509.Certificate]) -> x509.Certificate | Unreadable
         _ = certificate.issuer.rfc4514_string()
         _ = certificate.signature_hash_algorithm, certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except Exception as error:  # noqa: BLE001 - whatever the parser makes of rubbish, the other blocks must go in
-        # Of boundaries that do not match, the library quotes whatever stands in them.
-        why = str(error).partition("MismatchedTags(")[0][:_LONGEST]
-        return Unreadable(printable(f"it cannot be read as a certificate: {why}"))
+        return Unreadable(f"it cannot be read as a certificate: {_why(error)}")
     return certificate
+
+
+def _why(error: Exception) -> str:
+    """In our own words: a library's are for programmers, change with its versions, and may quote what was read."""
+    match error:
+        case x509.InvalidVersion():
+            return "it is of no version that X.509 has"
+        case x509.DuplicateExtension():
+            return "it has an extension twice, which RFC 5280 (4.2) forbids"
+        case UnsupportedAlgorithm():
+            return "its key or its signature is of a kind that is not known here"
+        case ValueError() if "PEM" in str(error):
+            return "what stands between its lines is no base64"
+        case _:
+            return "what is in it is no DER of a certificate, or cut short"
 
 
 def blocks(entries: Iterable[x509.Certificate | Unreadable]) -> Iterable[str]:
