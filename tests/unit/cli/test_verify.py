@@ -69,7 +69,9 @@ def seen(authority: CertifiedKey, client: CertifiedKey, target: Target) -> Evide
 
 def failed(report: VerifyReport) -> dict[str, str]:
     """The checks that are not ok: name, without a CA's generation → reason."""
-    return {_GENERATION.sub("", it.name): it.reason for it in report.checks if it.result is not Result.OK}
+    return {
+        _GENERATION.sub("", it.name): it.model_dump()["reason"] for it in report.checks if it.result is not Result.OK
+    }
 
 
 def test_whatever_fails_and_can_be_mended_here_names_what_mends_it(seen: Evidence, client: CertifiedKey) -> None:
