@@ -33,6 +33,7 @@ class Settings:
         self_signed_clients: whether a client certificate may be its own anchor.
         incomplete_chains: whether an authority of a client may be missing in the truststore, above an anchor or below.
         comments_in_truststore: whether a truststore may have text outside of its PEM blocks.
+        queue_purge_time: how long a queue is being purged, in which what is sent to it is lost.
         kms_key_lag: how long a new KMS key is not found, at first, and then in no state to be used.
         kms_tag_lag: how long a change of a KMS key's tags does not count, nor show in the tagging API.
         iam_policy_lag: how long a change of a role's policies does not count, with ``enforce_iam``.
@@ -58,6 +59,7 @@ class Settings:
     self_signed_clients: Literal["refused", "accepted"] = "refused"
     incomplete_chains: Literal["refused", "accepted"] = "refused"
     comments_in_truststore: Literal["refused", "accepted"] = "refused"
+    queue_purge_time: timedelta = timedelta(seconds=60)
     kms_key_lag: timedelta = timedelta(0)
     kms_tag_lag: timedelta = timedelta(0)
     iam_policy_lag: timedelta = timedelta(0)

@@ -24,8 +24,10 @@ assembly = Assembly()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Decide about one request. Where it cannot be decided, raise: API Gateway then answers 503 by the template."""
     try:
-        method, path, arn = (invocation.text(event, name) for name in ("httpMethod", "path", "methodArn"))
+        arn = invocation.text(event, "methodArn")
         pem = invocation.member(event, "requestContext", "identity", "clientCert", "clientCertPem")
+        # Without a certificate nothing else counts. In a trial, as `mtlsctl doctor` makes one, a path may be missing.
+        method, path = (invocation.text(event, it) if pem else "" for it in ("httpMethod", "path"))
         decision = decide(
             pem, method, path, assembly.revocation_check.revoked, assembly.allow_list, assembly.anchors.of
         )

@@ -11,6 +11,7 @@ from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.aws.retries import Patience
 from mtls_rotation.contract.events import REVOCATION_LIST_LOST
+from mtls_rotation.contract.probes import ANSWER, marked
 from mtls_rotation.telemetry import meter, share_format
 from mtls_rotation.timing import Deadline
 
@@ -28,9 +29,17 @@ metrics = meter("revocation", assembly.stack)
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Run once, whatever the event was: what is there counts, and not what is said of it.
+    """Run once, whatever the event was, but for a probe: what is there counts, and not what is said of it."""
+    if mark := marked(event):
+        logger.info(ANSWER, probe=mark)
+    else:
+        _run(event, context)
+
+
+@metrics.log_metrics
+def _run(event: dict[str, Any], context: LambdaContext) -> None:
+    """Run once.
 
     Every environment of the authorizer tells of a list that is lost: it is made again once.
     """

@@ -10,6 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from mtls_rotation import invocation
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.aws.retries import Patience
+from mtls_rotation.contract.probes import ANSWER, marked
 from mtls_rotation.telemetry import meter, share_format
 
 if TYPE_CHECKING:
@@ -23,8 +24,16 @@ metrics = meter("signed_certificate", assembly.stack)
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Take in the object that was uploaded, unless it is a probe."""
+    if mark := marked(event):
+        logger.info(ANSWER, probe=mark)
+    else:
+        _take_in(event, context)
+
+
+@metrics.log_metrics
+def _take_in(event: dict[str, Any], _: LambdaContext) -> None:
     """Take in the object that was uploaded. A refusal is an event and a metric, and no failure: it is final."""
     outcome = assembly.intake.run(invocation.text(event, "detail", "object", "key"))
     if outcome.refusal:

@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mtls_rotation.assembly import Assembly
 from mtls_rotation.aws.retries import Patience, denied
+from mtls_rotation.contract.probes import ANSWER
 from mtls_rotation.errors import DomainNotAvailableError, TruststoreGuardError, code_of
 from mtls_rotation.telemetry import measure, meter, share_format
 from mtls_rotation.timing import Deadline
@@ -41,13 +42,19 @@ metrics = meter("truststore_sync", assembly.stack)
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
 @event_source(data_class=SQSEvent)
 def handler(event: SQSEvent, context: LambdaContext) -> dict[str, Any]:
     """Reconcile once for the whole batch. What cannot be done now comes again from the queue at the right time."""
     records = {record.message_id: record for record in event.records}
     bodies = {message: record.body for message, record in records.items()}
     request = SyncRequest.from_messages(bodies, assembly.stack)
+    for mark in request.probes:
+        logger.info(ANSWER, probe=mark)
+    return _failures([]) if request.asks_nothing else _reconcile(request, records, context)
+
+
+@metrics.log_metrics
+def _reconcile(request: SyncRequest, records: dict[str, SQSRecord], context: LambdaContext) -> dict[str, Any]:
     if request.unreadable:
         # They come again until the queue hands them to the dead-letter queue, whose depth is what an operator sees.
         logger.error("messages that are no EventBridge events", messages=request.unreadable)

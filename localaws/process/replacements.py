@@ -6,7 +6,7 @@ is ours alone; what is replaced with ``around`` still calls the emulator's own.
 
 from __future__ import annotations
 
-from localaws.apigateway import deployments, functions, gateway_responses
+from localaws.apigateway import deployments, functions, gateway_responses, trials
 from localaws.asgi import Handler
 from localaws.cloudformation import (
     api_gateway_accounts,
@@ -29,6 +29,7 @@ from localaws.kms import key_policies
 from localaws.kms.late_keys import LateKeys
 from localaws.process.patching import Replacement, around, instead
 from localaws.sqs import batching
+from localaws.sqs.purging import Purging
 from localaws.workers import concurrency, layers
 from localaws.workers.concurrency import Concurrency
 
@@ -59,6 +60,7 @@ def replacements(
     keys: LateKeys,
     policies: LatePolicies,
     domain_names: DomainNames,
+    purging: Purging,
 ) -> tuple[Replacement, ...]:
     """Return the list; the arguments have a state, and the two handlers wrap the emulator's own by themselves."""
     return (
@@ -99,6 +101,18 @@ def replacements(
             "an update creates the domain anew, and so resets what was set since",
         ),
         *_STATELESS,
+        Replacement(
+            _SQS,
+            "_HANDLERS[PurgeQueue]",
+            around(purging.purge),
+            "a queue may be purged again at once",
+        ),
+        Replacement(
+            _SQS,
+            "_expire_retained",
+            around(purging.sweep),
+            "what is sent to a queue that is being purged stays",
+        ),
         Replacement(
             _APP,
             "SERVICE_HANDLERS[kms]",
@@ -184,6 +198,12 @@ _STATELESS = (
         "_OPENAPI_HTTP_METHODS",
         openapi.with_any,
         "an import leaves out x-amazon-apigateway-any-method",
+    ),
+    Replacement(
+        _APP,
+        "SERVICE_HANDLERS[apigateway]",
+        around(trials.try_authorizers),
+        "knows no TestInvokeAuthorizer",
     ),
     # CloudFormation
     Replacement(

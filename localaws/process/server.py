@@ -42,6 +42,7 @@ from localaws.secretsmanager.api import SecretsManagerApi
 from localaws.secretsmanager.consistency import DelayedReads
 from localaws.secretsmanager.rotation import RotationEngine
 from localaws.settings import LiveSettings, Settings
+from localaws.sqs.purging import Purging
 from localaws.workers.concurrency import Concurrency
 
 type Scope = dict[str, Any]
@@ -76,6 +77,7 @@ class Server:
                 executions=Concurrency(live),
                 keys=LateKeys(live),
                 policies=LatePolicies(live),
+                purging=Purging(live),
             )
         )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, override
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, override
 
+import typer
 from rich.text import Text
 
 from mtlsctl.exit_status import ExitStatus
@@ -15,6 +16,7 @@ from mtlsctl.findings import (
     gateway,
     gateway_edges,
     operation,
+    probing,
     secrets,
     standstill,
     truststore,
@@ -37,6 +39,9 @@ CHECKS: tuple[DoctorCheck, ...] = (
     standstill.LETS_IN,
 )
 
+THROUGH = "a marked event comes through each path"
+WITHOUT = "Or look with --read-only, which sends none."
+
 _MARKS = {
     ExitStatus.OK: Text("✓", style="green"),
     ExitStatus.ATTENTION: Text("✗", style="bold red"),
@@ -57,10 +62,15 @@ class Answer(Model):
 
 
 class DoctorReport(Report):
-    """What was looked at, and what is wrong."""
+    """What was looked at, and what is wrong.
+
+    Attributes:
+        marked_events: whether any were sent, so that it is known that they come through.
+    """
 
     stack: str
     answers: list[Answer]
+    marked_events: bool
 
     @property
     def findings(self) -> list[Finding]:
@@ -76,22 +86,86 @@ class DoctorReport(Report):
     def render(self) -> Iterable[RenderableType]:
         for answer in self.answers:
             yield Text.assemble(" ", _MARKS[worst(answer.findings)], "  ", answer.question)
+        if not self.marked_events:
+            yield Text("No marked event was sent: whether one comes through is not known.", style="dim")
         yield from shown(self.findings, "Nothing that is known to go wrong has gone wrong.")
         yield from past(it for answer in self.answers for it in answer.past)
 
 
-def doctor(context: CommandContext) -> DoctorReport:
+def doctor(
+    context: CommandContext,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Send no marked events: look only.", show_default=False)
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds in which marked events have to come through.")
+    ] = probing.SECONDS,
+) -> DoctorReport:
     """Look for everything that is known to go wrong with a deployed stack, and say what to do.
+
+    It sends marked events through the bus, the bucket and the authorizer, which the functions answer in their logs and
+    which change nothing; with --read-only it sends none.
 
     Exit status: 0 nothing found, 1 something needs attention, 2 something could not be looked at.
     """
     _ = context.deployment.outputs  # without a stack there is nothing to ask about
-    shared = DoctorContext(context.deployment)
-    answers = []
+    shared, answers = DoctorContext(context.deployment), []
+    marked = None if read_only else Marked(shared)
+    if marked:
+        with context.doing("sending marked events"):
+            marked.send()
     for check in CHECKS:
         with context.doing(check.name):
             answers.append(asked(check, shared))
-    return DoctorReport(stack=context.deployment.name, answers=answers)
+    if marked:
+        with context.doing(THROUGH):
+            known = [finding for answer in answers for finding in answer.findings]
+            answers += marked.answers(known, timeout)
+    return DoctorReport(stack=context.deployment.name, answers=answers, marked_events=not read_only)
+
+
+def _sends(send: Callable[[], None]) -> Callable[[DoctorContext], Iterable[Finding]]:
+    """Sending as a check, which finds nothing if it may."""
+
+    def find(_: DoctorContext) -> Iterable[Finding]:
+        send()
+        return ()
+
+    return find
+
+
+class Marked:
+    """The marked events of one call: those that are sent are awaited, and those that may not be are told."""
+
+    def __init__(self, context: DoctorContext) -> None:
+        self._context = context
+        self._probing = probing.Probing(context)
+        self._unsent: list[Finding] = []
+
+    def send(self) -> None:
+        """Send what the credentials may."""
+        sending = {"events:PutEvents": self._probing.put_events, "s3:PutObject": self._probing.put_objects}
+        for action, send in sending.items():
+            self._unsent += run(DoctorCheck(THROUGH, (action,), _sends(send), WITHOUT), self._context)
+
+    def answers(self, known: list[Finding], seconds: float) -> list[Answer]:
+        """What came of them, and of the authorizer."""
+        checks = [
+            DoctorCheck(
+                THROUGH,
+                ("logs:FilterLogEvents", "sqs:GetQueueAttributes"),
+                lambda _: self._probing.findings(known, seconds),
+                WITHOUT,
+            ),
+            DoctorCheck(
+                "API Gateway reaches the authorizer",
+                ("apigateway:GET", "apigateway:POST"),
+                lambda it: probing.authorizer_answers(it, known),
+                WITHOUT,
+            ),
+        ]
+        first, second = (asked(it, self._context) for it in checks)
+        return [Answer(question=THROUGH, findings=[*self._unsent, *first.findings], past=[]), second]
 
 
 def asked(check: DoctorCheck, context: DoctorContext) -> Answer:

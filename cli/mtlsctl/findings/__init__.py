@@ -36,11 +36,13 @@ class DoctorCheck:
     Attributes:
         name: what is so where nothing is wrong, such as "rotation is switched on".
         needs: the AWS actions that looking takes.
+        otherwise: what to do without them.
     """
 
     name: str
     needs: tuple[str, ...]
     find: Callable[[DoctorContext], Iterable[Finding | PastFinding]]
+    otherwise: str = ""
 
 
 class DoctorContext:

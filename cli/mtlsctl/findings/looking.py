@@ -28,7 +28,7 @@ def looked(check: DoctorCheck, context: DoctorContext) -> tuple[list[Finding], l
     except ClientError as error:
         code = error.response["Error"].get("Code", "")
         if code in DENIALS:
-            needs = f"It takes {', '.join(check.needs)}."
+            needs = f"It takes {', '.join(check.needs)}. {check.otherwise}".rstrip()
             findings.append(unknown(check.name, f"these credentials may not call {error.operation_name}", needs))
         else:
             what = f"{error.operation_name} was answered with {code}: {error.response['Error'].get('Message', '')}"

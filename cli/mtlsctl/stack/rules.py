@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mtls_rotation.contract import events, layout
+from mtls_rotation.contract import events, layout, probes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ class StackRule:
         """The events that it hears; None where it fires by a schedule."""
         match self.rule:
             case "SyncRequestedRule":
-                return _ours(events.TRUSTSTORE_SYNC_REQUESTED)
+                return _ours(events.TRUSTSTORE_SYNC_REQUESTED, events.PATH_PROBED)
             case "LabelUpdatedRule":
                 return {
                     "source": ["aws.secretsmanager"],
@@ -65,17 +65,18 @@ class StackRule:
                     "detail": {"stack-id": [names.stack_id], "status-details": {"status": done}},
                 }
             case "StaticAnchorsRule":
-                return _objects(names, {"prefix": layout.STATIC_ANCHORS}, {"prefix": layout.DISTRUSTED_ANCHORS})
+                keys = (layout.STATIC_ANCHORS, layout.DISTRUSTED_ANCHORS, probes.ANCHORS)
+                return _objects(names, *({"prefix": it} for it in keys))
             case "RevocationFunctionNotice":
-                return _objects(names, {"prefix": layout.REVOKED})
+                return _objects(names, {"prefix": layout.REVOKED}, {"prefix": probes.NOTICES})
             case "RevocationFunctionListWritten":
-                return _objects(names, layout.REVOCATION_LIST)
+                return _objects(names, layout.REVOCATION_LIST, {"prefix": probes.LIST})
             case "SignedCertificateRule":
-                return _objects(names, {"prefix": layout.SIGNED}, deleted=False)
+                return _objects(names, {"prefix": layout.SIGNED}, {"prefix": probes.ANSWERS}, deleted=False)
             case "RevocationFunctionListLost":
-                return _ours(events.REVOCATION_LIST_LOST) | {"detail": {"stack": [names.stack]}}
+                return _ours(events.REVOCATION_LIST_LOST, events.PATH_PROBED) | {"detail": {"stack": [names.stack]}}
             case "RevocationFunctionNewCa":
-                return _ours(events.CLIENT_CERTIFICATE_ROTATED) | {"detail": {"kind": ["ca"]}}
+                return _ours(events.CLIENT_CERTIFICATE_ROTATED, events.PATH_PROBED) | {"detail": {"kind": ["ca"]}}
         return None
 
 

@@ -27,6 +27,7 @@ REVOCATION_WITHDRAWN = "Revocation Withdrawn"
 REVOCATION_REFUSED = "Revocation Refused"
 REVOCATION_LIST_PUBLISHED = "Revocation List Published"
 REVOCATION_LIST_LOST = "Revocation List Lost"
+PATH_PROBED = "Path Probed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ accepted/<key sha256>.pem                        what of that fits, for createSe
 revoked/<any name>                               what operators revoke: certificates, or issuers and serial numbers
 revocation/list.json                             every revoked certificate, for the authorizer
 crl/<CA sha256>.crl                              the same for servers elsewhere: a CRL (RFC 5280) for each CA
+probes/<path>/<mark>                             marked objects of `mtlsctl doctor`, empty, which go after a day
 state/sync.json                                  what the truststore's sync remembers; it may be deleted at any time
 state/revocation.json                            what the revocation remembers; likewise
 state/keys/<secret>.json                         which KMS key was made for the newest version of a CA secret
@@ -47,6 +48,7 @@ REQUESTED = "requested/"
 SIGNED = "signed/"
 ACCEPTED = "accepted/"
 REVOKED = "revoked/"
+PROBES = "probes/"
 REVOCATION_LIST = "revocation/list.json"
 CRLS = "crl/"
 SYNC_NOTES = "state/sync.json"

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mtls_rotation.contract import probes
+
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
@@ -19,12 +21,16 @@ class SyncRequest:
         force: whether any asks this stack to publish what a guard would refuse.
         unnamed_force: whether any asks for it and names no stack: on a bus that several stacks share, that is for none.
         unreadable: the ids of the messages that are no EventBridge events.
+        probes: the marks of the probes in it.
+        asks_nothing: whether there is nothing but probes in it.
     """
 
     named: frozenset[tuple[str, str]]
     force: bool
     unreadable: tuple[str, ...]
     unnamed_force: bool = False
+    probes: tuple[str, ...] = ()
+    asks_nothing: bool = False
 
     @property
     def tokens(self) -> list[str]:
@@ -42,6 +48,8 @@ class SyncRequest:
             force=stack in forced,
             unreadable=tuple(message for message, event in events.items() if event is None),
             unnamed_force=None in forced,
+            probes=tuple(filter(None, map(probes.marked, readable))),
+            asks_nothing=bool(events) and all(event and probes.marked(event) for event in events.values()),
         )
 
 
