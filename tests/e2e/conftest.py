@@ -5,7 +5,11 @@ IAM is enforced throughout: everything here passes with what the template's role
 
 import json
 import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +19,17 @@ from cryptography import x509
 
 from demo import sam
 from demo.gateway import architecture
+from demo.waiting import await_condition
 from localaws import LocalAws, sealed
+from localaws.shell import PROGRAMS
 from mtls_rotation.contract import layout
 from tests.kit import builders, change_sets
 from tests.kit.conformance import Chain
 from tests.kit.deployment import DOMAIN, Deployment, await_first_rotation
+from tests.kit.hostile import trap
 from tests.kit.issued import remember_chain
 from tests.kit.upstream import Upstream, upstream
+from tests.repository.documents import warm
 
 if TYPE_CHECKING:
     from tests.proof.parts.bad_network import Stack
@@ -68,6 +76,30 @@ def gateway(built: None, partner: Upstream, tmp_path_factory: pytest.TempPathFac
         deployment = await_first_rotation(Deployment(aws, made.stack, made.environment, made.parameters))
         yield deployment
         remember_what_was_issued(deployment)
+
+
+@pytest.fixture(scope="session")
+def programs(gateway: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the `aws` and the `mtlsctl` of a shell of the local AWS, which start at once."""
+    folder = tmp_path_factory.mktemp("bin")
+    found = {
+        ("aws", sam.SAM_ENVIRONMENT / "python", str(PROGRAMS.parent / "aws_cli.py")),
+        ("mtlsctl", Path(sys.executable), "mtlsctl.__main__"),
+    }
+    environment = gateway.environment | trap(folder)
+    with ExitStack() as servers:
+        for name, python, module in found:
+            at = folder / f"{name}.socket"
+            command = [str(python), "-P", warm.__file__, "serve", str(at), module]
+            server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+            servers.callback(server.wait, 30)
+            servers.callback(server.terminate)
+            await_condition(at.exists, f"{name} is imported", 60.0)
+            script = folder / name
+            call = shlex.join([sys.executable, "-S", "-E", warm.__file__, "call", str(at)])
+            script.write_text(f'#!/bin/bash\nexec {call} "$@"\n')
+            script.chmod(0o755)
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -27,15 +24,13 @@ from demo import local, sam
 from demo.certificates import Held
 from demo.waiting import await_condition
 from localaws.__main__ import Prepared, shell_file
-from localaws.shell import PROGRAMS
 from mtls_rotation.contract import layout
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers.tls_context import client_context
 from tests.kit import builders
 from tests.kit.deployment import DOMAIN, Deployment
-from tests.kit.hostile import hostile, trap, wanted_elsewhere
+from tests.kit.hostile import hostile, wanted_elsewhere
 from tests.kit.upstream import Upstream
-from tests.repository.documents import warm
 from tests.repository.documents.commands import Command, commands, documents
 from tests.repository.documents.verdicts import Run, verdict
 
@@ -141,30 +136,6 @@ class Scene:
     def rest(self) -> None:
         """Wait until nothing is being rotated."""
         await_condition(lambda: all(run.finished_at for run in self.gateway.aws.rotations()), "rest", 60.0)
-
-
-@pytest.fixture(scope="module")
-def programs(gateway: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the `aws` and the `mtlsctl` of that shell, which start at once."""
-    folder = tmp_path_factory.mktemp("bin")
-    found = {
-        ("aws", sam.SAM_ENVIRONMENT / "python", str(PROGRAMS.parent / "aws_cli.py")),
-        ("mtlsctl", Path(sys.executable), "mtlsctl.__main__"),
-    }
-    environment = gateway.environment | trap(folder)
-    with ExitStack() as servers:
-        for name, python, module in found:
-            at = folder / f"{name}.socket"
-            command = [str(python), "-P", warm.__file__, "serve", str(at), module]
-            server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
-            servers.callback(server.wait, 30)
-            servers.callback(server.terminate)
-            await_condition(at.exists, f"{name} is imported", 60.0)
-            script = folder / name
-            call = shlex.join([sys.executable, "-S", "-E", warm.__file__, "call", str(at)])
-            script.write_text(f'#!/bin/bash\nexec {call} "$@"\n')
-            script.chmod(0o755)
-        yield folder
 
 
 def files(folder: Path, gateway: Deployment) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from demo import sam
 from demo.waiting import await_condition
-from mtlsctl.commands.doctor import CHECKS
+from mtlsctl.commands.doctor import CHECKS, SENDING
 from tests.e2e.test_mtlsctl_status import rotation_switched_off
 from tests.kit.deployment import Deployment
 from tests.kit.mtlsctl import Mtlsctl
@@ -241,6 +241,7 @@ AILMENTS: tuple[tuple[Callable[[DoctorContext], Any], str], ...] = (
     (_untagged_ca, "lacks the tag mtls-rotation:kind=ca"),
     (_complaint, "s3:PutObject was denied, 1 times"),
     (_complaint, "was throttled, 1 times"),
+    (_silent_bucket, "no marked event was sent through, as an edge is cut"),
 )
 
 
@@ -293,7 +294,7 @@ def test_the_documented_policy_is_all_that_status_and_doctor_need(mtlsctl: Mtlsc
     await_condition(lambda: as_operator("doctor").exit_code == 0, "an operator's doctor to find nothing", 30.0)
     # What every command needs, to find the stack and its settings, and what the checks name.
     base = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources", "lambda:GetFunctionConfiguration"}
-    assert actions == base.union(*(check.needs for check in CHECKS))
+    assert actions == base.union(SENDING, *(check.needs for check in CHECKS))
 
 
 def onlooker(mtlsctl: Mtlsctl, context: DoctorContext, name: str, policy: dict[str, Any]) -> Mtlsctl:

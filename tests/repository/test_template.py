@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mtls_rotation.contract import events, layout
+from mtls_rotation.contract import events, layout, probes
 from mtls_rotation.issuers import registry as issuers
 from tests.kit.template import listed, named_by, policies, resources, role_of, roles, statements, template
 
@@ -524,7 +524,7 @@ def _lines(requirements: str) -> list[str]:
 def test_a_truststore_that_a_domain_may_run_is_never_expired_by_the_bucket() -> None:
     for rule in RESOURCES["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]:
         assert not "truststore.pem".startswith(rule["Prefix"])
-        assert rule["Prefix"] in ("issued/", "state/", "truststore.txt")
+        assert rule["Prefix"] in ("issued/", "state/", "probes/", "truststore.txt")
 
 
 def test_further_domains_are_told_of_by_their_arns_and_nothing_wider() -> None:
@@ -691,14 +691,17 @@ def test_revocation_hears_of_uploads_of_new_cas_and_of_the_hour() -> None:
     assert sample["detail"]["object"]["key"].startswith(uploads["detail"]["object"]["key"][0]["prefix"])
     assert new_ca == {
         "source": [events.SOURCE],
-        "detail-type": [events.CLIENT_CERTIFICATE_ROTATED],
+        "detail-type": [events.CLIENT_CERTIFICATE_ROTATED, events.PATH_PROBED],
         "detail": {"kind": ["ca"]},
     }
     assert sources["Hourly"]["Schedule"] == "rate(1 hour)"
     assert sources["ListWritten"]["Pattern"]["detail-type"] == ["Object Created", "Object Deleted"]
-    assert sources["ListWritten"]["Pattern"]["detail"]["object"]["key"] == [layout.REVOCATION_LIST]
+    assert sources["ListWritten"]["Pattern"]["detail"]["object"]["key"] == [
+        layout.REVOCATION_LIST,
+        {"prefix": probes.LIST},
+    ]
     assert sources["ListLost"]["Pattern"] == {
         "source": [events.SOURCE],
-        "detail-type": [events.REVOCATION_LIST_LOST],
+        "detail-type": [events.REVOCATION_LIST_LOST, events.PATH_PROBED],
         "detail": {"stack": [{"Ref": "AWS::StackName"}]},
     }

@@ -39,6 +39,10 @@ CHECKS: tuple[DoctorCheck, ...] = (
     standstill.LETS_IN,
 )
 
+# The questions whose answers say which edges are cut.
+EDGES = {"every function is ready", *(it.name for it in (*edges.CHECKS, *gateway_edges.CHECKS))}
+# What marked events take beside the checks.
+SENDING = ("events:PutEvents", "s3:PutObject", "apigateway:POST")
 THROUGH = "a marked event comes through each path"
 WITHOUT = "Or look with --read-only, which sends none."
 
@@ -110,17 +114,13 @@ def doctor(
     """
     _ = context.deployment.outputs  # without a stack there is nothing to ask about
     shared, answers = DoctorContext(context.deployment), []
-    marked = None if read_only else Marked(shared)
-    if marked:
-        with context.doing("sending marked events"):
-            marked.send()
     for check in CHECKS:
         with context.doing(check.name):
             answers.append(asked(check, shared))
-    if marked:
+    if not read_only:
         with context.doing(THROUGH):
-            known = [finding for answer in answers for finding in answer.findings]
-            answers += marked.answers(known, timeout)
+            known = [finding for answer in answers if answer.question in EDGES for finding in answer.findings]
+            answers += marked_events(shared, known, timeout)
     return DoctorReport(stack=context.deployment.name, answers=answers, marked_events=not read_only)
 
 
@@ -134,38 +134,24 @@ def _sends(send: Callable[[], None]) -> Callable[[DoctorContext], Iterable[Findi
     return find
 
 
-class Marked:
-    """The marked events of one call: those that are sent are awaited, and those that may not be are told."""
-
-    def __init__(self, context: DoctorContext) -> None:
-        self._context = context
-        self._probing = probing.Probing(context)
-        self._unsent: list[Finding] = []
-
-    def send(self) -> None:
-        """Send what the credentials may."""
-        sending = {"events:PutEvents": self._probing.put_events, "s3:PutObject": self._probing.put_objects}
-        for action, send in sending.items():
-            self._unsent += run(DoctorCheck(THROUGH, (action,), _sends(send), WITHOUT), self._context)
-
-    def answers(self, known: list[Finding], seconds: float) -> list[Answer]:
-        """What came of them, and of the authorizer."""
-        checks = [
-            DoctorCheck(
-                THROUGH,
-                ("logs:FilterLogEvents", "sqs:GetQueueAttributes"),
-                lambda _: self._probing.findings(known, seconds),
-                WITHOUT,
-            ),
-            DoctorCheck(
-                "API Gateway reaches the authorizer",
-                ("apigateway:GET", "apigateway:POST"),
-                lambda it: probing.authorizer_answers(it, known),
-                WITHOUT,
-            ),
-        ]
-        first, second = (asked(it, self._context) for it in checks)
-        return [Answer(question=THROUGH, findings=[*self._unsent, *first.findings], past=[]), second]
+def marked_events(context: DoctorContext, known: list[Finding], seconds: float) -> list[Answer]:
+    """What came of marked events: those that may not be sent are told, and all others awaited."""
+    probes = probing.Probing(context, known)
+    checks = [
+        DoctorCheck(THROUGH, ("events:PutEvents",), _sends(probes.put_events), WITHOUT),
+        DoctorCheck(THROUGH, ("s3:PutObject",), _sends(probes.put_objects), WITHOUT),
+        DoctorCheck(
+            THROUGH, ("logs:FilterLogEvents", "sqs:GetQueueAttributes"), lambda _: probes.findings(seconds), WITHOUT
+        ),
+    ]
+    authorizer = DoctorCheck(
+        "API Gateway reaches the authorizer",
+        ("apigateway:GET", "apigateway:POST"),
+        lambda it: probing.authorizer_answers(it, known),
+        WITHOUT,
+    )
+    through = [finding for check in checks for finding in run(check, context)]
+    return [Answer(question=THROUGH, findings=through, past=[]), asked(authorizer, context)]
 
 
 def asked(check: DoctorCheck, context: DoctorContext) -> Answer:

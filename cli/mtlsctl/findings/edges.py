@@ -34,7 +34,7 @@ _SYNC, _REVOCATION, _ROTATION, _LAST = (
     "The stack cannot be made again under its name",
 )
 # What PutMetricAlarm takes of what DescribeAlarms tells.
-_ALARM = (
+ALARM = (
     "AlarmName",
     "AlarmDescription",
     "ActionsEnabled",
@@ -291,7 +291,7 @@ def _alarms_are_heard(context: DoctorContext) -> Iterator[Finding]:
         for alarm in found:
             if topic not in alarm.get("AlarmActions", []):
                 actions = [*alarm.get("AlarmActions", []), topic]
-                wanted = {it: alarm[it] for it in _ALARM if alarm.get(it) not in (None, [])} | {"AlarmActions": actions}
+                wanted = {it: alarm[it] for it in ALARM if alarm.get(it) not in (None, [])} | {"AlarmActions": actions}
                 yield attention(
                     f"alarm {alarm['AlarmName']}",
                     "it does not tell the topic, so nobody hears it",

@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mtls_rotation.contract import probes
@@ -20,7 +21,7 @@ from mtlsctl.report import Severity
 from mtlsctl.stack import rules
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from mtlsctl.findings import DoctorContext
@@ -31,6 +32,8 @@ SECONDS = 60.0
 _PAUSE = 1.0
 # Where FilterLogEvents begins: this machine's clock and AWS's differ by less (`doctor` looks at that, too).
 _BACK = 120.0
+
+_REFUSES = "The gateway answers 503"
 
 _ON_THE_BUS = {
     "SyncRequestedRule": "stack",
@@ -69,14 +72,24 @@ class Probing:
     """The marked events of one look at a stack.
 
     Attributes:
+        known: what the other checks found: over an edge that is cut nothing is sent, as it would count as a failure.
         sent: mark by path.
         refused: path → what EventBridge said to its event.
     """
 
     context: DoctorContext
+    known: Sequence[Finding]
     sent: dict[Path, str] = field(default_factory=dict)
     refused: dict[Path, str] = field(default_factory=dict)
     _began: float = field(default_factory=time.time)
+
+    @cached_property
+    def cut(self) -> dict[Path, Finding]:
+        """The paths with an edge that is cut. What is put on the bus is heard by all rules there, or by none."""
+        found = {it: cause for it in paths_of(self.context) if (cause := cut_by(it, self.known))}
+        on_the_bus = next((cause for it, cause in found.items() if it.start == "bus"), None)
+        others = [it for it in paths_of(self.context) if it.start == "bus" and on_the_bus]
+        return {**{it: on_the_bus for it in others if on_the_bus}, **found}
 
     def put_events(self) -> None:
         """Send one through each path from the bus.
@@ -88,7 +101,9 @@ class Probing:
         stack = self.context.deployment.name
         # Each has what one rule asks for and the other one does not.
         details: dict[str, dict[str, object]] = {"stack": {"stack": stack}, "kind": {"kind": "ca"}}
-        paths = [it for it in paths_of(self.context) if it.start == "bus"]
+        paths = [it for it in paths_of(self.context) if it.start == "bus" and it not in self.cut]
+        if not paths:
+            return
         events = [Event(PATH_PROBED, {"probe": marks[kind], **detail}) for kind, detail in details.items()]
         try:
             self.context.deployment.services.bus.put_all(events)
@@ -104,36 +119,27 @@ class Probing:
             ClientError: the credentials may not.
         """
         s3, bucket = self.context.client("s3"), self.context.deployment.outputs["BucketName"]
-        for path in (it for it in paths_of(self.context) if it.start == "bucket"):
+        for path in (it for it in paths_of(self.context) if it.start == "bucket" and it not in self.cut):
             mark = uuid.uuid4().hex
             s3.put_object(Bucket=bucket, Key=f"{_IN_THE_BUCKET[path.rule]}{mark}", Body=b"")
             self.sent[path] = mark
 
-    def findings(self, known: Iterable[Finding], seconds: float) -> Iterator[Finding]:
-        """What did not come through within some seconds from now.
-
-        Args:
-            known: what the other checks found: for what is sent over an edge that is cut, nobody waits.
-            seconds: how long to wait.
-        """
-        told = list(known)
-        cut = {path: cause for path in self.sent if (cause := cut_by(path, told))}
-        whole = {path: mark for path, mark in self.sent.items() if path not in cut}
-        lost = self._lost(whole, seconds)
-        if cut:
-            names = ", ".join(sorted(it.name for it in cut))
-            what = "a marked event cannot come through from it, as an edge of its path is cut"
-            yield attention(
-                f"rules {names}" if len(cut) > 1 else f"rule {names}", what, next(iter(cut.values())).remedy
-            )
+    def findings(self, seconds: float) -> Iterator[Finding]:
+        """What did not come through within some seconds from now."""
+        lost = self._lost(seconds)
+        if self.cut:
+            names = ", ".join(sorted(it.name for it in self.cut))
+            what = "no marked event was sent through, as an edge is cut"
+            subject = f"rules {names}" if len(self.cut) > 1 else f"rule {names}"
+            yield attention(subject, what, next(iter(self.cut.values())).remedy)
         for path, reason in self.refused.items():
             yield attention(f"rule {path.name}", reason, "mtlsctl doctor  # once more", _runbook(path.target))
         if lost:
             waiting = waiting_messages(self.context) if any(it.target == rules.QUEUE for it in lost) else 0
-            yield from judge(lost, whole.keys(), waiting, self.context)
+            yield from judge(lost, self.sent.keys(), waiting, self.context)
 
-    def _lost(self, sent: Mapping[Path, str], seconds: float) -> list[Path]:
-        left, until = dict(sent), time.monotonic() + seconds
+    def _lost(self, seconds: float) -> list[Path]:
+        left, until = dict(self.sent), time.monotonic() + seconds
         while left:
             heard = self._heard({it.target for it in left})
             left = {path: mark for path, mark in left.items() if mark not in heard[path.target]}
@@ -250,7 +256,7 @@ def authorizer_answers(context: DoctorContext, known: Iterable[Finding]) -> Iter
 
     Args:
         context: the stack.
-        known: what the other checks found, whose remedies are this one's where they are about the same edge.
+        known: what the other checks found: over an edge that is cut nothing is sent.
 
     https://docs.aws.amazon.com/apigateway/latest/api/API_TestInvokeAuthorizer.html
     """
@@ -258,10 +264,11 @@ def authorizer_answers(context: DoctorContext, known: Iterable[Finding]) -> Iter
     if not api or not function:
         return
     edge = {f"REST API {api}", "AuthorizerFunction"}
-    remedy = next(
-        (it.remedy for it in known if it.subject in edge and it.severity is Severity.ATTENTION),
-        f"aws logs tail {context.physical('AuthorizerLogs')} --since 15m",
-    )
+    wrong = (it for it in known if it.severity is Severity.ATTENTION)
+    if cause := next((it for it in wrong if it.subject in edge or it.subject.startswith(f"REST API {api},")), None):
+        what = "no marked request was sent to the authorizer, as an edge is cut"
+        yield attention(f"REST API {api}", what, cause.remedy, _REFUSES)
+        return
     gateway: Any = context.client("apigateway")
     for authorizer in gateway.get_authorizers(restApiId=api).get("items", []):
         answer = gateway.test_invoke_authorizer(
@@ -273,6 +280,6 @@ def authorizer_answers(context: DoctorContext, known: Iterable[Finding]) -> Iter
             yield attention(
                 f"REST API {api}",
                 f"a marked request did not come through to the authorizer, so nobody is let in: {reason}",
-                remedy,
-                "The gateway answers 503",
+                f"aws logs tail {context.physical('AuthorizerLogs')} --since 15m",
+                _REFUSES,
             )

@@ -85,7 +85,7 @@ def _sync() -> Reader:
     run = lambda deadline, named, force: (hash(named), result)[1]  # noqa: E731
     app.assembly = SimpleNamespace(sync=SimpleNamespace(run=run), stack="stack")
     app.assembly.settings = SimpleNamespace(expiry_series=20)
-    names = ("sync-requested", "sync-label-updated", "sync-object-created", "sync-schedule")
+    names = ("sync-requested", "sync-label-updated", "sync-object-created", "sync-schedule", "sync-probed")
     bodies = [json.loads(_sample(name))["Records"][0]["body"].encode() for name in names]
     envelope = json.loads(_sample("sync-requested"))
     handle = _handler(app)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mtls_rotation.aws.certificate_index import CertificateIndex
-from mtls_rotation.contract import layout
+from mtls_rotation.contract import layout, probes
 from mtls_rotation.contract.places import PLACES, unread
 from mtls_rotation.pki import certificates as pki
 from tests.kit import builders
@@ -31,6 +31,7 @@ OURS = (
     layout.accepted_key(SHA),
     "signed/answer.p7b",
     "revoked/stolen.json",
+    f"{probes.ANCHORS}{'0a' * 16}",
     layout.REVOCATION_LIST,
     layout.crl_key(SHA),
     layout.SYNC_NOTES,
@@ -60,6 +61,7 @@ def test_what_the_stack_writes_and_what_is_uploaded_as_documented_is_read(key: s
         ("sign/answer.pem", "signed/answer.pem"),
         (f"requested/{SHA}/answer.pem", "signed/answer.pem"),
         ("truststore.pem.bak", ""),
+        ("probes/notes.txt", ""),
         ("issued/readme.txt", ""),
         ("crl/partner.crl", ""),
         ("state/notes.json", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -77,3 +78,26 @@ def test_what_cannot_be_done_is_counted_and_said(
     with pytest.raises(InvalidSettingsError, match="CRL_VALIDITY_DAYS"):
         fails.handler(sample("revocation-schedule"), Context())
     assert counts(capsys.readouterr().out) == {"RevocationFailed": 1}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"source": "mtls-rotation", "detail-type": "Path Probed", "detail": {"stack": "stack", "probe": "0a" * 16}},
+        {
+            "source": "aws.s3",
+            "detail-type": "Object Created",
+            "detail": {"object": {"key": f"probes/list/{'0a' * 16}"}},
+        },
+    ],
+)
+def test_a_marked_event_is_answered_in_the_log_and_nothing_is_done(
+    event: dict[str, Any], stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = load("revocation", monkeypatch)
+    monkeypatch.setattr(type(app.assembly.revocation), "run", lambda *_: pytest.fail("it was a marked event"))
+
+    app.handler(event, Context())
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (json.loads(line)["message"], json.loads(line)["probe"]) == ("a probe came through", "0a" * 16)

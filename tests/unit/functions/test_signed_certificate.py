@@ -42,3 +42,17 @@ def test_an_upload_is_taken_in_and_counted(
     assert empty_stack.secrets.rotations == [(CLIENT, token)]
     empty_stack.step(Step.CREATE, token)
     assert empty_stack.certificate(token) == leaf
+
+
+def test_a_marked_object_is_answered_in_the_log_and_not_taken_in(
+    empty_stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = sample("signed-certificate")
+    event["detail"]["object"]["key"] = f"probes/signed/{'0a' * 16}"
+    app = load("signed_certificate", monkeypatch)
+    monkeypatch.setattr(app.assembly, "intake", empty_stack.intake, raising=False)
+
+    app.handler(event, Context())
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (json.loads(line)["message"], json.loads(line)["probe"]) == ("a probe came through", "0a" * 16)

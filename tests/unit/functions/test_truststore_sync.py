@@ -239,3 +239,14 @@ def test_what_was_found_is_counted(stack: Stack, app: ModuleType, capsys: pytest
     assert {name: counted[name] for name in (*counts, *zero)} == {
         name: [float(counts.get(name, 0))] for name in (*counts, *zero)
     }
+
+
+def test_a_marked_event_is_answered_in_the_log_and_asks_for_no_sync(
+    app: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(type(app.assembly.sync), "run", lambda *_, **__: pytest.fail("it was a marked event"))
+
+    assert app.handler(sample("sync-probed"), Context()) == {"batchItemFailures": []}
+
+    (said,) = [vars(record) for record in caplog.records if record.name == "truststore_sync"]
+    assert (said["message"], said["probe"]) == ("a probe came through", "3f9a1c0b5d7e42868c1b0a9d8e7f6a5b")

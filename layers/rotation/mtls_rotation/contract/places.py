@@ -90,6 +90,12 @@ PLACES: tuple[Place, ...] = (
         external=True,
     ),
     Place(layout.REVOKED, "revocation", _any_name, f"{layout.REVOKED}<any name>", uploads=True),
+    Place(
+        layout.PROBES,
+        "the functions, as a marked event",
+        _matches(rf"{layout.PROBES}[a-z]+/[0-9a-f]{{32}}"),
+        f"{layout.PROBES}<path>/<mark>, which mtlsctl doctor writes",
+    ),
     Place(layout.REVOCATION_LIST, "authorizer", layout.REVOCATION_LIST.__eq__, layout.REVOCATION_LIST),
     Place(layout.CRLS, "servers elsewhere", _matches(rf"{layout.CRLS}{_SHA256}\.crl"), f"{layout.CRLS}<sha256>.crl"),
     Place(layout.SYNC_NOTES, "truststore_sync", layout.SYNC_NOTES.__eq__, layout.SYNC_NOTES),
