@@ -74,7 +74,7 @@ class DoctorReport(Report):
 
     stack: str
     answers: list[Answer]
-    marked_events: bool
+    marked_events: bool = True
 
     @property
     def findings(self) -> list[Finding]:
@@ -102,7 +102,7 @@ def doctor(
         bool, typer.Option("--read-only", help="Send no marked events: look only.", show_default=False)
     ] = False,
     timeout: Annotated[
-        float, typer.Option(min=0, help="Seconds in which marked events have to come through.")
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How long a marked event may take.")
     ] = probing.SECONDS,
 ) -> DoctorReport:
     """Look for everything that is known to go wrong with a deployed stack, and say what to do.

@@ -84,10 +84,11 @@ from localaws.cloudformation.domain_names import DomainNames
 from localaws.process.replacements import replacements
 from localaws.iam.late_policies import LatePolicies
 from localaws.kms.late_keys import LateKeys
+from localaws.sqs.purging import Purging
 from localaws.workers.concurrency import Concurrency
 
 stateful = {"executions": Concurrency(None), "domain_names": DomainNames(None)}
-late = {"keys": LateKeys(None), "policies": LatePolicies(None)}
+late = {"keys": LateKeys(None), "policies": LatePolicies(None), "purging": Purging(None)}
 listed = replacements(secrets_manager=None, api_gateway=None, **stateful, **late)
 print(json.dumps([sorted({str(it) for it in listed}), changes(before, Snapshot(), listed)]))
 """
