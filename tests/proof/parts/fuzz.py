@@ -24,8 +24,9 @@ from pathlib import Path
 from random import Random
 
 from tests.proof import Outcome
-from tests.proof.readers import Reader, planted, problem, readers
+from tests.proof.readers import Reader, ca, planted, problem, readers
 from tests.proof.readers.coverage import Lines
+from tests.proof.readers.kinds import Drawn, redrawn
 from tests.proof.readers.mutation import mutate
 
 # How much more time four times the bytes may take: 4 where it is linear, 16 where it is quadratic.
@@ -36,6 +37,8 @@ _NOISE = 0.1
 _BYTES_A_BYTE, _BYTES_AT_LEAST = 300, 96 << 20
 # What a reader may take of memory altogether before it is stopped.
 _MOST_MEMORY = 3 << 30
+# How many of the inputs are drawn by who knows the reader's kinds, and how many of the rest are drawn anew as they are.
+_DRAWN, _REDRAWN = 0.4, 0.3
 _SMALLEST_BOMB = 1 << 15
 _POOL = 400
 _INPUT = 8 << 20
@@ -203,7 +206,8 @@ def _mutations(reader: Reader, effort: Effort, shared: mmap.mmap, found: Found) 
     waiting = list(reader.samples)
     with lines.watched():
         while found.cases < effort.cases and time.process_time() < until and time.monotonic() < at_the_latest:
-            data = waiting.pop() if waiting else mutate(random.choice(pool), random, pool)
+            drawn = Drawn(waiting.pop()) if waiting else _drawn(reader, random, pool)
+            data = drawn.data
             if len(data) > 1 << 20:
                 continue
             found.cases += 1
@@ -211,19 +215,31 @@ def _mutations(reader: Reader, effort: Effort, shared: mmap.mmap, found: Found) 
             _note(shared, "a spoilt input", data)
             began = time.process_time()
             with _limited(effort):
-                what = problem(reader, data)
+                what = problem(reader, data, fit=drawn.fit)
             took = time.process_time() - began
             if not what and took > 1.0 + len(data) / 100_000:
                 what = f"{took:.1f} s for {len(data)} bytes"
             if what and (kind := _kind(what)) not in known:
                 known.add(kind)
-                small = _smallest(reader, data, kind, effort)
+                small = data if drawn.fit else _smallest(reader, data, kind, effort)
                 found.failures.append((problem(reader, small) or what, _shown(small)))
             if len(lines.reached) > before:
                 pool.append(data)
                 if len(pool) > _POOL:
                     pool.pop(len(reader.samples))
     found.lines = (len(lines.reached & lines.all), len(lines.all))
+
+
+def _drawn(reader: Reader, random: Random, pool: list[bytes]) -> Drawn:
+    """One of the kinds that people's files are of; or a spoilt one, which is of another age or encoding at times."""
+    if reader.draw and random.random() < _DRAWN:
+        return reader.draw(random)
+    data = random.choice(pool)
+    if random.random() < _REDRAWN:
+        data = redrawn(data, random, ca())
+        if random.random() < 0.5:
+            return Drawn(data)
+    return Drawn(mutate(data, random, pool))
 
 
 def _kind(what: str) -> str:

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
+from random import Random
 from types import ModuleType
 
 from mtls_rotation.pki import certificates as pki
 from tests.kit import builders
 from tests.proof.readers.bombs import Bombs
+from tests.proof.readers.kinds import Drawn
 
 _MODULES = (
     "secrets",
@@ -33,6 +35,8 @@ _MODULES = (
     "sidecar_http",
     "sidecar_paths",
     "shell",
+    "clients",
+    "kept",
 )
 # The longest text of an error. A line of a log may have 256 KiB, an event too.
 LONGEST = 16_384
@@ -53,6 +57,7 @@ class Reader:
         largest: the most that a bomb is to have, in bytes: what AWS lets through, or what takes a careful reader a
             second.
         lines: whether an error may have several lines, one for each mistake.
+        draw: draws an input of the kinds that people's files are of, and says whether it must be taken.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Reader:
     bombs: Bombs = field(default_factory=dict)
     largest: int = 4 << 20
     lines: bool = False
+    draw: Callable[[Random], Drawn] | None = None
 
 
 def readers() -> Iterator[Reader]:
@@ -71,11 +77,19 @@ def readers() -> Iterator[Reader]:
         yield from import_module(f"{__name__}.{name}").readers()
 
 
-def problem(reader: Reader, data: bytes) -> str:
-    """What is wrong with how a reader takes an input; empty if nothing is."""
+def problem(reader: Reader, data: bytes, *, fit: bool = False) -> str:
+    """What is wrong with how a reader takes an input; empty if nothing is.
+
+    Args:
+        reader: the reader.
+        data: the input.
+        fit: whether it must be taken.
+    """
     try:
         reader.read(data)
     except reader.refusals as error:
+        if fit:
+            return f"a refusal of what is fit: {error}"
         return _problem_of_text(str(error), lines=reader.lines)
     except KeyboardInterrupt:
         raise

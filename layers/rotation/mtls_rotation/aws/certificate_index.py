@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from cryptography import x509
-
 from mtls_rotation.contract.layout import ISSUED, OUTSIDE, EmptyKey, IssuedKey, OutsideKey
+from mtls_rotation.pki import certificates as pki
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+    from cryptography import x509
 
     from mtls_rotation.aws.bucket import CertificateBucket, Listed
 
@@ -149,4 +150,7 @@ class CertificateIndex:
             ValueError: the object is no certificate any more.
         """
         stored = self._bucket.read(entry.key)
-        return x509.load_pem_x509_certificate(stored.body) if stored else None
+        if stored is None:
+            return None
+        (certificate,) = pki.from_pem(stored.body.decode("utf-8", "replace"))
+        return certificate

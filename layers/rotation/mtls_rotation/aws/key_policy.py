@@ -71,7 +71,7 @@ class Purpose:
         """Whether this is what a key was made for, by its policy."""
         try:
             document = json.loads(policy)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return isinstance(document, dict) and document.get("Id") == str(self)
 
