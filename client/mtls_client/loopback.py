@@ -116,15 +116,25 @@ class LambdaExtensionSource(_LoopbackSource):
 
     Args:
         port: on 127.0.0.1; None for PARAMETERS_SECRETS_EXTENSION_HTTP_PORT, or 2773.
+
+    Raises:
+        ValueError: that variable is no port.
     """
 
     _name = "the Lambda extension's answer"
 
     def __init__(self, *, port: int | None = None) -> None:
-        super().__init__(port or int(os.environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", _PORT)))
+        super().__init__(port or _port_of("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"))
 
     def _token(self) -> str:
         return os.environ.get("AWS_SESSION_TOKEN", "")
+
+
+def _port_of(variable: str) -> int:
+    text = os.environ.get(variable) or str(_PORT)
+    if text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536:
+        return int(text)
+    raise ValueError(f"{variable} is {text[:20]!r}; it must be a port from 1 to 65535")
 
 
 def _read(body: bytes) -> dict[str, Any] | None:

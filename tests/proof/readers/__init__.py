@@ -57,6 +57,7 @@ class Reader:
         largest: the most that a bomb is to have, in bytes: what AWS lets through, or what takes a careful reader a
             second.
         lines: whether an error may have several lines, one for each mistake.
+        fits: reads what is fit, and fails an assertion where a part of it was passed over.
         draw: draws an input of the kinds that people's files are of, and says whether it must be taken.
     """
 
@@ -69,6 +70,7 @@ class Reader:
     largest: int = 4 << 20
     lines: bool = False
     draw: Callable[[Random], Drawn] | None = None
+    fits: Callable[[bytes], object] | None = None
 
 
 def readers() -> Iterator[Reader]:
@@ -87,6 +89,8 @@ def problem(reader: Reader, data: bytes, *, fit: bool = False) -> str:
     """
     try:
         reader.read(data)
+        if fit and reader.fits:
+            reader.fits(data)
     except reader.refusals as error:
         if fit:
             return f"a refusal of what is fit: {error}"

@@ -33,7 +33,7 @@ from mtls_client.redirects import Redirects, origin_of
 from mtls_rotation.pki import certificates as pki
 from tests.proof.readers import Reader, ca
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members
-from tests.proof.readers.kinds import AGES, Drawn, in_some_order, of_an_age, written
+from tests.proof.readers.kinds import Drawn, bundle
 
 _HERE, _NAMED = "https://api.partner.example", "https://files.partner.example:8443"
 
@@ -89,20 +89,6 @@ def readers() -> Iterator[Reader]:
         largest=1 << 16,
         draw=_variables,
     )
-
-
-# CAs ------------------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _authorities() -> tuple[pki.CertifiedKey, ...]:
-    return (ca(), *(of_an_age(age) for age in AGES))
-
-
-def bundle(random: Random) -> Drawn:
-    """CAs of every age in any order, as a file has them."""
-    some = random.sample(_authorities(), random.randrange(1, 4))
-    return written(random, [pki.to_pem(it.certificate) for it in in_some_order(random, some)])
 
 
 def _trusted(data: bytes) -> None:
@@ -202,7 +188,7 @@ def _redirected(data: bytes) -> None:
     if following is not None:
         found = followed(chosen, following)
         # What httpx connects to.
-        to = (following.url.scheme, following.url.raw_host.decode(), following.url.port or 443)
+        to = (following.url.scheme.replace("wss", "https"), following.url.raw_host.decode(), following.url.port or 443)
         assert not found.presents or to in meant, f"the certificate goes to {to} by {location!r}"
     try:
         url = URL(location)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ from mtls_rotation.stack import custom_resource, properties
 from mtls_rotation.truststore import request as requests
 from tests.proof.readers import Reader, client, gateway
 from tests.proof.readers.bombs import JSON, PEM, members, within
+from tests.proof.readers.kinds import Drawn, bundle
 from tests.proof.readers.secrets import text
 
 ROOT = Path(__file__).parents[3]
@@ -227,7 +229,20 @@ def _bootstrap() -> Reader:
     }
     samples = [json.dumps(it).encode() for it in (full, event["ResourceProperties"], full | {"ClientIssuer": "kms"})]
     modules = (app, custom_resource, properties, live_document)
-    return Reader("events: bootstrap", read, samples, modules, (InvalidSettingsError,), bombs, 1 << 18)
+
+    def draw(random: Random) -> Drawn:
+        """The CAs of the endpoint's server, as the parameter has a file of them."""
+        drawn = bundle(random)
+        changed = full | {"EndpointServerCa": base64.b64encode(drawn.data).decode()}
+        return Drawn(json.dumps(changed).encode(), fit=drawn.fit)
+
+    def fits(data: bytes) -> None:
+        read(data)
+        (answer,) = answers
+        assert answer.status == "SUCCESS", answer.reason[:500]
+
+    refusals = (InvalidSettingsError,)
+    return Reader("events: bootstrap", read, samples, modules, refusals, bombs, 1 << 18, draw=draw, fits=fits)
 
 
 # the functions --------------------------------------------------------------------------------------------------------

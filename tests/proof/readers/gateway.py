@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cache
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -27,9 +28,22 @@ from tests.kit import names as kit_names
 from tests.kit import nasty, odd
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, Bombs, members, repeated, within
+from tests.proof.readers.kinds import AGES, Drawn, aged, bundle, text_of
 from tests.proof.readers.pem import odd_certificates
 
 _ROUTE = ("routes", "billing")
+
+
+def _trusting(random: Random) -> Drawn:
+    """A route whose upstream has CAs of any age, as somebody has pasted them."""
+    drawn = bundle(random)
+    route = {"upstream": "https://a.example", "server_ca": text_of(drawn)}
+    return Drawn(json.dumps({"routes": {"a": route}}).encode(), fit=drawn.fit)
+
+
+def _of_any_age(random: Random) -> Drawn:
+    """A caller's certificate as API Gateway has it."""
+    return Drawn(pki.to_pem(aged(client().certificate, random.choice(list(AGES)), ca())).encode(), fit=True)
 
 
 def readers() -> Iterator[Reader]:
@@ -52,6 +66,7 @@ def readers() -> Iterator[Reader]:
             **members(table, "routes"),
         },
         largest=1 << 20,
+        draw=_trusting,
     )
     allowed = _allowed()
     yield Reader(
@@ -87,6 +102,7 @@ def readers() -> Iterator[Reader]:
         (),
         {**PEM, **CERTIFICATES},
         largest=1 << 20,
+        draw=_of_any_age,
     )
     paths_bombs = {
         name: repeated(part, b"/proxy/billing/")

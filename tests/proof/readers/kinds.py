@@ -82,6 +82,17 @@ def in_some_order[T](random: Random, items: Sequence[T]) -> list[T]:
     return drawn
 
 
+def bundle(random: Random) -> Drawn:
+    """CAs of any age in any order, as a file has them."""
+    some = [pki.to_pem(of_an_age(it).certificate) for it in random.sample(list(AGES), random.randrange(1, 4))]
+    return written(random, in_some_order(random, some))
+
+
+def text_of(drawn: Drawn) -> str:
+    """What stands in a text that somebody made of such a file."""
+    return drawn.data.decode("utf-8-sig", "replace")
+
+
 @cache
 def of_an_age(age: str, signer: pki.CertifiedKey | None = None, *, authority: bool = True) -> pki.CertifiedKey:
     """A certificate of that age: a CA of its own name, or what a CA has signed."""

@@ -25,6 +25,7 @@ from mtls_sidecar.errors import SidecarError
 from tests.kit import builders, odd
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, PEM
+from tests.proof.readers.kinds import bundle
 from tests.proof.readers.mutation import encoded, parsed
 
 KEY = "anchors/static/partner.pem"
@@ -41,6 +42,8 @@ def readers() -> Iterator[Reader]:
         (),
         {**PEM, **CERTIFICATES, "CAs of two names": of_two_names, "UTF-16": _utf_16},
         largest=2 << 20,
+        draw=bundle,
+        fits=_each_is_read,
     )
     yield Reader(
         "distrusted anchors",
@@ -50,6 +53,7 @@ def readers() -> Iterator[Reader]:
         (),
         {**PEM, **CERTIFICATES},
         largest=2 << 20,
+        draw=bundle,
     )
     yield Reader(
         "files of CA certificates, in the sidecar",
@@ -59,7 +63,20 @@ def readers() -> Iterator[Reader]:
         (SidecarError,),
         {**PEM, **CERTIFICATES},
         largest=1 << 20,
+        draw=bundle,
+        fits=_each_is_trusted,
     )
+
+
+def _each_is_read(data: bytes) -> None:
+    entries = bundles.parse(data)
+    assert len(entries) == data.count(b"-----BEGIN CERTIFICATE-----")
+    assert all(isinstance(it, x509.Certificate) for it in entries)
+
+
+def _each_is_trusted(data: bytes) -> None:
+    read = trust_bundle.checked(data.decode("utf-8", "replace"), "the server's CA in /ca.pem")
+    assert read.count("-----BEGIN CERTIFICATE-----") == data.count(b"-----BEGIN CERTIFICATE-----")
 
 
 def _distrusted(data: bytes) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ from mtlsctl import revocation as command
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, within
+from tests.proof.readers.kinds import AGES, Drawn, aged, written
 from tests.proof.readers.pem import odd_certificates
 
 _WEEK = timedelta(days=7)
@@ -69,6 +71,7 @@ def readers() -> Iterator[Reader]:
         },
         # More is not read at all, and one byte more is seen to be too much.
         largest=notices.LARGEST_NOTICE + 1,
+        draw=_as_a_file,
     )
     text = _register().render()
     document = json.loads(text)
@@ -139,6 +142,11 @@ def readers() -> Iterator[Reader]:
         },
         largest=1 << 18,
     )
+
+
+def _as_a_file(random: Random) -> Drawn:
+    """A certificate of any age to revoke, as a file has it."""
+    return written(random, [pki.to_pem(aged(client().certificate, random.choice(list(AGES)), ca()))])
 
 
 def _in_list(bomb: Any) -> Any:

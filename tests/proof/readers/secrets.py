@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -24,6 +25,7 @@ from mtlsctl.stack import material
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, within
+from tests.proof.readers.kinds import AGES, Drawn, bundle, in_some_order, of_an_age, text_of, written
 
 _ARN = "arn:aws:acm-pca:eu-west-1:123456789012:certificate-authority/0f1e"
 
@@ -57,6 +59,7 @@ def readers() -> Iterator[Reader]:
         (MtlsRotationError,),
         bombs,
         largest=1 << 20,
+        draw=_of_an_outside_ca,
     )
     yield Reader(
         "managed secrets, in mtlsctl",
@@ -77,6 +80,7 @@ def readers() -> Iterator[Reader]:
         (MtlsClientError,),
         {**JSON, **parts},
         largest=1 << 18,
+        draw=_aged_secret,
     )
     answer = {"VersionId": "v1", "SecretString": "{}", "ARN": "arn"}
     yield Reader(
@@ -113,6 +117,7 @@ def readers() -> Iterator[Reader]:
         (MtlsClientError,),
         pems,
         largest=1 << 16,  # as much as a secret holds
+        draw=bundle,
     )
 
 
@@ -147,6 +152,31 @@ def _credential(data: bytes) -> None:
     import ssl
 
     client_context.load(read, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    assert read.expired(builders.NOW) or read.not_after > builders.NOW
+    read.require_valid(builders.NOW)
+
+
+def _aged_secret(random: Random) -> Drawn:
+    """A secret whose certificate is of any age, with the CAs above it in any order."""
+    age = random.choice(list(AGES))
+    leaf = of_an_age(age, ca(), authority=False)
+    above = [pki.to_pem(it) for it in in_some_order(random, [ca().certificate, *builders.authorities(1)])]
+    parts = [written(random, [pki.to_pem(leaf.certificate)]), written(random, above)]
+    document = {
+        "certificate": text_of(parts[0]),
+        "certificate_chain": text_of(parts[1]),
+        "private_key": random.choice(("", "# key\n")) + pki.key_to_pem(leaf.key),
+    }
+    begins, ends = AGES[age]
+    return Drawn(json.dumps(document).encode(), fit=all(it.fit for it in parts) and begins <= builders.NOW < ends)
+
+
+def _of_an_outside_ca(random: Random) -> Drawn:
+    """A definition whose CAs are of any age, as somebody has pasted them."""
+    drawn = bundle(random)
+    return Drawn(
+        json.dumps(builders.client_definition(issuer={"type": "external", "ca_certificates": text_of(drawn)})).encode()
+    )
 
 
 def _loopback(data: bytes) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ from mtlsctl.files import documents
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, within
+from tests.proof.readers.kinds import AGES, Drawn, aged, in_some_order, written
 from tests.proof.readers.pem import odd_certificates
 
 _MODULES = (signing_request, answer, intake, conformity, verification, paths, servers, bundles)
@@ -52,7 +54,7 @@ def readers() -> Iterator[Reader]:
         "DER that is deep": lambda size: b"\x30\x80" * (size // 2),
     }
     refusals = (MtlsRotationError, _AnnouncedError)
-    yield Reader("signed certificates", _take_in, answers, _MODULES, refusals, bombs, largest=1 << 20)
+    yield Reader("signed certificates", _take_in, answers, _MODULES, refusals, bombs, largest=1 << 20, draw=_answer)
     note = json.loads(request().render())
     yield Reader(
         "notes of signing requests",
@@ -77,6 +79,7 @@ def readers() -> Iterator[Reader]:
         (MtlsRotationError,),
         PEM,
         1 << 20,
+        draw=_answer,
     )
 
 
@@ -115,6 +118,15 @@ def _answers() -> Iterator[bytes]:
     yield pki.to_pem(client().certificate).encode()
     yield _cross_signed(2)
     yield from odd_certificates()
+
+
+def _answer(random: Random) -> Drawn:
+    """What fits, or is of another age, with the CA and former ones of its key, in any order and as a file has it."""
+    age = random.choice(("", "", *AGES))
+    leaf = aged(_fitting(), age, ca()) if age else _fitting()
+    former = [aged(ca().certificate, it, ca()) for it in random.sample(("expired", "of 1950"), random.randrange(3))]
+    drawn = written(random, [pki.to_pem(it) for it in in_some_order(random, [leaf, ca().certificate, *former])])
+    return Drawn(drawn.data, fit=drawn.fit and not age)
 
 
 def _for_our_key(bomb: Any) -> Any:

@@ -180,6 +180,13 @@ def test_a_wrong_token_a_wrong_port_and_a_missing_token_are_told(cache: Cache, m
         AgentSource(port=cache.port).read(SECRET)
 
 
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "-1", "2_773", "\u0662\u0667\u0667\u0663", "9" * 5000])
+def test_a_port_that_is_none_is_told_by_its_variable(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", port)
+    with pytest.raises(ValueError, match=r"PARAMETERS_SECRETS_EXTENSION_HTTP_PORT is .* it must be a port"):
+        LambdaExtensionSource()
+
+
 @pytest.mark.parametrize(
     "body", [b"gibberish", b"[]", b'{"SecretString": "x"}', b"[" * 100_000, b'{"VersionId": 5, "SecretString": "key"}']
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import time
@@ -23,6 +24,8 @@ from multidict import CIMultiDict
 from mtls_client.context_template import ContextTemplate
 from mtls_client.errors import InvalidServerCaError
 from mtls_rotation import invocation
+from mtls_rotation.aws import key_policy
+from mtls_rotation.aws.certificate_index import CertificateIndex
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.revocations import Revocations
 from mtls_rotation.errors import (
@@ -312,8 +315,34 @@ class TestRevocation:
         spoilt = crl.parse(made.replace(oid, oid[:-1] + b"\x7f"))
         assert spoilt is None or crl.is_due(ca.certificate, (), spoilt, builders.NOW)
 
+    @pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig", "utf-16"])
+    def test_a_certificate_may_stand_below_a_comment_in_any_encoding(self, encoding: str) -> None:
+        certificate = builders.leaf(builders.root()).certificate
+        (said,) = notices.parse(f"# B\xfccher\n{pki.to_pem(certificate)}".encode(encoding), "a")
+        assert isinstance(said, notices.Shown)
+        assert said.certificate.serial_number == certificate.serial_number
+
+
+class TestWhatIsKept:
+    def test_a_filed_certificate_of_no_version_is_told_of(self) -> None:
+        stored: Any = SimpleNamespace(body=odd.of_version_4().encode())
+        bucket: Any = SimpleNamespace(read=lambda _: stored)
+        filed: Any = SimpleNamespace(key="issued/a.pem")
+        with pytest.raises(ValueError, match="not a valid X509 version"):
+            CertificateIndex(bucket, ()).certificate(filed)
+
+    def test_a_policy_that_is_deep_is_not_of_a_key_of_ours(self) -> None:
+        assert not key_policy.Purpose("stack", "mtls/ca", "v1").is_of(DEEP)
+
 
 class TestEvents:
+    def test_a_servers_ca_may_stand_below_a_comment_in_any_language(self) -> None:
+        properties = json.loads((ROOT / "events/bootstrap-create.json").read_text())["ResourceProperties"]
+        text = f"# F\u0151tan\xfas\xedtv\xe1ny\n{pki.to_pem(builders.root().certificate)}"
+        change = {"EndpointUrl": "https://a.example", "EndpointServerCa": base64.b64encode(text.encode()).decode()}
+        _, client = stack_properties.definitions(properties | change)
+        assert "BEGIN CERTIFICATE" in client.value["endpoint"]["server_ca"]
+
     @pytest.mark.parametrize("event", [None, [], "a", {}, {"detail": []}, {"detail": {"object": {"key": ["a"]}}}])
     def test_a_member_that_is_no_text_is_refused(self, event: Any) -> None:
         with pytest.raises(InvalidEventError):

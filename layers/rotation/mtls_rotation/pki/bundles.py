@@ -12,6 +12,7 @@ from mtls_rotation.pki.certificates import fingerprint, to_pem
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END CERTIFICATE-----"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as PowerShell writes files
 _DER_SEQUENCE = b"\x30\x82"
 
 
@@ -33,7 +34,7 @@ def parse(text: bytes, *, most: int | None = None, spoilt: int | None = None) ->
         most: how many blocks are read; None for all. One more `Unreadable` says that there are more.
         spoilt: how many blocks may be no certificates, until the rest is not read; likewise.
     """
-    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes files
+    if text.startswith(_UTF16):
         text = text.decode("utf-16", errors="replace").encode()
     _, *blocks = text.split(_BEGIN, -1 if most is None else most + 1)
     if blocks:
@@ -41,6 +42,17 @@ def parse(text: bytes, *, most: int | None = None, spoilt: int | None = None) ->
     if text.startswith(_DER_SEQUENCE):
         return [Unreadable("no PEM certificate in it; it looks like DER, which `openssl x509 -inform der` converts")]
     return [Unreadable("no PEM certificate in it")]
+
+
+def decoded(body: bytes) -> str:
+    """A file as a text. PEM is ASCII, and may have comments in any encoding.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    if body.startswith(_UTF16):
+        return body.decode("utf-16", errors="replace")
+    return body.decode("utf-8-sig", errors="replace" if _BEGIN in body else "strict")
 
 
 def certificates(text: bytes) -> dict[str, x509.Certificate]:

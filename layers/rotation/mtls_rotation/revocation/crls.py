@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from cryptography import x509
 
 from mtls_rotation.aws.secret_versions import out_of_reach
 from mtls_rotation.contract import layout
 from mtls_rotation.contract.events import REVOCATION_LIST_PUBLISHED
 from mtls_rotation.errors import SupersededError, UnusableIssuerError
 from mtls_rotation.issuers.registry import parse_secret
+from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.certificates import fingerprint, subject
 from mtls_rotation.revocation import crl
 from mtls_rotation.revocation.tasks import Outcome, Task, attempt
@@ -22,6 +22,8 @@ from mtls_rotation.timing import to_rfc3339
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
+
+    from cryptography import x509
 
     from mtls_rotation.aws.certificate_index import FiledCertificate
     from mtls_rotation.aws.services import Services
@@ -104,7 +106,7 @@ class Crls:
         stored = self._bucket.read(layout.managed_anchor_key(filed.anchor))
         if stored is None:
             return None
-        certificate = x509.load_pem_x509_certificate(stored.body)
+        (certificate,) = pki.from_pem(stored.body.decode("utf-8", "replace"))
         if certificate.not_valid_after_utc <= self._clock():
             return None
         return _Authority(certificate, filed.secret, filed.version_id)

@@ -17,6 +17,7 @@ from cryptography import x509
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from mtls_rotation.errors import UnresolvedNoticeError, UnusableNoticeError
+from mtls_rotation.pki import bundles
 from mtls_rotation.pki.certificate_id import MOST_BITS, CertificateId, issuer_of
 from mtls_rotation.pki.certificates import public_key_fingerprint, subject
 from mtls_rotation.pki.distinguished_names import DistinguishedName
@@ -122,8 +123,8 @@ def parse(body: bytes, where: str) -> tuple[Shown | Named, ...]:
     if len(body) > LARGEST_NOTICE:
         raise too_large(where, len(body))
     try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        text = bundles.decoded(body)
+    except ValueError:
         raise _unusable(where, "an object that is no text") from None
     if "PRIVATE KEY" in text:
         raise UnusableNoticeError(

@@ -11,6 +11,7 @@ from mtls_rotation.gateway.authorizer.allow_list import AllowList
 from mtls_rotation.gateway.live_document import plain
 from mtls_rotation.gateway.proxy.routes import RouteTable
 from mtls_rotation.issuers import registry
+from mtls_rotation.pki import bundles
 from mtls_rotation.stack.bootstrap import SecretDefinition
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _number(properties: dict[str, Any], name: str) -> int:
 def _base64(properties: dict[str, Any], name: str) -> str:
     text = _text(properties, name)
     try:
-        return base64.b64decode(text, validate=True).decode("ascii")
+        return bundles.decoded(base64.b64decode(text, validate=True))
     except ValueError:
         raise _invalid(
             name, f"a string of {len(text)} characters", "a PEM file in base64 (`base64 -w0 ca.pem`)"
