@@ -21,9 +21,11 @@ from mtls_client import (
     RefusedRedirectError,
     context_template,
     denial,
+    httpx_transport,
     living_context,
     loopback,
     redirects,
+    requests_adapter,
     trusted_certificates,
 )
 from mtls_client.denial import Answered
@@ -56,7 +58,7 @@ def readers() -> Iterator[Reader]:
         "redirects, in the client library",
         _redirected,
         [it.encode() for it in _LOCATIONS],
-        (redirects,),
+        (redirects, httpx_transport, requests_adapter),
         (RefusedRedirectError, _NotFollowedError),
         {
             "slashes": lambda size: b"https:" + b"/" * size,

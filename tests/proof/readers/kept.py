@@ -17,6 +17,7 @@ from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers import handshake, https
 from mtls_rotation.provers.https import HttpsSettings
+from mtlsctl.stack import policies
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
 from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members
@@ -55,6 +56,18 @@ def readers() -> Iterator[Reader]:
         {**PEM, **CERTIFICATES},
         largest=1 << 18,
         draw=_aged,
+    )
+    statement = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    statement |= {"Resource": "*", "Condition": {"ArnEquals": {"aws:SourceArn": _RULE}}}
+    resource = {"Version": "2012-10-17", "Statement": [statement]}
+    yield Reader(
+        "policies of resources, in mtlsctl",
+        _admits,
+        [json.dumps(resource).encode(), json.dumps(resource | {"Statement": statement}).encode()],
+        (policies,),
+        (),
+        {**JSON, **members(resource, "Statement"), **members(resource, "Statement", 0, "Action")},
+        largest=1 << 16,
     )
     rules = [{"secret": "mtls-rotation/orders", "common_name": ["orders-*"], "dns_names": ["*.orders.example"]}]
     yield Reader(
@@ -97,6 +110,17 @@ def readers() -> Iterator[Reader]:
         },
         largest=1 << 17,
     )
+
+
+_RULE = "arn:aws:events:us-east-1:123456789012:rule/a"
+
+
+def _admits(data: bytes) -> None:
+    call = policies.ServiceCall(
+        "events.amazonaws.com", "sqs:SendMessage", "arn:aws:sqs:us-east-1:123456789012:q", _RULE
+    )
+    read = policies.parsed(data.decode("utf-8", "replace"))
+    assert isinstance(policies.admits(read, call), bool)
 
 
 def _note(data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +21,8 @@ from mtls_rotation.contract import issuer, secret
 from mtls_rotation.errors import MtlsRotationError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki import names, profile, request
+from mtls_rotation.provers import registry
+from mtls_rotation.rotation import value
 from mtls_rotation.rotation.value import parse_value
 from mtlsctl.stack import material
 from tests.kit import builders
@@ -34,6 +37,7 @@ def readers() -> Iterator[Reader]:
     """See `Reader`."""
     issued = json.loads(builders.issued_value(builders.client_definition(endpoint=_endpoint()), client()))
     external = builders.client_definition(issuer={"type": "external", "ca_certificates": pki.to_pem(ca().certificate)})
+    noticed = builders.ca_definition(notice_days=3, use_from="2026-12-01T00:00:00Z")
     bombs = {
         **JSON,
         **within(external, "issuer", "ca_certificates"),
@@ -49,13 +53,14 @@ def readers() -> Iterator[Reader]:
         **members(issued, "endpoint", "expected_status"),
         **members(issued, "request"),
         **members(issued, "issuer"),
+        **members(noticed, "use_from"),
     }
-    texts = [json.dumps(it).encode() for it in (_everything(), issued, external, *_definitions())]
+    texts = [json.dumps(it).encode() for it in (_everything(), issued, external, noticed, *_definitions())]
     yield Reader(
         "managed secrets",
         _managed,
         texts,
-        (secret, issuer, request, names),
+        (secret, issuer, request, names, value, registry),
         (MtlsRotationError,),
         bombs,
         largest=1 << 20,
@@ -136,6 +141,8 @@ def _managed(data: bytes) -> None:
     read = parse_value(text(data), "secret mtls/billing")
     # What is read can be written, and is the same when it is read again.
     assert parse_value(read.render(), "again") == read
+    # As the CA's issuer and finishSecret compare it.
+    assert not read.use_from or datetime.fromisoformat(read.use_from).tzinfo is not None
     profile.subject(read.request)
     profile.alternative_names(read.request)
     profile.extended_key_usages(read.request)

@@ -25,7 +25,16 @@ from mtls_rotation.issuers.external import answer, intake
 from mtls_rotation.issuers.external import request as signing_request
 from mtls_rotation.issuers.external.intake import BucketIndex, Intake, matching_request, no_matching_request
 from mtls_rotation.issuers.external.request import SigningRequest
-from mtls_rotation.pki import bundles, conformity, paths, profile, servers, verification
+from mtls_rotation.pki import (
+    bundles,
+    conformity,
+    name_constraints,
+    paths,
+    profile,
+    servers,
+    signatures,
+    verification,
+)
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.request import CertificateRequest
 from mtlsctl.commands.importing import signed as import_signed
@@ -36,7 +45,9 @@ from tests.proof.readers.bombs import CERTIFICATES, JSON, PEM, members, within
 from tests.proof.readers.kinds import AGES, Drawn, aged, in_some_order, written
 from tests.proof.readers.pem import odd_certificates
 
-_MODULES = (signing_request, answer, intake, conformity, verification, paths, servers, bundles)
+_MODULES = (
+    *(signing_request, answer, intake, conformity, verification, paths, servers, bundles, name_constraints, signatures),
+)
 _UPLOADED = "signed/answer\x1b.pem"
 # EventBridge takes 256 KiB: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 _LARGEST_EVENT = 256 * 1024

@@ -65,6 +65,8 @@ def refuse_create(stack: Stack, expected: type[MtlsRotationError], token: str | 
             "'secretsmanager', 'kms', 'acm-pca', 'self-signed', 'external'",
         ),
         (builders.client_definition(issuer={"type": "secretsmanager"}), "no issuer.ca_secret", "issuer.ca_secret"),
+        (builders.client_definition(use_from="2026-12-01T00:00:00"), "an unusable value of use_from", "its time zone"),
+        (builders.client_definition(use_from="soon"), "an unusable value of use_from", "its time zone"),
         (builders.client_definition(kind="server"), 'kind = "server"', "'client' or 'ca'"),
         (request(common_name=None), "request.common_name = null", "valid string"),
         (request(common_name=""), 'request.common_name = ""', "at least 1 character"),

@@ -206,6 +206,17 @@ def test_what_the_operator_added_to_a_secret_survives_an_update(new: Stack) -> N
     assert (value["owner"], value["request"]["common_name"]) == ("team", "renamed")
 
 
+@pytest.mark.parametrize("value", ["oops", "[1]", "null", "[" * 5000], ids=lambda it: it[:4])
+def test_what_somebody_wrote_over_a_secret_is_told_of_and_stays(new: Stack, value: str) -> None:
+    new.versions.put_current(CLIENT, "o" * 32, value)
+    ca, client = builders.ca_definition(), builders.client_definition()
+    with pytest.raises(InvalidSecretError, match=f"secret {CLIENT}: found a value that is no JSON object"):
+        new.bootstrap.run(SecretDefinition(CA, ca), SecretDefinition(CLIENT, client), "r", new.time.deadline())
+    current = new.versions.current(CLIENT)
+    assert current
+    assert current.value == value
+
+
 @pytest.mark.parametrize("broken", ["ca", "client"])
 def test_a_bad_definition_writes_nothing_of_either_secret(new: Stack, broken: str) -> None:
     ca, client = builders.ca_definition(), builders.client_definition()

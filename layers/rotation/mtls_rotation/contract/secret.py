@@ -8,7 +8,7 @@ import json
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, ValidationError
 
 from mtls_rotation.contract.endpoint import Endpoint
 from mtls_rotation.contract.explain import Problem, explain
@@ -16,8 +16,21 @@ from mtls_rotation.contract.issuance import IssuanceRule
 from mtls_rotation.contract.issuer import IssuerReference, IssuerReferences, SecretKind, parse_issuer
 from mtls_rotation.errors import InvalidSecretError
 from mtls_rotation.pki.request import CertificateRequest
+from mtls_rotation.timing import from_rfc3339
 
 _NO_JSON = object()
+
+
+def _moment(text: str) -> str:
+    try:
+        if text:
+            from_rfc3339(text)
+    except ValueError:
+        pass
+    else:
+        return text
+    # Raised here, it has no context that would quote the text.
+    raise ValueError("a moment in RFC 3339 with its time zone, as the rotation wrote it")
 
 
 class ManagedSecret(BaseModel):
@@ -54,7 +67,7 @@ class ManagedSecret(BaseModel):
     fingerprint_sha256: str | None = None
     not_before: str | None = None
     not_after: str | None = None
-    use_from: str | None = None
+    use_from: Annotated[str, AfterValidator(_moment)] | None = None
     version_id: str | None = None
 
     @classmethod

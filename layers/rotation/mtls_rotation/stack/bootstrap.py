@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mtls_rotation.aws.retries import refused
 from mtls_rotation.contract.events import TRUSTSTORE_SYNC_REQUESTED
 from mtls_rotation.contract.labels import secret_name
-from mtls_rotation.errors import DomainBusyError
+from mtls_rotation.errors import DomainBusyError, InvalidSecretError
 from mtls_rotation.issuers import registry
 from mtls_rotation.issuers.api import Order
 from mtls_rotation.rotation import filing
@@ -148,7 +149,7 @@ class Bootstrap:
     def _define(self, definition: SecretDefinition, request_id: str, deadline: Deadline, *, issue: bool) -> None:
         """Put the definition at AWSCURRENT if it differs; a certificate that is there stays."""
         current = self._versions.current(definition.secret_id)
-        document = json.loads(current.value) if current else {}
+        document = _members(current.value, definition.secret_id) if current else {}
         stated = {key: value for key, value in definition.value.items() if key in DEFINITION_KEYS}
         carried = {key: value for key, value in document.items() if key not in DEFINITION_KEYS}
         secret = parse_value(json.dumps(stated | carried), f"secret {definition.secret_id}")
@@ -187,3 +188,22 @@ class Bootstrap:
             filing.file_certificate(self._bucket, secret, stored.name, stored.version_id)
         else:
             filing.note_held(self._bucket, secret, stored)
+
+
+def _members(value: str, secret_id: str) -> dict[str, Any]:
+    """What a secret's value says, whether it can be used or not.
+
+    Raises:
+        InvalidSecretError: it is no JSON object: somebody has written over it what may be worth keeping.
+    """
+    document: object = None
+    with suppress(ValueError, RecursionError):
+        document = json.loads(value)
+    if isinstance(document, dict):
+        return document
+    raise InvalidSecretError(
+        where=f"secret {secret_id}",
+        found="a value that is no JSON object",
+        expected="the definition that the stack has put there, or nothing",
+        remedy="Make AWSPREVIOUS current again if that has it, then update the stack once more. Nothing was changed.",
+    )
