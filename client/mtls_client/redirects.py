@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mtls_client.errors import RefusedRedirectError
+from mtls_client.errors import RefusedRedirectError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -100,12 +100,8 @@ class Redirects:
     def _tell(self, before: str, origin: str) -> None:
         if (before, origin) not in self._told and len(self._told) < _TOLD:
             self._told.add((before, origin))
-            logger.warning(
-                "A redirect from %s to %s is followed without the client certificate. %s",
-                before,
-                origin,
-                _remedy(origin),
-            )
+            what = "A redirect from %s to %s is followed without the client certificate. %s"
+            logger.warning(what, shown(before), shown(origin), _remedy(origin))
 
 
 def origin_of(scheme: str, host: str, port: int | None) -> str:
