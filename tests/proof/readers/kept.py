@@ -17,6 +17,7 @@ from mtls_rotation.errors import InvalidSettingsError
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.provers import handshake, https
 from mtls_rotation.provers.https import HttpsSettings
+from mtlsctl.findings import probing
 from mtlsctl.stack import policies
 from tests.kit import builders
 from tests.proof.readers import Reader, ca, client
@@ -60,6 +61,15 @@ def readers() -> Iterator[Reader]:
     statement = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
     statement |= {"Resource": "*", "Condition": {"ArnEquals": {"aws:SourceArn": _RULE}}}
     resource = {"Version": "2012-10-17", "Statement": [statement]}
+    yield Reader(
+        "log lines that answer a marked event, in mtlsctl",
+        lambda data: probing._answered(data.decode("utf-8", "replace")),
+        [b'{"probe": "a", "message": "heard"}', b"START RequestId: 1"],
+        (probing,),
+        (),
+        JSON,
+        largest=1 << 18,  # as long as a line of CloudWatch Logs
+    )
     yield Reader(
         "policies of resources, in mtlsctl",
         _admits,
