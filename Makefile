@@ -40,7 +40,7 @@ check: setup  ## Between two edits: style of what has changed, types, and the un
 	@$(PYTHON) -m tests.check
 
 test: setup browser  ## Run every test: unit, integration, end to end; the long trials are in prove
-	$(PYTHON) -m tests
+	ONLY=$(ONLY) $(PYTHON) -m tests
 
 lint: setup .venv-checkov/.synced  ## Check style, types, the templates and the lock
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-code lint-templates

@@ -5,6 +5,7 @@ Each run ends with the test that looks at every certificate that was issued in i
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tests.kit import change_sets
@@ -27,14 +28,27 @@ RUNS = (
     Run("integration, and the demo's page in a browser", ["tests/integration", "tests/e2e/browser"]),
     Run("unit, the engine", ["tests/unit", *(f"--ignore=tests/unit/{it}" for it in AROUND_THE_ENGINE)], niceness=5),
     Run("unit, all around the engine", [f"tests/unit/{it}" for it in AROUND_THE_ENGINE], niceness=5),
-    Run("what the repository holds", ["tests/repository"]),
+    Run("what the repository holds", ["tests/repository"], niceness=5),
 )
 
 
+# `make test ONLY=waiting` and `make test ONLY=computing` together run what `make test` does. CI runs the second beside
+# the long trials, which leave a processor idle.
+PARTS = {
+    "": RUNS,
+    "waiting": tuple(run for run in RUNS if not run.niceness),
+    "computing": tuple(run for run in RUNS if run.niceness),
+}
+
+
 def main() -> int:
-    """Run all, show each as a whole when it has ended, and fail if one fails."""
+    """Run all, or one part, show each run as a whole when it has ended, and fail if one fails."""
+    only = os.environ.get("ONLY", "")
+    if only not in PARTS:
+        print(f"ONLY={only}: expected {' or '.join(filter(None, PARTS))}, or nothing for all tests", file=sys.stderr)
+        return 2
     change_sets.build()
-    return run_all(RUNS, sys.argv[1:])
+    return run_all(PARTS[only], sys.argv[1:])
 
 
 if __name__ == "__main__":
