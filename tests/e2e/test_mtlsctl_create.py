@@ -88,7 +88,7 @@ def test_a_dry_run_says_what_a_file_and_options_come_to_and_makes_nothing(
             "for a certificate that is valid for 30 days",
         ),
         (("client", "billing", "--validity-days", "7000"), "MTLS-103", "a validity of 7000 days"),
-        (("client", "billing", "--ca-secret", "client"), "MTLS-102", "no CA certificate that was filed for it"),
+        (("client", "billing", "--ca-secret", "client"), "MTLS-403", "which is no CA's secret"),
         (("client", "billing", "--ca-secret", "nobody"), "MTLS-402", "no such secret"),
         (("client", "billing", "--issuer", "kms"), "MTLS-403", "no KmsIssuer=enabled"),
         (("client", "billing", "--issuer", "self-signed", "--ca-secret", "ca"), "MTLS-403", "has no use for it"),

@@ -142,12 +142,13 @@ def test_the_last_ca_is_not_distrusted_and_whose_clients_it_would_refuse_is_said
     mtlsctl: Mtlsctl, gateway: Deployment
 ) -> None:
     everything = mtlsctl.json("truststore", "show")[1]["domains"][0]["anchors"]
-    ours = [it for it in everything if any("issues for" in reason for reason in it["reasons"])]
-    others = {it["fingerprint_sha256"] for it in everything} - {ours[0]["fingerprint_sha256"]}
+    (held,) = pki.from_pem(gateway.value(gateway.client)["certificate"])
+    ours = next(pki.fingerprint(it) for it in gateway.published() if it.subject == held.issuer)
+    others = {it["fingerprint_sha256"] for it in everything} - {ours}
     for other in others:
         gateway.s3.put_object(Bucket=gateway.bucket, Key=layout.distrusted_anchor_key(other), Body=b"")
     try:
-        status, document = mtlsctl.json("truststore", "distrust", ours[0]["fingerprint_sha256"], "--yes")
+        status, document = mtlsctl.json("truststore", "distrust", ours, "--yes")
     finally:
         for other in others:
             gateway.s3.delete_object(Bucket=gateway.bucket, Key=layout.distrusted_anchor_key(other))

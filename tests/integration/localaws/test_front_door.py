@@ -94,8 +94,14 @@ def test_a_certificate_of_an_unknown_ca_is_forbidden(door: FrontDoor, domain: st
 
 
 def test_the_client_library_takes_being_forbidden_for_a_reason_to_look_for_a_newer_certificate(
-    door: FrontDoor, domain: str, ca: Certificate, secrets: Any, secret: str
+    door: FrontDoor, domain: str, ca: Certificate, secrets: Any, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *rest, **named: look_up(door.host if host == domain else host, *rest, **named),
+    )
     unknown, known = make("first CA", ca=True).issue("billing"), ca.issue("billing")
     secrets.put_secret_value(SecretId=secret, SecretString=_value(unknown))
     ahead = [timedelta(0)]
@@ -107,13 +113,12 @@ def test_the_client_library_takes_being_forbidden_for_a_reason_to_look_for_a_new
     )
     with (
         certificate,
-        certificate.httpx_client(base_url=f"https://{door.host}:{door.port}", server_ca=door.server_ca_pem) as api,
+        certificate.httpx_client(base_url=f"https://{domain}:{door.port}", server_ca=door.server_ca_pem) as api,
     ):
-        asked = api.build_request("GET", "/", headers={"Host": domain}, extensions={"sni_hostname": domain})
-        assert api.send(asked).status_code == 403
+        assert api.get("/").status_code == 403
         newest = secrets.put_secret_value(SecretId=secret, SecretString=_value(known))["VersionId"]
         ahead[0] = timedelta(minutes=1)  # after the pause between two looks
-        assert api.send(asked).text == HELLO
+        assert api.get("/").text == HELLO
         assert certificate.status().version_id == newest
 
 
