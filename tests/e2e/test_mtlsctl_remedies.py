@@ -49,7 +49,7 @@ class Scene:
     def findings(self, command: str) -> list[dict[str, Any]]:
         document = self._ask(command)
         parts = document.get("answers", [document])
-        return [finding for part in parts for finding in part["findings"]]
+        return [it for part in parts for it in part["findings"] if it["severity"] == "attention"]
 
     def past(self) -> list[str]:
         return [it["what"] for answer in self._ask("doctor")["answers"] for it in answer["past"]]
@@ -124,6 +124,12 @@ def _no_mapping(scene: Scene) -> Iterator[None]:
     yield
 
 
+def _no_mutual_tls(scene: Scene) -> Iterator[None]:
+    off = {"op": "replace", "path": "/mutualTlsAuthentication/truststoreUri", "value": ""}
+    scene.gateway.apigateway.update_domain_name(domainName=DOMAIN, patchOperations=[off])  # type: ignore[list-item]
+    yield
+
+
 def _dead_letter(scene: Scene) -> Iterator[None]:
     scene.gateway.sqs.send_message(QueueUrl=scene.resources["SyncDeadLetters"], MessageBody="{}")
     yield
@@ -162,6 +168,7 @@ CASES = (
             (_shut_authorizer, "it does not let API Gateway in"),
             (_held_back("AuthorizerFunction"), "it is held back: its reserved concurrency is 0"),
             (_no_mapping, "it leads to no API"),
+            (_no_mutual_tls, "no mutual TLS"),
         ),
         refuses=True,
     ),

@@ -50,6 +50,7 @@ class DoctorContext:
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment: Deployment = deployment
+        self._clients: dict[str, Any] = {}
 
     @cached_property
     def survey(self) -> Survey:
@@ -61,8 +62,10 @@ class DoctorContext:
         return self.deployment.resources.get(logical_id) or None
 
     def client(self, service: str) -> Any:
-        """A client."""
-        return self.deployment.session.client(service)  # type: ignore[call-overload]
+        """A client, made once: to make one takes longer than most calls."""
+        if service not in self._clients:
+            self._clients[service] = self.deployment.session.client(service)  # type: ignore[call-overload]
+        return self._clients[service]
 
     @property
     def functions(self) -> dict[str, str]:

@@ -23,6 +23,7 @@ from mtlsctl.findings.strays import about_strays
 from mtlsctl.report import Finding, Model
 from mtlsctl.show import moment
 from mtlsctl.stack.survey import SecretState, Survey
+from mtlsctl.stack.targets import NO_DOMAIN
 from mtlsctl.stack.versions import bring_back
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def about_target(target: Target, survey: Survey) -> Iterator[Finding]:
         yield attention(target.name, target.problem, "mtlsctl truststore sync --wait", "The truststore does not follow")
         return
     if target.problem:
-        yield attention(target.name, target.problem, "Deploy the stack again.", "MTLS-303")
+        yield attention(target.name, target.problem, _told_again(target, survey), "MTLS-303")
         return
     heading = "The truststore does not follow"
     if not target.runs(survey.preview):
@@ -273,6 +274,16 @@ def about_target(target: Target, survey: Survey) -> Iterator[Finding]:
         yield attention(target.name, what, "mtlsctl truststore sync --wait", heading)
     for warning in target.warnings:
         yield attention(target.name, f"API Gateway warns: {warning}", "mtlsctl truststore show", heading)
+
+
+def _told_again(target: Target, survey: Survey) -> str:
+    """What has a target run the stack's truststore. A deployment of an unchanged template does nothing."""
+    if target.exists:
+        return "mtlsctl truststore sync --wait"
+    if target.problem == NO_DOMAIN:
+        return "Deploy without DomainName, then with it: CloudFormation makes none while it takes one for there."
+    operation = f"op=replace,path=/mutualTlsAuthentication/truststoreUri,value=s3://{survey.bucket}/{target.key}"
+    return f"aws apigateway update-domain-name --domain-name {quote(target.name)} --patch-operations {operation}"
 
 
 def about_bucket(survey: Survey) -> Iterator[Finding]:

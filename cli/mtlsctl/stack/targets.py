@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mtls_rotation.truststore.sync import Preview
     from mtlsctl.stack.deployment import Deployment
 
+NO_DOMAIN = "no such domain name"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -97,7 +99,7 @@ def look_at(target: api.Target, bucket: CertificateBucket) -> Target:
     """
     running = target.running()
     if running is None:
-        return Target(target.name, exists=False, problem="no such domain name")
+        return Target(target.name, exists=False, problem=NO_DOMAIN)
     version = running.evidence if isinstance(running.evidence, api.ObjectVersion) else None
     try:
         problem, anchors = "", _anchors(target, running, bucket)

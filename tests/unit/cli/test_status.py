@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -14,8 +15,10 @@ from mtls_rotation.truststore.guards import Guard, Stop
 from mtls_rotation.truststore.plan import Anchor, LeftOut, Reason, Why
 from mtlsctl.commands.status import StatusReport, judge
 from mtlsctl.exit_status import ExitStatus
+from mtlsctl.findings.survey import about_target
 from mtlsctl.report import Severity
 from mtlsctl.stack.survey import Filed, Survey
+from mtlsctl.stack.targets import NO_DOMAIN
 from tests.kit.builders import NOW, leaf, named, root
 from tests.unit.cli.conftest import spoiled
 
@@ -170,6 +173,25 @@ def test_a_domain_that_runs_an_older_truststore_or_warns_needs_attention(survey:
         "it does not run the published truststore",
         "API Gateway warns: certificate expired",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        (
+            {"exists": False, "problem": "no mutual TLS"},
+            "aws apigateway update-domain-name --domain-name api.example.com",
+        ),
+        ({"exists": False, "problem": NO_DOMAIN}, "Deploy without DomainName, then with it"),
+        ({"problem": "runs an object version that is gone"}, "mtlsctl truststore sync --wait"),
+    ],
+)
+def test_what_a_domain_lacks_is_not_mended_by_deploying_the_same_again(
+    survey: Survey, changes: dict[str, Any], remedy: str
+) -> None:
+    lacking = replace(survey.targets[0], anchors=None, **changes)
+    (finding,) = about_target(lacking, survey)
+    assert finding.remedy.startswith(remedy)
 
 
 def test_a_domain_that_is_stuck_or_names_no_version_needs_attention(survey: Survey) -> None:

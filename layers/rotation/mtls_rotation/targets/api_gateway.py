@@ -73,7 +73,7 @@ class GatewayDomain:
                 where=f"domain name {self.name}",
                 found="no mutual TLS",
                 expected="mutualTlsAuthentication with a truststoreUri",
-                remedy="Deploy the stack again, or set the truststore on the domain name.",
+                remedy="Set the truststore on the domain name again: `mtlsctl status` shows the command.",
             )
         status = answer.get("domainNameStatus", AVAILABLE)
         return Running(
