@@ -124,7 +124,7 @@ def line_of(command: str, flags: Mapping[str, Sequence[str]]) -> list[str]:
     return [*given["before"], *group, *(given["between"] if group else []), *rest, *given["after"]]
 
 
-@pytest.mark.parametrize("command", ["status", "rotate", "truststore sync"])
+@pytest.mark.parametrize("command", ["rotate", "truststore sync"])
 @pytest.mark.parametrize("option", SHARED)
 @pytest.mark.parametrize("variable", [True, False])
 @pytest.mark.parametrize("places", list(powerset(PLACES)), ids=" ".join)
