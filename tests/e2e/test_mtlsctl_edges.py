@@ -12,6 +12,7 @@ import pytest
 
 from demo.traffic import send
 from demo.waiting import await_rotation
+from mtlsctl.commands.doctor import AUTHORIZER, EDGES, THROUGH
 from tests.e2e.test_mtlsctl_doctor import DoctorContext, found
 from tests.kit import cuts
 from tests.kit.deployment import Deployment
@@ -33,7 +34,11 @@ def mtlsctl(gateway: Deployment) -> Mtlsctl:
 
 @pytest.fixture
 def run(gateway: Deployment, programs: Path) -> Callable[[str], None]:
-    """Paste a remedy into a shell, with what stands behind it."""
+    return shell_of(gateway, programs)
+
+
+def shell_of(gateway: Deployment, programs: Path) -> Callable[[str], None]:
+    """What pastes a remedy into a shell, with what stands behind it."""
     path = f"{programs}:{gateway.environment['PATH']}"
     environment = gateway.environment | {"PATH": path, "MTLS_ROTATION_STACK": gateway.stack.name}
 
@@ -45,11 +50,11 @@ def run(gateway: Deployment, programs: Path) -> Callable[[str], None]:
 
 
 def of_edges(mtlsctl: Mtlsctl) -> list[dict[str, Any]]:
-    """What is found but for the subscriber that the topic of alarms lacks."""
-    status, document = mtlsctl.json("doctor", "--timeout", SECONDS)
-    findings = [it for it in found(document) if it["what"] != "nobody is subscribed to it"]
-    assert status == 1
-    return findings
+    """What is found of edges and of marked events. All else is not what is cut here."""
+    _, document = mtlsctl.json("doctor", "--timeout", SECONDS)
+    answers = [it for it in document["answers"] if it["question"] in EDGES | {THROUGH, AUTHORIZER}]
+    assert len(answers) == len(EDGES) + 2
+    return [finding for it in answers for finding in it["findings"]]
 
 
 def batches() -> list[list[cuts.Cut]]:

@@ -51,13 +51,13 @@ LOADS = ("bad_network", "soak")
 CLIENTS = ("clients", "proxy")
 BUILT = ("artefacts", "package")
 LIFE = ("least_privilege",)
-HANDS = ("wrong_hands", "key_material")
+HANDS = ("wrong_hands", "key_material", "edges")
 QUICK = (
     Run("bad network, soak", files("tests/proof/quick", *LOADS)),
     Run("load on the clients and the proxy", files("tests/proof/quick", *CLIENTS)),
     Run("what is built and packaged", files("tests/proof/quick", *BUILT)),
     Run("least privilege", files("tests/proof/quick", *LIFE)),
-    Run("wrong hands, key material", files("tests/proof/quick", *HANDS)),
+    Run("wrong hands, key material, edges", files("tests/proof/quick", *HANDS)),
     Run(
         "crash points, histories, fuzz, paths, fleet",
         [

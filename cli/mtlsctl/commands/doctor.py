@@ -44,6 +44,7 @@ EDGES = {"every function is ready", *(it.name for it in (*edges.CHECKS, *gateway
 # What marked events take beside the checks.
 SENDING = ("events:PutEvents", "s3:PutObject", "apigateway:POST")
 THROUGH = "a marked event comes through each path"
+AUTHORIZER = "API Gateway reaches the authorizer"
 WITHOUT = "Or look with --read-only, which sends none."
 
 _MARKS = {
@@ -145,7 +146,7 @@ def marked_events(context: DoctorContext, known: list[Finding], seconds: float) 
         ),
     ]
     authorizer = DoctorCheck(
-        "API Gateway reaches the authorizer",
+        AUTHORIZER,
         ("apigateway:GET", "apigateway:POST"),
         lambda it: probing.authorizer_answers(it, known),
         WITHOUT,

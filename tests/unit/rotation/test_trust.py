@@ -137,6 +137,25 @@ def test_what_set_asks_for_names_the_version_and_its_anchor(stack: Stack) -> Non
     }
 
 
+def test_set_asks_again_for_what_a_purged_queue_has_lost(stack: Stack) -> None:
+    token, anchor = begin_with_a_new_ca(stack)
+    asked: list[float] = []
+
+    def work_off_the_second() -> None:
+        heard = stack.heard("Truststore Sync Requested")
+        asked.extend(stack.time.now for _ in heard)
+        if len(asked) == 2 and heard:
+            stack.reconcile()
+            stack.gateway.settle()
+
+    stack.time.meanwhile.append(work_off_the_second)
+    stack.step(Step.SET, token, seconds=890)
+
+    assert anchor in stack.deployed()
+    first, second = asked
+    assert 300 <= second - first <= 310
+
+
 def test_set_fails_retryably_when_its_time_is_up(stack: Stack) -> None:
     token, anchor = begin_with_a_new_ca(stack)
     with pytest.raises(TruststoreNotDeployedError) as failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -18,12 +19,17 @@ from mtls_rotation.targets.api import anchors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from mtls_rotation.contract.secret import ManagedSecret
     from mtls_rotation.rotation.context import StepContext
     from mtls_rotation.rotation.request import RotationRequest
     from mtls_rotation.targets.api import ObjectVersion, Target
     from mtls_rotation.timing import Deadline
+
+
+# A sync takes seconds, and its queue brings it again. What was asked for longer ago may be lost: the queue was purged.
+ASK_AGAIN = timedelta(minutes=5)
 
 
 class TrustStep:
@@ -36,7 +42,7 @@ class TrustStep:
         self._clock = context.services.clock
 
     def run(self, request: RotationRequest, deadline: Deadline) -> None:
-        """Wait for the targets, and ask the sync once to publish and deploy what they lack.
+        """Wait for the targets, and ask the sync to publish and deploy what they lack; again, if that was lost.
 
         Raises:
             TruststoreNotDeployedError: a target does not run it by the deadline.
@@ -53,7 +59,8 @@ class TrustStep:
         if not secret.gateway_trusts:
             return
         anchors = frozenset(map(fingerprint, authorities_of(secret)))
-        asked, seconds = False, 0.0
+        asked: datetime | None = None
+        seconds = 0.0
         lacking: list[str] = []
         for _ in deadline.attempts():
             try:
@@ -66,9 +73,9 @@ class TrustStep:
                 if not lacking:
                     self._context.memory.trust(anchors, self._clock())
                     return
-                if not asked:
+                if asked is None or self._clock() - asked >= ASK_AGAIN:
                     self._ask_for_sync(request, anchors)
-                    asked = True
+                    asked = self._clock()
             if seconds:
                 deadline.sleep(min(jittered(seconds, jitter(request.version_id)), deadline.remaining()))
         if self._is_sure_to_wait():
