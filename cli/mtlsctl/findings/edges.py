@@ -140,7 +140,7 @@ def _queue_takes_and_gives(context: DoctorContext) -> Iterator[Finding]:
     sources = {name: place.arn("events", f"rule/{name}") for it, name in rules_of(context) if it.into_queue}
     calls = {name: ServiceCall(_EVENTS, "sqs:SendMessage", arn, source) for name, source in sources.items()}
     if out := [name for name, call in calls.items() if not admits(policy, call)]:
-        mended = json.dumps({"Policy": json.dumps(_queue_policy(policy, arn, list(calls.values())))})
+        mended = json.dumps({"Policy": json.dumps(queue_policy(policy, arn, list(calls.values())))})
         yield attention(
             f"queue {queue}",
             f"its policy does not let EventBridge in for {_some(out, len(calls), 'rules')}, so the sync is not told",
@@ -158,7 +158,7 @@ def _queue_takes_and_gives(context: DoctorContext) -> Iterator[Finding]:
     yield from _mapping(context, arn)
 
 
-def _queue_policy(policy: Document, queue: str, calls: list[ServiceCall]) -> dict[str, Any]:
+def queue_policy(policy: Document, queue: str, calls: list[ServiceCall]) -> dict[str, Any]:
     """The queue's policy as the template has it, and what else is in it that keeps EventBridge not out."""
     take = {
         "Sid": "TakeEventsFromTheStacksRules",
@@ -172,7 +172,7 @@ def _queue_policy(policy: Document, queue: str, calls: list[ServiceCall]) -> dic
 
 
 def _policy(policy: Document, calls: Iterable[ServiceCall], *ours: Document) -> dict[str, Any]:
-    sids = {it["Sid"] for it in ours}
+    sids = [it["Sid"] for it in ours]
     kept = [
         it for it in statements(policy) if it.get("Sid") not in sids and not any(denies(it, call) for call in calls)
     ]

@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,9 +132,20 @@ def _holds(operator: str, found: str | None, values: list[str], *, unknown: bool
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """By IAM's wildcards: * for any characters, ? for one."""
-    expression = "".join({"*": ".*", "?": "."}.get(it, re.escape(it)) for it in re.sub(r"\*+", "*", pattern))
-    return re.fullmatch(expression, text, re.DOTALL) is not None
+    """By IAM's wildcards: * for any characters, ? for one. On some, a regular expression takes for ever."""
+    at = read = 0
+    star, since = -1, 0
+    while read < len(text):
+        if at < len(pattern) and pattern[at] == "*":
+            star, since, at = at, read, at + 1
+        elif at < len(pattern) and pattern[at] in {"?", text[read]}:
+            at, read = at + 1, read + 1
+        elif star >= 0:  # the last star takes one character more
+            since += 1
+            at, read = star + 1, since
+        else:
+            return False
+    return not pattern[at:].strip("*")
 
 
 def _matches_arn(pattern: str, text: str) -> bool:

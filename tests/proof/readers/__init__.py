@@ -37,6 +37,7 @@ _MODULES = (
     "shell",
     "clients",
     "kept",
+    "policies",
 )
 # The longest text of an error. A line of a log may have 256 KiB, an event too.
 LONGEST = 16_384
