@@ -64,7 +64,7 @@ def readers() -> Iterator[Reader]:
         [bytes(range(0, 200, 7)), b"\x04\x00\x04", b"\x05\x00\x0a\x03"],
         (history,),
         (),
-        {"runs": lambda size: b"\x04\x00" * (size // 2)},
+        {"runs": lambda size: b"\x04\x00" * (size // 2), "one hour": lambda size: b"\x00" * size},
         largest=1 << 9,
     )
     issued = layout.IssuedKey("ab" * 32, "mtls/billing", "v-1", "5e01", not_after=builders.NOW)
