@@ -98,8 +98,9 @@ class CommandContext:
 
         it = self._choices
         deployment = Deployment(Account(it.stack or DEFAULT_STACK, it.profile, it.region, it.endpoint_url))
-        if self._changes and not self.as_json:
-            self.tell(f"In {deployment.place}:", "dim")
+        if self._changes:
+            # With --json, too: standard output is the program's, and this is for whoever reads its log.
+            Terminal(stderr=True).print(Text(in_one_line(f"In {deployment.place}:"), "dim"), soft_wrap=True)
         return deployment
 
     def tell(self, what: str, style: str = "") -> None:

@@ -183,8 +183,9 @@ def test_json_is_printed_wherever_it_was_asked_for(
     assert not places or ran.document["error"]["code"] == "MTLS-000"
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
 def test_a_command_that_changes_something_says_where_first_and_one_that_only_looks_does_not(
-    monkeypatch: pytest.MonkeyPatch, mtlsctl: Mtlsctl
+    monkeypatch: pytest.MonkeyPatch, mtlsctl: Mtlsctl, options: tuple[str, ...]
 ) -> None:
     place = "account 123456789012, region eu-west-1, stack s"
 
@@ -199,7 +200,7 @@ def test_a_command_that_changes_something_says_where_first_and_one_that_only_loo
     held = builders.leaf(builders.root())
     typed = {"import client": pki.key_to_pem(held.key)}
     said = {
-        name: mtlsctl(*arguments, typed=pki.to_pem(held.certificate) + typed.get(name, "")).err
+        name: mtlsctl(*arguments, *options, typed=pki.to_pem(held.certificate) + typed.get(name, "")).err
         for name, arguments in CALLS.items()
     }
 
