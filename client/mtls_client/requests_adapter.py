@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
+from requests.exceptions import InvalidURL
 
 from mtls_client import urllib3_pools
 from mtls_client.denial import LOWEST, Answered
@@ -97,7 +98,7 @@ class ClientCertificateAdapter(HTTPAdapter):
             parts = urlsplit(url)
             origin = origin_of(parts.scheme, parts.hostname or "", parts.port)
         except ValueError as error:
-            raise requests.exceptions.InvalidURL(error, request=request) from error
+            raise InvalidURL(error, request=request) from error
         former = request.hooks.hop if isinstance(request.hooks, _Hooks) else None
         return self._redirects.follow(former, origin, has_body=body is not None and body not in (b"", ""))
 
