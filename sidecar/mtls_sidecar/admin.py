@@ -19,6 +19,7 @@ logger = logging.getLogger("mtls_sidecar")
 # Those who ask are the kubelet, Prometheus, and an operator.
 _MOST_CONNECTIONS = 64
 _HEAD_TIMEOUT = 10.0
+_IDLE_TIMEOUT = 10.0
 
 
 def application(registry: CollectorRegistry, why_not_ready: Callable[[], str | None]) -> web.Application:
@@ -63,7 +64,9 @@ async def listening(
     runner = web.AppRunner(application(registry, why_not_ready), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await GuardedSite(runner, bound, Guard(_MOST_CONNECTIONS, _HEAD_TIMEOUT, _note)).start()
+        # Whoever reaches it can hold connections, and the kubelet is to be answered all the same.
+        guard = Guard(_MOST_CONNECTIONS, _HEAD_TIMEOUT, _IDLE_TIMEOUT, _note, any_makes_room=True)
+        await GuardedSite(runner, bound, guard).start()
         logger.info("Health, readiness and metrics on %s.", TcpAddress(*bound.getsockname()[:2]))
         yield
     finally:

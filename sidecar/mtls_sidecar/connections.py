@@ -1,5 +1,5 @@
-"""The connections of a listener: how many there may be, how long a request's head may take, and how what is no HTTP is
-answered. What becomes of a request is not for this module.
+"""The connections of a listener: how many there may be, how long a request's head may take, how long a client may take
+nothing of its answers, and how what is no HTTP is answered. What becomes of a request is not for this module.
 """
 
 from __future__ import annotations
@@ -7,7 +7,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +27,7 @@ logger = logging.getLogger("mtls_sidecar")
 _TO_READ = 1.0
 # What else a process opens: connections to AWS, files, the admin listener.
 _FILES_BESIDE = 128
+_RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
 @dataclass(eq=False)
@@ -31,22 +35,27 @@ class Guard:
     """What the connections of one listener are held to.
 
     Attributes:
-        most: how many there may be. Over that, the one that has been idle longest makes room.
+        most: how many there may be. Over that, the one that has been idle longest makes room, and if none is idle, the
+            one that has been at a request's head longest.
         head: how many seconds a request's head may take from its first byte on.
+        idle: how many seconds a client may take nothing of what is sent to it.
         note: is told of each refusal.
+        any_makes_room: whether one on which a request is under way makes room, too: where each takes no time.
         present: those that there are.
     """
 
     most: int
     head: float
+    idle: float
     note: Callable[[Problem], object]
+    any_makes_room: bool = False
     present: set[GuardedConnection] = field(default_factory=set)
 
 
 class GuardedConnection(web.RequestHandler):
     """A client's connection. One that is idle stays: clients keep some, and room is made when it is needed."""
 
-    __slots__ = ("_due", "_guard", "_heard_at", "_is_dismissed")
+    __slots__ = ("_due", "_guard", "_heard_at", "_is_dismissed", "_sending", "_untaken")
 
     def __init__(self, guard: Guard, server: web.Server, **arguments: Any) -> None:
         super().__init__(server, **arguments)
@@ -54,6 +63,8 @@ class GuardedConnection(web.RequestHandler):
         self._due: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._is_dismissed = False
+        self._sending: asyncio.Transport | None = None
+        self._untaken: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -71,6 +82,10 @@ class GuardedConnection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         super().connection_made(transport)
+        if isinstance(transport, asyncio.Transport):
+            self._sending = transport
+            # So that it is heard of whatever the kernel does not take at once, and not of a lot of it only.
+            transport.set_write_buffer_limits(high=0)
         self._heard_at = self._loop.time()
         guard = self._guard
         if len(guard.present) >= guard.most and not _make_room(guard):
@@ -81,7 +96,18 @@ class GuardedConnection(web.RequestHandler):
         """See asyncio."""
         self._guard.present.discard(self)
         self._stop_counting()
+        self._stop_waiting()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """See asyncio: there is something that the client has not taken yet."""
+        super().pause_writing()
+        self._wait_until_taken()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self._stop_waiting()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
@@ -98,6 +124,8 @@ class GuardedConnection(web.RequestHandler):
     def make_room(self) -> None:
         """Close it for another's sake."""
         self._guard.present.discard(self)
+        if self._sending is not None and self._sending.get_write_buffer_size():
+            reset(self._sending)  # it would stay open until the client has taken what it was sent
         self.force_close()
 
     def handle_error(
@@ -144,6 +172,25 @@ class GuardedConnection(web.RequestHandler):
         self.transport.write_eof()
         self._due = self._loop.call_later(_TO_READ, self.force_close)
 
+    def _wait_until_taken(self) -> None:
+        if self._sending is not None:
+            left = self._sending.get_write_buffer_size()
+            self._untaken = self._loop.call_later(self._guard.idle, self._give_up, left)
+
+    def _give_up(self, left: int) -> None:
+        """Cut off a client that takes nothing: what is under way for it, or its closing, would wait for ever."""
+        assert self._sending is not None  # noqa: S101 - there was something to take
+        if self._sending.get_write_buffer_size() < left:
+            self._wait_until_taken()
+            return
+        self._guard.note(too_slow())
+        reset(self._sending)
+
+    def _stop_waiting(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
+
     def _stop_counting(self) -> None:
         if self._due is not None:
             self._due.cancel()
@@ -171,10 +218,22 @@ class GuardedSite(web.SockSite):
         self._server = await loop.create_server(connection, sock=self._sock, backlog=self._backlog)
 
 
+def too_slow() -> Problem:
+    """There is nobody to tell."""
+    return Problem(HTTPStatus.REQUEST_TIMEOUT, "client_too_slow", "The client took nothing of the answer.")
+
+
 def unexpected() -> Problem:
     """Something that nobody thought of."""
     detail = "The sidecar failed. Its log tells why."
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection at once, with RST, so that its end cannot be taken for that of an answer: RFC 9112, 8."""
+    with suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
 
 
 def allow_open_files(connections: int) -> None:
@@ -194,9 +253,12 @@ def allow_open_files(connections: int) -> None:
 
 
 def _make_room(guard: Guard) -> bool:
-    """Close the connection that has been idle longest; False if none is idle."""
-    idle = [it for it in guard.present if it.is_idle]
-    if not idle:
+    """Close the connection that can be spared first; False if there is none."""
+    admitted = [it for it in guard.present if not it._is_dismissed]
+    idle = [it for it in admitted if it.is_idle]
+    at_head = [it for it in admitted if it._is_waiting]
+    spared = idle or at_head or (admitted if guard.any_makes_room else [])
+    if not spared:
         return False
-    min(idle, key=lambda it: it._heard_at).make_room()
+    min(spared, key=lambda it: it._heard_at).make_room()
     return True

@@ -47,9 +47,10 @@ class Listener:
             max_headers=settings.max_header_count,
             shutdown_timeout=0.0,
         )
-        self._guard = Guard(settings.max_connections, settings.head_timeout, proxy.note_refusal)
+        self._guard = Guard(settings.max_connections, settings.head_timeout, settings.idle_timeout, proxy.note_refusal)
         proxy.metrics.connections.set_function(lambda: len(self._guard.present))
         self.address: Address = settings.listen
+        self._is_name_free = False
 
     async def __aenter__(self) -> Self:
         trust = Trust.of_this_process(shared_volume=self._settings.shared_volume)
@@ -65,9 +66,8 @@ class Listener:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._give_name_free()
         await self._runner.cleanup()
-        if isinstance(self.address, UnixAddress):
-            self.address.path.unlink(missing_ok=True)
 
     async def drain(self, hurried: asyncio.Event) -> None:
         """Accept nothing more, and see through what is under way, for as long as the settings allow.
@@ -76,6 +76,7 @@ class Listener:
             hurried: gives it up at once.
         """
         self._proxy.draining = True
+        self._give_name_free()
         for site in self._runner.sites:
             await site.stop()
         await asyncio.sleep(0)  # so that what has arrived counts as under way
@@ -93,3 +94,9 @@ class Listener:
             waiting.cancel()
             with suppress(asyncio.CancelledError):
                 await waiting
+
+    def _give_name_free(self) -> None:
+        """Remove the Unix socket, once: as long as this listens, nobody else has put one there. Later somebody may."""
+        if isinstance(self.address, UnixAddress) and not self._is_name_free:
+            self._is_name_free = True
+            self.address.path.unlink(missing_ok=True)

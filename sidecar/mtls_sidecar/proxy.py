@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
 import time
 from contextlib import suppress
 from http import HTTPStatus
@@ -17,8 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
 from mtls_client import MtlsClientError
-from mtls_sidecar import headers, hosts, problem
-from mtls_sidecar.connections import unexpected
+from mtls_sidecar import connections, headers, hosts, problem
 from mtls_sidecar.headers import UnfitFieldError
 from mtls_sidecar.hosts import FurtherHosts
 from mtls_sidecar.metrics import ProxyMetrics
@@ -31,7 +28,6 @@ logger = logging.getLogger("mtls_sidecar")
 
 _ADDED_BY_AIOHTTP = ("Server", "Content-Type")
 _MOST_DIGITS = 9
-_RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
 class Proxy:
@@ -113,7 +109,7 @@ class Proxy:
         except Exception:
             logger.exception("%s failed in a way that was not thought of", request.method)
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-            response = await self._refuse(request, unexpected())
+            response = await self._refuse(request, connections.unexpected())
         finally:
             del self._under_way[task]
             if not self._under_way:
@@ -249,17 +245,13 @@ class Proxy:
         return response
 
     async def _write(self, response: web.StreamResponse, chunk: bytes | None) -> None:
-        """Give the client a part of the answer, or None to end it.
+        """Give the client a part of the answer, or None to end it. If it takes nothing, its connection ends.
 
         Raises:
-            Problem: it takes nothing any more.
+            Problem: the client went away.
         """
         try:
-            async with asyncio.timeout(self._settings.idle_timeout):
-                await (response.write_eof() if chunk is None else response.write(chunk))
-        except TimeoutError:
-            detail = "The client took nothing of the answer."
-            raise Problem(HTTPStatus.REQUEST_TIMEOUT, "client_too_slow", detail) from None
+            await (response.write_eof() if chunk is None else response.write(chunk))
         except (OSError, aiohttp.ClientError):
             raise Problem(HTTPStatus.BAD_REQUEST, "client_gone", "The client went away.") from None
 
@@ -323,12 +315,10 @@ def _cut(request: web.Request, *, reset: bool) -> None:
     transport = request.transport
     if transport is None:
         return
-    if not reset:
+    if reset and isinstance(transport, asyncio.Transport):
+        connections.reset(transport)
+    else:
         transport.close()  # what was written still goes out, without the last chunk or all of the length
-        return
-    with suppress(OSError):
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    transport.abort()
 
 
 def _overloaded(limit: int) -> Problem:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import stat
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,17 @@ class TestUnixSocket:
             left.bind(str(path))
         async with proxying(listen=f"unix:{path}") as proxy:
             assert (await proxy.ask(request())).status == 200
+
+    async def test_that_the_next_run_has_put_there_is_left_to_it(
+        self, proxying: Proxying, first: CertifiedKey, tmp_path: Path, not_hurried: asyncio.Event
+    ) -> None:
+        place = tmp_path / "api.sock"
+        async with AsyncExitStack() as later:
+            async with proxying(listen=f"unix:{place}") as former:
+                await former.listener.drain(not_hurried)
+                following = await later.enter_async_context(proxying(listen=f"unix:{place}"))
+            assert (await following.ask(request())).status == 200
+        assert not place.exists()
 
     async def test_on_which_another_listens_is_left_alone(
         self, proxying: Proxying, first: CertifiedKey, tmp_path: Path

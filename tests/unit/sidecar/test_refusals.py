@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from mtls_client.denial import Answered
 from mtls_rotation.gateway.proxy import paths
 from mtls_rotation.pki.certificates import CertifiedKey
-from mtls_sidecar import address, admin, connections, hosts
+from mtls_sidecar import address, admin, connections, hosts, listener
 from mtls_sidecar.hosts import FurtherHosts, may_be_for
 from mtls_sidecar.replay import KEPT
 from mtls_sidecar.run import certificate_for
@@ -37,6 +37,19 @@ pytestmark = pytest.mark.anyio
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 SHORT = 0.2
+
+
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel holds little of what a client does not take."""
+
+    def bind(*arguments: Any) -> socket.socket:
+        bound = address.bind(*arguments)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return bound
+
+    monkeypatch.setattr(listener, "bind", bind)
+    monkeypatch.setattr(admin, "bind", bind)
 
 
 def code(answered: Answer) -> str:
@@ -313,6 +326,85 @@ class TestConnections:
             assert (await connection.answer()).status == 408
             assert await connection.ended()
             connection.close()
+
+    async def test_of_clients_that_take_no_refusals_hold_nothing_up(
+        self, proxying: Proxying, first: CertifiedKey, shallow: None
+    ) -> None:
+        refused = b"GET / HTTP/1.1\r\nHost: page.example\r\n\r\n" * 200
+        async with proxying(idle_timeout=SHORT, max_requests=2) as proxy, AsyncExitStack() as deaf:
+            assert isinstance(proxy.listener.address, address.TcpAddress)
+            for _ in range(2):
+                await deaf.enter_async_context(_deaf(proxy.listener.address, refused))
+            await until(lambda: proxy.metric("mtls_proxy_requests_in_flight") == 2)
+            await until(lambda: proxy.metric("mtls_proxy_failures_total", code="client_too_slow") == 2)
+            await until(lambda: not proxy.metric("mtls_proxy_connections"))
+            assert (await proxy.ask(request())).status == 200
+
+    async def test_of_clients_that_took_nothing_of_a_last_answer_end(
+        self, proxying: Proxying, first: CertifiedKey, api: Upstream, shallow: None
+    ) -> None:
+        api.script = always(answer(bytes(48 << 10)))
+        async with proxying(idle_timeout=SHORT) as proxy:
+            assert isinstance(proxy.listener.address, address.TcpAddress)
+            last = request("GET", "/", "Connection: close")
+            async with _deaf(proxy.listener.address, last, once=True):
+                await until(lambda: proxy.metric("mtls_proxy_connections"))
+                await until(lambda: not proxy.metric("mtls_proxy_connections"))
+
+    async def test_at_whose_heads_nothing_goes_on_make_room(self, proxying: Proxying, first: CertifiedKey) -> None:
+        async with proxying(max_connections=2) as proxy:
+            begun = [await proxy.connect() for _ in range(2)]
+            for it in begun:
+                await it.send(b"GET / HT")
+            await until(lambda: proxy.metric("mtls_proxy_connections") == 2)
+            assert (await proxy.ask(request())).status == 200
+            assert await begun[0].ended()
+
+    @pytest.mark.parametrize(
+        ("sent", "once"),
+        [
+            (b"GET /hea", True),
+            (b"POST /healthz HTTP/1.1\r\nHost: pod\r\nContent-Length: 9\r\n\r\n", True),
+            (b"GET /metrics HTTP/1.1\r\nHost: pod\r\n\r\n" * 200, False),
+        ],
+        ids=["heads", "bodies", "answers"],
+    )
+    async def test_for_health_that_are_held_keep_nobody_out(
+        self, monkeypatch: pytest.MonkeyPatch, shallow: None, sent: bytes, once: bool
+    ) -> None:
+        monkeypatch.setattr(admin, "_MOST_CONNECTIONS", 2)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            at = address.TcpAddress("127.0.0.1", probe.getsockname()[1])
+        async with admin.listening(at, CollectorRegistry(), lambda: None), AsyncExitStack() as deaf:
+            for _ in range(2):
+                await deaf.enter_async_context(_deaf(at, sent, once=once))
+            await asyncio.sleep(SHORT)  # in which all of it has come to where it is held
+            kubelet = Connection(*await asyncio.open_connection(at.host, at.port))
+            assert (await kubelet.ask(b"GET /healthz HTTP/1.1\r\nHost: pod\r\n\r\n")).status == 200
+            kubelet.close()
+
+
+@asynccontextmanager
+async def _deaf(at: address.TcpAddress, sent: bytes, *, once: bool = False) -> AsyncIterator[None]:
+    """A client that sends the same for ever, or once, and reads nothing."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        opened.setblocking(False)
+        await loop.sock_connect(opened, (at.host, at.port))
+
+        async def send() -> None:
+            with suppress(OSError):
+                await loop.sock_sendall(opened, sent)
+                while not once:
+                    await loop.sock_sendall(opened, sent)
+
+        sending = asyncio.ensure_future(send())
+        try:
+            yield
+        finally:
+            sending.cancel()
+            await asyncio.wait({sending})
 
 
 async def _dribble(connection: Connection, part: bytes) -> None:
