@@ -225,7 +225,7 @@ class _Stage:
         await runner.setup()
         bound = socket.create_server(("127.0.0.1", 0))
         self._port = bound.getsockname()[1]
-        await GuardedSite(runner, bound, Guard(100, 10.0, self.proxy.note_refusal)).start()
+        await GuardedSite(runner, bound, Guard(100, 10.0, 10.0, self.proxy.note_refusal)).start()
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[aiohttp.ClientSession]:
