@@ -10,6 +10,7 @@ it is a reason to ask whether there is a newer certificate.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ LONGEST = 16 * 1024
 _PROBLEM = "application/problem+json"
 _ERROR_TYPES = frozenset({"AccessDeniedException", "ForbiddenException"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_NO_WORD = re.compile(r"[^a-z0-9]")
 # By which some servers take another method than the request line has, in the spelling that names are compared in.
 _OVERRIDES = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
 
@@ -54,8 +56,8 @@ class Answered:
         By its method (RFC 9110, 9.2.2), or as its sender says so by an Idempotency-Key
         (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/). A field may name another method.
         """
-        # Servers that hand fields on as variables (CGI, WSGI) take "_" for "-".
-        names = {name.lower().replace("_", "-") for name in self.sent}
+        # Servers that hand fields on as variables (CGI, WSGI) take "_" for "-", and some, such as lighttpd, "." or "+".
+        names = {_NO_WORD.sub("-", name.lower()) for name in self.sent}
         return "idempotency-key" in names or (self.method.upper() in _IDEMPOTENT and not _OVERRIDES & names)
 
     @property

@@ -24,6 +24,7 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+_NO_WORD = re.compile(r"[^a-z0-9]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # Host is the upstream's, the length is told by the body, and what a client expects is answered here: RFC 9110, 10.1.1.
 _ANSWERED_HERE = frozenset({"host", "content-length", "expect"})
@@ -38,8 +39,11 @@ class UnfitFieldError(ValueError):
 
 
 def folded(name: str) -> str:
-    """What a name is compared by. CGI, WSGI and their like hand "X_User" and "x-user" on as one HTTP_X_USER."""
-    return name.lower().replace("_", "-")
+    """What a name is compared by. CGI, WSGI and their like hand "X_User" and "x-user" on as one HTTP_X_USER.
+
+    Some, such as lighttpd, make an underscore of whatever is neither letter nor digit: "X.User" and "X+User" as well.
+    """
+    return _NO_WORD.sub("-", name.lower())
 
 
 def for_upstream(fields: MultiMapping[str], version: HttpVersion, *, below_base: bool = False) -> CIMultiDict[str]:

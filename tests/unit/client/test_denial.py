@@ -106,7 +106,7 @@ def test_one_whose_sender_says_that_it_may_be_repeated_is(
 
 
 @EVERY
-@pytest.mark.parametrize("field", ["X-HTTP-Method-Override", "x_http_method", "X-METHOD_OVERRIDE"])
+@pytest.mark.parametrize("field", ["X-HTTP-Method-Override", "x_http_method", "X-METHOD_OVERRIDE", "X.HTTP+Method"])
 def test_one_whose_method_is_another_by_a_field_is_not_repeated(
     library: Library, api: PartnerApi, secrets: SecretsManager, second: CertifiedKey, field: str
 ) -> None:

@@ -114,9 +114,12 @@ class TestRequests:
                 "TE: trailers",
                 "Keep_Alive: timeout=5",
                 "Transfer_Encoding: chunked",
+                "Transfer.Encoding: chunked",
                 "Content_Length: 3",
+                "Content+Length: 3",
                 "Proxy_authorization: Basic eA==",
                 "X_Mine: 1",
+                "X.Mine: 1",
                 "Via: 1.0 before",
             )
         )
