@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mtls_sidecar import memory_backed
 from mtls_sidecar.errors import DirectoryError
 from mtls_sidecar.trusted_path import Trust, UntrustedPathError, open_directory
 
@@ -42,10 +43,14 @@ class AtomicDirectory:
             without, directories 0750 or 0700, and no access control list. A directory that exists already keeps its
             own mode and owner.
         trust: whom the path may depend on; if not given, root and the user that this process runs as.
+        in_memory: whether nothing is written where it does not lie in memory: what is mounted there may go.
     """
 
-    def __init__(self, path: Path, group: int | None = None, trust: Trust | None = None) -> None:
+    def __init__(
+        self, path: Path, group: int | None = None, trust: Trust | None = None, *, in_memory: bool = False
+    ) -> None:
         self.path = path
+        self._in_memory = in_memory
         self._group = group
         self._trust = trust or Trust.of_this_process()
 
@@ -78,11 +83,12 @@ class AtomicDirectory:
             files: content by name.
 
         Raises:
-            DirectoryError: it cannot be written to, or not given to the group, or others could exchange what is in it;
-                what was there is still in place.
+            DirectoryError: it cannot be written to, or not given to the group, or others could exchange what is in it,
+                or it lies on a disk; what was there is still in place.
         """
         try:
             with self._opened(make=True) as folder:
+                self._see_where_it_lies(folder)
                 made = self._write(folder, files)
                 try:
                     _link(folder, DATA, made, _NEXT)
@@ -118,6 +124,19 @@ class AtomicDirectory:
             yield folder
         finally:
             os.close(folder)
+
+    def _see_where_it_lies(self, folder: int) -> None:
+        if not self._in_memory:
+            return
+        found = memory_backed.of_device(os.fstat(folder).st_dev)
+        if found not in memory_backed.IN_MEMORY:
+            raise DirectoryError(
+                where=f"directory {self.path}",
+                found=f"a file system of type {found}",
+                expected=memory_backed.EXPECTED,
+                remedy="Nothing was written. Mount what was mounted there before, or give --allow-disk if the key may "
+                "lie on a disk.",
+            )
 
     def _write(self, folder: int, files: Mapping[str, bytes]) -> str:
         """A new directory with the files, which nobody else can enter before it is complete. Its name."""

@@ -120,7 +120,7 @@ def _check_directory(settings: FilesSettings) -> None:
         raise ConfigurationError(
             where=f"directory {settings.directory}",
             found=f"a file system of type {found}",
-            expected=f"one in memory ({', '.join(sorted(memory_backed.IN_MEMORY))}), so that the key touches no disk",
+            expected=memory_backed.EXPECTED,
             remedy="Use an emptyDir with medium: Memory, or a directory under /run or /dev/shm. If the key may lie on "
             "a disk, give --allow-disk.",
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 MOUNTS = Path("/proc/self/mountinfo")
 SWAPS = Path("/proc/swaps")
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+EXPECTED = f"one in memory ({', '.join(sorted(IN_MEMORY))}), so that the key touches no disk"
 
 
 def file_system(directory: Path, mounts: Path = MOUNTS) -> str:
@@ -21,7 +22,11 @@ def file_system(directory: Path, mounts: Path = MOUNTS) -> str:
     existing = directory.absolute()
     while not existing.exists():
         existing = existing.parent
-    device = existing.stat().st_dev
+    return of_device(existing.stat().st_dev, mounts)
+
+
+def of_device(device: int, mounts: Path = MOUNTS) -> str:
+    """The type of the file system with this device number. See `file_system`."""
     number = f"{os.major(device)}:{os.minor(device)}"
     # The path of a mount may be any bytes.
     for line in mounts.read_text("utf-8", "surrogateescape").splitlines():

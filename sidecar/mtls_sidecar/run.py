@@ -58,7 +58,10 @@ async def run_files(settings: FilesSettings, certificate: ClientCertificate, shu
     CertificateMetrics(certificate, registry)
     files = Files(
         AtomicDirectory(
-            settings.directory, settings.group, Trust.of_this_process(shared_volume=settings.shared_volume)
+            settings.directory,
+            settings.group,
+            Trust.of_this_process(shared_volume=settings.shared_volume),
+            in_memory=not settings.allow_disk,
         ),
         settings.server_ca,
         _notifiers(settings),

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from mtls_client import ClientCertificate, SecretsManagerSource, SecretUnavailableError
 from mtls_rotation.pki.certificates import CertifiedKey, key_to_pem, to_pem
-from mtls_sidecar import pid_file, trust_bundle
+from mtls_sidecar import memory_backed, pid_file, trust_bundle
 from mtls_sidecar.atomic_directory import AtomicDirectory
 from mtls_sidecar.errors import NotificationError, ServerCaError
 from mtls_sidecar.files import Files
@@ -100,6 +100,25 @@ class TestWhatIsWritten:
             await until(lambda: holds(shm, first))
             (shm / "tls.crt").unlink()
             await until(lambda: holds(shm, first))
+
+    async def test_nothing_where_what_lay_in_memory_is_gone(
+        self,
+        prompt: ClientCertificate,
+        secrets: SecretsManager,
+        first: CertifiedKey,
+        ca: CertifiedKey,
+        shm: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        async with keeping(prompt, shm):
+            await until(lambda: holds(shm, first))
+            # As if umount(8) had bared a disk.
+            monkeypatch.setattr(memory_backed, "of_device", lambda _: "ext4")
+            secrets.rotate(value_of(builders.leaf(ca)))
+            await asyncio.to_thread(prompt.refresh)
+            await until(lambda: "found a file system of type ext4" in caplog.text)
+            assert holds(shm, first)
 
     async def test_as_soon_as_the_secret_can_be_read(
         self,
