@@ -23,7 +23,7 @@ from mtlsctl.frame.completion import SecretArgument
 from mtlsctl.report import Report
 from mtlsctl.show import Column, FittingTable, distinguished_name, line
 from mtlsctl.stack.material import Label, read, stored_at
-from mtlsctl.stack.versions import bring_back
+from mtlsctl.stack.versions import begin_afresh, bring_back, read_filed
 from mtlsctl.verification.checks import Check, Result, examine
 from mtlsctl.verification.evidence import gather
 from mtlsctl.verification.probe import ProbeResult
@@ -198,8 +198,12 @@ def _asked_for(url: str | None, server_ca: Path | None) -> tuple[str | None, str
 
 def _unreadable(deployment: Deployment, stored: SecretVersion, label: Label, error: Exception) -> VerifyReport:
     reason = error.found if isinstance(error, InvalidSecretError) else str(error)
-    stages = deployment.services.versions.describe(stored.arn).stages
-    back = bring_back(stored.name, stages) if label is Label.CURRENT else ""
+    services = deployment.services
+    stages = services.versions.describe(stored.arn).stages
+    filed = read_filed(services.bucket, stored.name, services.clock()) if label is Label.CURRENT else []
+    back = bring_back(stored.name, stages, filed) if label is Label.CURRENT else ""
+    if label is Label.PENDING:
+        back = begin_afresh(stored.name, stored.version_id)
     remedy = back or f"mtlsctl rotate {stored.name} --wait"
     failed = Check(name="value", result=Result.FAILED, reason=reason, remedy=remedy)
     return VerifyReport(secret=stored.name, label=label, version_id=stored.version_id, checks=[failed])

@@ -24,7 +24,7 @@ from mtlsctl.report import Finding, Model
 from mtlsctl.show import moment
 from mtlsctl.stack.survey import SecretState, Survey
 from mtlsctl.stack.targets import NO_DOMAIN
-from mtlsctl.stack.versions import bring_back
+from mtlsctl.stack.versions import bring_back, filed_of
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -323,8 +323,9 @@ def about_bucket(survey: Survey) -> Iterator[Finding]:
 
 def _or_bring_back(name: str, version: str, survey: Survey) -> str:
     """What helps where the value itself was written over. No value is read here: rebuild says whether it was."""
-    stages = next((it.stages for it in survey.secrets if it.name == name and it.previous), {})
-    back = bring_back(name, stages) if AWSCURRENT in stages.get(version, ()) else ""
+    stages = next((it.stages for it in survey.secrets if it.name == name), {})
+    filed = filed_of(name, survey.preview.seen.issued, survey.now)
+    back = bring_back(name, stages, filed) if filed and AWSCURRENT in stages.get(version, ()) else ""
     return f"  # if it says that this value cannot be used: {back}" if back else ""
 
 

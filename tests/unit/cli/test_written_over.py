@@ -78,6 +78,30 @@ def test_a_value_that_was_written_over_is_brought_back_by_what_status_and_rebuil
     assert stack.value(stack.at("AWSCURRENT"))["certificate"]
 
 
+def test_of_a_value_that_was_written_over_twice_the_last_version_that_a_rotation_made_is_brought_back(
+    stack: Stack,
+) -> None:
+    """At AWSPREVIOUS is the first of the two wrong values: to go back there, or to rotate, would help nobody."""
+    good = stack.at("AWSPREVIOUS")
+    stack.clients.secretsmanager.put_secret_value(SecretId=CLIENT, SecretString='{"oops": 2}')
+    wrong = stack.at("AWSCURRENT")
+    assert good not in stack.labels() or not stack.labels()[good]
+
+    told = {it["remedy"] for it in about_client(report("status")[1])}
+    of_rebuild = {it["remedy"] for it in about_client(report("truststore", "rebuild", "--yes")[1])}
+    verified = {it["remedy"] for it in report("verify", "client")[1]["checks"]}
+    back = next(it for it in of_rebuild if "update-secret-version-stage" in it)
+
+    assert f"--move-to-version-id {good} --remove-from-version-id {wrong}" in back
+    assert f"mtlsctl truststore rebuild  # if it says that this value cannot be used: {back}" in told
+    assert verified == {back}
+
+    follow(stack, back)
+
+    assert about_client(report("status")[1]) == []
+    assert (stack.at("AWSPREVIOUS"), report("verify", "client")[1]["checks"][0]["result"]) == (good, "ok")
+
+
 def test_where_no_version_was_before_nothing_is_handed_out() -> None:
     assert bring_back("s/client", {"v": ["AWSCURRENT"]}) == ""
     assert bring_back("s/client", {"v": ["AWSPREVIOUS"], "w": ["AWSPENDING"]}) == ""

@@ -20,13 +20,14 @@ from mtlsctl.frame.command import CommandContext
 from mtlsctl.report import Finding, Model, Report, worst
 from mtlsctl.show import label_in_words, line, shown
 from mtlsctl.stack.deletions import UPLOADS, deletions, emptied
-from mtlsctl.stack.versions import bring_back
+from mtlsctl.stack.versions import bring_back, read_filed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import RenderableType
 
+    from mtls_rotation.aws.services import Services
     from mtls_rotation.rotation.rebuild import FiledVersion
     from mtlsctl.exit_status import ExitStatus
 
@@ -129,7 +130,7 @@ def rebuild(
         anchors=_anchors(written),
         uploads=uploads,
         deletions_known=gone is not None,
-        findings=[*lost, *_problems(found)],
+        findings=[*lost, *_problems(found, services)],
     )
 
 
@@ -141,11 +142,13 @@ def _uploads_text(uploads: Mapping[str, int], *, known: bool) -> str:
     return f"{first}: no secret holds it. Of these there are {numbers} objects now."
 
 
-def _problems(found: Sequence[FiledVersion]) -> Iterable[Finding]:
+def _problems(found: Sequence[FiledVersion], services: Services) -> Iterable[Finding]:
     """What could not be filed. A version at AWSPENDING without a value is no problem: its rotation files it."""
     for it in found:
         stages = {other.version_id: other.labels for other in found if other.secret == it.secret}
-        back = bring_back(it.secret, stages) if it.unusable and AWSCURRENT in it.labels else ""
+        back = ""
+        if it.unusable and AWSCURRENT in it.labels:
+            back = bring_back(it.secret, stages, read_filed(services.bucket, it.secret, services.clock()))
         counts = it.labels & {AWSCURRENT, AWSPREVIOUS} or any(map(end_of_issuing, it.labels))
         if it.problem and counts:
             labels = ", ".join(map(label_in_words, sorted(it.labels)))

@@ -278,8 +278,7 @@ class CreateStep:
         if not first:
             visible = self._context.visibility(order.deadline)
             stored = self._versions.await_version(order.arn, order.version_id, visible)
-            kept = parse_value(stored.value, order.where)
-            clear_away(issuer, order, kept if kept.issued else None)
+            clear_away(issuer, order, _held_by(stored))
             return stored, False
         log.info(
             "issued a certificate",
@@ -318,6 +317,14 @@ class CreateStep:
             return issuer
         renewed = self._renewal.renew_if_needed(authority, order)
         return self._context.issuers.of(order.definition) if renewed else issuer
+
+
+def _held_by(stored: SecretVersion) -> ManagedSecret | None:
+    """What a version holds; None where that is no certificate, as somebody else put it."""
+    try:
+        return filing.certified(stored)
+    except InvalidSecretError:
+        return None
 
 
 def _carries_same(pending: SecretVersion, other: SecretVersion) -> bool:

@@ -132,14 +132,22 @@ def certified(stored: SecretVersion) -> ManagedSecret:
     Raises:
         InvalidSecretError: it holds none.
     """
-    secret = parse_value(stored.value, f"secret {stored.name}")
+    try:
+        secret = parse_value(stored.value, f"secret {stored.name}")
+    except InvalidSecretError as error:
+        raise _another_tools(stored, f"{error.found} in its value") from None
     if not secret.issued:
-        raise InvalidSecretError(
-            where=f"secret {stored.name}, version {stored.version_id}",
-            found="a value without certificate, anchor or private_key",
-            expected="the value that createSecret puts",
-            remedy="Somebody else put it. Take AWSPENDING off that version (`aws secretsmanager"
-            f" update-secret-version-stage --secret-id {stored.name} --version-stage AWSPENDING"
-            f" --remove-from-version-id {quote(stored.version_id)}`), and rotate anew.",
-        )
+        raise _another_tools(stored, "a value without certificate, anchor or private_key")
     return secret
+
+
+def _another_tools(stored: SecretVersion, found: str) -> InvalidSecretError:
+    """The error about a version with a value that no step has put, with the way out. AWSCURRENT is not meant."""
+    return InvalidSecretError(
+        where=f"secret {stored.name}, version {stored.version_id}",
+        found=found,
+        expected="the value that createSecret puts",
+        remedy="Somebody else put it. Take AWSPENDING off that version (`aws secretsmanager"
+        f" update-secret-version-stage --secret-id {stored.name} --version-stage AWSPENDING"
+        f" --remove-from-version-id {quote(stored.version_id)}`), and rotate anew.",
+    )
