@@ -104,7 +104,15 @@ class LivingContext(ssl.SSLContext):
         self._change("set_alpn_protocols", lambda context: context.set_alpn_protocols(alpn_protocols))
 
     def set_ciphers(self, cipherlist: str, /) -> None:
-        """As `ssl.SSLContext.set_ciphers`."""
+        """As `ssl.SSLContext.set_ciphers`.
+
+        Raises:
+            ValueError: one of them does without the server's certificate, so that anybody could be the server.
+        """
+        tried = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        tried.set_ciphers(cipherlist)
+        if any(it.get("auth") == "auth-null" for it in tried.get_ciphers()):
+            raise ValueError(f"this context verifies servers: ciphers cannot be {cipherlist!r}; add ':!aNULL'")
         super().set_ciphers(cipherlist)
         self._change("set_ciphers", lambda context: context.set_ciphers(cipherlist))
 

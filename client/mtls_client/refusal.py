@@ -124,7 +124,7 @@ class _AwaitingVerdict:
             try:
                 yield
             except ssl.SSLError as error:
-                if not is_alert(error) or self._has_ticket():
+                if not is_alert(error) or not self._has_met() or self._has_ticket():
                     raise
                 context: PresentingContext = self.context  # type: ignore[attr-defined]
                 self._refusal = RefusedCertificateError.of(error, context.version_id)
@@ -132,6 +132,10 @@ class _AwaitingVerdict:
             else:
                 return
         raise self._refusal from None
+
+    def _has_met(self) -> bool:
+        """A server asks for a certificate after it has chosen a cipher: an alert before is about something else."""
+        return self.cipher() is not None  # type: ignore[attr-defined]
 
     def _has_ticket(self) -> bool:
         """A server sends session tickets after it has verified the client: an alert is then about something else."""

@@ -20,6 +20,7 @@ import urllib3
 
 from demo.waiting import await_condition
 from mtls_client import ClientCertificate, ExpiredCertificateError, InvalidServerCaError
+from mtls_client.refusal import refusal_in
 from mtls_rotation.pki.certificates import CertifiedKey, to_pem
 from tests.kit import builders
 from tests.kit.identity import in_memory
@@ -195,6 +196,19 @@ def test_expired_and_without_a_successor_it_is_not_presented(
     with pytest.raises(ExpiredCertificateError):
         library.request("GET", "/")
     assert len(api.received) == 1
+
+
+@EVERY
+def test_a_server_that_shares_no_cipher_has_not_refused_the_certificate(
+    library: Library, certificate: ClientCertificate, api: PartnerApi, secrets: SecretsManager, first: CertifiedKey
+) -> None:
+    certificate.refresh()
+    api.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    api.context.set_ciphers("AES128-GCM-SHA256")  # whose key exchange Python's contexts do not offer
+    with pytest.raises(FAILURES, match=r"(?i)handshake_failure|handshake failure") as failed:
+        library.request("GET", "/")
+    assert refusal_in(failed.value) is None
+    assert secrets.calls == {"GetSecretValue": 1}
 
 
 @EVERY
@@ -419,6 +433,18 @@ class TestAnSslContext:
             setattr(context, name, value)
         made = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="any.example").context
         assert getattr(context, name) == getattr(made, name) == before
+
+    @pytest.mark.parametrize("ciphers", ["ALL:@SECLEVEL=0", "DEFAULT:aNULL:@SECLEVEL=0"])
+    def test_takes_no_ciphers_that_do_without_the_servers_certificate(
+        self, ciphers: str, certificate: ClientCertificate, first: CertifiedKey
+    ) -> None:
+        context = certificate.ssl_context()
+        with pytest.raises(ValueError, match="ciphers cannot be"):
+            context.set_ciphers(ciphers)
+        context.set_ciphers(f"{ciphers}:!aNULL")
+        made = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="any.example").context
+        for it in (context, made):
+            assert "auth-null" not in {cipher["auth"] for cipher in it.get_ciphers()}
 
     @pytest.mark.parametrize("options", [{"assert_hostname": False}, {"cert_reqs": "CERT_NONE"}], ids=str)
     def test_lets_no_library_leave_host_names_out(
