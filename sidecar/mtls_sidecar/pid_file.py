@@ -70,6 +70,9 @@ def read(path: Path) -> PidFile:
         found = os.fstat(opened)
         if not stat.S_ISREG(found.st_mode):
             raise UnfitPidFileError("something else than a file")
+        if found.st_nlink > 1:
+            # Whoever may write the directory can have a file of root's own go by this name: link(2).
+            raise UnfitPidFileError("a file that has another name beside this one")
         if found.st_mode & _OTHERS_WRITE:
             raise UnfitPidFileError(f"mode {stat.S_IMODE(found.st_mode):04o}, by which others may write it")
         text = file.read(_LONGEST + 1).decode("ascii", "replace").strip()

@@ -434,7 +434,7 @@ class TestAnSslContext:
         made = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="any.example").context
         assert getattr(context, name) == getattr(made, name) == before
 
-    @pytest.mark.parametrize("ciphers", ["ALL:@SECLEVEL=0", "DEFAULT:aNULL:@SECLEVEL=0"])
+    @pytest.mark.parametrize("ciphers", ["ALL:@SECLEVEL=0", "HIGH:@SECLEVEL=0"])
     def test_takes_no_ciphers_that_do_without_the_servers_certificate(
         self, ciphers: str, certificate: ClientCertificate, first: CertifiedKey
     ) -> None:

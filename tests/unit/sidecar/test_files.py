@@ -330,7 +330,7 @@ class TestSignal:
         with pytest.raises(NotificationError, match="SIGHUP to the process of"):
             await Signal(signal.SIGHUP, path).notify()
 
-    @pytest.mark.parametrize("damage", ["a link", "a pipe", "others may write", "written before the process"])
+    @pytest.mark.parametrize("damage", ["a link", "a name", "a pipe", "others may write", "written before the process"])
     async def test_is_sent_to_nobody_by_a_file_that_others_could_have_made(self, damage: str, tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec("sleep", "60")
         path = tmp_path / "pid"
@@ -341,6 +341,8 @@ class TestSignal:
                 path = path.rename(tmp_path / "other")
                 (tmp_path / "link").symlink_to(path)
                 path = tmp_path / "link"
+            case "a name":
+                (tmp_path / "of another daemon").hardlink_to(path)
             case "a pipe":
                 path.unlink()
                 os.mkfifo(path)
