@@ -18,14 +18,12 @@ from mtlsctl.frame.command import CommandContext
 from mtlsctl.frame.completion import OptionalSecretArgument, secret_names
 from mtlsctl.report import Model, Report
 from mtlsctl.show import Column, FittingTable, line
-from mtlsctl.stack.versions import begin_afresh, bring_back, read_filed
+from mtlsctl.stack.versions import way_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import RenderableType
-
-    from mtls_rotation.aws.services import Services
 
 DEFAULT_TIMEOUT = 900.0
 
@@ -224,16 +222,5 @@ def _report(started: Started, sight: Sight, end: Outcome, context: CommandContex
 def _failure(line: Line, started: Started, context: CommandContext) -> Failure:
     remedy = line.remedy
     if line.code == InvalidSecretError.code:
-        remedy = _without_what_was_put(line, started, context.deployment.services) or remedy
+        remedy = way_out(started.name, started.version_id, line.reason, context.deployment.services) or remedy
     return Failure(step=line.step, code=line.code, message=line.reason, remedy=remedy, retryable=line.retryable)
-
-
-def _without_what_was_put(line: Line, started: Started, services: Services) -> str:
-    """What takes a value away that somebody else put: no rotation helps while it is there.
-
-    Where the error names the version that is being made, it is that one's. Else it is what clients are given.
-    """
-    if started.version_id in line.reason:
-        return begin_afresh(started.name, started.version_id)
-    filed = read_filed(services.bucket, started.name, services.clock())
-    return bring_back(started.name, services.versions.describe(started.arn).stages, filed)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mtls_rotation.aws.bucket import CertificateBucket
     from mtls_rotation.aws.certificate_index import FiledCertificate
+    from mtls_rotation.aws.services import Services
 
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
 
@@ -74,4 +75,23 @@ def begin_afresh(name: str, pending: str) -> str:
     return (
         f"aws secretsmanager update-secret-version-stage --secret-id {quote(name)} --version-stage {AWSPENDING}"
         f" --remove-from-version-id {quote(pending)} && mtlsctl rotate {quote(name)} --wait"
+    )
+
+
+def way_out(name: str, version_id: str, reason: str, services: Services) -> str:
+    """What takes a value away that somebody else put: no rotation helps while it is there.
+
+    Args:
+        name: the secret's name.
+        version_id: the version that the rotation makes.
+        reason: the error of its step. Where it names that version, it is that one's value; else what clients are given.
+        services: where the secret is.
+
+    Returns:
+        Empty where there is none.
+    """
+    if version_id in reason:
+        return begin_afresh(name, version_id)
+    return bring_back(
+        name, services.versions.describe(name).stages, read_filed(services.bucket, name, services.clock())
     )

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mtlsctl.app import app
 from mtlsctl.stack import deployment
-from mtlsctl.stack.versions import bring_back
+from mtlsctl.stack.versions import bring_back, way_out
 from tests.kit.stack import CLIENT, Stack
 from tests.proof.readers.command_lines import Placed, world
 
@@ -100,6 +100,18 @@ def test_of_a_value_that_was_written_over_twice_the_last_version_that_a_rotation
 
     assert about_client(report("status")[1]) == []
     assert (stack.at("AWSPREVIOUS"), report("verify", "client")[1]["checks"][0]["result"]) == (good, "ok")
+
+
+def test_a_wrong_value_at_awspending_is_no_cause_to_go_back_to_the_version_before(stack: Stack) -> None:
+    """What is in use is good: only the version that the error names gives way."""
+    pending, error = "p" * 32, "MTLS-101 secret s/client{}: found no request; expected request to be there. Correct it."
+
+    of_pending = way_out(CLIENT, pending, error.format(f", version {pending}"), stack.services)
+    of_current = way_out(CLIENT, pending, error.format(""), stack.services)
+
+    assert f"--version-stage AWSPENDING --remove-from-version-id {pending} && mtlsctl rotate {CLIENT}" in of_pending
+    assert "AWSCURRENT" not in of_pending
+    assert f"--version-stage AWSCURRENT --move-to-version-id {stack.at('AWSPREVIOUS')}" in of_current
 
 
 def test_where_no_version_was_before_nothing_is_handed_out() -> None:
