@@ -93,6 +93,7 @@ class ClientCertificateTransport(httpx.BaseTransport):
 
 
 _HOP = "mtls_client.hop"
+_SENT_TO = "mtls_client_sent_to"
 
 
 def followed(redirects: Redirects, request: httpx.Request) -> Hop:
@@ -107,7 +108,11 @@ def followed(redirects: Redirects, request: httpx.Request) -> Hop:
     url, stream = request.url, request.stream
     has_body = not (isinstance(stream, httpx.ByteStream) and not any(stream))
     target = origin_of(url.scheme, url.raw_host.decode("ascii"), url.port)
-    hop = redirects.follow(request.extensions.get(_HOP), target, has_body=has_body)
+    # What httpx follows a redirect with is another request. Who sends one of theirs elsewhere asks anew.
+    is_asked_anew = vars(request).get(_SENT_TO, url) != url
+    vars(request)[_SENT_TO] = url
+    former = None if is_asked_anew else request.extensions.get(_HOP)
+    hop = redirects.follow(former, target, has_body=has_body)
     request.extensions[_HOP] = hop
     return hop
 

@@ -99,7 +99,10 @@ class ClientCertificateAdapter(HTTPAdapter):
             origin = origin_of(parts.scheme, parts.hostname or "", parts.port)
         except ValueError as error:
             raise InvalidURL(error, request=request) from error
-        former = request.hooks.hop if isinstance(request.hooks, _Hooks) else None
+        # What requests follows a redirect with is a copy, without this. Who sends one of theirs elsewhere asks anew.
+        is_asked_anew = vars(request).get(_SENT_TO, url) != url
+        vars(request)[_SENT_TO] = url
+        former = request.hooks.hop if isinstance(request.hooks, _Hooks) and not is_asked_anew else None
         return self._redirects.follow(former, origin, has_body=body is not None and body not in (b"", ""))
 
     def _answered(self, response: requests.Response) -> requests.Response:
@@ -117,6 +120,9 @@ class ClientCertificateAdapter(HTTPAdapter):
             if self._pools.leave(pool):
                 pool.connections.close()
         return self._answered(response), pool.identity.credential.version_id
+
+
+_SENT_TO = "mtls_client_sent_to"
 
 
 class _Hooks(dict[str, Any]):

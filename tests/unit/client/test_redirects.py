@@ -265,6 +265,30 @@ def test_one_session_makes_requests_of_its_own_after_a_redirect(
     assert {it.serial_number for it in here.asked} == {serial_of(first)}
 
 
+def test_a_request_that_is_sent_elsewhere_by_its_owner_is_no_redirect(
+    certificate: ClientCertificate, first: CertifiedKey, ca: CertifiedKey, three: tuple[Origin, ...]
+) -> None:
+    here, there, _ = three
+    here.redirects["/a"] = (302, f"{there.url}/b")
+    server_ca = to_pem(ca.certificate)
+    with (
+        certificate.requests_session(server_ca) as session,
+        certificate.httpx_client(server_ca=server_ca, follow_redirects=True) as client,
+    ):
+        prepared = session.prepare_request(requests.Request("POST", f"{here.url}/down", data=b"order"))
+        built = client.build_request("POST", f"{here.url}/down", content=b"order")
+        session.send(prepared)
+        client.send(built)
+        prepared.url, built.url = f"{there.url}/up", httpx.URL(f"{there.url}/up")
+        session.send(prepared)
+        client.send(built)
+        # As a redirect has led there, to ask for the same once more is no choice of one's own.
+        session.send(session.get(f"{here.url}/a").request)
+        client.send(client.get(f"{here.url}/a").request)
+    asked = [(it.path, it.serial_number, it.body) for it in there.asked]
+    assert asked == [("/up", serial_of(first), b"order")] * 2 + [("/b", "", b"")] * 4
+
+
 @EVERY
 def test_an_error_there_says_that_the_certificate_stayed_behind(
     ask: Ask, certificate: ClientCertificate, first: CertifiedKey, ca: CertifiedKey, other_ca: CertifiedKey
