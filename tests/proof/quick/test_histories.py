@@ -8,7 +8,7 @@ from tests.proof.parts import histories
 
 TestHistories = histories.History.TestCase
 TestHistories.settings = settings(
-    max_examples=36,
+    max_examples=24,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -318,4 +318,4 @@ class History(RuleBasedStateMachine):
 
 
 TestHistories = History.TestCase
-TestHistories.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+TestHistories.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
