@@ -81,15 +81,28 @@ class DoctorContext:
         )
         return {it: name for it in wanted if (name := self.physical(it))}
 
-    @cached_property
+    @property
     def complaints(self) -> dict[str, list[dict[str, Any]]]:
         """By function, the errors that it logged lately, the oldest first."""
-        found = {}
+        return self._logs[0]
+
+    @property
+    def lost_logs(self) -> dict[str, str]:
+        """By function, the log group that it writes to where that is gone."""
+        return self._logs[1]
+
+    @cached_property
+    def _logs(self) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        lost: dict[str, str] = {}
         for function in self.functions:
             group = self.physical(f"{function.removesuffix('Function')}Logs")
             if group:
-                found[function] = self._errors(group)
-        return found
+                try:
+                    found[function] = self._errors(group)
+                except self.client("logs").exceptions.ResourceNotFoundException:
+                    lost[function] = group
+        return found, lost
 
     @cached_property
     def failures(self) -> dict[str, list[Failure]]:

@@ -63,6 +63,23 @@ def _functions_are_ready(context: DoctorContext) -> Iterator[Finding]:
                 "it is held back: its reserved concurrency is 0",
                 f"aws lambda delete-function-concurrency --function-name {name}",
             )
+    for logical_id, group in context.lost_logs.items():
+        yield _without_log(context, logical_id, group)
+
+
+def _without_log(context: DoctorContext, logical_id: str, group: str) -> Finding:
+    """The roles may write into the stack's groups, and make none: until there is one, every line is lost.
+
+    Metrics are made from the lines. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format.html
+    """
+    parameters = context.deployment.parameters
+    make = f"aws logs create-log-group --log-group-name {quote(group)}"
+    if key := parameters.get("OperationKeyArn"):
+        make += f" --kms-key-id {quote(key)}"
+    if days := parameters.get("LogRetentionDays"):
+        make += f" && aws logs put-retention-policy --log-group-name {quote(group)} --retention-in-days {quote(days)}"
+    what = f"its log group {group} is gone, so nothing that it logs is kept, and no alarm that goes by it can ring"
+    return attention(logical_id, what, make, "A log group was deleted")
 
 
 def _roles_allow_the_work(context: DoctorContext) -> Iterator[Finding]:
@@ -296,7 +313,7 @@ CHECKS = (
     DoctorCheck("the stack is settled", ("cloudformation:DescribeStacks",), _stack_is_settled),
     DoctorCheck(
         "every function is ready",
-        ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency"),
+        ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency", "logs:FilterLogEvents"),
         _functions_are_ready,
     ),
     DoctorCheck("the roles allow the work", ("iam:GetRole", "iam:SimulatePrincipalPolicy"), _roles_allow_the_work),

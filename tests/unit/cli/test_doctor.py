@@ -16,7 +16,7 @@ from mtls_rotation.errors import UnusableDomainError
 from mtls_rotation.timing import utc_now
 from mtlsctl import findings
 from mtlsctl.commands.doctor import CHECKS, run
-from mtlsctl.findings import DoctorCheck, attention, history
+from mtlsctl.findings import DoctorCheck, DoctorContext, attention, history
 from mtlsctl.report import Finding, Severity
 from mtlsctl.stack.survey import Survey
 from tests.kit.builders import NOW
@@ -31,6 +31,7 @@ class PartialContext:
         self.deployment = SimpleNamespace(name="s", outputs={}, parameters={})
         self._clients = clients
         self.complaints: dict[str, list[dict[str, Any]]] = {}
+        self.lost_logs: dict[str, str] = {}
 
     @property
     def failures(self) -> dict[str, list[history.Failure]]:
@@ -277,3 +278,40 @@ def test_logs_that_nobody_can_write_are_found(role: str | None, found: int) -> N
     context.deployment.outputs["GatewayLogs"] = "logs"
 
     assert len(asked("the gateway's requests can be logged", context)) == found
+
+
+def test_a_log_group_that_is_gone_is_told_with_what_makes_it_again_and_hides_no_other_log() -> None:
+    class Gone(ClientError):
+        pass
+
+    def pages(logGroupName: str, **_: Any) -> Any:  # noqa: N803
+        if logGroupName == "group/RotateLogs":
+            raise Gone({"Error": {"Code": "ResourceNotFoundException"}}, "FilterLogEvents")
+        return [{"events": []}]
+
+    logs = SimpleNamespace(
+        exceptions=SimpleNamespace(ResourceNotFoundException=Gone),
+        get_paginator=lambda _: SimpleNamespace(paginate=pages),
+    )
+    deployment = SimpleNamespace(
+        parameters={"LogRetentionDays": "30", "OperationKeyArn": ""},
+        resources={
+            f"{it}{kind}": f"group/{it}{kind}" for it in ("Rotate", "Revocation") for kind in ("Function", "Logs")
+        },
+        session=SimpleNamespace(client=lambda _: logs),
+    )
+    context = DoctorContext(deployment)  # type: ignore[arg-type]
+    context._clients["lambda"] = SimpleNamespace(
+        exceptions=SimpleNamespace(ResourceNotFoundException=Gone),
+        get_function_configuration=lambda **_: {},
+        get_function_concurrency=lambda **_: {},
+    )
+
+    (finding,) = run(next(it for it in CHECKS if it.name == "every function is ready"), context)
+
+    assert (finding.severity, finding.subject) == (Severity.ATTENTION, "RotateFunction")
+    assert finding.remedy == (
+        "aws logs create-log-group --log-group-name group/RotateLogs"
+        " && aws logs put-retention-policy --log-group-name group/RotateLogs --retention-in-days 30"
+    )
+    assert set(context.complaints) == {"RevocationFunction"}
