@@ -7,10 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from mtls_rotation.contract.layout import ISSUED, MANAGED_ANCHORS, SYNC_NOTES, TRUSTSTORE
 from mtls_rotation.errors import TruststoreGuardError
 from mtls_rotation.pki import certificates as pki
+from mtls_rotation.pki.namesakes import key_identifier
 from tests.kit import builders
 from tests.kit.stack import CA, CLIENT, DOMAIN
+from tests.proof.quick_aws import CURRENT
 from tests.proof.world import SECOND_DOMAIN, World, endpoint_of
 
 DAY = 86400
@@ -95,3 +98,30 @@ def test_the_thirty_seconds_count_from_when_the_update_was_taken(world: World) -
         world.go(world.start_sync(world.queue))
 
     assert {name for name, _ in world.gateway.updates} == {DOMAIN, SECOND_DOMAIN}
+
+
+@pytest.mark.parametrize("second", ["", "runs both", "runs the twin"])
+@pytest.mark.parametrize("lost", [[], [SYNC_NOTES], [MANAGED_ANCHORS], [SYNC_NOTES, MANAGED_ANCHORS]], ids="+".join)
+def test_a_twin_that_somebody_writes_into_the_truststore_shuts_nobody_out_while_nothing_is_filed(
+    world: World, lost: list[str], second: str
+) -> None:
+    """What a domain runs that nobody touched tells which of the two is ours, whatever else is lost."""
+    for prefix in (ISSUED, *lost):
+        for key in world.keys_under(prefix):
+            world.lose(key)
+    held = world.held(CLIENT, str(world.quick_secrets.record(CLIENT).at(CURRENT)))
+    found = world.s3.newest(TRUSTSTORE)
+    assert held
+    assert found
+    twin = builders.twin(held.anchor, key_identifier(held.anchor))
+    beside = b"" if second == "runs the twin" else found.body or b""
+    world.write_over(TRUSTSTORE, beside + pki.to_pem(twin).encode())
+    if second:
+        world.add_domains(SECOND_DOMAIN)
+        world.set_back(SECOND_DOMAIN, -1)
+    world.pass_seconds(31)
+    world.go(world.start_sync())
+
+    world.check()
+    settle(world)
+    assert pki.fingerprint(twin) not in world.deployed()

@@ -14,6 +14,7 @@ from mtls_rotation.aws.certificate_index import FiledCertificate
 from mtls_rotation.contract.layout import STATIC_ANCHORS, IssuedKey
 from mtls_rotation.pki import certificates as pki
 from mtls_rotation.pki.certificates import fingerprint
+from mtls_rotation.pki.namesakes import key_identifier
 from mtls_rotation.targets.limits import API_GATEWAY
 from mtls_rotation.truststore import held, rendering
 from mtls_rotation.truststore.guards import Guard, Stop, stop
@@ -121,6 +122,90 @@ def test_a_guard_judges_the_rendered_bytes_as_servers_do(
     assert found
     assert found.guard is Guard.REFUSES_A_CLIENT
     assert "client" in found.found
+
+
+TWIN = builders.twin(PARTNER, key_identifier(PARTNER))
+
+
+@pytest.mark.parametrize("beside", [NAMESAKE, builders.twin(PARTNER, None), TWIN], ids=["another", "none", "the same"])
+def test_while_nothing_is_filed_for_a_secret_no_namesake_of_what_is_deployed_goes_in(beside: x509.Certificate) -> None:
+    """Its certificate may name no key of its issuer, and nobody knows it."""
+    plan = decide(replace(seen(NAMING, beside), issued=(), held=()), Settings(), API_GATEWAY)
+
+    assert set(plan.anchors) == {fingerprint(PARTNER)}
+    (left_out,) = plan.left_out
+    assert (left_out.fingerprint, left_out.rejected) == (fingerprint(beside), True)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_only_begins_to_be_needed_waits_then_for_a_ca_of_rotations_and_for_no_upload(*, ours: bool) -> None:
+    """The bucket holds the one as rotation's own."""
+    key, deployed = fingerprint(NAMESAKE), fingerprint(PARTNER)
+    observation = seen(NAMING)
+    observation = replace(
+        observation,
+        live=observation.live | {("other", "w")},
+        issued=(FiledCertificate(key, "other", "w", "5e1", NOW),),
+        held=(),
+        managed={key: NAMESAKE},
+        filed=frozenset({key, *([deployed] if ours else [])}),
+    )
+    plan = decide(observation, Settings(), API_GATEWAY)
+
+    assert set(plan.anchors) == ({deployed} if ours else {key, deployed})
+
+
+def test_namesakes_that_are_deployed_both_stay_then() -> None:
+    observation = seen(NAMING, NAMESAKE)
+    deployed = {fingerprint(it): it for it in (PARTNER, NAMESAKE)}
+    plan = decide(replace(observation, issued=(), held=(), deployed=deployed), Settings(), API_GATEWAY)
+
+    assert set(plan.anchors) == set(deployed)
+
+
+@pytest.mark.parametrize(
+    ("filed", "in_force", "stays"),
+    [
+        ((), ((PARTNER,),), (PARTNER,)),
+        ((), ((PARTNER,), (PARTNER, TWIN)), (PARTNER,)),
+        ((PARTNER,), ((PARTNER,), (TWIN,)), (PARTNER,)),
+        ((PARTNER,), ((PARTNER, TWIN),), (PARTNER,)),
+        ((), ((PARTNER,), (TWIN,)), (PARTNER, TWIN)),
+    ],
+    ids=["by hand", "run by hand", "run alone by hand", "all there is", "nobody knows"],
+)
+def test_of_twins_the_one_whose_clients_are_accepted_stays_while_nothing_is_filed(
+    filed: tuple[x509.Certificate, ...],
+    in_force: tuple[tuple[x509.Certificate, ...], ...],
+    stays: tuple[x509.Certificate, ...],
+) -> None:
+    """Where nobody can tell which one that is, nothing is published: one domain would come to refuse its clients."""
+    observation = replace(
+        seen(NAMING),
+        issued=(),
+        held=(),
+        managed={},
+        filed=frozenset(map(fingerprint, filed)),
+        deployed={fingerprint(it): it for it in (TWIN, PARTNER)},
+        in_force=tuple(frozenset(map(fingerprint, some)) for some in in_force),
+    )
+    plan = decide(observation, Settings(), API_GATEWAY)
+    found = stop(rendering.render(plan.anchors), plan, observation, Settings(), API_GATEWAY)
+
+    assert set(plan.anchors) == set(map(fingerprint, stays))
+    assert (found and found.guard) == (None if stays == (PARTNER,) else Guard.NOTHING_KNOWN)
+
+
+def test_a_guard_judges_by_what_targets_run_and_not_by_what_somebody_wrote_into_the_bucket() -> None:
+    observation = replace(
+        seen(NAMING),
+        deployed={fingerprint(it): it for it in (TWIN, PARTNER)},
+        in_force=(frozenset({fingerprint(PARTNER)}),),
+    )
+    found = stopped(observation, PARTNER, TWIN)
+
+    assert found
+    assert found.guard is Guard.REFUSES_A_CLIENT
 
 
 def test_it_lets_through_what_servers_can_tell_apart() -> None:

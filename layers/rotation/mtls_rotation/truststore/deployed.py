@@ -34,12 +34,15 @@ class Deployed:
             was taken out by a decision, and a target that runs more is only behind.
         noted: whether the published object is the one that our notes tell of.
         unreadable: the targets that run nobody knows what: the version that they name is gone.
+        in_force: the fingerprints in each truststore that targets are known to run or were to run by a decision of
+            ours. What somebody else wrote into the published object, and no target runs, is in none of them.
     """
 
     anchors: Mapping[str, x509.Certificate] = field(default_factory=dict)
     ours: bool = True
     noted: bool = True
     unreadable: tuple[str, ...] = ()
+    in_force: tuple[frozenset[str], ...] = ()
 
 
 class DeployedReader:
@@ -61,22 +64,33 @@ class DeployedReader:
         noted = state.editions.get(key)
         ours = _is_ours(published, noted.version_id if noted else None)
         unreadable = set()
+        in_force: set[frozenset[str]] = set()
+        if ours or (published and self._is_run(key, published, running)):
+            in_force.add(frozenset(anchors))
         if noted and not ours and (stored := self._version(key, noted.version_id, published)):
-            anchors |= bundles.certificates(stored.body)
+            found = bundles.certificates(stored.body)
+            anchors |= found
+            in_force.add(frozenset(found))
         for version_id, names in self._versions(key, published, running, state.receipts, ours=ours).items():
             stored = self._bucket.read(key, version_id)
             if stored is None:
                 unreadable |= names
             elif not (ours and _is_older(stored, published)):
-                anchors |= bundles.certificates(stored.body)
+                found = bundles.certificates(stored.body)
+                anchors |= found
+                in_force.add(frozenset(found))
         for name, it in running.items():
             match it.evidence:
-                case Anchors(fingerprints) if not ours and not fingerprints <= set(anchors):
+                case Anchors(fingerprints) if not ours and fingerprints <= set(anchors):
+                    in_force.add(fingerprints)
+                case Anchors() if not ours:
                     unreadable.add(name)
                 case Revision(token) if not ours and not _told(state.receipts.get(name), token):
                     unreadable.add(name)
         is_noted = ours and (published is None or noted is None or noted.version_id == published.version_id)
-        return Deployed(anchors, ours, is_noted, tuple(sorted(unreadable)))
+        return Deployed(
+            anchors, ours, is_noted, tuple(sorted(unreadable)), tuple(sorted(in_force - {frozenset()}, key=sorted))
+        )
 
     def _versions(
         self,
@@ -101,6 +115,11 @@ class DeployedReader:
                 case Anchors() | Revision() if receipt and not ours:
                     found[receipt.version_id].add(name)
         return found
+
+    def _is_run(self, key: str, published: Stored, running: Mapping[str, Running]) -> bool:
+        """Whether some target names the published version."""
+        named = ObjectVersion(self._bucket.uri(key), published.version_id)
+        return any(it.evidence == named for it in running.values())
 
     def _version(self, key: str, version_id: str, published: Stored | None) -> Stored | None:
         return None if published and published.version_id == version_id else self._bucket.read(key, version_id)

@@ -1,6 +1,7 @@
 """What must never be published, whatever was decided. Each guard looks at the very bytes that would be. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -84,6 +85,12 @@ def stop(
     return next((it for it in stops if not (force and it.guard.may_be_forced)), None)
 
 
+_FILE_ANEW = (
+    "File everything anew with `mtlsctl truststore rebuild`. A secret that is marked for deletion is restored first:"
+    " nobody can read it otherwise."
+)
+
+
 def _is_not_empty(candidate: Candidate) -> Stop | None:
     if candidate.accepted:
         return None
@@ -128,14 +135,24 @@ def _refuses_no_client(candidate: Candidate) -> Stop | None:
     """
     seen = candidate.seen
     needed = anchors_in_use(seen)
-    missing = (set(needed) & set(seen.deployed)).difference(candidate.accepted)
+    missing = (set(needed) & seen.letting_in).difference(candidate.accepted)
     missing -= set(Distrust.among(seen).among_these(seen.deployed))
     taken = {key for key in missing if candidate.limits.refusal(seen.deployed[key], seen.now) is None}
     if taken:
         secrets = frozenset[str]().union(*(needed[key] for key in taken))
         return _refusal(secrets, f"for want of {', '.join(sorted(taken))}")
-    refused = _newly_refused(candidate, needed)
-    return _refusal(refused, "; ".join(dict.fromkeys(refused.values()))) if refused else None
+    if refused := _newly_refused(candidate, needed):
+        return _refusal(refused, "; ".join(dict.fromkeys(refused.values())))
+    # Of a secret for which nothing is filed, each that lets clients in may be the one that it needs.
+    if doubtful := seen.doubtful:
+        maybe_needed = dict.fromkeys(seen.letting_in, frozenset(doubtful))
+        if refused := _newly_refused(candidate, maybe_needed):
+            why = "; ".join(dict.fromkeys(refused.values()))
+            found = f"a truststore that may refuse certificates in use, {why}"
+            return Stop(
+                Guard.NOTHING_KNOWN, f"{found}, and nothing filed for what is in use of {_some(doubtful)}", _FILE_ANEW
+            )
+    return None
 
 
 def _newly_refused(candidate: Candidate, needed: Mapping[str, frozenset[str]]) -> Mapping[str, str]:
@@ -143,21 +160,29 @@ def _newly_refused(candidate: Candidate, needed: Mapping[str, frozenset[str]]) -
 
     Each CA is judged at which a path could go astray, and each certificate that was read because its CA has a namesake.
     """
-    seen = candidate.seen
-    if set(candidate.accepted) == set(seen.deployed):
-        return {}
-    before, after = Servers(seen.deployed.values(), seen.now), Servers(candidate.accepted.values(), seen.now)
-    alike_before, alike = Namesakes(seen.deployed.values()), Namesakes(candidate.accepted.values())
     found: dict[str, str] = {}
-    for key in sorted(set(needed) & set(candidate.accepted) & set(seen.deployed)):
-        certificate = candidate.accepted[key]
+    for truststore in candidate.seen.truststores:
+        if truststore != set(candidate.accepted):
+            found |= _refused_after(truststore, candidate, needed)
+    return found
+
+
+def _refused_after(
+    truststore: AbstractSet[str], candidate: Candidate, needed: Mapping[str, frozenset[str]]
+) -> Mapping[str, str]:
+    """The same, of those that servers with this truststore accept."""
+    seen = candidate.seen
+    deployed = [seen.deployed[key] for key in truststore]
+    before, after = Servers(deployed, seen.now), Servers(candidate.accepted.values(), seen.now)
+    alike_before, alike = Namesakes(deployed), Namesakes(candidate.accepted.values())
+    found: dict[str, str] = {}
+    for key in sorted(set(needed) & set(candidate.accepted) & truststore):
+        certificate, secrets = candidate.accepted[key], needed[key]
         other = alike.harming(certificate)
         if other is not None and alike_before.harming(certificate) is None:
-            found |= dict.fromkeys(
-                needed[key], f"since servers may take {short_subject(other)} for another of its name"
-            )
+            found |= dict.fromkeys(secrets, f"since servers may take {short_subject(other)} for another of its name")
         elif comparable(certificate.issuer) != comparable(certificate.subject):
-            found |= dict.fromkeys(needed[key], _newly(before, after, certificate))
+            found |= dict.fromkeys(secrets, _newly(before, after, certificate))
     for it in seen.held:
         accepted = (it.secret, it.version_id) in seen.in_place and it.anchors <= set(candidate.accepted)
         if accepted and it.certificate is not None:
@@ -169,6 +194,11 @@ def _newly(before: Servers, after: Servers, certificate: x509.Certificate) -> st
     """Why servers will refuse the path of a certificate; empty if they do so now, or will not."""
     problems = after.refusals_of_path(certificate)
     return problems[0] if problems and not before.refusals_of_path(certificate) else ""
+
+
+def _some(secrets: Sequence[str]) -> str:
+    most = 5
+    return ", ".join(secrets[:most]) + (f" and {len(secrets) - most} more" if secrets[most:] else "")
 
 
 def _refusal(secrets: Iterable[str], why: str) -> Stop:
@@ -200,14 +230,11 @@ def _takes_the_place_of_what_is_known(candidate: Candidate) -> Stop | None:
     if not candidate.seen.unreadable:
         return None
     if doubtful := candidate.seen.doubtful:
-        most = 5
-        shown = ", ".join(doubtful[:most]) + (f" and {len(doubtful) - most} more" if doubtful[most:] else "")
         return Stop(
             Guard.NOTHING_KNOWN,
             f"{', '.join(candidate.seen.unreadable)} running a version of the truststore that is not in the bucket any"
-            f" more, and nothing filed for what is in use of {shown}",
-            "File everything anew with `mtlsctl truststore rebuild`. A secret that is marked for deletion is restored"
-            " first: nobody can read it otherwise.",
+            f" more, and nothing filed for what is in use of {_some(doubtful)}",
+            _FILE_ANEW,
         )
     return Stop(
         Guard.RUNS_UNKNOWN,

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mtls_rotation.pki import bundles
-from mtls_rotation.pki.certificates import fingerprint
+from mtls_rotation.pki.certificates import fingerprint, short_subject
 from mtls_rotation.pki.namesakes import Issued
 from mtls_rotation.pki.signatures import comparable
 from mtls_rotation.truststore.observation import HeldCertificate, Unclear
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from mtls_rotation.aws.bucket import CertificateBucket
     from mtls_rotation.aws.certificate_index import FiledCertificate
@@ -111,3 +112,35 @@ class Holders:
         if found := next((it for anchors, it in unread.items() if key not in anchors), None):
             return found
         return self._issued.mistaken_for(anchor)
+
+
+class Doubts:
+    """Whom a new anchor may shut out among clients of whose certificates nothing is filed. Pure.
+
+    Nobody knows to which of the anchors that let clients in they chain, nor whether they name their issuer's key.
+    """
+
+    def __init__(self, seen: Observation) -> None:
+        self._secrets = seen.doubtful
+        self._named: dict[tuple[bytes, ...], dict[str, x509.Certificate]] = defaultdict(dict)
+        # What we have issued names its issuer's key: see `pki.profile`.
+        for key in seen.letting_in - {it.anchor for it in seen.issued if it.authority} if self._secrets else ():
+            self._named[comparable(seen.deployed[key].subject)][key] = seen.deployed[key]
+
+    def about(self, anchor: x509.Certificate, among: AbstractSet[str] | None = None) -> str | None:
+        """Why this anchor, which lets nobody in yet, is not to do so yet; None if it may.
+
+        Args:
+            anchor: the new one.
+            among: of which anchors clients count, by fingerprint: an upload must not keep out what rotation needs.
+        """
+        alike = self._named.get(comparable(anchor.subject), {}) if self._secrets else {}
+        counting = (it for key, it in alike.items() if among is None or key in among)
+        other = next((it for it in counting if it.public_key() != anchor.public_key()), None)
+        if other is None:
+            return None
+        return (
+            f"it has the subject of {short_subject(other)} ({fingerprint(other)}) and another key, and nothing is filed"
+            f" for what is in use of {self._secrets[0]}, whose certificate may chain to that one and name no key of its"
+            " issuer: servers would take one for the other. `mtlsctl truststore rebuild` files it"
+        )

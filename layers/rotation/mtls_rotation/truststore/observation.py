@@ -70,7 +70,10 @@ class Observation:
         untagged: the names of secrets that are ours by what is filed for them, and have lost the stack's tag.
         distrusted: what an operator takes out, whatever else is so.
         managed: the anchors in the bucket, by fingerprint; at least those that `needed` names.
+        filed: the fingerprints of the anchors that the bucket holds as rotation's own, read or not.
         deployed: the anchors of what is published or run by targets now, by fingerprint: of one edition, or of all.
+        in_force: those of one edition, by each truststore that targets are known to run, or were to run by a decision
+            of ours; none where that is not known.
         out_of_sight: those deployed that may be uploaded still: there is more than is listed, and no note of them.
         held: what clients may hold, as far as `held.HeldReader` looks at it.
         unreadable: the targets that run nobody knows what.
@@ -84,7 +87,9 @@ class Observation:
     issued: tuple[FiledCertificate, ...]
     managed: Mapping[str, x509.Certificate] = field(default_factory=dict)
     static: tuple[StaticEntry, ...] = ()
+    filed: frozenset[str] = frozenset()
     deployed: Mapping[str, x509.Certificate] = field(default_factory=dict)
+    in_force: tuple[frozenset[str], ...] = ()
     unused_since: Mapping[str, datetime] = field(default_factory=dict)
     in_place: frozenset[tuple[str, str]] = frozenset()
     unclear: frozenset[str] = frozenset()
@@ -95,6 +100,19 @@ class Observation:
     out_of_sight: frozenset[str] = frozenset()
     settled: frozenset[tuple[str, str]] = frozenset()
     untagged: tuple[str, ...] = ()
+
+    @property
+    def truststores(self) -> tuple[frozenset[str], ...]:
+        """The truststores by which clients are accepted now, as far as is known: else all that is deployed counts.
+
+        What somebody wrote into the published object by hand lets nobody in until a target runs it.
+        """
+        return self.in_force or (frozenset(self.deployed),)
+
+    @property
+    def letting_in(self) -> frozenset[str]:
+        """The anchors in any of them."""
+        return frozenset[str]().union(*self.truststores)
 
     @property
     def unfiled(self) -> frozenset[tuple[str, str]]:

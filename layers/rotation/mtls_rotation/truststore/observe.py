@@ -74,7 +74,13 @@ class Snapshot:
     def of(self, key: str) -> Observation:
         """The observation for the edition of this key."""
         deployed = self.deployed.get(key, Deployed())
-        return replace(self.seen, deployed=deployed.anchors, unreadable=deployed.unreadable, ours=deployed.ours)
+        return replace(
+            self.seen,
+            deployed=deployed.anchors,
+            in_force=deployed.in_force,
+            unreadable=deployed.unreadable,
+            ours=deployed.ours,
+        )
 
 
 class Observer:
@@ -147,12 +153,14 @@ class Observer:
         )
         anchors = AnchorReader(self._bucket, self._bounds.for_truststores_of(capacity))
         listing = anchors.list(state.anchor_objects)
+        filed = {key: it.modified for it in listing.managed if (key := layout.managed_anchor(it.key))}
         seen = replace(seen, distrusted=_distrusted(listing.distrusted, {}))
         wanted = needed(seen, self._settings)
         objects = anchors.read(listing, state.anchor_objects, wanted, now)
         seen = replace(
             seen,
             managed=_managed(objects.known),
+            filed=frozenset(filed),
             static=tuple(_static(objects)),
             distrusted=_distrusted(listing.distrusted, objects.known),
             out_of_sight=_out_of_sight(seen, state) if listing.goes_on else frozenset(),
@@ -166,7 +174,7 @@ class Observer:
             current={
                 it.name: version for it in descriptions if not it.deleted and (version := it.version_at(AWSCURRENT))
             },
-            managed={key: it.modified for it in listing.managed if (key := layout.managed_anchor(it.key))},
+            managed=filed,
             published=published,
             deployed=deployed,
             anchor_objects=objects.known,

@@ -19,10 +19,11 @@ from cryptography import x509
 from mtls_rotation.contract.layout import managed_anchor_key
 from mtls_rotation.pki.bundles import Unreadable
 from mtls_rotation.pki.certificates import fingerprint, short_subject
+from mtls_rotation.pki.namesakes import Namesakes
 from mtls_rotation.targets.api import Limits
 from mtls_rotation.truststore.admission import Admission
 from mtls_rotation.truststore.distrust import Distrust
-from mtls_rotation.truststore.held import Holders
+from mtls_rotation.truststore.held import Doubts, Holders
 from mtls_rotation.truststore.observation import Observation, StaticEntry, Unclear
 
 
@@ -182,12 +183,14 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
         else:
             left_out.append(_managed(key, certificate, "nothing live chains to it"))
 
-    ours = _issued_from(seen)
+    ours, letting_in = _issued_from(seen), seen.letting_in
+    doubts = Doubts(seen)
     admission = _admission(seen, limits)
-    for key in sorted(anchors, key=lambda it: it not in seen.deployed):
+    for key in sorted(anchors, key=lambda it: it not in letting_in):
         certificate = anchors[key].certificate
         # What only begins to be needed must not shut out clients of what is needed already.
-        if seen.deployed and key not in seen.deployed and (reason := admission.harm(certificate)):
+        new = letting_in and key not in letting_in
+        if new and (reason := admission.harm(certificate) or doubts.about(certificate, ours | seen.filed)):
             left_out.append(_managed(key, certificate, reason, rejected=True))
             del anchors[key]
         else:
@@ -209,6 +212,8 @@ def decide(seen: Observation, settings: Settings, limits: Limits) -> Plan:
                 reason = reason or (admission.surfeit(anchor.certificate) if upload else None)
             if reason is None and key not in doubtful:
                 reason = admission.harm(anchor.certificate)
+            if reason is None and key not in letting_in:
+                reason = doubts.about(anchor.certificate)
             if reason is None:
                 admission.admit(anchor.certificate)
                 anchors[key] = anchor
@@ -238,7 +243,7 @@ def without_removals(plan: Plan, seen: Observation, limits: Limits) -> Plan:
     for anchor in plan.anchors.values():
         admission.admit(anchor.certificate)
     stays = {}
-    for key in sorted(plan.removed, key=lambda it: (it not in ours, it)):
+    for key in sorted(plan.removed, key=lambda it: (it not in ours, it not in seen.letting_in, it)):
         certificate = seen.deployed[key]
         reasons = (
             distrust.object_against(certificate),
@@ -341,6 +346,10 @@ def _by_rank(
 ) -> Iterable[list[str]]:
     """Who comes first where there is room for some: what clients of ours may hold, then what is deployed.
 
+    What lets clients in now comes before what only stands in the published object, where anybody with rights to the
+    bucket may have written it: a namesake of a CA that clients have must not stay beside it, or in its place. What the
+    bucket holds as rotation's own stands for what was issued, should nobody know that any more.
+
     Of what is uploaded each bundle's first certificate comes before any one's second: the largest pays.
     """
     turns: Counter[str] = Counter()
@@ -348,10 +357,26 @@ def _by_rank(
     for key, upload in uploaded.items():
         turn[key] = min(turns[it.key] for it in upload.entries)
         turns.update({it.key for it in upload.entries})
-    yield [it for it in (*doubtful, *retiring) if it in ours]
-    yield sorted((it for it in uploaded if it in seen.deployed), key=turn.__getitem__)
-    yield [it for it in (*doubtful, *retiring) if it not in ours]
-    yield sorted((it for it in uploaded if it not in seen.deployed), key=turn.__getitem__)
+    uploads = sorted(uploaded, key=turn.__getitem__)
+    others = [*doubtful, *retiring]
+    letting_in, own = _undisputed(seen), ours | seen.filed
+    yield [it for it in others if it in own and it in letting_in]
+    yield [it for it in uploads if it in letting_in]
+    yield [it for it in others if it in own and it not in letting_in]
+    yield [it for it in others if it not in own and it in letting_in]
+    yield [it for it in uploads if it in seen.deployed and it not in letting_in]
+    yield [it for it in others if it not in own and it not in letting_in]
+    yield [it for it in uploads if it not in seen.deployed]
+
+
+def _undisputed(seen: Observation) -> frozenset[str]:
+    """The anchors whose clients are accepted now: in some truststore servers can take no other for them."""
+    found: set[str] = set()
+    for truststore in seen.truststores:
+        anchors = {key: seen.deployed[key] for key in truststore}
+        alike = Namesakes(anchors.values())
+        found |= {key for key, it in anchors.items() if alike.harming(it) is None}
+    return frozenset(found)
 
 
 def _admission(seen: Observation, limits: Limits) -> Admission:
