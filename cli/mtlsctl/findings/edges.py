@@ -104,8 +104,8 @@ def _is_told(target: dict[str, Any], arn: str) -> bool:
 
 def _hears(events: Any, rule: dict[str, Any], it: StackRule, pattern: rules.Pattern | None) -> bool:
     if pattern is None:
-        # Some other schedule may be meant; none is not.
-        return bool(rule.get("ScheduleExpression"))
+        # Some other schedule may be meant; none, or a slower rate, is not.
+        return rules.keeps_up(rule.get("ScheduleExpression", ""), it.schedule)
     deployed = rule.get("EventPattern", "")
     if not deployed:
         return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +108,18 @@ RULES = (
     StackRule("RevocationFunctionHourly", REVOCATION, "the hourly look at revocations", "rate(1 hour)"),
     StackRule("SignedCertificateRule", INTAKE, "signed certificates", target_id="intake"),
 )
+
+
+def keeps_up(deployed: str, ours: str) -> bool:
+    """Whether a schedule is one, and no slower rate than ours. A cron expression is taken to be meant."""
+    slower = (_minutes(deployed) or 0) > (_minutes(ours) or math.inf)
+    return bool(deployed) and not slower
+
+
+def _minutes(schedule: str) -> int | None:
+    """Between two runs of a rate; None for a cron expression."""
+    match = re.fullmatch(r"rate\((\d{1,9}) (minute|hour|day)s?\)", schedule)
+    return int(match[1]) * {"minute": 1, "hour": 60, "day": 60 * 24}[match[2]] if match else None
 
 
 def same(pattern: object, other: object) -> bool:

@@ -66,3 +66,20 @@ def test_the_order_of_alternatives_is_no_difference_and_anything_else_is() -> No
     assert rules.same(pattern, {"detail": {"key": [{"prefix": "y"}, {"prefix": "x"}]}, "source": ["b", "a"]})
     assert not rules.same(pattern, {"source": ["a", "b"]})
     assert not rules.same(pattern, pattern | {"detail-type": ["c"]})
+
+
+@pytest.mark.parametrize(
+    ("deployed", "keeps_up"),
+    [
+        ("rate(1 day)", True),
+        ("rate(24 hours)", True),
+        ("rate(1 minute)", True),
+        ("cron(0 3 * * ? *)", True),
+        ("rate(2 days)", False),
+        ("rate(25 hours)", False),
+        ("rate(365 days)", False),
+        ("", False),
+    ],
+)
+def test_a_rule_that_comes_less_often_than_the_templates_does_not_keep_up(deployed: str, keeps_up: bool) -> None:
+    assert rules.keeps_up(deployed, "rate(1 day)") is keeps_up
