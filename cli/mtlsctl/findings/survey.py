@@ -372,8 +372,14 @@ def about_truststore(survey: Survey) -> Iterator[Finding]:
                 f"it is not trusted: {out.reason}",
                 "mtlsctl truststore rebuild"
                 if out.key.startswith(MANAGED_ANCHORS)
-                else "Upload it again as it should be, or take it away.",
+                else _upload_again(f"s3://{survey.bucket}/{out.key}"),
             )
+
+
+def _upload_again(uri: str) -> str:
+    """What shows the object. To take it away might shut out the others in it."""
+    where = quote(uri)
+    return f"aws s3 cp {where} -  # shows it: upload it again as it should be; if nobody needs it, aws s3 rm {where}"
 
 
 def misplaced(plan: Plan) -> Iterator[Unread]:

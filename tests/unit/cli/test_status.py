@@ -216,6 +216,9 @@ def test_a_guard_and_a_rejected_upload_need_attention(survey: Survey) -> None:
         ("truststore", "the guard drops-too-many: 60% less"),
         ("anchors/static/partner.pem, certificate 2", "it is not trusted: it has expired"),
     ]
+    shown, _, otherwise = report.findings[1].remedy.partition("  # ")
+    assert shown == f"aws s3 cp s3://{survey.bucket}/anchors/static/partner.pem -"
+    assert otherwise.endswith(f"aws s3 rm s3://{survey.bucket}/anchors/static/partner.pem")
 
 
 @pytest.mark.parametrize(("minutes", "told"), [(1, False), (16, True)])
