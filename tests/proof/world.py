@@ -30,7 +30,7 @@ Not claimed, each for its reason:
   is their act that shuts clients out. That the sync brings it back is part of `require_settled`.
 - I1 and I4 of what chains to a CA of which nothing tells any more, until it is filed anew and deployed again: what was
   filed or the CA's own object, the truststore, and the notes of it are lost, and somebody has set each domain back to a
-  truststore without it.
+  truststore without it. What is at no label any more is never filed anew: its clients fetch its successor.
 - I1 of what chains to a CA that an operator distrusts, from their word on, and on a domain to which it has not come
   back yet after they took that back: it is meant to be refused. That it is out in the end is part of
   `require_settled`, and that a truststore is never emptied by it, of I4.
@@ -844,13 +844,14 @@ class World(Stack):
             self._broken(ViolationError("I8: whoever uploads an answer has a CA of theirs trusted"))
         meant = set(self.distrusted()) | {anchor for _, anchor in self._returning}
         for name, record in self.quick_secrets.secrets.items():
-            for label in (CURRENT, PREVIOUS):
-                held = self.held(name, version) if (version := record.at(label)) else None
+            labelled = {record.at(CURRENT), record.at(PREVIOUS)}
+            for version in self._held_now(name, record):
+                held = self.held(name, version)
                 if held is None or held.authority or not held.trusted or _above(held) & meant:
                     continue
                 lacking = {it for it in _above(held) - published if self._is_told_of(it, held)}
-                if self.moment <= held.certificate.not_valid_after_utc and lacking:
-                    self._broken(ViolationError(f"I4: published without an anchor of {name} {version}, {label}"))
+                if self.moment <= held.certificate.not_valid_after_utc and lacking and version in labelled:
+                    self._broken(ViolationError(f"I4: published without an anchor of {name} {version}"))
 
     def _is_told_of(self, anchor: str, held: Held) -> bool:
         """Whether anything tells that a certificate chains to this CA, now that another truststore has just been put.

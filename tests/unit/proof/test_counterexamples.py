@@ -14,7 +14,7 @@ from mtls_rotation.pki.namesakes import key_identifier
 from tests.kit import builders
 from tests.kit.stack import CA, CLIENT, DOMAIN
 from tests.proof.quick_aws import CURRENT
-from tests.proof.world import SECOND_DOMAIN, World, endpoint_of
+from tests.proof.world import PINNED, SECOND_DOMAIN, World, endpoint_of
 
 DAY = 86400
 
@@ -125,3 +125,17 @@ def test_a_twin_that_somebody_writes_into_the_truststore_shuts_nobody_out_while_
     world.check()
     settle(world)
     assert pki.fingerprint(twin) not in world.deployed()
+
+
+def test_nothing_is_claimed_of_what_has_been_replaced_once_nothing_tells_of_it_any_more() -> None:
+    """The bucket is emptied, and the domain set back to a truststore from before; all else is claimed."""
+    world = World.begun([PINNED])
+    with endpoint_of(world):
+        for _ in range(3):
+            assert world.rotate_through(PINNED)
+        for key in world.keys_under(""):
+            world.lose(key)
+        world.set_back(DOMAIN, 0)
+        assert world.rotate_through(PINNED)
+        settle(world)
+        world.abandon()
