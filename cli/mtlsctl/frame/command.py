@@ -99,8 +99,10 @@ class CommandContext:
         it = self._choices
         deployment = Deployment(Account(it.stack or DEFAULT_STACK, it.profile, it.region, it.endpoint_url))
         if self._changes:
-            # With --json, too: standard output is the program's, and this is for whoever reads its log.
-            Terminal(stderr=True).print(Text(in_one_line(f"In {deployment.place}:"), "dim"), soft_wrap=True)
+            # With --json, too: standard output is the program's, and this is for whoever reads its log. Elsewhere by
+            # the console that shows what is under way, which gives it a line of its own.
+            console = Terminal(stderr=True) if self.as_json else self.progress
+            console.print(Text(in_one_line(f"In {deployment.place}:"), "dim"), soft_wrap=True)
         return deployment
 
     def tell(self, what: str, style: str = "") -> None:

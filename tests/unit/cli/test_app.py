@@ -11,8 +11,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import version
+from io import StringIO
 from itertools import chain, combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -231,6 +233,21 @@ def test_ctrl_c_says_that_what_was_waited_for_goes_on_and_ends_with_130(
     ran = mtlsctl("status")
 
     assert (ran.exit_code, ran.err) == (130, "It goes on by itself.\n")
+
+
+def test_where_a_command_acts_is_said_by_the_console_that_shows_what_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that it gets a line of its own: another console would go on in the line that shows it."""
+    monkeypatch.setattr(deployment, "Deployment", lambda account: SimpleNamespace(place="account 1, stack s"))
+    out = StringIO()
+    context = CommandContext(Choices(), changes=True)
+    context.progress = Terminal(file=out, force_terminal=True, color_system=None, width=200)
+
+    with context.doing("starting"):
+        assert context.deployment
+
+    assert "In account 1, stack s:\n" in out.getvalue()
 
 
 def test_ctrl_c_while_something_may_have_begun_says_what_shows_it(
