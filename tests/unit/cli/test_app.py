@@ -245,7 +245,7 @@ def test_where_a_command_acts_is_said_by_the_console_that_shows_what_is_under_wa
     context.progress = Terminal(file=out, force_terminal=True, color_system=None, width=200)
 
     with context.doing("starting"):
-        assert context.deployment
+        assert context.deployment.place == "account 1, stack s"
 
     assert "In account 1, stack s:\n" in out.getvalue()
 
