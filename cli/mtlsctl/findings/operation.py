@@ -30,6 +30,8 @@ CLOCK = timedelta(seconds=60)
 _DENIED = re.compile(
     r"AccessDenied\w*(?=(?:.{0,999}?not authorized to perform:? (?P<action>[a-z0-9-]+:\w+))?)", re.DOTALL
 )
+# The policies that are resources of their own, and so can be detached from their roles.
+_MANAGED_POLICIES = {"TruststoreSyncRole": "SyncPolicy", "RevocationRole": "RevocationPolicy"}
 # So many rotations are named.
 _NAMED = 3
 _THROTTLES = "Functions are throttled"
@@ -103,8 +105,26 @@ def _roles_allow_the_work(context: DoctorContext) -> Iterator[Finding]:
             yield attention(
                 role,
                 f"it does not allow {', '.join(denied)} on {resource}",
-                "Was the role, or a permissions boundary, changed? Deploy the stack again.",
+                _allowing(context, role, arn, denied, resource),
             )
+
+
+def _allowing(context: DoctorContext, role: str, arn: str, denied: list[str], resource: str) -> str:
+    """What attaches a role's policy again, then what shows who denies. An unchanged deployment puts nothing back."""
+    shown = _showing_who_denies(arn, denied, resource)
+    if policy := context.physical(_MANAGED_POLICIES.get(role, "")):
+        attached = f"aws iam attach-role-policy --role-name {context.physical(role)} --policy-arn {policy}"
+        return f"{attached} && {shown}  # attaches the role's policy again; where it was, the second names what denies"
+    return (
+        f"{shown}  # names the policy that denies it; take that away, or put the role's own back as the template has it"
+    )
+
+
+def _showing_who_denies(arn: str, actions: list[str], resource: str) -> str:
+    on = f" --resource-arns {quote(resource)}" if resource else ""
+    which = f"--policy-source-arn {arn} --action-names {' '.join(actions)}"
+    shown = "--query 'EvaluationResults[].[EvalDecision,MatchedStatements[].SourcePolicyId]'"
+    return f"aws iam simulate-principal-policy {which}{on} {shown}"
 
 
 def _duties(context: DoctorContext) -> Iterator[tuple[str, tuple[str, ...], str]]:
@@ -147,13 +167,8 @@ def _undenied(context: DoctorContext, failure: Failure) -> str:
     if not role or not action:
         return f"{again}  # once the function's role allows it: compare that with the template's"
     _, partition, _, _, account, *_ = context.deployment.outputs["RotateFunction"].split(":")
-    which = f"--policy-source-arn arn:{partition}:iam::{account}:role/{role} --action-names {action}"
-    on = f" --resource-arns {quote(resource)}" if resource else ""
-    shown = "--query 'EvaluationResults[].[EvalDecision,MatchedStatements[].SourcePolicyId]'"
-    return (
-        f"aws iam simulate-principal-policy {which}{on} {shown}"
-        f"  # names the policy that denies it; take that away, or put the role's own back, then: {again}"
-    )
+    shown = _showing_who_denies(f"arn:{partition}:iam::{account}:role/{role}", [action], resource)
+    return f"{shown}  # names the policy that denies it; take that away, or put the role's own back, then: {again}"
 
 
 def _again(context: DoctorContext, failure: Failure) -> str:

@@ -82,7 +82,12 @@ def _bucket_is_as_it_should_be(context: DoctorContext) -> Iterator[Finding]:
         )
     blocked = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
     if not all(blocked.values()):
-        yield attention(f"bucket {bucket}", "public access to it is not blocked", "Deploy the stack again.")
+        every = "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
+        yield attention(
+            f"bucket {bucket}",
+            "public access to it is not blocked",
+            f"aws s3api put-public-access-block --bucket {bucket} --public-access-block-configuration {every}",
+        )
 
 
 CHECKS = (

@@ -315,3 +315,40 @@ def test_a_log_group_that_is_gone_is_told_with_what_makes_it_again_and_hides_no_
         " && aws logs put-retention-policy --log-group-name group/RotateLogs --retention-in-days 30"
     )
     assert set(context.complaints) == {"RevocationFunction"}
+
+
+@pytest.mark.parametrize(
+    ("role", "attached"),
+    [
+        (
+            "TruststoreSyncRole",
+            "aws iam attach-role-policy --role-name s-TruststoreSyncRole --policy-arn s-SyncPolicy && ",
+        ),
+        ("RotateRole", ""),
+    ],
+)
+def test_a_role_that_lost_its_policy_is_told_with_what_attaches_it_again(role: str, attached: str) -> None:
+    lost = f"arn:s-{role}"
+    context = PartialContext(
+        iam=SimpleNamespace(
+            get_role=lambda RoleName: {"Role": {"Arn": f"arn:{RoleName}"}},  # noqa: N803
+            simulate_principal_policy=lambda PolicySourceArn, ActionNames, **_: {  # noqa: N803
+                "EvaluationResults": [
+                    {"EvalActionName": it, "EvalDecision": "implicitDeny" if PolicySourceArn == lost else "allowed"}
+                    for it in ActionNames
+                ]
+            },
+        )
+    )
+    context.physical = lambda name: f"s-{name}" if name.endswith(("Role", "Policy")) else None  # type: ignore[method-assign, assignment]
+    context.deployment.outputs |= {
+        "RotateFunction": "arn:aws:lambda:us-east-1:123456789012:function:rotate",
+        "ClientSecret": "arn:client",
+        "BucketName": "bucket",
+    }
+
+    findings = asked("the roles allow the work", context)
+
+    assert {it.subject for it in findings} == {role}
+    for it in findings:
+        assert it.remedy.startswith(f"{attached}aws iam simulate-principal-policy --policy-source-arn {lost} ")

@@ -138,7 +138,7 @@ def _about(target: Target, now: datetime) -> Iterator[Finding]:
         what = f"it is {target.condition}, and may run the truststore before"
         yield finding(what, "Mend what it names; it is told again by itself.", runbook="MTLS-304")
     if not target.exists:
-        yield finding(target.problem, "Deploy the stack again.", runbook="MTLS-303")
+        yield finding(target.problem, "mtlsctl status  # names what mends it", runbook="MTLS-303")
     elif target.anchors is None:
         yield finding(
             target.problem, "mtlsctl truststore sync --wait", Severity.UNKNOWN, "The truststore does not follow"
