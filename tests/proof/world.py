@@ -31,9 +31,9 @@ Not claimed, each for its reason:
 - I1 and I4 of what chains to a CA of which nothing tells any more, until it is filed anew and deployed again: what was
   filed or the CA's own object, the truststore, and the notes of it are lost, and somebody has set each domain back to a
   truststore without it. What is at no label any more is never filed anew: its clients fetch its successor.
-- I1 of what chains to a CA that an operator distrusts, from their word on, and on a domain to which it has not come
-  back yet after they took that back: it is meant to be refused. That it is out in the end is part of
-  `require_settled`, and that a truststore is never emptied by it, of I4.
+- I1 of what chains to a CA that an operator distrusts, or to another certificate of its key, from their word on, and on
+  a domain to which it has not come back yet after they took that back: it is meant to be refused. That it is out in the
+  end is part of `require_settled`, and that a truststore is never emptied by it, of I4.
 - I9 from when the list is lost while the bucket keeps no versions, until revocation has ended well: no older list is
   there to be read. Where what revocation remembers is lost with it, what was said by notices that were written over is
   known to nobody any more. Whoever may suspend versioning owns the bucket.
@@ -214,6 +214,9 @@ class World(Stack):
         self._list_judged: object = None
         self._anchors: dict[str, tuple[int, tuple[x509.Certificate, ...]]] = {}
         self._returning: set[tuple[str, str]] = set()
+        # The keys of all CAs that were ever seen, by fingerprint, and where they were looked for.
+        self._key_of: dict[str, str] = {}
+        self._bodies_seen: set[bytes] = set()
         unused = cast("Any", None)
         clients = Mocked(self.quick_secrets, self.s3, events, unused, unused, unused)
         settings = Settings(overlap=OVERLAP, index_kept=timedelta(days=2))
@@ -563,6 +566,39 @@ class World(Stack):
         named = {key: layout.distrusted_anchor(key) for key in self.s3.objects}
         return tuple(it for key, it in named.items() if it and self.s3.newest(key))
 
+    def taken_out(self) -> frozenset[str]:
+        """The fingerprints of all that operators may have taken out: what they named, and all else of its key."""
+        named = self.distrusted()
+        return frozenset(named) | self._of_the_keys_of(named) if named else frozenset()
+
+    def _of_the_keys_of(self, anchors: Iterable[str]) -> frozenset[str]:
+        """The fingerprints of all CAs that have ever been seen with the key of one of these."""
+        for key in [it for it in self.s3.objects if it == layout.TRUSTSTORE or it.startswith(layout.STATIC_ANCHORS)]:
+            for stored in self.s3.objects[key]:
+                if stored.body and stored.body not in self._bodies_seen:
+                    self._bodies_seen.add(stored.body)
+                    self._learn_keys(bundles.certificates(stored.body).values())
+        for name, record in self.quick_secrets.secrets.items():
+            for version in record.versions:
+                if (held := self.held(name, version)) and held.trusted:
+                    self._learn_keys((*held.chain, held.anchor))
+        keys = {self._key_of[it] for it in anchors if it in self._key_of}
+        return frozenset(it for it, key in self._key_of.items() if key in keys)
+
+    def _learn_keys(self, certificates: Iterable[x509.Certificate]) -> None:
+        for it in certificates:
+            if (named := pki.fingerprint(it)) not in self._key_of:
+                self._key_of[named] = pki.public_key_fingerprint(it.public_key())
+
+    def _surely_taken_out(self) -> frozenset[str]:
+        """Those of `taken_out` of which what operators wrote tells the key."""
+        told = {layout.distrusted_anchor(key): self.s3.newest(key) for key in self.s3.objects}
+        return frozenset(self.distrusted()) | self._of_the_keys_of(
+            name
+            for name, stored in told.items()
+            if name and stored and name in bundles.fingerprints(stored.body or b"")
+        )
+
     def distrust(self, anchor: str, body: str) -> None:
         """An operator takes an anchor out."""
         self.upload(layout.distrusted_anchor_key(anchor), body.encode())
@@ -570,7 +606,7 @@ class World(Stack):
     def trust_again(self, anchor: str) -> None:
         """An operator takes that back."""
         self.remove(layout.distrusted_anchor_key(anchor))
-        self._returning |= {(domain, anchor) for domain in self.running}
+        self._returning |= {(domain, it) for domain in self.running for it in {anchor, *self._of_the_keys_of([anchor])}}
 
     def anchors_of(self, name: str) -> frozenset[str]:
         """The CAs that a CA secret's labelled versions hold, by fingerprint."""
@@ -683,7 +719,7 @@ class World(Stack):
     def check(self) -> None:
         """I1 and I9, now."""
         self._require_the_list()
-        moment, distrusted = self.moment, set(self.distrusted())
+        moment, distrusted = self.moment, self.taken_out()
         self._returning -= {it for it in self._returning if self._has_returned(*it)}
         for name, record in self.quick_secrets.secrets.items():
             for version_id in self._held_now(name, record):
@@ -842,7 +878,7 @@ class World(Stack):
             self._broken(ViolationError("I4: an empty truststore"))
         if published & self.strangers:
             self._broken(ViolationError("I8: whoever uploads an answer has a CA of theirs trusted"))
-        meant = set(self.distrusted()) | {anchor for _, anchor in self._returning}
+        meant = self.taken_out() | {anchor for _, anchor in self._returning}
         for name, record in self.quick_secrets.secrets.items():
             labelled = {record.at(CURRENT), record.at(PREVIOUS)}
             for version in self._held_now(name, record):
@@ -879,7 +915,7 @@ class World(Stack):
     def _require_partners(self, body: bytes) -> None:
         versions = [it.body for it in self.s3.objects[layout.TRUSTSTORE][:-1][-1:] if it.body]
         before = bundles.fingerprints(versions[0]) if versions else frozenset()
-        lost = (set(self.partners()) & before).difference(bundles.fingerprints(body), self.distrusted())
+        lost = (set(self.partners()) & before).difference(bundles.fingerprints(body), self.taken_out())
         if lost:
             self._broken(ViolationError(f"I11: published without {sorted(lost)}, which partners have uploaded"))
 
@@ -1019,13 +1055,13 @@ class World(Stack):
     def _is_a_distrusted_authority(self, name: str) -> bool:
         version = self.quick_secrets.secrets[name].at(CURRENT)
         held = self.held(name, version) if version else None
-        return name in AUTHORITIES and held is not None and not _above(held).isdisjoint(self.distrusted())
+        return name in AUTHORITIES and held is not None and not _above(held).isdisjoint(self.taken_out())
 
     def _is_cancelled_as_distrusted(self, name: str) -> bool:
         """An operator has a rotation begin afresh that would wait for ever for a CA that is distrusted."""
         pending = self.quick_secrets.secrets[name].at(PENDING)
         held = self.held(name, pending) if pending and self._is_unfinished(name) else None
-        if held is None or _above(held).isdisjoint(self.distrusted()):
+        if held is None or _above(held).isdisjoint(self.taken_out()):
             return False
         more = {"VersionStage": PENDING, "RemoveFromVersionId": pending}
         return self.operator(self.secrets.update_secret_version_stage, SecretId=name, **more)
@@ -1147,11 +1183,13 @@ class World(Stack):
                 alike = Namesakes(it for key, it in needed.items() if self._is_fit(key, it))
                 may |= {key for key, it in found.items() if alike.harmed_by(it) is None}
         fit = {key for key, it in needed.items() if self._is_fit(key, it)}
-        return fit, may.difference(self.distrusted())
+        # Of what has the key of a distrusted one, and of nothing else that tells the key, it is open.
+        may |= self.taken_out() & needed.keys()
+        return fit, may.difference(self._surely_taken_out())
 
     def _is_fit(self, key: str, certificate: x509.Certificate) -> bool:
         """Whether it can be in a truststore now: what cannot has no namesake there."""
-        return API_GATEWAY.refusal(certificate, self.moment) is None and key not in self.distrusted()
+        return API_GATEWAY.refusal(certificate, self.moment) is None and key not in self.taken_out()
 
     def _counts(self, held: Held, labels: list[str]) -> bool:
         if held.authority:

@@ -139,3 +139,23 @@ def test_nothing_is_claimed_of_what_has_been_replaced_once_nothing_tells_of_it_a
         assert world.rotate_through(PINNED)
         settle(world)
         world.abandon()
+
+
+@pytest.mark.parametrize("content", ["itself", ""])
+def test_who_distrusts_a_former_of_our_ca_has_taken_out_our_ca(world: World, content: str) -> None:
+    """They are of one key, and who has stolen it has it for both."""
+    value = world.value(world.quick_secrets.record(CA).at(CURRENT), CA)
+    (ours,) = pki.from_pem(value["certificate"])
+    former = builders.foreign(
+        subject=ours.subject,
+        key=pki.key_from_pem(value["private_key"]),
+        not_before=world.moment - timedelta(days=2),
+        not_after=world.moment + timedelta(days=300),
+    )
+    partner = builders.foreign(common_name="Partner CA")
+    world.upload("anchors/static/former.pem", pki.to_pem(former, partner).encode())
+    settle(world)
+    world.distrust(pki.fingerprint(former), pki.to_pem(former) if content else "")
+    world.check()
+    settle(world)
+    assert {pki.fingerprint(ours), pki.fingerprint(former)}.isdisjoint(world.deployed())
