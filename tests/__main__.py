@@ -15,10 +15,18 @@ from tests.kit.runs import Run, files, run_all
 # waits for most of its time, or keeps so many requests a second going, runs beside what computes, which stands back: it
 # takes what the others leave, and both processors are at work until the end.
 AROUND_THE_ENGINE = ("acceptance", "benchmarks", "cli", "client", "demo", "examples", "kit", "proof", "sidecar")
+ASKED_FOR = ("create", "export", "import", "policies", "revoke", "rotate", "status", "truststore", "verify")
 RUNS = (
     Run("end to end, the truststore and the issuers", files("tests/e2e", "issuers", "truststore")),
     Run("end to end, the commands of the documents", files("tests/e2e", "document_commands")),
-    Run("end to end, the command line", files("tests/e2e", "mtlsctl_*", "newcomer")),
+    Run(
+        "end to end, the command line",
+        files("tests/e2e", *(f"mtlsctl_{it}" for it in ASKED_FOR)),
+    ),
+    Run(
+        "end to end, what is broken and mended by the command line",
+        files("tests/e2e", "mtlsctl_doctor", "mtlsctl_edges", "mtlsctl_remedies", "newcomer"),
+    ),
     Run("end to end, the demo", files("tests/e2e", "demo")),
     # What watches a stack is first: those that follow leave certificates of another lifetime in it.
     Run(
