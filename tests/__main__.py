@@ -15,14 +15,12 @@ from tests.kit.runs import Run, files, run_all
 # waits for most of its time, or keeps so many requests a second going, runs beside what computes, which stands back: it
 # takes what the others leave, and both processors are at work until the end.
 AROUND_THE_ENGINE = ("acceptance", "benchmarks", "cli", "client", "demo", "examples", "kit", "proof", "sidecar")
+ENGINE = "unit, the engine"
 ASKED_FOR = ("create", "export", "import", "policies", "revoke", "rotate", "status", "truststore", "verify")
 RUNS = (
     Run("end to end, the truststore and the issuers", files("tests/e2e", "issuers", "truststore")),
     Run("end to end, the commands of the documents", files("tests/e2e", "document_commands")),
-    Run(
-        "end to end, the command line",
-        files("tests/e2e", *(f"mtlsctl_{it}" for it in ASKED_FOR)),
-    ),
+    Run("end to end, the command line", files("tests/e2e", *(f"mtlsctl_{it}" for it in ASKED_FOR))),
     Run(
         "end to end, what is broken and mended by the command line",
         files("tests/e2e", "mtlsctl_doctor", "mtlsctl_edges", "mtlsctl_remedies", "newcomer"),
@@ -34,18 +32,18 @@ RUNS = (
         files("tests/e2e", "watching", "end_to_end", "gateway", "lifecycle", "proxy", "revocation"),
     ),
     Run("integration, and the demo's page in a browser", ["tests/integration", "tests/e2e/browser"]),
-    Run("unit, the engine", ["tests/unit", *(f"--ignore=tests/unit/{it}" for it in AROUND_THE_ENGINE)], niceness=5),
+    Run(ENGINE, ["tests/unit", *(f"--ignore=tests/unit/{it}" for it in AROUND_THE_ENGINE)], niceness=5),
     Run("unit, all around the engine", [f"tests/unit/{it}" for it in AROUND_THE_ENGINE], niceness=5),
     Run("what the repository holds", ["tests/repository"], niceness=5),
 )
 
 
-# `make test ONLY=waiting` and `make test ONLY=computing` together run what `make test` does. CI runs the second beside
-# the long trials, which leave a processor idle.
+# `make test ONLY=rest` and `make test ONLY=engine` together run what `make test` does. CI runs the second beside the
+# long trials, which leave a processor idle.
 PARTS = {
     "": RUNS,
-    "waiting": tuple(run for run in RUNS if not run.niceness),
-    "computing": tuple(run for run in RUNS if run.niceness),
+    "engine": tuple(run for run in RUNS if run.name == ENGINE),
+    "rest": tuple(run for run in RUNS if run.name != ENGINE),
 }
 
 
