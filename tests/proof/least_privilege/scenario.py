@@ -379,6 +379,8 @@ def _await_a_pending_one_given_up(life: Life, name: str) -> None:
 def the_list_is_lost_and_time_goes_by(life: Life) -> None:
     """The list is made again, told by S3 or by the gateway; and what comes every hour and every day comes now."""
     gateway, rule = life.deployment, life.rule("RevocationFunctionListWritten")
+    revoked = {pki.serial(x509.load_pem_x509_certificate(life.get(key))) for key in _revoked(life)}
+    await_condition(lambda: gateway.held().serial not in revoked, "the client holds what is not revoked", _LONG)
     gateway.s3.delete_object(Bucket=gateway.bucket, Key=layout.REVOCATION_LIST)
     await_condition(lambda: bool(life.keys(layout.REVOCATION_LIST)), "the list is there again", _LONG)
     life.events.disable_rule(Name=rule)
